@@ -1,0 +1,64 @@
+//! Process life, the same for every service.
+//!
+//! A service's `main` is three steps: [`config::parse`] turns flags, `BONSAI_*` variables and `bonsai.toml` into its
+//! arguments; [`run`] gives it a runtime, logs and a [`Shutdown`] that SIGTERM and SIGINT trigger; inside, it opens its
+//! [`DataDir`], its [`Listener`] and its [`admin`] page. This crate knows no protocol and no service.
+
+pub mod admin;
+pub mod config;
+mod data_dir;
+mod listener;
+mod shutdown;
+pub mod telemetry;
+
+use std::fmt::Display;
+use std::future::Future;
+use std::process::ExitCode;
+
+pub use data_dir::{DataDir, DataDirError};
+pub use listener::{Listener, Permit};
+pub use shutdown::{DRAIN_DEADLINE, Shutdown};
+
+/// Runs a service to its end: a tokio runtime, logs, and a [`Shutdown`] triggered by SIGTERM or SIGINT.
+///
+/// An error ends the process with one line `error: …` on stderr and exit code 1. A service that does not end within
+/// [`DRAIN_DEADLINE`] after the signal, or that gets a second one, is ended with exit code 1.
+pub fn run<F, Fut, E>(service: &'static str, telemetry: &telemetry::Options, serve: F) -> ExitCode
+where
+    F: FnOnce(Shutdown) -> Fut,
+    Fut: Future<Output = Result<(), E>>,
+    E: Display,
+{
+    telemetry::init(telemetry);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name(service).build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format_args!("cannot start the runtime: {error}")),
+    };
+    let outcome = runtime.block_on(async {
+        let shutdown = Shutdown::on_signals();
+        serve(shutdown).await
+    });
+    // Blocking tasks that still run must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Says `error: …` on stderr and returns exit code 1.
+pub fn fail(error: &dyn Display) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
+}
+
+/// Says on stdout, in one line, that the service is ready and where: `log-broker ready listen=127.0.0.1:9092`.
+///
+/// People read it, and the launcher does: it learns the ports that were asked for as 0.
+pub fn announce_ready(service: &str, addresses: &[(&str, std::net::SocketAddr)]) {
+    let mut line = format!("{service} ready");
+    for (name, address) in addresses {
+        line.push_str(&format!(" {name}={address}"));
+    }
+    println!("{line}");
+}

@@ -1,0 +1,73 @@
+//! Orderly shutdown: one signal asks, the deadline or a second signal forces.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// How long a service may drain after it was asked to end.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(8);
+
+/// A request to end, seen by every task that holds a clone.
+#[derive(Debug, Clone)]
+pub struct Shutdown {
+    sender: watch::Sender<bool>,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Shutdown {
+    /// One that only [`Shutdown::trigger`] triggers.
+    pub fn new() -> Self {
+        Self { sender: watch::Sender::new(false) }
+    }
+
+    /// One that SIGTERM and SIGINT trigger. Must be called inside a tokio runtime.
+    pub fn on_signals() -> Self {
+        let shutdown = Self::new();
+        let triggered = shutdown.clone();
+        tokio::spawn(async move {
+            let (Ok(mut terminate), Ok(mut interrupt)) =
+                (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+            else {
+                tracing::error!("cannot listen for signals");
+                return;
+            };
+            let mut next = async || {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            };
+            next().await;
+            tracing::info!("shutting down");
+            triggered.trigger();
+            tokio::select! {
+                () = next() => eprintln!("error: ended by a second signal"),
+                () = tokio::time::sleep(DRAIN_DEADLINE) => eprintln!("error: did not drain within {DRAIN_DEADLINE:?}"),
+            }
+            std::process::exit(1);
+        });
+        shutdown
+    }
+
+    /// Asks every holder to end.
+    pub fn trigger(&self) {
+        self.sender.send_replace(true);
+    }
+
+    pub fn is_requested(&self) -> bool {
+        *self.sender.borrow()
+    }
+
+    /// Resolves when the end was requested; at once if it already was. Cancel safe.
+    pub async fn requested(&self) {
+        let mut receiver = self.sender.subscribe();
+        // An error means that the sender is gone, which `self` rules out.
+        let _ = receiver.wait_for(|requested| *requested).await;
+    }
+}
