@@ -8,16 +8,22 @@ use crate::batch::{self, BatchHeader, HEADER_LEN};
 use crate::compression::Codec;
 
 /// A record: what a producer sends and a consumer gets.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Place in its partition; ignored when it is sent.
     pub offset: i64,
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970; -1 is none (a producer then takes its clock's).
     pub timestamp: i64,
     pub key: Option<Bytes>,
     /// `None` is a tombstone.
     pub value: Option<Bytes>,
     pub headers: Vec<(String, Option<Bytes>)>,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self { offset: 0, timestamp: -1, key: None, value: None, headers: Vec::new() }
+    }
 }
 
 impl Record {
