@@ -146,3 +146,12 @@ impl BlockInfo {
         self.locations.iter().filter(|location| location.good).count()
     }
 }
+
+impl Blocks {
+    /// Files with a complete block of which no good replica is there.
+    pub fn lost_files(&self) -> Vec<crate::namespace::InodeId> {
+        let lost = self.blocks.values().filter(|info| info.complete && info.block.length > 0 && info.good() == 0);
+        let files: BTreeSet<_> = lost.map(|info| info.inode).collect();
+        files.into_iter().collect()
+    }
+}
