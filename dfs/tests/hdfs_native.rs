@@ -6,7 +6,9 @@ use cluster::Cluster;
 use hdfs_native::{ClientBuilder, WriteOptions};
 
 fn content(length: usize, seed: u32) -> Vec<u8> {
-    (0..length as u32).map(|i| (i.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 13) as u8).collect()
+    (0..length as u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 13) as u8)
+        .collect()
 }
 
 fn client(cluster: &Cluster) -> hdfs_native::Client {
@@ -14,7 +16,10 @@ fn client(cluster: &Cluster) -> hdfs_native::Client {
 }
 
 async fn write(client: &hdfs_native::Client, path: &str, data: &[u8], replication: u32) {
-    let options = WriteOptions::default().overwrite(true).replication(replication).block_size(1 << 20);
+    let options = WriteOptions::default()
+        .overwrite(true)
+        .replication(replication)
+        .block_size(1 << 20);
     let mut writer = client.create(path, options).await.unwrap();
     writer.write(bytes::Bytes::copy_from_slice(data)).await.unwrap();
     writer.close().await.unwrap();
@@ -38,7 +43,13 @@ async fn one_data_node_serves_a_whole_life_of_files() {
     assert_eq!((status.length, status.isdir), (data.len(), false));
     client.rename("/a/b/x", "/a/y", false).await.unwrap();
     assert!(client.get_file_info("/a/b/x").await.is_err());
-    let names: Vec<String> = client.list_status("/a", true).await.unwrap().into_iter().map(|s| s.path).collect();
+    let names: Vec<String> = client
+        .list_status("/a", true)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|s| s.path)
+        .collect();
     assert_eq!(names, ["/a/b", "/a/y"]);
 
     let mut appender = client.append("/a/y").await.unwrap();

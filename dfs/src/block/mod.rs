@@ -44,7 +44,11 @@ pub enum Event<'a> {
     /// All replicas of a data node.
     Reported { uuid: &'a str, replicas: &'a [Replica] },
     /// A data node has these replicas now, and these blocks no more.
-    Received { uuid: &'a str, replicas: &'a [Replica], deleted: &'a [u64] },
+    Received {
+        uuid: &'a str,
+        replicas: &'a [Replica],
+        deleted: &'a [u64],
+    },
     /// A replica is corrupt: its checksums do not match.
     Corrupt { uuid: &'a str, block: u64 },
     /// Time passed.
@@ -72,7 +76,11 @@ pub enum Command {
     /// Remove replicas.
     Invalidate { block: u64, generation_stamp: u64 },
     /// Lead the recovery of a block with these.
-    Recover { block: Block, new_stamp: u64, locations: Vec<NodeId> },
+    Recover {
+        block: Block,
+        new_stamp: u64,
+        locations: Vec<NodeId>,
+    },
 }
 
 /// A replica that a data node has, as far as it matters.
@@ -181,7 +189,11 @@ impl Blocks {
                 }
             }
             Event::Reported { uuid, replicas } => self.reported(uuid, replicas, now, &mut effects),
-            Event::Received { uuid, replicas, deleted } => self.received(uuid, replicas, deleted, now, &mut effects),
+            Event::Received {
+                uuid,
+                replicas,
+                deleted,
+            } => self.received(uuid, replicas, deleted, now, &mut effects),
             Event::Corrupt { uuid, block } => self.corrupt(uuid, block, now),
             Event::Tick => self.tick(now, &mut effects),
         }
@@ -219,9 +231,16 @@ impl Blocks {
 
     /// Good replicas of a block on live nodes, those heard of lately first, `near` (an ip address) before others.
     pub fn readable(&self, block: u64, near: &str, now: u64) -> Vec<NodeId> {
-        let Some(info) = self.blocks.get(&block) else { return Vec::new() };
+        let Some(info) = self.blocks.get(&block) else {
+            return Vec::new();
+        };
         let mut nodes: Vec<NodeId> = match info.complete {
-            true => info.locations.iter().filter(|location| location.good).map(|location| location.node).collect(),
+            true => info
+                .locations
+                .iter()
+                .filter(|location| location.good)
+                .map(|location| location.node)
+                .collect(),
             false => info.pipeline.clone(),
         };
         if !info.complete {
@@ -231,7 +250,11 @@ impl Blocks {
         nodes.retain(|node| self.node(*node).alive);
         nodes.sort_by_key(|id| {
             let node = self.node(*id);
-            (node.heard + self.policy.stale_after_ms < now, node.address.ip != near, node.usage.connections)
+            (
+                node.heard + self.policy.stale_after_ms < now,
+                node.address.ip != near,
+                node.usage.connections,
+            )
         });
         nodes
     }
@@ -241,7 +264,9 @@ impl Blocks {
         let whole = |location: &Location| {
             location.good && location.generation_stamp == block.generation_stamp && location.length >= block.length
         };
-        self.blocks.get(&block.id).is_some_and(|info| info.locations.iter().any(whole))
+        self.blocks
+            .get(&block.id)
+            .is_some_and(|info| info.locations.iter().any(whole))
     }
 
     /// Sets the pipeline of a block that is being written.
@@ -253,7 +278,11 @@ impl Blocks {
 
     fn changed(&mut self, change: BlockChange, now: u64, effects: &mut Vec<Effect>) {
         match change {
-            BlockChange::Added { block, inode, replication } => {
+            BlockChange::Added {
+                block,
+                inode,
+                replication,
+            } => {
                 let info = BlockInfo {
                     block,
                     inode,
@@ -292,13 +321,21 @@ impl Blocks {
     /// report so.
     fn update(&mut self, block: Block, effects: &mut Vec<Effect>) {
         let safe = self.in_safe_mode();
-        let Some(info) = self.blocks.get_mut(&block.id) else { return };
+        let Some(info) = self.blocks.get_mut(&block.id) else {
+            return;
+        };
         info.block = block;
         let stamp = block.generation_stamp;
-        for stale in info.locations.extract_if(.., |location| location.generation_stamp != stamp) {
+        for stale in info
+            .locations
+            .extract_if(.., |location| location.generation_stamp != stamp)
+        {
             self.nodes[stale.node.0 as usize].blocks.remove(&block.id);
             if !info.pipeline.contains(&stale.node) && !safe {
-                let command = Command::Invalidate { block: block.id, generation_stamp: stale.generation_stamp };
+                let command = Command::Invalidate {
+                    block: block.id,
+                    generation_stamp: stale.generation_stamp,
+                };
                 effects.push(Effect::Command(stale.node, command));
             }
         }
@@ -306,7 +343,9 @@ impl Blocks {
 
     fn completed(&mut self, block: Block, now: u64) {
         let settle = self.policy.settle_ms;
-        let Some(info) = self.blocks.get_mut(&block.id) else { return };
+        let Some(info) = self.blocks.get_mut(&block.id) else {
+            return;
+        };
         info.complete = true;
         info.pipeline.clear();
         for location in &mut info.locations {
@@ -328,13 +367,21 @@ impl Blocks {
         holders.extend(&info.copying);
         for node in holders {
             self.nodes[node.0 as usize].blocks.remove(&block);
-            effects.push(Effect::Command(node, Command::Invalidate { block, generation_stamp }));
+            effects.push(Effect::Command(
+                node,
+                Command::Invalidate {
+                    block,
+                    generation_stamp,
+                },
+            ));
         }
     }
 
     /// Puts a block into the queue for `at`, or earlier if it is there for later.
     fn due(&mut self, block: u64, at: u64) {
-        let Some(info) = self.blocks.get_mut(&block) else { return };
+        let Some(info) = self.blocks.get_mut(&block) else {
+            return;
+        };
         if let Some(former) = info.due {
             if former <= at {
                 return;

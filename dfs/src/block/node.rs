@@ -83,8 +83,12 @@ impl Blocks {
     /// Nodes that were not heard of are dead: their replicas do not count any more.
     pub(super) fn bury(&mut self, now: u64, effects: &mut Vec<Effect>) {
         let dead_after = self.policy.dead_after_ms;
-        let dead: Vec<NodeId> =
-            self.nodes.iter().filter(|node| node.alive && node.heard + dead_after <= now).map(|node| node.id).collect();
+        let dead: Vec<NodeId> = self
+            .nodes
+            .iter()
+            .filter(|node| node.alive && node.heard + dead_after <= now)
+            .map(|node| node.id)
+            .collect();
         for id in dead {
             let node = &mut self.nodes[id.0 as usize];
             node.alive = false;
@@ -150,7 +154,10 @@ impl BlockInfo {
 impl Blocks {
     /// Files with a complete block of which no good replica is there.
     pub fn lost_files(&self) -> Vec<crate::namespace::InodeId> {
-        let lost = self.blocks.values().filter(|info| info.complete && info.block.length > 0 && info.good() == 0);
+        let lost = self
+            .blocks
+            .values()
+            .filter(|info| info.complete && info.block.length > 0 && info.good() == 0);
         let files: BTreeSet<_> = lost.map(|info| info.inode).collect();
         files.into_iter().collect()
     }

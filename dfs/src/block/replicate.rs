@@ -15,8 +15,13 @@ impl Blocks {
         if self.in_safe_mode() {
             return;
         }
-        let due: Vec<(u64, u64)> =
-            self.queue.iter().take_while(|(at, _)| *at <= now).take(BLOCKS_PER_TICK).copied().collect();
+        let due: Vec<(u64, u64)> = self
+            .queue
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .take(BLOCKS_PER_TICK)
+            .copied()
+            .collect();
         for (at, block) in due {
             self.queue.remove(&(at, block));
             if let Some(info) = self.blocks.get_mut(&block) {
@@ -104,6 +109,12 @@ impl Blocks {
         info.locations.retain(|location| location.node != node);
         let generation_stamp = info.block.generation_stamp;
         self.nodes[node.0 as usize].blocks.remove(&id);
-        effects.push(Effect::Command(node, Command::Invalidate { block: id, generation_stamp }));
+        effects.push(Effect::Command(
+            node,
+            Command::Invalidate {
+                block: id,
+                generation_stamp,
+            },
+        ));
     }
 }

@@ -58,7 +58,9 @@ impl Blocks {
     }
 
     fn store(&mut self, node: NodeId, replica: &Replica, now: u64, effects: &mut Vec<Effect>) {
-        let Some(info) = self.blocks.get_mut(&replica.block) else { return self.unwanted(node, replica, effects) };
+        let Some(info) = self.blocks.get_mut(&replica.block) else {
+            return self.unwanted(node, replica, effects);
+        };
         let current = info.block.generation_stamp;
         if replica.state != ReplicaState::Finalized {
             // Being written, or left by a writer that is gone: a place to recover the block from.
@@ -85,11 +87,24 @@ impl Blocks {
         match info.locations.iter_mut().find(|location| location.node == node) {
             // One that was found corrupt stays so until its data node has removed it.
             Some(location) => {
-                *location = Location { node, generation_stamp, length, good: good && location.good };
+                *location = Location {
+                    node,
+                    generation_stamp,
+                    length,
+                    good: good && location.good,
+                };
             }
             None => {
                 let at = info.locations.partition_point(|location| location.node < node);
-                info.locations.insert(at, Location { node, generation_stamp, length, good });
+                info.locations.insert(
+                    at,
+                    Location {
+                        node,
+                        generation_stamp,
+                        length,
+                        good,
+                    },
+                );
             }
         }
         let needs_work = info.complete && (!good || info.good() != usize::from(info.replication));
@@ -106,7 +121,10 @@ impl Blocks {
             self.postponed.push((node, *replica));
             return;
         }
-        let command = Command::Invalidate { block: replica.block, generation_stamp: replica.generation_stamp };
+        let command = Command::Invalidate {
+            block: replica.block,
+            generation_stamp: replica.generation_stamp,
+        };
         effects.push(Effect::Command(node, command));
     }
 
@@ -134,8 +152,12 @@ impl Blocks {
     }
 
     pub(super) fn corrupt(&mut self, uuid: &str, block: u64, now: u64) {
-        let Some(node) = self.find_node(uuid).map(|node| node.id) else { return };
-        let Some(info) = self.blocks.get_mut(&block) else { return };
+        let Some(node) = self.find_node(uuid).map(|node| node.id) else {
+            return;
+        };
+        let Some(info) = self.blocks.get_mut(&block) else {
+            return;
+        };
         if let Some(location) = info.locations.iter_mut().find(|location| location.node == node) {
             location.good = false;
             self.due(block, now);

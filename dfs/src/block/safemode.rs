@@ -34,8 +34,13 @@ impl Blocks {
 
     /// Complete blocks, and those of them with at least one good replica.
     pub fn reported_blocks(&self) -> (u64, u64) {
-        let complete = self.blocks.values().filter(|info| info.complete && info.block.length > 0);
-        complete.fold((0, 0), |(total, stored), info| (total + 1, stored + u64::from(info.good() > 0)))
+        let complete = self
+            .blocks
+            .values()
+            .filter(|info| info.complete && info.block.length > 0);
+        complete.fold((0, 0), |(total, stored), info| {
+            (total + 1, stored + u64::from(info.good() > 0))
+        })
     }
 
     fn enough_reported(&self) -> bool {

@@ -25,11 +25,18 @@ impl Identity {
             let mut bytes = vec![0; file.len()?.min(4096) as usize];
             file.read_exact_at(&mut bytes, 0)?;
             return Self::parse(&String::from_utf8_lossy(&bytes)).ok_or_else(|| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("{} is unreadable: restore it from a copy", path.display()))
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("{} is unreadable: restore it from a copy", path.display()),
+                )
             });
         }
         let uuid = uuid::Uuid::new_v4().to_string();
-        let identity = Self { storage_uuid: format!("DS-{}", uuid::Uuid::new_v4()), uuid, pool_id: String::new() };
+        let identity = Self {
+            storage_uuid: format!("DS-{}", uuid::Uuid::new_v4()),
+            uuid,
+            pool_id: String::new(),
+        };
         identity.save(disk, directory)?;
         Ok(identity)
     }
@@ -44,7 +51,10 @@ impl Identity {
     }
 
     pub fn save(&self, disk: &Arc<dyn Disk>, directory: &Path) -> io::Result<()> {
-        let text = format!("uuid={}\nstorage={}\npool={}\n", self.uuid, self.storage_uuid, self.pool_id);
+        let text = format!(
+            "uuid={}\nstorage={}\npool={}\n",
+            self.uuid, self.storage_uuid, self.pool_id
+        );
         let new = directory.join("identity.new");
         let file = disk.open(&new, Mode::Write)?;
         file.set_len(0)?;

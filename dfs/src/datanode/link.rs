@@ -25,7 +25,10 @@ const WINDOW: usize = 80;
 
 fn header(block: &ExtendedBlockProto, client: &str) -> ClientOperationHeaderProto {
     ClientOperationHeaderProto {
-        base_header: BaseHeaderProto { block: block.clone(), token: Some(no_token()) },
+        base_header: BaseHeaderProto {
+            block: block.clone(),
+            token: Some(no_token()),
+        },
         client_name: client.to_owned(),
     }
 }
@@ -54,7 +57,9 @@ impl BlockWriter {
         client: &str,
         checksum: Checksum,
     ) -> io::Result<Self> {
-        let (first, rest) = targets.split_first().ok_or_else(|| invalid("a block needs a data node"))?;
+        let (first, rest) = targets
+            .split_first()
+            .ok_or_else(|| invalid("a block needs a data node"))?;
         let mut stream = connect(&address(first))?;
         let asked = OpWriteBlockProto {
             header: header(block, client),
@@ -79,8 +84,19 @@ impl BlockWriter {
             .name("dn-acks".to_owned())
             .stack_size(super::STACK_BYTES)
             .spawn(move || read_acknowledgements(reading, &sent))?;
-        let offset = if stage == Stage::PipelineSetupAppend { block.num_bytes() } else { 0 };
-        Ok(Self { stream, checksum, seqno: 0, offset, window: Some(window), acknowledgements: Some(acknowledgements) })
+        let offset = if stage == Stage::PipelineSetupAppend {
+            block.num_bytes()
+        } else {
+            0
+        };
+        Ok(Self {
+            stream,
+            checksum,
+            seqno: 0,
+            offset,
+            window: Some(window),
+            acknowledgements: Some(acknowledgements),
+        })
     }
 
     pub fn offset(&self) -> u64 {
@@ -104,14 +120,23 @@ impl BlockWriter {
 
     /// Sends data with its stored checksums.
     pub fn packet(&mut self, crcs: &[u8], data: &[u8], last: bool) -> io::Result<()> {
-        let header = Header { offset: self.offset, seqno: self.seqno, last, data_bytes: data.len(), sync: last };
+        let header = Header {
+            offset: self.offset,
+            seqno: self.seqno,
+            last,
+            data_bytes: data.len(),
+            sync: last,
+        };
         let mut head = header.encode(crcs.len());
         head.extend_from_slice(crcs);
         let sent = match &self.window {
-            Some(window) => window.send((self.seqno, last)).map_err(|_| io::ErrorKind::BrokenPipe.into()),
+            Some(window) => window
+                .send((self.seqno, last))
+                .map_err(|_| io::ErrorKind::BrokenPipe.into()),
             None => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
         };
-        sent.and_then(|()| write_both(&mut self.stream, &head, data)).map_err(|error| self.failure(error))?;
+        sent.and_then(|()| write_both(&mut self.stream, &head, data))
+            .map_err(|error| self.failure(error))?;
         self.seqno += 1;
         self.offset += data.len() as u64;
         Ok(())
@@ -146,8 +171,15 @@ fn read_acknowledgements(mut stream: TcpStream, sent: &Receiver<(i64, bool)>) ->
         }
         if !pipeline::is_success(&ack) {
             let checksum = ack.reply.contains(&(Status::ErrorChecksum as i32));
-            let kind = if checksum { io::ErrorKind::InvalidData } else { io::ErrorKind::Other };
-            return Err(io::Error::new(kind, format!("a data node of the pipeline failed: {:?}", ack.reply)));
+            let kind = if checksum {
+                io::ErrorKind::InvalidData
+            } else {
+                io::ErrorKind::Other
+            };
+            return Err(io::Error::new(
+                kind,
+                format!("a data node of the pipeline failed: {:?}", ack.reply),
+            ));
         }
         if last {
             return Ok(());
@@ -178,7 +210,9 @@ pub fn read_block(
     if answer.status() != Status::Success {
         return Err(invalid(answer.message()));
     }
-    let info = answer.read_op_checksum_info.ok_or_else(|| invalid("the data node sent no checksum information"))?;
+    let info = answer
+        .read_op_checksum_info
+        .ok_or_else(|| invalid("the data node sent no checksum information"))?;
     let checksum = Checksum::from_proto(&info.checksum).map_err(invalid)?;
     let mut packet = Packet::default();
     let end = offset + length;
@@ -189,7 +223,10 @@ pub fn read_block(
         }
         let data = packet.data();
         if !checksum.verify(data, packet.crcs()) {
-            return Err(invalid(format!("blk_{} is corrupt at {}", block.block_id, packet_header.offset)));
+            return Err(invalid(format!(
+                "blk_{} is corrupt at {}",
+                block.block_id, packet_header.offset
+            )));
         }
         let start = packet_header.offset;
         let from = offset.saturating_sub(start).min(data.len() as u64);
@@ -198,6 +235,8 @@ pub fn read_block(
             take(&data[from as usize..to as usize])?;
         }
     }
-    let status = ClientReadStatusProto { status: Status::ChecksumOk as i32 };
+    let status = ClientReadStatusProto {
+        status: Status::ChecksumOk as i32,
+    };
     stream.write_all(&status.encode_length_delimited_to_vec())
 }

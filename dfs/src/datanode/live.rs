@@ -38,7 +38,11 @@ pub struct Live {
 impl Live {
     pub fn new(length: u64) -> Self {
         let live = Self::default();
-        live.lock().snapshot = Snapshot { length, acknowledged: length, last_crc: None };
+        live.lock().snapshot = Snapshot {
+            length,
+            acknowledged: length,
+            last_crc: None,
+        };
         live
     }
 
@@ -52,7 +56,11 @@ impl Live {
 
     /// Sets where a writer that goes on with a replica begins.
     pub fn start_at(&self, length: u64) {
-        self.lock().snapshot = Snapshot { length, acknowledged: length, last_crc: None };
+        self.lock().snapshot = Snapshot {
+            length,
+            acknowledged: length,
+            last_crc: None,
+        };
     }
 
     pub fn wrote(&self, length: u64, last_crc: Option<[u8; CRC_BYTES]>) {
@@ -94,7 +102,9 @@ impl Live {
     pub fn stop_and_wait(&self) -> bool {
         self.stop();
         let inner = self.lock();
-        let waited = self.changed.wait_timeout_while(inner, STOP_TIMEOUT, |inner| !inner.done);
+        let waited = self
+            .changed
+            .wait_timeout_while(inner, STOP_TIMEOUT, |inner| !inner.done);
         waited.is_ok_and(|(inner, _)| inner.done)
     }
 

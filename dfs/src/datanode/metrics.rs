@@ -13,18 +13,34 @@ use super::DataNode;
 type Number = (&'static str, &'static str, fn(&DataNode) -> u64);
 
 const NUMBERS: &[Number] = &[
-    ("dfs_datanode_replicas", "Replicas on disk.", |node| node.store.len() as u64),
-    ("dfs_datanode_used_bytes", "Bytes of replicas.", |node| node.store.used()),
-    ("dfs_datanode_capacity_bytes", "Bytes of the disk.", |node| node.store.space().0),
-    ("dfs_datanode_remaining_bytes", "Bytes of the disk that are left.", |node| node.store.space().1),
+    ("dfs_datanode_replicas", "Replicas on disk.", |node| {
+        node.store.len() as u64
+    }),
+    ("dfs_datanode_used_bytes", "Bytes of replicas.", |node| {
+        node.store.used()
+    }),
+    ("dfs_datanode_capacity_bytes", "Bytes of the disk.", |node| {
+        node.store.space().0
+    }),
+    (
+        "dfs_datanode_remaining_bytes",
+        "Bytes of the disk that are left.",
+        |node| node.store.space().1,
+    ),
     ("dfs_datanode_connections", "Connections for block contents.", |node| {
         node.connections.load(Ordering::Relaxed).into()
     }),
-    ("dfs_datanode_transfers", "Copies to other data nodes under way.", |node| {
-        node.transfers.load(Ordering::Relaxed).into()
+    (
+        "dfs_datanode_transfers",
+        "Copies to other data nodes under way.",
+        |node| node.transfers.load(Ordering::Relaxed).into(),
+    ),
+    ("dfs_datanode_read_bytes", "Bytes of replicas that were read.", |node| {
+        node.read_bytes.load(Ordering::Relaxed)
     }),
-    ("dfs_datanode_read_bytes", "Bytes of replicas that were read.", |node| node.read_bytes.load(Ordering::Relaxed)),
-    ("dfs_datanode_registered", "1 while the name node answers.", |node| node.is_registered().into()),
+    ("dfs_datanode_registered", "1 while the name node answers.", |node| {
+        node.is_registered().into()
+    }),
 ];
 
 struct Numbers {
@@ -51,6 +67,9 @@ pub fn registry(node: &Arc<DataNode>) -> Result<Registry, prometheus::Error> {
         .iter()
         .map(|(name, help, number)| Ok((IntGauge::new(*name, *help)?, *number)))
         .collect::<Result<Vec<_>, prometheus::Error>>()?;
-    registry.register(Box::new(Numbers { node: Arc::clone(node), gauges }))?;
+    registry.register(Box::new(Numbers {
+        node: Arc::clone(node),
+        gauges,
+    }))?;
     Ok(registry)
 }

@@ -146,7 +146,11 @@ impl DataNode {
     fn join_pool(&self, pool_id: &str) -> std::io::Result<()> {
         let mut pool = self.pool.lock().expect("no holder of the pool's lock panics");
         if pool.is_empty() {
-            Identity { pool_id: pool_id.to_owned(), ..self.identity.clone() }.save(&self.disk, &self.directory)?;
+            Identity {
+                pool_id: pool_id.to_owned(),
+                ..self.identity.clone()
+            }
+            .save(&self.disk, &self.directory)?;
             *pool = pool_id.to_owned();
         }
         Ok(())
@@ -164,7 +168,11 @@ impl DataNode {
         let ip = self.addresses.transfer.ip();
         DatanodeIdProto {
             ip_addr: ip.to_string(),
-            host_name: if ip.is_unspecified() { String::new() } else { ip.to_string() },
+            host_name: if ip.is_unspecified() {
+                String::new()
+            } else {
+                ip.to_string()
+            },
             datanode_uuid: self.identity.uuid.clone(),
             xfer_port: self.addresses.transfer.port().into(),
             info_port: self.addresses.http.port().into(),
@@ -175,7 +183,12 @@ impl DataNode {
 
     /// A new connection to the name node, as this data node.
     pub fn name_node_client(&self) -> Client {
-        Client::new(self.name_node.clone(), "datanode", CLUSTER_PROTOCOL, *uuid::Uuid::new_v4().as_bytes())
+        Client::new(
+            self.name_node.clone(),
+            "datanode",
+            CLUSTER_PROTOCOL,
+            *uuid::Uuid::new_v4().as_bytes(),
+        )
     }
 
     fn tell(&self, news: News) {
@@ -190,7 +203,9 @@ impl DataNode {
 
     /// Stops whoever writes a replica, and waits for it.
     pub fn stop_writer(&self, block: u64) -> Result<(), Error> {
-        let Some(live) = self.store.get(block).and_then(|replica| replica.live) else { return Ok(()) };
+        let Some(live) = self.store.get(block).and_then(|replica| replica.live) else {
+            return Ok(());
+        };
         if !live.stop_and_wait() {
             return Err(Error::Io(format!("the writer of blk_{block} does not stop")));
         }
@@ -206,20 +221,34 @@ impl DataNode {
 
     /// Compares a replica with its checksums, because a reader was not content; the name node hears of a corrupt one.
     pub fn suspect(self: &Arc<Self>, block: u64) {
-        if !self.suspects.lock().expect("no holder of the suspects' lock panics").insert(block) {
+        if !self
+            .suspects
+            .lock()
+            .expect("no holder of the suspects' lock panics")
+            .insert(block)
+        {
             return;
         }
         let node = Arc::clone(self);
-        let checking = std::thread::Builder::new().name("dn-verify".to_owned()).stack_size(STACK_BYTES).spawn(move || {
-            if !node.store.verify(block) {
-                tracing::warn!(block, "a replica does not match its checksums");
-                node.tell(News::Corrupt(block));
-            }
-            node.suspects.lock().expect("no holder of the suspects' lock panics").remove(&block);
-        });
+        let checking = std::thread::Builder::new()
+            .name("dn-verify".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                if !node.store.verify(block) {
+                    tracing::warn!(block, "a replica does not match its checksums");
+                    node.tell(News::Corrupt(block));
+                }
+                node.suspects
+                    .lock()
+                    .expect("no holder of the suspects' lock panics")
+                    .remove(&block);
+            });
         if let Err(error) = checking {
             tracing::warn!(%error, "no thread to verify a replica");
-            self.suspects.lock().expect("no holder of the suspects' lock panics").remove(&block);
+            self.suspects
+                .lock()
+                .expect("no holder of the suspects' lock panics")
+                .remove(&block);
         }
     }
 
@@ -270,15 +299,19 @@ async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(),
     let (transfer, transfer_address) = bind("transfer", &args.transfer, settings.transfer_connections).await?;
     let (ipc, ipc_address) = bind("ipc", &args.ipc, IPC_CONNECTIONS_MAX).await?;
     let (http, http_address) = bind("http", &args.http, HTTP_CONNECTIONS_MAX).await?;
-    let addresses = Addresses { transfer: transfer_address, ipc: ipc_address, http: http_address };
+    let addresses = Addresses {
+        transfer: transfer_address,
+        ipc: ipc_address,
+        http: http_address,
+    };
     let path = directory.path().to_owned();
     let name_node = args.namenode.clone();
     let opened =
         tokio::task::spawn_blocking(move || DataNode::open(Arc::new(RealDisk), &path, name_node, settings, addresses));
-    let (node, news) =
-        opened.await.map_err(|error| error.to_string())?.map_err(|error| {
-            format!("cannot read {}: {error}", directory.path().display())
-        })?;
+    let (node, news) = opened
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|error| format!("cannot read {}: {error}", directory.path().display()))?;
 
     let registry = metrics::registry(&node).map_err(|error| error.to_string())?;
     let watched = Arc::clone(&node);

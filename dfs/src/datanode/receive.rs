@@ -54,7 +54,11 @@ pub fn serve(node: &Arc<DataNode>, stream: &mut TcpStream, asked: OpWriteBlockPr
         Ok(opened) => opened,
         Err(error) => {
             tracing::warn!(block = block.block_id, %error, "a write was refused");
-            let status = if matches!(error, Error::AlreadyExists(_)) { Status::ErrorExists } else { Status::Error };
+            let status = if matches!(error, Error::AlreadyExists(_)) {
+                Status::ErrorExists
+            } else {
+                Status::Error
+            };
             stream.write_all(&dfs_wire::op::failure(status, &error.to_string()))?;
             return Err(invalid(error));
         }
@@ -76,7 +80,11 @@ fn open(node: &DataNode, asked: &OpWriteBlockProto, live: &Arc<Live>) -> Result<
         Stage::PipelineSetupCreate | Stage::TransferRbw | Stage::TransferFinalized => {
             let checksum = Checksum::from_proto(&asked.requested_checksum)?;
             let temporary = stage == Stage::PipelineSetupCreate && asked.header.client_name.is_empty();
-            Ok((node.store.create(id, block.generation_stamp, checksum, temporary, live)?, 0))
+            Ok((
+                node.store
+                    .create(id, block.generation_stamp, checksum, temporary, live)?,
+                0,
+            ))
         }
         Stage::PipelineSetupAppend
         | Stage::PipelineSetupAppendRecovery
@@ -116,7 +124,9 @@ fn write(
     }
     let (queue, outstanding) = sync_channel(OUTSTANDING_MAX);
     let upstream = stream.try_clone()?;
-    let behind = mirror.as_ref().map(|mirror| Ok::<_, io::Error>((mirror.stream.try_clone()?, mirror.nodes)));
+    let behind = mirror
+        .as_ref()
+        .map(|mirror| Ok::<_, io::Error>((mirror.stream.try_clone()?, mirror.nodes)));
     let behind = behind.transpose()?;
     let responder_live = Arc::clone(live);
     let responder = std::thread::Builder::new()
@@ -124,12 +134,16 @@ fn write(
         .stack_size(super::STACK_BYTES)
         .spawn(move || respond(upstream, behind, &outstanding, &responder_live))?;
     let received = receive(node, stream, asked, live, files, mirror, queue);
-    let responded = responder.join().unwrap_or_else(|_| Err(io::Error::other("the responder died")));
+    let responded = responder
+        .join()
+        .unwrap_or_else(|_| Err(io::Error::other("the responder died")));
     received.and(responded)
 }
 
 fn connect_mirror(asked: &OpWriteBlockProto, live: &Live) -> Result<Option<Mirror>, (String, io::Error)> {
-    let Some((next, rest)) = asked.targets.split_first() else { return Ok(None) };
+    let Some((next, rest)) = asked.targets.split_first() else {
+        return Ok(None);
+    };
     let address = format!("{}:{}", next.id.ip_addr, next.id.xfer_port);
     let mut forwarded = asked.clone();
     forwarded.targets = rest.to_vec();
@@ -148,7 +162,10 @@ fn connect_mirror(asked: &OpWriteBlockProto, live: &Live) -> Result<Option<Mirro
     match open() {
         Ok((stream, answer)) if answer.status() == Status::Success => {
             live.watch(&stream);
-            Ok(Some(Mirror { stream, nodes: rest.len() + 1 }))
+            Ok(Some(Mirror {
+                stream,
+                nodes: rest.len() + 1,
+            }))
         }
         Ok((_, answer)) => {
             let link = answer.first_bad_link.clone().filter(|link| !link.is_empty());
@@ -193,7 +210,12 @@ fn receive(
             Err(_) => Status::Error,
         };
         let end = header.offset + header.data_bytes as u64;
-        let outstanding = Outstanding { seqno: header.seqno, end, own, last: header.last };
+        let outstanding = Outstanding {
+            seqno: header.seqno,
+            end,
+            own,
+            last: header.last,
+        };
         let gone = queue.send(outstanding).is_err();
         if let Err(error) = written {
             tracing::warn!(block = asked.header.base_header.block.block_id, %error, "a packet could not be written");
@@ -226,7 +248,9 @@ fn store_packet(live: &Live, files: &Files, header: &Header, packet: &Packet) ->
         return Err(Error::Io("the writer was stopped".to_owned()));
     }
     let (data, mut crcs) = (packet.data(), packet.crcs());
-    let progress = Progress { length: live.snapshot().length };
+    let progress = Progress {
+        length: live.snapshot().length,
+    };
     let action = pipeline::receive(files.checksum, progress, header, crcs, data).map_err(|refusal| match refusal {
         Refusal::Checksum(_) => Error::IllegalArgument(refusal.to_string()),
         other => Error::Io(other.to_string()),
@@ -235,7 +259,11 @@ fn store_packet(live: &Live, files: &Files, header: &Header, packet: &Packet) ->
     let (offset, chunk) = match action {
         Action::Nothing => return Ok(()),
         Action::Write { offset, chunk } => (offset, chunk),
-        Action::Fill { offset, chunk, prefix_bytes } => {
+        Action::Fill {
+            offset,
+            chunk,
+            prefix_bytes,
+        } => {
             let mut prefix = vec![0; prefix_bytes];
             files.data.read_exact_at(&mut prefix, offset - prefix_bytes as u64)?;
             filled = pipeline::fill(files.checksum, &prefix, data);

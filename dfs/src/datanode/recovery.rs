@@ -20,9 +20,14 @@ impl DataNode {
     /// Stops the writer of a replica and says what it is then; `None` if there is no such replica.
     pub fn init_recovery(&self, block: u64, new_stamp: u64) -> Result<Option<Replica>, Error> {
         self.stop_writer(block)?;
-        let Some(found) = self.store.get(block) else { return Ok(None) };
+        let Some(found) = self.store.get(block) else {
+            return Ok(None);
+        };
         if found.stamp >= new_stamp {
-            return Err(Error::Io(format!("blk_{block} was recovered under stamp {} before", found.stamp)));
+            return Err(Error::Io(format!(
+                "blk_{block} was recovered under stamp {} before",
+                found.stamp
+            )));
         }
         let state = match found.state {
             State::Finalized => replica::State::Finalized,
@@ -65,7 +70,12 @@ async fn try_lead(node: &Arc<DataNode>, order: &RecoverBlock) -> Result<u64, Str
             }
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(block, node = location.id.datanode_uuid, error, "a data node does not take part");
+                tracing::warn!(
+                    block,
+                    node = location.id.datanode_uuid,
+                    error,
+                    "a data node does not take part"
+                );
                 unreachable += 1;
             }
         }
@@ -92,7 +102,10 @@ async fn try_lead(node: &Arc<DataNode>, order: &RecoverBlock) -> Result<u64, Str
         datanode_uuids: agreed,
     };
     let mut client = node.name_node_client();
-    client.call::<CommitRecoveryResponse>("commitRecovery", &asked).await.map_err(|error| error.to_string())?;
+    client
+        .call::<CommitRecoveryResponse>("commitRecovery", &asked)
+        .await
+        .map_err(|error| error.to_string())?;
     Ok(length)
 }
 
@@ -107,7 +120,11 @@ fn choose<'a>(found: &[(&'a DatanodeInfoProto, Replica)]) -> Vec<(&'a DatanodeIn
         return finalized.iter().cloned().chain(same.cloned()).collect();
     }
     let rbw: Vec<_> = of(replica::State::Rbw).cloned().collect();
-    if rbw.is_empty() { of(replica::State::Rwr).cloned().collect() } else { rbw }
+    if rbw.is_empty() {
+        of(replica::State::Rwr).cloned().collect()
+    } else {
+        rbw
+    }
 }
 
 fn client(location: &DatanodeInfoProto) -> Client {
@@ -124,9 +141,14 @@ async fn init(
     if location.id.datanode_uuid == node.identity.uuid {
         let this = Arc::clone(node);
         let local = tokio::task::spawn_blocking(move || this.init_recovery(block, stamp)).await;
-        return local.map_err(|error| error.to_string())?.map_err(|error| error.to_string());
+        return local
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string());
     }
-    let asked = InitRecoveryRequest { block_id: block, new_generation_stamp: stamp };
+    let asked = InitRecoveryRequest {
+        block_id: block,
+        new_generation_stamp: stamp,
+    };
     let answer: Result<InitRecoveryResponse, CallError> = client(location).call("initRecovery", &asked).await;
     answer.map(|answer| answer.replica).map_err(|error| error.to_string())
 }
@@ -141,9 +163,15 @@ async fn finish(
     if location.id.datanode_uuid == node.identity.uuid {
         let this = Arc::clone(node);
         let local = tokio::task::spawn_blocking(move || this.finish_recovery(block, stamp, length)).await;
-        return local.map_err(|error| error.to_string())?.map_err(|error| error.to_string());
+        return local
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string());
     }
-    let asked = FinishRecoveryRequest { block_id: block, new_generation_stamp: stamp, length };
+    let asked = FinishRecoveryRequest {
+        block_id: block,
+        new_generation_stamp: stamp,
+        length,
+    };
     let answer: Result<FinishRecoveryResponse, CallError> = client(location).call("finishRecovery", &asked).await;
     answer.map(|_| ()).map_err(|error| error.to_string())
 }

@@ -121,7 +121,8 @@ async fn register(node: &Arc<DataNode>, client: &mut Client) -> Result<Duration,
         storage_uuid: node.identity.storage_uuid.clone(),
     };
     let answer: RegisterResponse = client.call("register", &asked).await?;
-    node.join_pool(&answer.pool_id).map_err(|error| CallError::Connection(error.to_string()))?;
+    node.join_pool(&answer.pool_id)
+        .map_err(|error| CallError::Connection(error.to_string()))?;
     tracing::info!(name_node = client.address(), pool = answer.pool_id, "registered");
     Ok(Duration::from_millis(answer.heartbeat_millis.clamp(100, 60_000)))
 }
@@ -151,13 +152,26 @@ fn message_of(id: u64, found: &super::store::Replica) -> Replica {
         State::Rbw | State::Temporary => replica::State::Rbw,
     };
     let length = found.live.as_ref().map_or(found.length, |live| live.snapshot().length);
-    Replica { block_id: id, generation_stamp: found.stamp, length, state: Some(state as i32) }
+    Replica {
+        block_id: id,
+        generation_stamp: found.stamp,
+        length,
+        state: Some(state as i32),
+    }
 }
 
 async fn block_report(node: &Arc<DataNode>, client: &mut Client) -> Result<(), CallError> {
-    let replicas: Vec<Replica> = node.store.list().iter().map(|(id, found)| message_of(*id, found)).collect();
+    let replicas: Vec<Replica> = node
+        .store
+        .list()
+        .iter()
+        .map(|(id, found)| message_of(*id, found))
+        .collect();
     tracing::info!(replicas = replicas.len(), "reported all replicas");
-    let asked = BlockReportRequest { datanode_uuid: node.identity.uuid.clone(), replicas };
+    let asked = BlockReportRequest {
+        datanode_uuid: node.identity.uuid.clone(),
+        replicas,
+    };
     client.call::<BlockReportResponse>("blockReport", &asked).await?;
     Ok(())
 }
@@ -171,7 +185,10 @@ async fn tell(node: &Arc<DataNode>, client: &mut Client, news: &[News]) -> Resul
             News::Received(id) => received.extend(node.store.get(*id).map(|found| message_of(*id, &found))),
             News::Deleted(id) => deleted.push(*id),
             News::Corrupt(id) => {
-                let asked = BadBlockRequest { datanode_uuid: node.identity.uuid.clone(), block_id: *id };
+                let asked = BadBlockRequest {
+                    datanode_uuid: node.identity.uuid.clone(),
+                    block_id: *id,
+                };
                 client.call::<BadBlockResponse>("badBlock", &asked).await?;
             }
         }
@@ -179,7 +196,11 @@ async fn tell(node: &Arc<DataNode>, client: &mut Client, news: &[News]) -> Resul
     if received.is_empty() && deleted.is_empty() {
         return Ok(());
     }
-    let asked = BlockReceivedRequest { datanode_uuid: node.identity.uuid.clone(), received, deleted };
+    let asked = BlockReceivedRequest {
+        datanode_uuid: node.identity.uuid.clone(),
+        received,
+        deleted,
+    };
     client.call::<BlockReceivedResponse>("blockReceived", &asked).await?;
     Ok(())
 }

@@ -44,7 +44,12 @@ impl View {
             }
             None => (replica.length, None),
         };
-        Ok(Self { files, length, stamp: replica.stamp, last_crc })
+        Ok(Self {
+            files,
+            length,
+            stamp: replica.stamp,
+            last_crc,
+        })
     }
 
     /// Checksums of the chunks in `start..end`; both are chunk boundaries, or the replica's end.
@@ -102,10 +107,20 @@ pub fn serve(node: &Arc<DataNode>, stream: &mut TcpStream, asked: &OpReadBlockPr
         }
     };
     let checksum = view.files.checksum;
-    let told = if asked.send_checksums() { checksum } else { Checksum { kind: Kind::Null, ..checksum } };
+    let told = if asked.send_checksums() {
+        checksum
+    } else {
+        Checksum {
+            kind: Kind::Null,
+            ..checksum
+        }
+    };
     let answer = BlockOpResponseProto {
         status: Status::Success as i32,
-        read_op_checksum_info: Some(ReadOpChecksumInfoProto { checksum: told.to_proto(), chunk_offset: span.start }),
+        read_op_checksum_info: Some(ReadOpChecksumInfoProto {
+            checksum: told.to_proto(),
+            chunk_offset: span.start,
+        }),
         ..Default::default()
     };
     stream.write_all(&answer.encode_length_delimited_to_vec())?;
@@ -115,8 +130,18 @@ pub fn serve(node: &Arc<DataNode>, stream: &mut TcpStream, asked: &OpReadBlockPr
     let (mut offset, mut seqno) = (span.start, 0);
     while offset < span.end {
         let bytes = step.min(span.end - offset);
-        let crcs = if told.kind == Kind::Null { Vec::new() } else { view.crcs(offset, offset + bytes)? };
-        let header = Header { offset, seqno, last: false, data_bytes: bytes as usize, sync: false };
+        let crcs = if told.kind == Kind::Null {
+            Vec::new()
+        } else {
+            view.crcs(offset, offset + bytes)?
+        };
+        let header = Header {
+            offset,
+            seqno,
+            last: false,
+            data_bytes: bytes as usize,
+            sync: false,
+        };
         let mut head = header.encode(crcs.len());
         head.extend_from_slice(&crcs);
         stream.write_all(&head)?;
@@ -124,9 +149,16 @@ pub fn serve(node: &Arc<DataNode>, stream: &mut TcpStream, asked: &OpReadBlockPr
         offset += bytes;
         seqno += 1;
     }
-    let header = Header { offset: span.end, seqno, last: true, data_bytes: 0, sync: false };
+    let header = Header {
+        offset: span.end,
+        seqno,
+        last: true,
+        data_bytes: 0,
+        sync: false,
+    };
     stream.write_all(&header.encode(0))?;
-    node.read_bytes.fetch_add(span.end - span.start, std::sync::atomic::Ordering::Relaxed);
+    node.read_bytes
+        .fetch_add(span.end - span.start, std::sync::atomic::Ordering::Relaxed);
 
     match read_message::<ClientReadStatusProto>(stream) {
         Ok(status) if matches!(status.status(), Status::Success | Status::ChecksumOk) => Ok(()),

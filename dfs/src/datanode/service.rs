@@ -23,7 +23,10 @@ impl Service for DataNode {
         let answer = match (call.protocol.as_str(), call.method.as_str()) {
             (CLIENT_DATANODE_PROTOCOL, "getReplicaVisibleLength") => {
                 let asked = GetReplicaVisibleLengthRequestProto::decode(argument)?;
-                GetReplicaVisibleLengthResponseProto { length: self.visible_length(&asked)? }.encode_to_vec()
+                GetReplicaVisibleLengthResponseProto {
+                    length: self.visible_length(&asked)?,
+                }
+                .encode_to_vec()
             }
             (CLIENT_DATANODE_PROTOCOL, "getDatanodeInfo") => {
                 let local_info = DatanodeLocalInfoProto {
@@ -35,8 +38,7 @@ impl Service for DataNode {
             }
             (CLUSTER_PROTOCOL, "initRecovery") => {
                 let asked = InitRecoveryRequest::decode(argument)?;
-                let replica =
-                    blocking(move || self.init_recovery(asked.block_id, asked.new_generation_stamp)).await?;
+                let replica = blocking(move || self.init_recovery(asked.block_id, asked.new_generation_stamp)).await?;
                 InitRecoveryResponse { replica }.encode_to_vec()
             }
             (CLUSTER_PROTOCOL, "finishRecovery") => {
@@ -53,7 +55,9 @@ impl Service for DataNode {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Io(error.to_string()))?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::Io(error.to_string()))?
 }
 
 impl DataNode {
@@ -61,10 +65,12 @@ impl DataNode {
     fn visible_length(&self, asked: &GetReplicaVisibleLengthRequestProto) -> Result<u64, Error> {
         self.check_pool(&asked.block.pool_id)?;
         let found = self.store.get(asked.block.block_id);
-        let found = found.filter(|found| found.stamp >= asked.block.generation_stamp).ok_or_else(|| {
-            let (block, stamp) = (asked.block.block_id, asked.block.generation_stamp);
-            Error::ReplicaNotFound(format!("Replica not found for blk_{block}_{stamp}"))
-        })?;
+        let found = found
+            .filter(|found| found.stamp >= asked.block.generation_stamp)
+            .ok_or_else(|| {
+                let (block, stamp) = (asked.block.block_id, asked.block.generation_stamp);
+                Error::ReplicaNotFound(format!("Replica not found for blk_{block}_{stamp}"))
+            })?;
         Ok(found.live.map_or(found.length, |live| live.snapshot().acknowledged))
     }
 }

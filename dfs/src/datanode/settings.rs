@@ -28,8 +28,9 @@ impl Settings {
     pub fn parse<'a>(pairs: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let mut settings = Self::default();
         for pair in pairs {
-            let (name, value) =
-                pair.split_once('=').ok_or_else(|| format!("--set {pair}: write it as name=value"))?;
+            let (name, value) = pair
+                .split_once('=')
+                .ok_or_else(|| format!("--set {pair}: write it as name=value"))?;
             let (name, value) = (name.trim(), value.trim());
             match name {
                 "dfs.datanode.du.reserved" => settings.reserved = size(name, value, 0, u64::MAX)?,

@@ -81,7 +81,13 @@ impl Store {
     /// Lists what is on disk, and mends what a crash left.
     pub fn open(disk: Arc<dyn Disk>, directory: PathBuf, reserved: u64) -> io::Result<Self> {
         disk.create_dir_all(&directory)?;
-        let store = Self { disk, directory, replicas: Mutex::default(), used: AtomicU64::new(0), reserved };
+        let store = Self {
+            disk,
+            directory,
+            replicas: Mutex::default(),
+            used: AtomicU64::new(0),
+            reserved,
+        };
         for entry in store.disk.list(&store.directory)? {
             if entry.is_dir {
                 store.scan(&store.directory.join(entry.name))?;
@@ -94,7 +100,9 @@ impl Store {
         let mut data: HashMap<u64, u64> = HashMap::new();
         let mut metas = Vec::new();
         for entry in self.disk.list(directory)? {
-            let Some(rest) = entry.name.strip_prefix("blk_") else { continue };
+            let Some(rest) = entry.name.strip_prefix("blk_") else {
+                continue;
+            };
             match rest.split_once('_') {
                 None => {
                     if let Ok(id) = rest.parse() {
@@ -102,7 +110,9 @@ impl Store {
                     }
                 }
                 Some((id, rest)) => {
-                    let Some((stamp, suffix)) = rest.split_once('.') else { continue };
+                    let Some((stamp, suffix)) = rest.split_once('.') else {
+                        continue;
+                    };
                     if let (Ok(id), Ok(stamp)) = (id.parse::<u64>(), stamp.parse::<u64>()) {
                         metas.push((id, stamp, suffix.to_owned(), entry.name));
                     }
@@ -126,7 +136,15 @@ impl Store {
                 }
             };
             self.used.fetch_add(length, Ordering::Relaxed);
-            self.lock().insert(id, Replica { stamp, length, state, live: None });
+            self.lock().insert(
+                id,
+                Replica {
+                    stamp,
+                    length,
+                    state,
+                    live: None,
+                },
+            );
         }
         for id in data.keys() {
             self.disk.remove_file(&directory.join(format!("blk_{id}")))?;
@@ -157,7 +175,9 @@ impl Store {
                 let mut crc = [0; CRC_BYTES];
                 meta.read_exact_at(&mut crc, crc_offset(checksum, index))?;
                 // The checksum may be of the chunk as it was before its last bytes came.
-                let good = (1..=bytes).rev().find(|n| checksum.crc(&buffer[..*n]).to_be_bytes() == crc);
+                let good = (1..=bytes)
+                    .rev()
+                    .find(|n| checksum.crc(&buffer[..*n]).to_be_bytes() == crc);
                 let Some(good) = good else { break };
                 vouched = index * chunk + good as u64;
                 if good < bytes {
@@ -177,7 +197,8 @@ impl Store {
     }
 
     fn folder(&self, block: u64) -> PathBuf {
-        self.directory.join(format!("{:02x}", block / DIRECTORIES % DIRECTORIES))
+        self.directory
+            .join(format!("{:02x}", block / DIRECTORIES % DIRECTORIES))
     }
 
     pub fn data_path(&self, block: u64) -> PathBuf {
@@ -185,7 +206,8 @@ impl Store {
     }
 
     pub fn meta_path(&self, block: u64, stamp: u64, state: State) -> PathBuf {
-        self.folder(block).join(format!("blk_{block}_{stamp}.{}", state.suffix()))
+        self.folder(block)
+            .join(format!("blk_{block}_{stamp}.{}", state.suffix()))
     }
 
     pub fn get(&self, block: u64) -> Option<Replica> {
@@ -252,7 +274,15 @@ impl Store {
             if self.space().1 == 0 {
                 return Err(Error::Io("no space left on this data node".to_owned()));
             }
-            replicas.insert(block, Replica { stamp, length: 0, state, live: Some(Arc::clone(live)) });
+            replicas.insert(
+                block,
+                Replica {
+                    stamp,
+                    length: 0,
+                    state,
+                    live: Some(Arc::clone(live)),
+                },
+            );
         }
         let files = self.create_files(block, stamp, checksum, state);
         if files.is_err() {
@@ -309,7 +339,9 @@ impl Store {
     pub fn read(&self, block: u64, stamp: u64) -> Result<(Files, Replica), Error> {
         // A rename in between (finalize, new stamp) makes the first path stale: look again.
         for _ in 0..3 {
-            let replica = self.get(block).filter(|replica| replica.stamp >= stamp && replica.state != State::Temporary);
+            let replica = self
+                .get(block)
+                .filter(|replica| replica.stamp >= stamp && replica.state != State::Temporary);
             let replica = replica.ok_or_else(|| not_found(block, stamp))?;
             match self.files(&self.meta_path(block, replica.stamp, replica.state), block, Mode::Read) {
                 Ok(files) => return Ok((files, replica)),
@@ -328,8 +360,10 @@ impl Store {
             return Err(Error::Io(format!("blk_{block} was removed while it was written")));
         };
         let from = self.meta_path(block, replica.stamp, replica.state);
-        self.disk.rename(&from, &self.meta_path(block, replica.stamp, State::Finalized))?;
-        self.used.fetch_add(length.saturating_sub(replica.length), Ordering::Relaxed);
+        self.disk
+            .rename(&from, &self.meta_path(block, replica.stamp, State::Finalized))?;
+        self.used
+            .fetch_add(length.saturating_sub(replica.length), Ordering::Relaxed);
         replica.length = length;
         replica.state = State::Finalized;
         replica.live = None;
@@ -340,7 +374,9 @@ impl Store {
     /// The writer of a replica is gone; what it wrote stays. A copy that was under way is removed.
     pub fn release(&self, block: u64, live: &Arc<Live>, length: u64) {
         let mut replicas = self.lock();
-        let Some(replica) = replicas.get_mut(&block) else { return };
+        let Some(replica) = replicas.get_mut(&block) else {
+            return;
+        };
         if !replica.live.as_ref().is_some_and(|current| Arc::ptr_eq(current, live)) {
             return;
         }
@@ -350,7 +386,8 @@ impl Store {
             replicas.remove(&block);
             self.remove_files(block, stamp, state);
         } else if replica.state != State::Finalized {
-            self.used.fetch_add(length.saturating_sub(replica.length), Ordering::Relaxed);
+            self.used
+                .fetch_add(length.saturating_sub(replica.length), Ordering::Relaxed);
             replica.length = length;
         }
     }
@@ -401,7 +438,9 @@ impl Store {
 
     /// Compares a finalized replica with its checksums. False if it is corrupt.
     pub fn verify(&self, block: u64) -> bool {
-        let Ok((files, replica)) = self.read(block, 0) else { return true };
+        let Ok((files, replica)) = self.read(block, 0) else {
+            return true;
+        };
         if replica.state != State::Finalized {
             return true;
         }
@@ -418,7 +457,9 @@ impl Store {
                 .and_then(|()| files.meta.read_exact_at(&mut crcs[..width], at));
             if read.is_err() || !files.checksum.verify(&data[..bytes], &crcs[..width]) {
                 // It may have been reopened or removed meanwhile; then it is not for us to judge.
-                return self.get(block).is_none_or(|now| now.state != State::Finalized || now.stamp != replica.stamp);
+                return self
+                    .get(block)
+                    .is_none_or(|now| now.state != State::Finalized || now.stamp != replica.stamp);
             }
             offset += bytes as u64;
         }
@@ -443,7 +484,9 @@ fn truncate(files: &Files, length: u64) -> Result<(), Error> {
     if within > 0 && checksum.crc_bytes() > 0 {
         let mut last = vec![0; within];
         files.data.read_exact_at(&mut last, length - within as u64)?;
-        files.meta.write_at(&checksum.crc(&last).to_be_bytes(), crc_offset(checksum, length / chunk))?;
+        files
+            .meta
+            .write_at(&checksum.crc(&last).to_be_bytes(), crc_offset(checksum, length / chunk))?;
     }
     Ok(())
 }

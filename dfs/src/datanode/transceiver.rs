@@ -80,7 +80,10 @@ async fn connection(mut stream: TcpStream, node: &Arc<DataNode>) -> io::Result<(
 async fn read_message(stream: &mut TcpStream) -> io::Result<Bytes> {
     let mut reader = LengthReader::default();
     let length = loop {
-        if let Some(length) = reader.push(stream.read_u8().await?, MESSAGE_BYTES_MAX).map_err(invalid)? {
+        if let Some(length) = reader
+            .push(stream.read_u8().await?, MESSAGE_BYTES_MAX)
+            .map_err(invalid)?
+        {
             break length;
         }
     };
@@ -93,17 +96,22 @@ async fn on_thread(stream: TcpStream, node: Arc<DataNode>, operation: Operation)
     stream.set_nonblocking(false)?;
     prepare(&stream)?;
     let (done, waiting) = tokio::sync::oneshot::channel();
-    std::thread::Builder::new().name("dn-transfer".to_owned()).stack_size(STACK_BYTES).spawn(move || {
-        let outcome = match operation {
-            Operation::Write(asked) => receive::serve(&node, &mut stream, *asked),
-            Operation::Read(asked) => send::serve(&node, &mut stream, &asked),
-            Operation::Checksum(asked) => send::serve_checksum(&node, &mut stream, &asked),
-            Operation::Transfer(asked) => transfer::serve(&node, &mut stream, &asked),
-        };
-        // The receiver waits as long as this connection's task lives, which ends with the process only.
-        let _ = done.send(outcome.map(|()| stream));
-    })?;
-    let stream = waiting.await.map_err(|_| io::Error::other("a transfer thread died"))??;
+    std::thread::Builder::new()
+        .name("dn-transfer".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || {
+            let outcome = match operation {
+                Operation::Write(asked) => receive::serve(&node, &mut stream, *asked),
+                Operation::Read(asked) => send::serve(&node, &mut stream, &asked),
+                Operation::Checksum(asked) => send::serve_checksum(&node, &mut stream, &asked),
+                Operation::Transfer(asked) => transfer::serve(&node, &mut stream, &asked),
+            };
+            // The receiver waits as long as this connection's task lives, which ends with the process only.
+            let _ = done.send(outcome.map(|()| stream));
+        })?;
+    let stream = waiting
+        .await
+        .map_err(|_| io::Error::other("a transfer thread died"))??;
     stream.set_nonblocking(true)?;
     TcpStream::from_std(stream)
 }

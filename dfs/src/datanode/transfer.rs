@@ -21,7 +21,11 @@ pub fn serve(node: &Arc<DataNode>, stream: &mut TcpStream, asked: &OpTransferBlo
     let block = &asked.header.base_header.block;
     let outcome = node.check_pool(&block.pool_id).map_err(invalid).and_then(|()| {
         let state = node.store.get(block.block_id).map(|replica| replica.state);
-        let stage = if state == Some(State::Finalized) { Stage::TransferFinalized } else { Stage::TransferRbw };
+        let stage = if state == Some(State::Finalized) {
+            Stage::TransferFinalized
+        } else {
+            Stage::TransferRbw
+        };
         copy(node, block, &asked.targets, stage, &asked.header.client_name)
     });
     let answer = match outcome {

@@ -55,8 +55,20 @@ pub struct Client {
 
 impl Client {
     /// Connects at the first call. `client_id` must be unique among all clients.
-    pub fn new(address: impl Into<String>, user: impl Into<String>, protocol: &'static str, client_id: [u8; 16]) -> Self {
-        Self { address: address.into(), user: user.into(), protocol, client_id, next_call: 0, stream: None }
+    pub fn new(
+        address: impl Into<String>,
+        user: impl Into<String>,
+        protocol: &'static str,
+        client_id: [u8; 16],
+    ) -> Self {
+        Self {
+            address: address.into(),
+            user: user.into(),
+            protocol,
+            client_id,
+            next_call: 0,
+            stream: None,
+        }
     }
 
     pub fn address(&self) -> &str {
@@ -103,7 +115,9 @@ impl Client {
             .map_err(|error| CallError::Connection(format!("cannot connect to {}: {error}", self.address)))?;
         stream.set_nodelay(true)?;
         stream.write_all(&rpc::preamble()).await?;
-        stream.write_all(&rpc::context(&self.client_id, &self.user, self.protocol)).await?;
+        stream
+            .write_all(&rpc::context(&self.client_id, &self.user, self.protocol))
+            .await?;
         Ok(stream)
     }
 }

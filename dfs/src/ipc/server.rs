@@ -87,7 +87,11 @@ async fn connection<S: Service>(mut stream: TcpStream, peer: SocketAddr, service
 async fn write_answers(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Bytes>) {
     let mut batch = Vec::new();
     while queue.recv_many(&mut batch, 64).await > 0 {
-        let whole = if batch.len() == 1 { batch.remove(0) } else { Bytes::from(batch.concat()) };
+        let whole = if batch.len() == 1 {
+            batch.remove(0)
+        } else {
+            Bytes::from(batch.concat())
+        };
         batch.clear();
         match tokio::time::timeout(WRITE_TIMEOUT, writer.write_all(&whole)).await {
             Ok(Ok(())) => {}
@@ -119,7 +123,9 @@ async fn read_calls<S: Service>(
             (rpc::CALL_PING, _) => {}
             (rpc::CALL_CONTEXT, _) => user = Some(parse_context(rest)?),
             (_, Some(user)) => {
-                let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return Ok(()) };
+                let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+                    return Ok(());
+                };
                 let (method, argument) = rpc::parse_call(rest)?;
                 let call = Call {
                     user: Arc::clone(user),
@@ -149,15 +155,25 @@ async fn read_calls<S: Service>(
 }
 
 async fn send(answers: &mpsc::Sender<Bytes>, answer: Bytes) -> Result<(), Error> {
-    answers.send(answer).await.map_err(|_| Error::Io("the connection is closed".to_owned()))
+    answers
+        .send(answer)
+        .await
+        .map_err(|_| Error::Io("the connection is closed".to_owned()))
 }
 
 fn parse_context(mut rest: Bytes) -> Result<Arc<str>, Error> {
     let context: IpcConnectionContextProto = dfs_wire::take_delimited(&mut rest)?;
-    let user = context.user_info.and_then(|info| info.effective_user.or(info.real_user)).unwrap_or_default();
+    let user = context
+        .user_info
+        .and_then(|info| info.effective_user.or(info.real_user))
+        .unwrap_or_default();
     // "name/host@REALM" is the user "name", as Hadoop's default rule has it.
     let short = user.split(['/', '@']).next().unwrap_or_default();
-    Ok(if short.is_empty() { "anonymous".into() } else { short.into() })
+    Ok(if short.is_empty() {
+        "anonymous".into()
+    } else {
+        short.into()
+    })
 }
 
 async fn answer<S: Service>(service: Arc<S>, header: &RpcRequestHeaderProto, call: Call) -> Bytes {

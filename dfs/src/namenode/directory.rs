@@ -27,7 +27,9 @@ impl NameNode {
     pub async fn mkdirs(&self, asker: &Asker, asked: MkdirsRequestProto) -> Result<MkdirsResponseProto, Error> {
         let what = format!("create directory {}", asked.src);
         self.change(&what, asker.key.clone(), |state, now| {
-            state.names.mkdirs(asker.at(now), &asked.src, asked.masked.perm as u16, asked.create_parent)?;
+            state
+                .names
+                .mkdirs(asker.at(now), &asked.src, asked.masked.perm as u16, asked.create_parent)?;
             Ok(MkdirsResponseProto { result: true })
         })
         .await
@@ -35,7 +37,9 @@ impl NameNode {
 
     pub async fn delete(&self, asker: &Asker, asked: DeleteRequestProto) -> Result<DeleteResponseProto, Error> {
         self.change(&format!("delete {}", asked.src), asker.key.clone(), |state, now| {
-            Ok(DeleteResponseProto { result: state.names.delete(asker.at(now), &asked.src, asked.recursive)? })
+            Ok(DeleteResponseProto {
+                result: state.names.delete(asker.at(now), &asked.src, asked.recursive)?,
+            })
         })
         .await
     }
@@ -50,7 +54,9 @@ impl NameNode {
 
     pub async fn rename2(&self, asker: &Asker, asked: Rename2RequestProto) -> Result<Rename2ResponseProto, Error> {
         self.change(&format!("rename {}", asked.src), asker.key.clone(), |state, now| {
-            state.names.rename(asker.at(now), &asked.src, &asked.dst, asked.overwrite_dest)?;
+            state
+                .names
+                .rename(asker.at(now), &asked.src, &asked.dst, asked.overwrite_dest)?;
             Ok(Rename2ResponseProto {})
         })
         .await
@@ -61,19 +67,31 @@ impl NameNode {
         asker: &Asker,
         asked: SetPermissionRequestProto,
     ) -> Result<SetPermissionResponseProto, Error> {
-        self.change(&format!("set permission for {}", asked.src), asker.key.clone(), |state, now| {
-            state.names.set_permission(asker.at(now), &asked.src, asked.permission.perm as u16)?;
-            Ok(SetPermissionResponseProto {})
-        })
+        self.change(
+            &format!("set permission for {}", asked.src),
+            asker.key.clone(),
+            |state, now| {
+                state
+                    .names
+                    .set_permission(asker.at(now), &asked.src, asked.permission.perm as u16)?;
+                Ok(SetPermissionResponseProto {})
+            },
+        )
         .await
     }
 
     pub async fn set_owner(&self, asker: &Asker, asked: SetOwnerRequestProto) -> Result<SetOwnerResponseProto, Error> {
-        self.change(&format!("set owner for {}", asked.src), asker.key.clone(), |state, now| {
-            let given = |name: Option<String>| name.filter(|name| !name.is_empty());
-            state.names.set_owner(asker.at(now), &asked.src, given(asked.username), given(asked.groupname))?;
-            Ok(SetOwnerResponseProto {})
-        })
+        self.change(
+            &format!("set owner for {}", asked.src),
+            asker.key.clone(),
+            |state, now| {
+                let given = |name: Option<String>| name.filter(|name| !name.is_empty());
+                state
+                    .names
+                    .set_owner(asker.at(now), &asked.src, given(asked.username), given(asked.groupname))?;
+                Ok(SetOwnerResponseProto {})
+            },
+        )
         .await
     }
 
@@ -81,7 +99,9 @@ impl NameNode {
         self.change(&format!("set times {}", asked.src), asker.key.clone(), |state, now| {
             // -1 says: leave it.
             let given = |time: u64| (time != u64::MAX).then_some(time);
-            state.names.set_times(asker.at(now), &asked.src, given(asked.mtime), given(asked.atime))?;
+            state
+                .names
+                .set_times(asker.at(now), &asked.src, given(asked.mtime), given(asked.atime))?;
             Ok(SetTimesResponseProto {})
         })
         .await
@@ -93,10 +113,14 @@ impl NameNode {
         asked: SetReplicationRequestProto,
     ) -> Result<SetReplicationResponseProto, Error> {
         let replication = self.check_replication(asked.replication)?;
-        self.change(&format!("set replication for {}", asked.src), asker.key.clone(), |state, now| {
-            let result = state.names.set_replication(asker.at(now), &asked.src, replication)?;
-            Ok(SetReplicationResponseProto { result })
-        })
+        self.change(
+            &format!("set replication for {}", asked.src),
+            asker.key.clone(),
+            |state, now| {
+                let result = state.names.set_replication(asker.at(now), &asked.src, replication)?;
+                Ok(SetReplicationResponseProto { result })
+            },
+        )
         .await
     }
 
@@ -104,13 +128,18 @@ impl NameNode {
         let max = self.settings.replication_max;
         match u16::try_from(replication) {
             Ok(replication) if (1..=max).contains(&replication) => Ok(replication),
-            _ => Err(Error::Io(format!("Requested replication factor of {replication} is not within 1 and {max}"))),
+            _ => Err(Error::Io(format!(
+                "Requested replication factor of {replication} is not within 1 and {max}"
+            ))),
         }
     }
 
     pub fn file_info(&self, path: &str) -> Result<Option<HdfsFileStatusProto>, Error> {
         let state = self.lock();
-        Ok(state.names.lookup(path)?.map(|inode| self.status(&state, inode, "", None)))
+        Ok(state
+            .names
+            .lookup(path)?
+            .map(|inode| self.status(&state, inode, "", None)))
     }
 
     pub fn located_file_info(&self, path: &str, ip: &str) -> Result<Option<HdfsFileStatusProto>, Error> {
@@ -130,18 +159,23 @@ impl NameNode {
     ) -> Result<Option<DirectoryListingProto>, Error> {
         let state = self.lock();
         let limit = self.settings.list_limit as usize;
-        let Some((page, remaining)) = state.names.list(path, after, limit)? else { return Ok(None) };
+        let Some((page, remaining)) = state.names.list(path, after, limit)? else {
+            return Ok(None);
+        };
         let is_directory = state.names.lookup(path)?.is_some_and(|inode| inode.is_directory());
         let partial_listing = page
             .into_iter()
             .map(|inode| {
                 let name = if is_directory { &*inode.name } else { "" };
-                let locations = (with_locations && !inode.is_directory())
-                    .then(|| self.locations(&state, inode, 0, u64::MAX, ip));
+                let locations =
+                    (with_locations && !inode.is_directory()).then(|| self.locations(&state, inode, 0, u64::MAX, ip));
                 self.status(&state, inode, name, locations)
             })
             .collect();
-        Ok(Some(DirectoryListingProto { partial_listing, remaining_entries: remaining as u32 }))
+        Ok(Some(DirectoryListingProto {
+            partial_listing,
+            remaining_entries: remaining as u32,
+        }))
     }
 
     pub fn block_locations(&self, path: &str, offset: u64, length: u64, ip: &str) -> Result<LocatedBlocksProto, Error> {
@@ -189,7 +223,13 @@ impl NameNode {
             DatanodeReportTypeProto::Dead => !node.alive,
             _ => false,
         };
-        state.blocks.nodes().iter().filter(wanted).map(super::status::datanode_info).collect()
+        state
+            .blocks
+            .nodes()
+            .iter()
+            .filter(wanted)
+            .map(super::status::datanode_info)
+            .collect()
     }
 
     /// Enters, leaves or asks for safe mode; true if it is on afterwards.

@@ -65,20 +65,34 @@ impl Journal {
         now: u64,
     ) -> Result<(Self, Recovered), JournalError> {
         let path = directory.join(IMAGE);
-        let io = |source| JournalError::Io { path: path.clone(), source };
+        let io = |source| JournalError::Io {
+            path: path.clone(),
+            source,
+        };
         if !disk.exists(&path).map_err(io)? {
             let edits = directory.join(EDITS);
             if disk.exists(&edits).map_err(io)? && !disk.list(&edits).map_err(io)?.is_empty() {
-                return Err(JournalError::Image { path, reason: "there are edits, but no image".to_owned() });
+                return Err(JournalError::Image {
+                    path,
+                    reason: "there are edits, but no image".to_owned(),
+                });
             }
             let (namespace, pool_id) = fresh();
-            let header = Header { pool_id, ..Default::default() };
+            let header = Header {
+                pool_id,
+                ..Default::default()
+            };
             write_image(&disk, directory, &namespace.to_image(header)).map_err(io)?;
         }
         let bytes = read_file(&disk, &path).map_err(io)?;
-        let (mut namespace, header) = Namespace::from_image(&bytes, now)
-            .map_err(|error| JournalError::Image { path: path.clone(), reason: error.to_string() })?;
-        let options = Options { first_index: header.log_index + 1, ..Options::default() };
+        let (mut namespace, header) = Namespace::from_image(&bytes, now).map_err(|error| JournalError::Image {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        let options = Options {
+            first_index: header.log_index + 1,
+            ..Options::default()
+        };
         let (log, recovery) = Log::open(Arc::clone(&disk), directory.join(EDITS), options)?;
         if let Some(cut) = &recovery.cut {
             tracing::warn!(file = %cut.file.display(), bytes = cut.bytes, "cut a torn tail off the edit log");
@@ -103,18 +117,36 @@ impl Journal {
                 continue;
             }
             for edit in edits.edits.iter().filter_map(|boxed| boxed.edit.as_ref()) {
-                namespace.apply(edit, now).map_err(|error| JournalError::Edits(error.to_string()))?;
+                namespace
+                    .apply(edit, now)
+                    .map_err(|error| JournalError::Edits(error.to_string()))?;
                 replayed += 1;
             }
             transaction = edits.number;
             retries.insert(&edits.client_id, edits.call_id, edits.response, now);
         }
         let durable = Arc::new(AtomicU64::new(recovery.next_index.saturating_sub(1)));
-        let commit =
-            GroupCommit::start(log).map_err(|source| JournalError::Io { path: directory.join(EDITS), source })?;
+        let commit = GroupCommit::start(log).map_err(|source| JournalError::Io {
+            path: directory.join(EDITS),
+            source,
+        })?;
         let pool_id = header.pool_id;
-        let journal = Self { disk, directory: directory.to_owned(), commit, durable };
-        Ok((journal, Recovered { namespace, retries, pool_id, transaction, replayed }))
+        let journal = Self {
+            disk,
+            directory: directory.to_owned(),
+            commit,
+            durable,
+        };
+        Ok((
+            journal,
+            Recovered {
+                namespace,
+                retries,
+                pool_id,
+                transaction,
+                replayed,
+            },
+        ))
     }
 
     /// Queues a transaction; `done` is called once it is durable or refused, in the order of submission.

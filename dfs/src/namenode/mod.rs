@@ -69,16 +69,12 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    host::run("namenode", &args.telemetry, |shutdown| serve(args.data, args.rpc, args.http, settings, shutdown))
+    host::run("namenode", &args.telemetry, |shutdown| {
+        serve(args.data, args.rpc, args.http, settings, shutdown)
+    })
 }
 
-async fn serve(
-    data: PathBuf,
-    rpc: String,
-    http: String,
-    settings: Settings,
-    shutdown: Shutdown,
-) -> Result<(), String> {
+async fn serve(data: PathBuf, rpc: String, http: String, settings: Settings, shutdown: Shutdown) -> Result<(), String> {
     let directory = DataDir::open(&data, "namenode", FORMAT).map_err(|error| error.to_string())?;
     let rpc = Listener::bind(&rpc, RPC_CONNECTIONS_MAX)
         .await
@@ -90,7 +86,9 @@ async fn serve(
         rpc.local_addr().map_err(|error| error.to_string())?,
         http.local_addr().map_err(|error| error.to_string())?,
     );
-    let user = std::env::var("HADOOP_USER_NAME").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "root".to_owned());
+    let user = std::env::var("HADOOP_USER_NAME")
+        .or_else(|_| std::env::var("USER"))
+        .unwrap_or_else(|_| "root".to_owned());
     let pool = format!("BP-{}", uuid::Uuid::new_v4());
     let path = directory.path().to_owned();
     let opened = tokio::task::spawn_blocking(move || NameNode::open(Arc::new(RealDisk), path, settings, user, pool));
@@ -103,8 +101,8 @@ async fn serve(
         true => Err("the edit log cannot be written".to_owned()),
         false => Ok(()),
     });
-    let pages = host::admin::router(registry, health)
-        .merge(crate::webhdfs::namenode_router(Arc::clone(&node), addresses.0));
+    let pages =
+        host::admin::router(registry, health).merge(crate::webhdfs::namenode_router(Arc::clone(&node), addresses.0));
     let tasks = [
         tokio::spawn(crate::ipc::serve(rpc, Arc::clone(&node), shutdown.clone())),
         tokio::spawn(host::admin::serve(http, pages, shutdown.clone())),

@@ -61,7 +61,9 @@ impl NameNode {
 
     /// Refuses changes before the disk is full, as HDFS does, and serves them again when there is space.
     fn check_space(&self) {
-        let Ok(stat) = rustix::fs::statvfs(self.data_directory()) else { return };
+        let Ok(stat) = rustix::fs::statvfs(self.data_directory()) else {
+            return;
+        };
         let low = stat.f_bavail * stat.f_frsize < self.settings.reserved_bytes;
         let now = self.now();
         let mut state = self.lock();
@@ -82,14 +84,21 @@ impl NameNode {
             if state.blocks.in_safe_mode() {
                 return;
             }
-            let mut files = state.names.leases().expired_files(self.now(), self.settings.lease_hard_limit_ms);
+            let mut files = state
+                .names
+                .leases()
+                .expired_files(self.now(), self.settings.lease_hard_limit_ms);
             files.extend(state.names.leases().files(RECOVERY_HOLDER));
             files
         };
         if files.is_empty() {
             return;
         }
-        let asker = Asker { user: self.user.clone(), ip: String::new(), key: None };
+        let asker = Asker {
+            user: self.user.clone(),
+            ip: String::new(),
+            key: None,
+        };
         let closed = self.change("close files of lost writers", None, |state, now| {
             for file in &files {
                 self.start_recovery(state, asker.at(now), *file);

@@ -24,11 +24,16 @@ pub struct RetryCache {
 impl RetryCache {
     /// Clients without a proper id (16 bytes) cannot be told apart, and have no retries.
     pub fn key(client_id: &[u8], call_id: i32) -> Option<CallKey> {
-        (client_id.len() == 16 && call_id >= 0).then(|| CallKey { client_id: client_id.into(), call_id })
+        (client_id.len() == 16 && call_id >= 0).then(|| CallKey {
+            client_id: client_id.into(),
+            call_id,
+        })
     }
 
     pub fn insert(&mut self, client_id: &[u8], call_id: i32, response: Bytes, now: u64) {
-        let Some(key) = Self::key(client_id, call_id) else { return };
+        let Some(key) = Self::key(client_id, call_id) else {
+            return;
+        };
         if self.answers.insert(key.clone(), response).is_none() {
             self.ages.push_back((now, key));
         }

@@ -55,28 +55,38 @@ impl NameNode {
             "getFileInfo" => serve!(call, |asked: GetFileInfoRequestProto| GetFileInfoResponseProto {
                 fs: self.file_info(&asked.src)?
             }),
-            "getFileLinkInfo" => serve!(call, |asked: GetFileLinkInfoRequestProto| GetFileLinkInfoResponseProto {
-                fs: self.file_info(&asked.src)?
+            "getFileLinkInfo" => serve!(call, |asked: GetFileLinkInfoRequestProto| {
+                GetFileLinkInfoResponseProto {
+                    fs: self.file_info(&asked.src)?,
+                }
             }),
             "getLocatedFileInfo" => {
-                serve!(call, |asked: GetLocatedFileInfoRequestProto| GetLocatedFileInfoResponseProto {
-                    fs: self.located_file_info(asked.src(), &asker.ip)?
+                serve!(call, |asked: GetLocatedFileInfoRequestProto| {
+                    GetLocatedFileInfoResponseProto {
+                        fs: self.located_file_info(asked.src(), &asker.ip)?,
+                    }
                 })
             }
             "getListing" => serve!(call, |asked: GetListingRequestProto| GetListingResponseProto {
                 dir_list: self.listing(&asked.src, &asked.start_after, asked.need_location, &asker.ip)?
             }),
             "getBlockLocations" => {
-                serve!(call, |asked: GetBlockLocationsRequestProto| GetBlockLocationsResponseProto {
-                    locations: Some(self.block_locations(&asked.src, asked.offset, asked.length, &asker.ip)?)
+                serve!(call, |asked: GetBlockLocationsRequestProto| {
+                    GetBlockLocationsResponseProto {
+                        locations: Some(self.block_locations(&asked.src, asked.offset, asked.length, &asker.ip)?),
+                    }
                 })
             }
             "getServerDefaults" => serve!(call, |_asked: GetServerDefaultsRequestProto| {
-                GetServerDefaultsResponseProto { server_defaults: self.server_defaults() }
+                GetServerDefaultsResponseProto {
+                    server_defaults: self.server_defaults(),
+                }
             }),
             "getContentSummary" => {
-                serve!(call, |asked: GetContentSummaryRequestProto| GetContentSummaryResponseProto {
-                    summary: self.content_summary(&asked.path)?
+                serve!(call, |asked: GetContentSummaryRequestProto| {
+                    GetContentSummaryResponseProto {
+                        summary: self.content_summary(&asked.path)?,
+                    }
                 })
             }
             "getQuotaUsage" => serve!(call, |asked: GetQuotaUsageRequestProto| {
@@ -91,8 +101,10 @@ impl NameNode {
                 }
             }),
             "getPreferredBlockSize" => {
-                serve!(call, |asked: GetPreferredBlockSizeRequestProto| GetPreferredBlockSizeResponseProto {
-                    bsize: self.lock().names.file(&asked.filename)?.1.block_size
+                serve!(call, |asked: GetPreferredBlockSizeRequestProto| {
+                    GetPreferredBlockSizeResponseProto {
+                        bsize: self.lock().names.file(&asked.filename)?.1.block_size,
+                    }
                 })
             }
             "isFileClosed" => serve!(call, |asked: IsFileClosedRequestProto| IsFileClosedResponseProto {
@@ -127,7 +139,9 @@ impl NameNode {
                 GetFsEcBlockGroupStatsResponseProto::default()
             }),
             "getDatanodeReport" => serve!(call, |asked: GetDatanodeReportRequestProto| {
-                GetDatanodeReportResponseProto { di: self.datanodes(asked.r#type()) }
+                GetDatanodeReportResponseProto {
+                    di: self.datanodes(asked.r#type()),
+                }
             }),
             "getDatanodeStorageReport" => serve!(call, |asked: GetDatanodeStorageReportRequestProto| {
                 let nodes = self.datanodes(asked.r#type()).into_iter();
@@ -141,13 +155,18 @@ impl NameNode {
                     }],
                     datanode_info: info,
                 };
-                GetDatanodeStorageReportResponseProto { datanode_storage_reports: nodes.map(report).collect() }
+                GetDatanodeStorageReportResponseProto {
+                    datanode_storage_reports: nodes.map(report).collect(),
+                }
             }),
             "setSafeMode" => serve!(call, |asked: SetSafeModeRequestProto| SetSafeModeResponseProto {
                 result: self.safe_mode(asked.action())
             }),
             "listCorruptFileBlocks" => serve!(call, |_asked: ListCorruptFileBlocksRequestProto| {
-                let corrupt = CorruptFileBlocksProto { files: self.corrupt_files(), cookie: "0".to_owned() };
+                let corrupt = CorruptFileBlocksProto {
+                    files: self.corrupt_files(),
+                    cookie: "0".to_owned(),
+                };
                 ListCorruptFileBlocksResponseProto { corrupt }
             }),
             "listEncryptionZones" => serve!(call, |_asked: ListEncryptionZonesRequestProto| {
@@ -167,7 +186,12 @@ impl NameNode {
     /// Paths of files with blocks of which no good replica is there.
     fn corrupt_files(&self) -> Vec<String> {
         let state = self.lock();
-        state.blocks.lost_files().into_iter().map(|inode| state.names.path_of(inode)).collect()
+        state
+            .blocks
+            .lost_files()
+            .into_iter()
+            .map(|inode| state.names.path_of(inode))
+            .collect()
     }
 
     /// Changes of directories and attributes; `None` for any other call.
@@ -183,12 +207,16 @@ impl NameNode {
             "rename" => serve!(call, |asked: RenameRequestProto| self.rename(asker, asked).await?),
             "rename2" => serve!(call, |asked: Rename2RequestProto| self.rename2(asker, asked).await?),
             "setPermission" => {
-                serve!(call, |asked: SetPermissionRequestProto| self.set_permission(asker, asked).await?)
+                serve!(call, |asked: SetPermissionRequestProto| self
+                    .set_permission(asker, asked)
+                    .await?)
             }
             "setOwner" => serve!(call, |asked: SetOwnerRequestProto| self.set_owner(asker, asked).await?),
             "setTimes" => serve!(call, |asked: SetTimesRequestProto| self.set_times(asker, asked).await?),
             "setReplication" => {
-                serve!(call, |asked: SetReplicationRequestProto| self.set_replication(asker, asked).await?)
+                serve!(call, |asked: SetReplicationRequestProto| self
+                    .set_replication(asker, asked)
+                    .await?)
             }
             "saveNamespace" => serve!(call, |_asked: SaveNamespaceRequestProto| {
                 let this = Arc::clone(self);
@@ -206,7 +234,9 @@ impl NameNode {
             "append" => serve!(call, |asked: AppendRequestProto| self.append(asker, asked).await?),
             "addBlock" => serve!(call, |asked: AddBlockRequestProto| self.add_block(asker, asked).await?),
             "abandonBlock" => {
-                serve!(call, |asked: AbandonBlockRequestProto| self.abandon_block(asker, asked).await?)
+                serve!(call, |asked: AbandonBlockRequestProto| self
+                    .abandon_block(asker, asked)
+                    .await?)
             }
             "getAdditionalDatanode" => serve!(call, |asked: GetAdditionalDatanodeRequestProto| {
                 self.additional_datanode(asker, asked).await?
@@ -217,14 +247,18 @@ impl NameNode {
                 self.update_block_for_pipeline(asker, asked).await?
             }),
             "updatePipeline" => {
-                serve!(call, |asked: UpdatePipelineRequestProto| self.update_pipeline(asker, asked).await?)
+                serve!(call, |asked: UpdatePipelineRequestProto| self
+                    .update_pipeline(asker, asked)
+                    .await?)
             }
             "recoverLease" => {
-                serve!(call, |asked: RecoverLeaseRequestProto| self.recover_lease(asker, asked).await?)
+                serve!(call, |asked: RecoverLeaseRequestProto| self
+                    .recover_lease(asker, asked)
+                    .await?)
             }
-            method if EXISTING.contains(&method) => {
-                Err(Error::Unsupported(format!("{method} is not supported by this name node.")))
-            }
+            method if EXISTING.contains(&method) => Err(Error::Unsupported(format!(
+                "{method} is not supported by this name node."
+            ))),
             _ => Err(Error::NoSuchMethod(call.method.clone(), call.protocol.clone())),
         }
     }
@@ -232,18 +266,73 @@ impl NameNode {
 
 /// Methods that HDFS has and this name node does not: "unsupported" is a better answer than "no such method".
 const EXISTING: &[&str] = &[
-    "truncate", "concat", "createSymlink", "getLinkTarget", "setQuota", "setStoragePolicy", "unsetStoragePolicy",
-    "getStoragePolicy", "getStoragePolicies", "satisfyStoragePolicy", "createSnapshot", "deleteSnapshot",
-    "renameSnapshot", "allowSnapshot", "disallowSnapshot", "getSnapshottableDirListing", "getSnapshotListing",
-    "getSnapshotDiffReport", "getSnapshotDiffReportListing", "modifyAclEntries", "removeAclEntries",
-    "removeDefaultAcl", "removeAcl", "setAcl", "getAclStatus", "setXAttr", "getXAttrs", "listXAttrs", "removeXAttr",
-    "checkAccess", "createEncryptionZone", "getEZForPath", "reencryptEncryptionZone", "listReencryptionStatus",
-    "setErasureCodingPolicy", "unsetErasureCodingPolicy", "getErasureCodingPolicies", "addErasureCodingPolicies",
-    "removeErasureCodingPolicy", "enableErasureCodingPolicy", "disableErasureCodingPolicy", "getErasureCodingPolicy",
-    "getErasureCodingCodecs", "getECTopologyResultForPolicies", "getBatchedListing", "listOpenFiles",
-    "addCacheDirective", "modifyCacheDirective", "removeCacheDirective", "listCacheDirectives", "addCachePool",
-    "modifyCachePool", "removeCachePool", "listCachePools", "getDelegationToken", "renewDelegationToken",
-    "cancelDelegationToken", "setBalancerBandwidth", "rollEdits", "restoreFailedStorage", "refreshNodes",
-    "finalizeUpgrade", "upgradeStatus", "rollingUpgrade", "metaSave", "getCurrentEditLogTxid", "getEditsFromTxid",
-    "getSlowDatanodeReport", "getEnclosingRoot",
+    "truncate",
+    "concat",
+    "createSymlink",
+    "getLinkTarget",
+    "setQuota",
+    "setStoragePolicy",
+    "unsetStoragePolicy",
+    "getStoragePolicy",
+    "getStoragePolicies",
+    "satisfyStoragePolicy",
+    "createSnapshot",
+    "deleteSnapshot",
+    "renameSnapshot",
+    "allowSnapshot",
+    "disallowSnapshot",
+    "getSnapshottableDirListing",
+    "getSnapshotListing",
+    "getSnapshotDiffReport",
+    "getSnapshotDiffReportListing",
+    "modifyAclEntries",
+    "removeAclEntries",
+    "removeDefaultAcl",
+    "removeAcl",
+    "setAcl",
+    "getAclStatus",
+    "setXAttr",
+    "getXAttrs",
+    "listXAttrs",
+    "removeXAttr",
+    "checkAccess",
+    "createEncryptionZone",
+    "getEZForPath",
+    "reencryptEncryptionZone",
+    "listReencryptionStatus",
+    "setErasureCodingPolicy",
+    "unsetErasureCodingPolicy",
+    "getErasureCodingPolicies",
+    "addErasureCodingPolicies",
+    "removeErasureCodingPolicy",
+    "enableErasureCodingPolicy",
+    "disableErasureCodingPolicy",
+    "getErasureCodingPolicy",
+    "getErasureCodingCodecs",
+    "getECTopologyResultForPolicies",
+    "getBatchedListing",
+    "listOpenFiles",
+    "addCacheDirective",
+    "modifyCacheDirective",
+    "removeCacheDirective",
+    "listCacheDirectives",
+    "addCachePool",
+    "modifyCachePool",
+    "removeCachePool",
+    "listCachePools",
+    "getDelegationToken",
+    "renewDelegationToken",
+    "cancelDelegationToken",
+    "setBalancerBandwidth",
+    "rollEdits",
+    "restoreFailedStorage",
+    "refreshNodes",
+    "finalizeUpgrade",
+    "upgradeStatus",
+    "rollingUpgrade",
+    "metaSave",
+    "getCurrentEditLogTxid",
+    "getEditsFromTxid",
+    "getSlowDatanodeReport",
+    "getEnclosingRoot",
 ];

@@ -89,8 +89,9 @@ impl Settings {
     pub fn parse<'a>(pairs: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let mut settings = Self::default();
         for pair in pairs {
-            let (name, value) =
-                pair.split_once('=').ok_or_else(|| format!("--set {pair}: write it as name=value"))?;
+            let (name, value) = pair
+                .split_once('=')
+                .ok_or_else(|| format!("--set {pair}: write it as name=value"))?;
             settings.set(name.trim(), value.trim())?;
         }
         Ok(settings)
@@ -109,7 +110,9 @@ impl Settings {
             "dfs.namenode.stale.datanode.interval" => self.stale_ms = duration(name, value, 1)?,
             "dfs.namenode.lease-hard-limit-sec" => self.lease_hard_limit_ms = duration(name, value, 1000)?,
             "dfs.namenode.safemode.threshold-pct" => {
-                self.safe_part = value.parse().map_err(|_| format!("--set {name}: {value} is not a number"))?;
+                self.safe_part = value
+                    .parse()
+                    .map_err(|_| format!("--set {name}: {value} is not a number"))?;
             }
             "dfs.namenode.safemode.min.datanodes" => self.safe_nodes = number(name, value, 0, 1 << 20)? as u32,
             "dfs.namenode.safemode.extension" => self.safe_extension_ms = duration(name, value, 1)?,
@@ -121,11 +124,20 @@ impl Settings {
             "fs.trash.interval" => self.trash_minutes = number(name, value, 0, u32::MAX.into())?,
             "dfs.permissions.enabled" => match value {
                 "false" => {}
-                _ => return Err(format!("--set {name}: permissions are not enforced yet; only false can be honoured")),
+                _ => {
+                    return Err(format!(
+                        "--set {name}: permissions are not enforced yet; only false can be honoured"
+                    ));
+                }
             },
             "dfs.permissions.superusergroup" => self.supergroup = value.to_owned(),
             "bonsai.report-wait.millis" => self.report_wait_ms = duration(name, value, 1)?,
-            _ => return Err(format!("--set {name}: not a setting of the name node; it knows {}", NAMES.join(", "))),
+            _ => {
+                return Err(format!(
+                    "--set {name}: not a setting of the name node; it knows {}",
+                    NAMES.join(", ")
+                ));
+            }
         }
         Ok(())
     }
@@ -160,10 +172,15 @@ pub(crate) fn size(name: &str, value: &str, min: u64, max: u64) -> Result<u64, S
         Some('t') => (&lower[..lower.len() - 1], 40),
         _ => (lower.as_str(), 0),
     };
-    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    let bytes = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(1 << shift));
     match bytes {
         Some(bytes) if (min..=max).contains(&bytes) => Ok(bytes),
-        _ => Err(format!("--set {name}: {value} is not a size from {min} to {max} bytes (such as 64m)")),
+        _ => Err(format!(
+            "--set {name}: {value} is not a size from {min} to {max} bytes (such as 64m)"
+        )),
     }
 }
 
@@ -173,7 +190,14 @@ pub(crate) fn duration(name: &str, value: &str, unit_ms: u64) -> Result<u64, Str
     let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("", unit_ms)];
     units
         .iter()
-        .find_map(|(suffix, factor)| lower.strip_suffix(suffix)?.trim().parse::<f64>().ok().map(|n| n * *factor as f64))
+        .find_map(|(suffix, factor)| {
+            lower
+                .strip_suffix(suffix)?
+                .trim()
+                .parse::<f64>()
+                .ok()
+                .map(|n| n * *factor as f64)
+        })
         .filter(|ms| (0.0..1e15).contains(ms))
         .map(|ms| ms as u64)
         .ok_or_else(|| format!("--set {name}: {value} is not a duration (such as 3s)"))
@@ -194,7 +218,12 @@ mod tests {
         .unwrap();
         assert_eq!((settings.replication, settings.block_size), (1, 64 << 20));
         assert_eq!((settings.heartbeat_ms, settings.safe_extension_ms), (3000, 2000));
-        for bad in ["dfs.replikation=1", "dfs.replication=0", "dfs.replication", "dfs.permissions.enabled=true"] {
+        for bad in [
+            "dfs.replikation=1",
+            "dfs.replication=0",
+            "dfs.replication",
+            "dfs.permissions.enabled=true",
+        ] {
             assert!(Settings::parse([bad]).is_err(), "{bad}");
         }
     }

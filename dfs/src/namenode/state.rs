@@ -74,12 +74,19 @@ pub struct NameNode {
 
 /// Milliseconds since 1970.
 pub fn wall_clock() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |passed| passed.as_millis() as u64)
 }
 
 impl State {
     fn new(recovered: Recovered, settings: &Settings, now: u64) -> Self {
-        let Recovered { mut namespace, retries, transaction, .. } = recovered;
+        let Recovered {
+            mut namespace,
+            retries,
+            transaction,
+            ..
+        } = recovered;
         namespace.renew_all_leases(now);
         let mut blocks = Blocks::new(settings.policy());
         // Nothing is registered yet, so this has no effects.
@@ -200,7 +207,9 @@ impl NameNode {
         }
         if state.blocks.in_safe_mode() {
             let reason = state.blocks.safe_mode_reason();
-            return Err(Error::SafeMode(format!("Cannot {what}. Name node is in safe mode.\n{reason}")));
+            return Err(Error::SafeMode(format!(
+                "Cannot {what}. Name node is in safe mode.\n{reason}"
+            )));
         }
         Ok(())
     }
@@ -277,7 +286,9 @@ impl NameNode {
             transaction.client_id = key.client_id.to_vec();
             transaction.call_id = key.call_id;
             transaction.response = Bytes::from(response.encode_to_vec());
-            state.retries.insert(&key.client_id, key.call_id, transaction.response.clone(), now);
+            state
+                .retries
+                .insert(&key.client_id, key.call_id, transaction.response.clone(), now);
         }
         let (sender, receiver) = oneshot::channel();
         let (failed, durable) = (Arc::clone(&self.failed), self.durable.clone());

@@ -31,7 +31,11 @@ pub fn datanode_info(node: &Node) -> DatanodeInfoProto {
         last_update: Some(node.heard),
         xceiver_count: Some(node.usage.connections),
         location: Some("/default-rack".to_owned()),
-        non_dfs_used: Some(node.usage.capacity.saturating_sub(node.usage.used + node.usage.remaining)),
+        non_dfs_used: Some(
+            node.usage
+                .capacity
+                .saturating_sub(node.usage.used + node.usage.remaining),
+        ),
         num_blocks: Some(node.block_count() as u32),
         ..Default::default()
     }
@@ -67,7 +71,9 @@ impl NameNode {
     /// The block that is being written is not among them: it comes as the last block, and its length is for the reader to
     /// ask its data nodes. Neither does the file's length count it.
     pub fn locations(&self, state: &State, inode: &Inode, offset: u64, length: u64, near: &str) -> LocatedBlocksProto {
-        let Some(file) = inode.as_file() else { return LocatedBlocksProto::default() };
+        let Some(file) = inode.as_file() else {
+            return LocatedBlocksProto::default();
+        };
         let now = self.now();
         let locate = |block: Block, start: u64| {
             let mut nodes = state.blocks.readable(block.id, near, now);
@@ -80,7 +86,10 @@ impl NameNode {
                 nodes.retain(|node| state.blocks.node(*node).alive);
                 corrupt = !nodes.is_empty();
             }
-            LocatedBlockProto { corrupt, ..self.located(state, block, start, &nodes) }
+            LocatedBlockProto {
+                corrupt,
+                ..self.located(state, block, start, &nodes)
+            }
         };
         let end = offset.saturating_add(length);
         let closed = file.blocks.len() - usize::from(file.last_open);
@@ -92,7 +101,12 @@ impl NameNode {
             }
             start += block.length;
         }
-        let last_start = start - if file.last_open { 0 } else { file.blocks.last().map_or(0, |block| block.length) };
+        let last_start = start
+            - if file.last_open {
+                0
+            } else {
+                file.blocks.last().map_or(0, |block| block.length)
+            };
         LocatedBlocksProto {
             file_length: file.closed_length(),
             blocks,
@@ -103,12 +117,20 @@ impl NameNode {
     }
 
     /// What is known of a file or directory. `name` is what a listing calls it; empty where it was asked for by path.
-    pub fn status(&self, state: &State, inode: &Inode, name: &str, locations: Option<LocatedBlocksProto>) -> HdfsFileStatusProto {
+    pub fn status(
+        &self,
+        state: &State,
+        inode: &Inode,
+        name: &str,
+        locations: Option<LocatedBlocksProto>,
+    ) -> HdfsFileStatusProto {
         let mut status = HdfsFileStatusProto {
             file_type: FileType::IsDir as i32,
             path: name.as_bytes().to_vec().into(),
             length: 0,
-            permission: FsPermissionProto { perm: inode.permission.into() },
+            permission: FsPermissionProto {
+                perm: inode.permission.into(),
+            },
             owner: state.names.owner_of(inode).to_owned(),
             group: state.names.group_of(inode).to_owned(),
             modification_time: inode.modified,

@@ -27,12 +27,20 @@ impl CreateFlagProto {
 }
 
 fn block_of(message: &ExtendedBlockProto) -> Block {
-    Block { id: message.block_id, generation_stamp: message.generation_stamp, length: message.num_bytes() }
+    Block {
+        id: message.block_id,
+        generation_stamp: message.generation_stamp,
+        length: message.num_bytes(),
+    }
 }
 
 /// The nodes that a client names; those that are not known are left out.
 fn nodes_of<'a>(state: &State, infos: impl IntoIterator<Item = &'a DatanodeIdProto>) -> Vec<NodeId> {
-    infos.into_iter().filter_map(|id| state.blocks.find_node(&id.datanode_uuid)).map(|node| node.id).collect()
+    infos
+        .into_iter()
+        .filter_map(|id| state.blocks.find_node(&id.datanode_uuid))
+        .map(|node| node.id)
+        .collect()
 }
 
 impl NameNode {
@@ -53,48 +61,61 @@ impl NameNode {
         if asked.create_flag & FLAG_OVERWRITE == 0 {
             self.take_over(asker, &asked.src, &asked.client_name).await?;
         }
-        self.change(&format!("create file {}", asked.src), asker.key.clone(), |state, now| {
-            let creation = Creation {
-                path: &asked.src,
-                permission: asked.masked.perm as u16,
-                holder: &asked.client_name,
-                create: asked.create_flag & FLAG_CREATE != 0,
-                overwrite: asked.create_flag & FLAG_OVERWRITE != 0,
-                create_parent: asked.create_parent,
-                replication,
-                block_size: asked.block_size,
-            };
-            let id = state.names.create(asker.at(now), creation)?;
-            let inode = state.names.inode(id).ok_or_else(|| Error::not_found(&asked.src))?;
-            Ok(CreateResponseProto { fs: Some(self.status(state, inode, "", None)) })
-        })
+        self.change(
+            &format!("create file {}", asked.src),
+            asker.key.clone(),
+            |state, now| {
+                let creation = Creation {
+                    path: &asked.src,
+                    permission: asked.masked.perm as u16,
+                    holder: &asked.client_name,
+                    create: asked.create_flag & FLAG_CREATE != 0,
+                    overwrite: asked.create_flag & FLAG_OVERWRITE != 0,
+                    create_parent: asked.create_parent,
+                    replication,
+                    block_size: asked.block_size,
+                };
+                let id = state.names.create(asker.at(now), creation)?;
+                let inode = state.names.inode(id).ok_or_else(|| Error::not_found(&asked.src))?;
+                Ok(CreateResponseProto {
+                    fs: Some(self.status(state, inode, "", None)),
+                })
+            },
+        )
         .await
     }
 
     pub async fn append(&self, asker: &Asker, asked: AppendRequestProto) -> Result<AppendResponseProto, Error> {
         self.take_over(asker, &asked.src, &asked.client_name).await?;
         let new_block = asked.flag() & FLAG_NEW_BLOCK != 0;
-        self.change(&format!("append to file {}", asked.src), asker.key.clone(), |state, now| {
-            if let Ok((_, file)) = state.names.file(&asked.src)
-                && let Some(last) = file.blocks.last()
-                && file.holder.is_none()
-                && state.blocks.readable(last.id, "", now).is_empty()
-            {
-                return Err(Error::Io(format!("append: the last block of {} is missing", asked.src)));
-            }
-            let caller = asker.at(now);
-            let (id, last) = state.names.append(caller, &asked.src, &asked.client_name, new_block)?;
-            // The block map must know of the reopened block before its pipeline is asked for.
-            let changes = state.names.take_changes();
-            state.step(crate::block::Event::Changed(&changes), now);
-            let inode = state.names.inode(id).ok_or_else(|| Error::not_found(&asked.src))?;
-            let block = last.map(|block| {
-                let offset = inode.as_file().map_or(0, |file| file.closed_length());
-                let nodes = state.blocks.readable(block.id, &asker.ip, now);
-                self.located(state, block, offset, &nodes)
-            });
-            Ok(AppendResponseProto { block, stat: Some(self.status(state, inode, "", None)) })
-        })
+        self.change(
+            &format!("append to file {}", asked.src),
+            asker.key.clone(),
+            |state, now| {
+                if let Ok((_, file)) = state.names.file(&asked.src)
+                    && let Some(last) = file.blocks.last()
+                    && file.holder.is_none()
+                    && state.blocks.readable(last.id, "", now).is_empty()
+                {
+                    return Err(Error::Io(format!("append: the last block of {} is missing", asked.src)));
+                }
+                let caller = asker.at(now);
+                let (id, last) = state.names.append(caller, &asked.src, &asked.client_name, new_block)?;
+                // The block map must know of the reopened block before its pipeline is asked for.
+                let changes = state.names.take_changes();
+                state.step(crate::block::Event::Changed(&changes), now);
+                let inode = state.names.inode(id).ok_or_else(|| Error::not_found(&asked.src))?;
+                let block = last.map(|block| {
+                    let offset = inode.as_file().map_or(0, |file| file.closed_length());
+                    let nodes = state.blocks.readable(block.id, &asker.ip, now);
+                    self.located(state, block, offset, &nodes)
+                });
+                Ok(AppendResponseProto {
+                    block,
+                    stat: Some(self.status(state, inode, "", None)),
+                })
+            },
+        )
         .await
     }
 
@@ -111,7 +132,9 @@ impl NameNode {
         asker: &Asker,
         asked: RecoverLeaseRequestProto,
     ) -> Result<RecoverLeaseResponseProto, Error> {
-        Ok(RecoverLeaseResponseProto { result: self.recover(asker, &asked.src).await? })
+        Ok(RecoverLeaseResponseProto {
+            result: self.recover(asker, &asked.src).await?,
+        })
     }
 
     async fn recover(&self, asker: &Asker, path: &str) -> Result<bool, Error> {
@@ -119,7 +142,9 @@ impl NameNode {
             .change(&format!("recover the lease of {path}"), None, |state, now| {
                 let (inode, _) = state.names.file(path)?;
                 let id = inode.id;
-                Ok(RecoverLeaseResponseProto { result: self.start_recovery(state, asker.at(now), id) })
+                Ok(RecoverLeaseResponseProto {
+                    result: self.start_recovery(state, asker.at(now), id),
+                })
             })
             .await?;
         Ok(answer.result)
@@ -127,8 +152,14 @@ impl NameNode {
 
     /// Closes a file, or orders the recovery of its last block; true if it is closed.
     pub(super) fn start_recovery(&self, state: &mut State, caller: Caller, file: InodeId) -> bool {
-        let open = state.names.inode(file).and_then(|inode| inode.as_file()).and_then(|file| file.open_block());
-        let nodes = open.map(|block| state.blocks.readable(block.id, "", caller.now)).unwrap_or_default();
+        let open = state
+            .names
+            .inode(file)
+            .and_then(|inode| inode.as_file())
+            .and_then(|file| file.open_block());
+        let nodes = open
+            .map(|block| state.blocks.readable(block.id, "", caller.now))
+            .unwrap_or_default();
         if let Some(block) = open
             && let Some(pending) = state.recoveries.get(&block.id)
             && pending.ordered + RECOVERY_RETRY_MS > caller.now
@@ -142,10 +173,18 @@ impl NameNode {
         match state.names.recover_lease(caller, file, !nodes.is_empty()) {
             Recovery::Closed => true,
             Recovery::Block { file, block, new_stamp } => {
-                let pending = PendingRecovery { file, new_stamp, ordered: caller.now };
+                let pending = PendingRecovery {
+                    file,
+                    new_stamp,
+                    ordered: caller.now,
+                };
                 state.recoveries.insert(block.id, pending);
                 let primary = nodes[0];
-                let command = Command::Recover { block, new_stamp, locations: nodes };
+                let command = Command::Recover {
+                    block,
+                    new_stamp,
+                    locations: nodes,
+                };
                 state.commands.entry(primary).or_default().push(command);
                 false
             }
@@ -157,39 +196,53 @@ impl NameNode {
         if let Some(previous) = previous {
             self.wait_stored(previous).await;
         }
-        self.change(&format!("add block to {}", asked.src), asker.key.clone(), |state, now| {
-            let (id, file) = state.names.held(&asked.src, asked.file_id(), &asked.client_name)?;
-            let length = file.length();
-            let replication = usize::from(file.replication);
-            let named = previous.map(|block| (block.id, block.generation_stamp, block.length));
-            let next = state.names.next_block(file, named)?;
-            let excluded = nodes_of(state, asked.exclude_nodes.iter().map(|info| &info.id));
-            if let NextBlock::Repeated(block) = next {
-                let mut nodes = state.blocks.readable(block.id, &asker.ip, now);
-                if nodes.is_empty() {
-                    nodes = self.targets(state, replication, &excluded, asker, now)?;
-                    state.blocks.set_pipeline(block.id, nodes.clone());
+        self.change(
+            &format!("add block to {}", asked.src),
+            asker.key.clone(),
+            |state, now| {
+                let (id, file) = state.names.held(&asked.src, asked.file_id(), &asked.client_name)?;
+                let length = file.length();
+                let replication = usize::from(file.replication);
+                let named = previous.map(|block| (block.id, block.generation_stamp, block.length));
+                let next = state.names.next_block(file, named)?;
+                let excluded = nodes_of(state, asked.exclude_nodes.iter().map(|info| &info.id));
+                if let NextBlock::Repeated(block) = next {
+                    let mut nodes = state.blocks.readable(block.id, &asker.ip, now);
+                    if nodes.is_empty() {
+                        nodes = self.targets(state, replication, &excluded, asker, now)?;
+                        state.blocks.set_pipeline(block.id, nodes.clone());
+                    }
+                    return Ok(AddBlockResponseProto {
+                        block: self.located(state, block, length, &nodes),
+                    });
                 }
-                return Ok(AddBlockResponseProto { block: self.located(state, block, length, &nodes) });
-            }
-            let NextBlock::Add { previous } = next else { return Err(Error::Io("no block to add".to_owned())) };
-            if let Some(previous) = previous {
-                if !state.blocks.is_stored(previous) {
-                    return Err(Error::NotReplicatedYet(asked.src.clone()));
+                let NextBlock::Add { previous } = next else {
+                    return Err(Error::Io("no block to add".to_owned()));
+                };
+                if let Some(previous) = previous {
+                    if !state.blocks.is_stored(previous) {
+                        return Err(Error::NotReplicatedYet(asked.src.clone()));
+                    }
                 }
-            }
-            let nodes = self.targets(state, replication, &excluded, asker, now)?;
-            let caller = asker.at(now);
-            if let Some(previous) = previous {
-                state.names.update_last_block(caller, id, previous, true);
-            }
-            let block = state.names.add_block(caller, id);
-            let changes = state.names.take_changes();
-            state.step(crate::block::Event::Changed(&changes), now);
-            state.blocks.set_pipeline(block.id, nodes.clone());
-            let offset = state.names.inode(id).and_then(|inode| inode.as_file()).map_or(0, |file| file.length());
-            Ok(AddBlockResponseProto { block: self.located(state, block, offset, &nodes) })
-        })
+                let nodes = self.targets(state, replication, &excluded, asker, now)?;
+                let caller = asker.at(now);
+                if let Some(previous) = previous {
+                    state.names.update_last_block(caller, id, previous, true);
+                }
+                let block = state.names.add_block(caller, id);
+                let changes = state.names.take_changes();
+                state.step(crate::block::Event::Changed(&changes), now);
+                state.blocks.set_pipeline(block.id, nodes.clone());
+                let offset = state
+                    .names
+                    .inode(id)
+                    .and_then(|inode| inode.as_file())
+                    .map_or(0, |file| file.length());
+                Ok(AddBlockResponseProto {
+                    block: self.located(state, block, offset, &nodes),
+                })
+            },
+        )
         .await
     }
 
@@ -201,7 +254,9 @@ impl NameNode {
         asker: &Asker,
         now: u64,
     ) -> Result<Vec<NodeId>, Error> {
-        let nodes = state.blocks.place(replication, ROOM_BYTES, excluded, &asker.ip, now, self.seed());
+        let nodes = state
+            .blocks
+            .place(replication, ROOM_BYTES, excluded, &asker.ip, now, self.seed());
         if nodes.is_empty() {
             let live = state.blocks.live_nodes().count();
             return Err(Error::Io(format!(
@@ -218,11 +273,15 @@ impl NameNode {
         asker: &Asker,
         asked: AbandonBlockRequestProto,
     ) -> Result<AbandonBlockResponseProto, Error> {
-        self.change(&format!("abandon a block of {}", asked.src), asker.key.clone(), |state, now| {
-            let (id, _) = state.names.held(&asked.src, asked.file_id(), &asked.holder)?;
-            state.names.abandon_block(asker.at(now), id, asked.b.block_id)?;
-            Ok(AbandonBlockResponseProto {})
-        })
+        self.change(
+            &format!("abandon a block of {}", asked.src),
+            asker.key.clone(),
+            |state, now| {
+                let (id, _) = state.names.held(&asked.src, asked.file_id(), &asked.holder)?;
+                state.names.abandon_block(asker.at(now), id, asked.b.block_id)?;
+                Ok(AbandonBlockResponseProto {})
+            },
+        )
         .await
     }
 
@@ -239,7 +298,9 @@ impl NameNode {
         let mut excluded = nodes_of(&state, asked.excludes.iter().map(|info| &info.id));
         excluded.extend(&nodes);
         let count = asked.num_additional_nodes.min(16) as usize;
-        let added = state.blocks.place(count, ROOM_BYTES, &excluded, &asker.ip, now, self.seed());
+        let added = state
+            .blocks
+            .place(count, ROOM_BYTES, &excluded, &asker.ip, now, self.seed());
         if added.len() < count {
             return Err(Error::Io(format!(
                 "Failed to find {count} additional data node(s) for {}: {} are there that are not excluded",
@@ -262,28 +323,35 @@ impl NameNode {
         if let Some(awaited) = awaited {
             self.wait_stored(awaited).await;
         }
-        self.change(&format!("complete file {}", asked.src), asker.key.clone(), |state, now| {
-            if let Some(answer) = already_complete(state, &asked, last) {
-                return Ok(CompleteResponseProto { result: answer });
-            }
-            let (id, file) = state.names.held(&asked.src, asked.file_id(), &asked.client_name)?;
-            let caller = asker.at(now);
-            if let Some(open) = file.open_block() {
-                let committed = match last {
-                    Some(last) if last.id != open.id => {
-                        return Err(Error::Io(format!("blk_{} is not the last block of {}", last.id, asked.src)));
-                    }
-                    Some(last) => last,
-                    None => open,
-                };
-                if !state.blocks.is_stored(committed) {
-                    return Ok(CompleteResponseProto { result: false });
+        self.change(
+            &format!("complete file {}", asked.src),
+            asker.key.clone(),
+            |state, now| {
+                if let Some(answer) = already_complete(state, &asked, last) {
+                    return Ok(CompleteResponseProto { result: answer });
                 }
-                state.names.update_last_block(caller, id, committed, true);
-            }
-            state.names.close(caller, id);
-            Ok(CompleteResponseProto { result: true })
-        })
+                let (id, file) = state.names.held(&asked.src, asked.file_id(), &asked.client_name)?;
+                let caller = asker.at(now);
+                if let Some(open) = file.open_block() {
+                    let committed = match last {
+                        Some(last) if last.id != open.id => {
+                            return Err(Error::Io(format!(
+                                "blk_{} is not the last block of {}",
+                                last.id, asked.src
+                            )));
+                        }
+                        Some(last) => last,
+                        None => open,
+                    };
+                    if !state.blocks.is_stored(committed) {
+                        return Ok(CompleteResponseProto { result: false });
+                    }
+                    state.names.update_last_block(caller, id, committed, true);
+                }
+                state.names.close(caller, id);
+                Ok(CompleteResponseProto { result: true })
+            },
+        )
         .await
     }
 
@@ -301,7 +369,9 @@ impl NameNode {
             if let Some(open) = file.open_block()
                 && length > open.length
             {
-                state.names.update_last_block(asker.at(now), id, Block { length, ..open }, false);
+                state
+                    .names
+                    .update_last_block(asker.at(now), id, Block { length, ..open }, false);
             }
             Ok(FsyncResponseProto {})
         })
@@ -316,9 +386,14 @@ impl NameNode {
         self.change("update a pipeline", asker.key.clone(), |state, now| {
             self.writer_of(state, asked.block.block_id, &asked.client_name)?;
             let generation_stamp = state.names.next_stamp(asker.at(now));
-            let block = Block { generation_stamp, ..block_of(&asked.block) };
+            let block = Block {
+                generation_stamp,
+                ..block_of(&asked.block)
+            };
             let nodes = state.blocks.readable(block.id, &asker.ip, now);
-            Ok(UpdateBlockForPipelineResponseProto { block: self.located(state, block, 0, &nodes) })
+            Ok(UpdateBlockForPipelineResponseProto {
+                block: self.located(state, block, 0, &nodes),
+            })
         })
         .await
     }

@@ -11,13 +11,21 @@ pub struct Misfit(pub &'static str);
 
 impl From<EditBlock> for Block {
     fn from(block: EditBlock) -> Self {
-        Self { id: block.id, generation_stamp: block.generation_stamp, length: block.length }
+        Self {
+            id: block.id,
+            generation_stamp: block.generation_stamp,
+            length: block.length,
+        }
     }
 }
 
 impl From<Block> for EditBlock {
     fn from(block: Block) -> Self {
-        Self { id: block.id, generation_stamp: block.generation_stamp, length: block.length }
+        Self {
+            id: block.id,
+            generation_stamp: block.generation_stamp,
+            length: block.length,
+        }
     }
 }
 
@@ -58,12 +66,16 @@ impl Namespace {
     }
 
     fn file_mut(&mut self, id: InodeId) -> Result<&mut File, Misfit> {
-        self.inode_mut(id)?.as_file_mut().ok_or(Misfit("a directory is not a file"))
+        self.inode_mut(id)?
+            .as_file_mut()
+            .ok_or(Misfit("a directory is not a file"))
     }
 
     fn link(&mut self, parent: InodeId, name: &str, id: InodeId, time: u64) -> Result<(), Misfit> {
         let parent = self.inode_mut(parent)?;
-        let Kind::Directory(children) = &mut parent.kind else { return Err(Misfit("a parent is a file")) };
+        let Kind::Directory(children) = &mut parent.kind else {
+            return Err(Misfit("a parent is a file"));
+        };
         if children.contains_key(name) {
             return Err(Misfit("a name is taken"));
         }
@@ -79,7 +91,9 @@ impl Namespace {
             return Err(Misfit("the root cannot be removed"));
         }
         let parent = self.inode_mut(parent)?;
-        let Kind::Directory(children) = &mut parent.kind else { return Err(Misfit("a parent is a file")) };
+        let Kind::Directory(children) = &mut parent.kind else {
+            return Err(Misfit("a parent is a file"));
+        };
         children.remove(&name);
         parent.modified = parent.modified.max(time);
         Ok(())
@@ -133,7 +147,8 @@ impl Namespace {
                     if let Some(holder) = &file.holder {
                         self.leases.remove(holder, id);
                     }
-                    self.changes.extend(file.blocks.iter().map(|block| BlockChange::Removed { block: block.id }));
+                    self.changes
+                        .extend(file.blocks.iter().map(|block| BlockChange::Removed { block: block.id }));
                 }
             }
         }
@@ -164,7 +179,11 @@ impl Namespace {
         let replication = file.replication;
         self.next_block = self.next_block.max(block.id + 1);
         self.generation_stamp = self.generation_stamp.max(block.generation_stamp);
-        self.changes.push(BlockChange::Added { block, inode: add.file, replication });
+        self.changes.push(BlockChange::Added {
+            block,
+            inode: add.file,
+            replication,
+        });
         Ok(())
     }
 
@@ -235,8 +254,11 @@ impl Namespace {
             let replication = replication as u16;
             file.replication = replication;
             let blocks: Vec<u64> = file.blocks.iter().map(|block| block.id).collect();
-            self.changes
-                .extend(blocks.into_iter().map(|block| BlockChange::Replication { block, replication }));
+            self.changes.extend(
+                blocks
+                    .into_iter()
+                    .map(|block| BlockChange::Replication { block, replication }),
+            );
         }
         Ok(())
     }

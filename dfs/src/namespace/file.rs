@@ -35,7 +35,11 @@ pub enum Recovery {
     /// It is closed.
     Closed,
     /// Data nodes have to agree on this block, now with this stamp.
-    Block { file: InodeId, block: Block, new_stamp: u64 },
+    Block {
+        file: InodeId,
+        block: Block,
+        new_stamp: u64,
+    },
 }
 
 impl Namespace {
@@ -53,10 +57,16 @@ impl Namespace {
             }
             Some((id, false)) => {
                 self.refuse_if_held(caller, id, path, holder, "CREATE_FILE")?;
-                return Err(Error::AlreadyExists(format!("{path} for client {} already exists", caller.user)));
+                return Err(Error::AlreadyExists(format!(
+                    "{path} for client {} already exists",
+                    caller.user
+                )));
             }
             None if !asked.create => {
-                return Err(Error::FileNotFound(format!("Can't overwrite non-existent {path} for client {}", caller.user)));
+                return Err(Error::FileNotFound(format!(
+                    "Can't overwrite non-existent {path} for client {}",
+                    caller.user
+                )));
             }
             None => {}
         }
@@ -97,16 +107,29 @@ impl Namespace {
         new_block: bool,
     ) -> Result<(InodeId, Option<Block>), Error> {
         let Some(inode) = self.lookup(path)? else {
-            let message = format!("Failed to append to non-existent file {path} for client {}", caller.user);
+            let message = format!(
+                "Failed to append to non-existent file {path} for client {}",
+                caller.user
+            );
             return Err(Error::FileNotFound(message));
         };
         let id = inode.id;
         let Some(file) = inode.as_file() else {
-            return Err(Error::AlreadyExists(format!("Cannot append to directory {path}; already exists as a directory.")));
+            return Err(Error::AlreadyExists(format!(
+                "Cannot append to directory {path}; already exists as a directory."
+            )));
         };
-        let last = file.blocks.last().copied().filter(|block| !new_block && block.length < file.block_size);
+        let last = file
+            .blocks
+            .last()
+            .copied()
+            .filter(|block| !new_block && block.length < file.block_size);
         self.refuse_if_held(caller, id, path, holder, "APPEND_FILE")?;
-        let hold = Hold { file: id, holder: holder.to_owned(), last_block: last.is_some() };
+        let hold = Hold {
+            file: id,
+            holder: holder.to_owned(),
+            last_block: last.is_some(),
+        };
         self.make(Edit::Hold(hold), caller.now);
         Ok((id, last))
     }
@@ -121,7 +144,11 @@ impl Namespace {
                 "Failed to {what} {path} for {holder}: lease recovery is in progress. Try again later."
             )));
         }
-        let again = if current == holder { "because the current leaseholder is trying to recreate file." } else { "" };
+        let again = if current == holder {
+            "because the current leaseholder is trying to recreate file."
+        } else {
+            ""
+        };
         Err(Error::AlreadyBeingCreated(format!(
             "Failed to {what} {path} for {holder} on {}: {again} this file lease is currently owned by {current}",
             caller.user
@@ -130,11 +157,14 @@ impl Namespace {
 
     /// True if another than `holder` writes the file and was not heard of for the soft limit.
     pub fn can_be_taken_over(&self, path: &str, holder: &str, now: u64) -> bool {
-        self.lookup(path).ok().flatten().and_then(|inode| inode.as_file()).and_then(|file| file.holder.as_deref()).is_some_and(
-            |current| {
+        self.lookup(path)
+            .ok()
+            .flatten()
+            .and_then(|inode| inode.as_file())
+            .and_then(|file| file.holder.as_deref())
+            .is_some_and(|current| {
                 current != holder && current != RECOVERY_HOLDER && self.leases.expired(current, now, SOFT_LIMIT_MS)
-            },
-        )
+            })
     }
 
     /// The file that `holder` writes, found by id if one is given (it may have been renamed meanwhile), else by path.
@@ -170,19 +200,27 @@ impl Namespace {
                 None => Ok(NextBlock::Add { previous: None }),
                 Some(_) if !file.last_open => Ok(NextBlock::Add { previous: None }),
                 Some(last) if file.blocks.len() == 1 && last.length == 0 => Ok(NextBlock::Repeated(last)),
-                Some(_) => Err(Error::Io("Cannot allocate block: the one before it was not named".to_owned())),
+                Some(_) => Err(Error::Io(
+                    "Cannot allocate block: the one before it was not named".to_owned(),
+                )),
             };
         };
         match last {
             Some(last) if last.id == id => {
-                let block = Block { id, generation_stamp, length };
+                let block = Block {
+                    id,
+                    generation_stamp,
+                    length,
+                };
                 if generation_stamp != last.generation_stamp {
                     return Err(Error::Io(format!(
                         "The generation stamp of block blk_{id}_{generation_stamp} does not match {}",
                         last.generation_stamp
                     )));
                 }
-                Ok(NextBlock::Add { previous: file.last_open.then_some(block) })
+                Ok(NextBlock::Add {
+                    previous: file.last_open.then_some(block),
+                })
             }
             Some(_) => {
                 let penultimate = file.blocks.len().checked_sub(2).map(|index| file.blocks[index].id);
@@ -193,26 +231,49 @@ impl Namespace {
                     ))),
                 }
             }
-            None => Err(Error::Io(format!("Cannot allocate block: the file has no block blk_{id}"))),
+            None => Err(Error::Io(format!(
+                "Cannot allocate block: the file has no block blk_{id}"
+            ))),
         }
     }
 
     /// Adds a block to a file, after the last one was completed.
     pub fn add_block(&mut self, caller: Caller, file: InodeId) -> Block {
         let generation_stamp = self.generation_stamp + 1;
-        let block = Block { id: self.next_block, generation_stamp, length: 0 };
-        self.make(Edit::AddBlock(AddBlock { file, block: block.into() }), caller.now);
+        let block = Block {
+            id: self.next_block,
+            generation_stamp,
+            length: 0,
+        };
+        self.make(
+            Edit::AddBlock(AddBlock {
+                file,
+                block: block.into(),
+            }),
+            caller.now,
+        );
         block
     }
 
     /// Records length and stamp of the last block; `complete`: it is not written any more.
     pub fn update_last_block(&mut self, caller: Caller, file: InodeId, block: Block, complete: bool) {
-        self.make(Edit::UpdateBlock(UpdateBlock { file, block: block.into(), complete }), caller.now);
+        self.make(
+            Edit::UpdateBlock(UpdateBlock {
+                file,
+                block: block.into(),
+                complete,
+            }),
+            caller.now,
+        );
     }
 
     /// Gives up the last block, which the writer could not write to any data node.
     pub fn abandon_block(&mut self, caller: Caller, file: InodeId, block: u64) -> Result<(), Error> {
-        let open = self.inodes.get(&file).and_then(|inode| inode.as_file()).and_then(File::open_block);
+        let open = self
+            .inodes
+            .get(&file)
+            .and_then(|inode| inode.as_file())
+            .and_then(File::open_block);
         match open {
             Some(open) if open.id == block => {
                 self.make(Edit::DropBlock(DropBlock { file, block }), caller.now);
@@ -247,8 +308,12 @@ impl Namespace {
     /// Takes a file from its writer and starts to close it. `known_bytes` says whether a data node may have bytes of the
     /// last block: without any, an empty last block is dropped.
     pub fn recover_lease(&mut self, caller: Caller, id: InodeId, any_replica: bool) -> Recovery {
-        let Some(file) = self.inodes.get(&id).and_then(|inode| inode.as_file()) else { return Recovery::Closed };
-        let Some(holder) = file.holder.clone() else { return Recovery::Closed };
+        let Some(file) = self.inodes.get(&id).and_then(|inode| inode.as_file()) else {
+            return Recovery::Closed;
+        };
+        let Some(holder) = file.holder.clone() else {
+            return Recovery::Closed;
+        };
         let open = file.open_block();
         match open {
             None => {
@@ -256,17 +321,31 @@ impl Namespace {
                 Recovery::Closed
             }
             Some(block) if block.length == 0 && !any_replica => {
-                self.make(Edit::DropBlock(DropBlock { file: id, block: block.id }), caller.now);
+                self.make(
+                    Edit::DropBlock(DropBlock {
+                        file: id,
+                        block: block.id,
+                    }),
+                    caller.now,
+                );
                 self.close(caller, id);
                 Recovery::Closed
             }
             Some(block) => {
                 if &*holder != RECOVERY_HOLDER {
-                    let hold = Hold { file: id, holder: RECOVERY_HOLDER.to_owned(), last_block: true };
+                    let hold = Hold {
+                        file: id,
+                        holder: RECOVERY_HOLDER.to_owned(),
+                        last_block: true,
+                    };
                     self.make(Edit::Hold(hold), caller.now);
                 }
                 let new_stamp = self.next_stamp(caller);
-                Recovery::Block { file: id, block, new_stamp }
+                Recovery::Block {
+                    file: id,
+                    block,
+                    new_stamp,
+                }
             }
         }
     }

@@ -145,7 +145,9 @@ impl Namespace {
             namespace.load(message, now)?;
         }
         if namespace.inode_count() != header.inodes || !namespace.inodes.contains_key(&ROOT) {
-            return Err(ImageError::Misfit(Misfit("the image does not hold as many inodes as it says")));
+            return Err(ImageError::Misfit(Misfit(
+                "the image does not hold as many inodes as it says",
+            )));
         }
         namespace.next_inode = header.next_inode;
         namespace.next_block = header.next_block;
@@ -156,8 +158,13 @@ impl Namespace {
     fn load(&mut self, message: ImageInode, now: u64) -> Result<(), Misfit> {
         let id = message.id;
         if id != ROOT {
-            let parent = self.inodes.get_mut(&message.parent).ok_or(Misfit("an inode has no parent"))?;
-            let Kind::Directory(children) = &mut parent.kind else { return Err(Misfit("a parent is a file")) };
+            let parent = self
+                .inodes
+                .get_mut(&message.parent)
+                .ok_or(Misfit("an inode has no parent"))?;
+            let Kind::Directory(children) = &mut parent.kind else {
+                return Err(Misfit("a parent is a file"));
+            };
             children.insert(message.name.as_str().into(), id);
         }
         let kind = match message.file {
@@ -185,10 +192,18 @@ impl Namespace {
         if let Some(holder) = &file.holder {
             self.leases.add(holder, id, now);
         }
-        let open = if file.last_open { file.blocks.last().map(|block| block.id) } else { None };
+        let open = if file.last_open {
+            file.blocks.last().map(|block| block.id)
+        } else {
+            None
+        };
         for block in &file.blocks {
             let block = Block::from(*block);
-            self.changes.push(BlockChange::Added { block, inode: id, replication });
+            self.changes.push(BlockChange::Added {
+                block,
+                inode: id,
+                replication,
+            });
             if Some(block.id) != open {
                 self.changes.push(BlockChange::Completed { block });
             }

@@ -61,7 +61,11 @@ impl File {
 
     /// The block that is being written.
     pub fn open_block(&self) -> Option<Block> {
-        if self.last_open { self.blocks.last().copied() } else { None }
+        if self.last_open {
+            self.blocks.last().copied()
+        } else {
+            None
+        }
     }
 }
 

@@ -52,7 +52,9 @@ impl Leases {
 
     /// True if the holder was not heard of for `limit` milliseconds.
     pub fn expired(&self, holder: &str, now: u64, limit: u64) -> bool {
-        self.holders.get(holder).is_none_or(|lease| lease.renewed + limit <= now)
+        self.holders
+            .get(holder)
+            .is_none_or(|lease| lease.renewed + limit <= now)
     }
 
     /// Files whose holders were not heard of for `limit` milliseconds.
@@ -63,7 +65,10 @@ impl Leases {
 
     /// Files of one holder.
     pub fn files(&self, holder: &str) -> Vec<InodeId> {
-        self.holders.get(holder).map(|lease| lease.files.iter().copied().collect()).unwrap_or_default()
+        self.holders
+            .get(holder)
+            .map(|lease| lease.files.iter().copied().collect())
+            .unwrap_or_default()
     }
 
     pub fn open_files(&self) -> usize {

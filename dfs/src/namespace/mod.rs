@@ -52,7 +52,11 @@ pub const RECOVERY_HOLDER: &str = "NameNode_Recovery";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockChange {
     /// A block was added to a file and is being written.
-    Added { block: Block, inode: InodeId, replication: u16 },
+    Added {
+        block: Block,
+        inode: InodeId,
+        replication: u16,
+    },
     /// Its length or generation stamp is known better.
     Updated { block: Block },
     /// It will not change any more.
@@ -133,7 +137,10 @@ impl Namespace {
     /// Applies an edit and keeps it for the log.
     fn make(&mut self, edit: Edit, now: u64) {
         let applied = self.apply(&edit, now);
-        debug_assert!(applied.is_ok(), "an operation made an edit that does not apply: {applied:?}");
+        debug_assert!(
+            applied.is_ok(),
+            "an operation made an edit that does not apply: {applied:?}"
+        );
         self.edits.push(edit);
     }
 
@@ -165,7 +172,9 @@ impl Namespace {
     pub fn lookup(&self, path: &str) -> Result<Option<&Inode>, Error> {
         let mut inode = &self.inodes[&ROOT];
         for name in path::components(path)? {
-            let Kind::Directory(children) = &inode.kind else { return Ok(None) };
+            let Kind::Directory(children) = &inode.kind else {
+                return Ok(None);
+            };
             match children.get(name) {
                 Some(id) => inode = &self.inodes[id],
                 None => return Ok(None),

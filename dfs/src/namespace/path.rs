@@ -12,7 +12,9 @@ pub const NAME_BYTES_MAX: usize = 255;
 /// The names of a path, from the root. One trailing slash is forgiven, as HDFS does.
 pub fn components(path: &str) -> Result<Vec<&str>, Error> {
     let invalid = || Error::InvalidPath(path.chars().take(200).collect());
-    let Some(rest) = path.strip_prefix('/') else { return Err(invalid()) };
+    let Some(rest) = path.strip_prefix('/') else {
+        return Err(invalid());
+    };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if path.len() > PATH_BYTES_MAX {
         return Err(invalid());
@@ -40,7 +42,11 @@ pub fn components(path: &str) -> Result<Vec<&str>, Error> {
 pub fn split(path: &str) -> Option<(&str, &str)> {
     let path = path.strip_suffix('/').unwrap_or(path);
     let (parent, name) = path.rsplit_once('/')?;
-    if name.is_empty() { None } else { Some((if parent.is_empty() { "/" } else { parent }, name)) }
+    if name.is_empty() {
+        None
+    } else {
+        Some((if parent.is_empty() { "/" } else { parent }, name))
+    }
 }
 
 #[cfg(test)]

@@ -70,12 +70,18 @@ impl Namespace {
         let mut at = ROOT;
         for (depth, name) in names.iter().enumerate() {
             let parent = &self.inodes[&at];
-            let Kind::Directory(children) = &parent.kind else { return at };
+            let Kind::Directory(children) = &parent.kind else {
+                return at;
+            };
             if let Some(id) = children.get(*name) {
                 at = *id;
                 continue;
             }
-            let bits = if depth + 1 == names.len() { permission } else { permission | OWNER_WRITE_EXECUTE };
+            let bits = if depth + 1 == names.len() {
+                permission
+            } else {
+                permission | OWNER_WRITE_EXECUTE
+            };
             let add = Add {
                 parent: at,
                 id: self.next_inode,
@@ -94,7 +100,9 @@ impl Namespace {
 
     /// Removes a file or a directory. False if it was not there.
     pub fn delete(&mut self, caller: Caller, path: &str, recursive: bool) -> Result<bool, Error> {
-        let Some(inode) = self.lookup(path)? else { return Ok(false) };
+        let Some(inode) = self.lookup(path)? else {
+            return Ok(false);
+        };
         if inode.id == ROOT {
             return Ok(false);
         }
@@ -112,13 +120,19 @@ impl Namespace {
     /// The old rename: into the destination if that is a directory; false where it cannot be done.
     pub fn rename_into(&mut self, caller: Caller, source: &str, destination: &str) -> Result<bool, Error> {
         path::components(destination)?;
-        let Some(inode) = self.lookup(source)? else { return Ok(false) };
+        let Some(inode) = self.lookup(source)? else {
+            return Ok(false);
+        };
         let (id, name) = (inode.id, inode.name.clone());
         if id == ROOT {
             return Ok(false);
         }
         let into = self.lookup(destination)?.is_some_and(Inode::is_directory);
-        let target = if into { format!("{}/{name}", destination.trim_end_matches('/')) } else { destination.to_owned() };
+        let target = if into {
+            format!("{}/{name}", destination.trim_end_matches('/'))
+        } else {
+            destination.to_owned()
+        };
         if self.lookup(&target)?.is_some_and(|there| there.id == id) {
             return Ok(true);
         }
@@ -126,20 +140,21 @@ impl Namespace {
             return Ok(false);
         }
         let (parent, name) = self.parent_of(&target)?;
-        let Some(parent) = parent.map(|parent| parent.id) else { return Ok(false) };
-        let rename = Rename { id, parent, name: name.to_owned(), time: caller.now };
+        let Some(parent) = parent.map(|parent| parent.id) else {
+            return Ok(false);
+        };
+        let rename = Rename {
+            id,
+            parent,
+            name: name.to_owned(),
+            time: caller.now,
+        };
         self.make(Edit::Rename(rename), caller.now);
         Ok(true)
     }
 
     /// The newer rename: to exactly that name, with an error that says why not.
-    pub fn rename(
-        &mut self,
-        caller: Caller,
-        source: &str,
-        destination: &str,
-        overwrite: bool,
-    ) -> Result<(), Error> {
+    pub fn rename(&mut self, caller: Caller, source: &str, destination: &str, overwrite: bool) -> Result<(), Error> {
         path::components(destination)?;
         let from = self
             .lookup(source)?
@@ -173,7 +188,12 @@ impl Namespace {
         if let Some(id) = replaced {
             self.make(Edit::Delete(Delete { id, time: caller.now }), caller.now);
         }
-        let rename = Rename { id, parent, name: name.to_owned(), time: caller.now };
+        let rename = Rename {
+            id,
+            parent,
+            name: name.to_owned(),
+            time: caller.now,
+        };
         self.make(Edit::Rename(rename), caller.now);
         Ok(())
     }
@@ -188,15 +208,19 @@ impl Namespace {
     ) -> Result<InodeId, Error> {
         if to.is_directory() != from_directory {
             let kind = if from_directory { "directories" } else { "files" };
-            return Err(Error::Io(format!("Source {source} and destination {destination} must both be {kind}")));
+            return Err(Error::Io(format!(
+                "Source {source} and destination {destination} must both be {kind}"
+            )));
         }
         if !overwrite {
-            return Err(Error::AlreadyExists(format!("rename destination {destination} already exists")));
+            return Err(Error::AlreadyExists(format!(
+                "rename destination {destination} already exists"
+            )));
         }
         match &to.kind {
-            Kind::Directory(children) if !children.is_empty() || to.id == ROOT => {
-                Err(Error::Io(format!("rename destination directory is not empty: {destination}")))
-            }
+            Kind::Directory(children) if !children.is_empty() || to.id == ROOT => Err(Error::Io(format!(
+                "rename destination directory is not empty: {destination}"
+            ))),
             _ => Ok(to.id),
         }
     }
@@ -208,7 +232,14 @@ impl Namespace {
     pub fn set_permission(&mut self, caller: Caller, path: &str, permission: u16) -> Result<(), Error> {
         let id = self.existing(path)?;
         let permission = Some((permission & PERMISSION_MASK).into());
-        self.make(Edit::SetAttributes(SetAttributes { id, permission, ..Default::default() }), caller.now);
+        self.make(
+            Edit::SetAttributes(SetAttributes {
+                id,
+                permission,
+                ..Default::default()
+            }),
+            caller.now,
+        );
         Ok(())
     }
 
@@ -221,7 +252,15 @@ impl Namespace {
         group: Option<String>,
     ) -> Result<(), Error> {
         let id = self.existing(path)?;
-        self.make(Edit::SetAttributes(SetAttributes { id, owner, group, ..Default::default() }), caller.now);
+        self.make(
+            Edit::SetAttributes(SetAttributes {
+                id,
+                owner,
+                group,
+                ..Default::default()
+            }),
+            caller.now,
+        );
         Ok(())
     }
 
@@ -233,7 +272,15 @@ impl Namespace {
         accessed: Option<u64>,
     ) -> Result<(), Error> {
         let id = self.existing(path)?;
-        self.make(Edit::SetAttributes(SetAttributes { id, modified, accessed, ..Default::default() }), caller.now);
+        self.make(
+            Edit::SetAttributes(SetAttributes {
+                id,
+                modified,
+                accessed,
+                ..Default::default()
+            }),
+            caller.now,
+        );
         Ok(())
     }
 
@@ -244,22 +291,41 @@ impl Namespace {
         let id = inode.id;
         if file.replication != replication {
             let replication = Some(replication.into());
-            self.make(Edit::SetAttributes(SetAttributes { id, replication, ..Default::default() }), caller.now);
+            self.make(
+                Edit::SetAttributes(SetAttributes {
+                    id,
+                    replication,
+                    ..Default::default()
+                }),
+                caller.now,
+            );
         }
         Ok(true)
     }
 
     /// The children after the name `after`, at most `limit`, and how many more there are. A file lists itself.
     pub fn list(&self, path: &str, after: &[u8], limit: usize) -> Result<Option<(Vec<&Inode>, usize)>, Error> {
-        let Some(inode) = self.lookup(path)? else { return Ok(None) };
-        let Kind::Directory(children) = &inode.kind else { return Ok(Some((vec![inode], 0))) };
+        let Some(inode) = self.lookup(path)? else {
+            return Ok(None);
+        };
+        let Kind::Directory(children) = &inode.kind else {
+            return Ok(Some((vec![inode], 0)));
+        };
         let after = String::from_utf8_lossy(after);
         let rest = children.range::<str, _>((
-            if after.is_empty() { std::ops::Bound::Unbounded } else { std::ops::Bound::Excluded(&*after) },
+            if after.is_empty() {
+                std::ops::Bound::Unbounded
+            } else {
+                std::ops::Bound::Excluded(&*after)
+            },
             std::ops::Bound::Unbounded,
         ));
         let page: Vec<&Inode> = rest.clone().take(limit).map(|(_, id)| &self.inodes[id]).collect();
-        let remaining = if page.len() < limit { 0 } else { rest.count() - page.len() };
+        let remaining = if page.len() < limit {
+            0
+        } else {
+            rest.count() - page.len()
+        };
         Ok(Some((page, remaining)))
     }
 
@@ -286,5 +352,6 @@ impl Namespace {
 
 /// True if `path` is below `directory`.
 fn is_below(directory: &str, path: &str) -> bool {
-    path.strip_prefix(directory.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/') && rest.len() > 1)
+    path.strip_prefix(directory.trim_end_matches('/'))
+        .is_some_and(|rest| rest.starts_with('/') && rest.len() > 1)
 }

@@ -43,7 +43,11 @@ pub enum Action {
     /// Write all of its data at `offset`, and its checksums as those of the chunks from `chunk` on.
     Write { offset: u64, chunk: u64 },
     /// It begins inside a chunk: read the `prefix_bytes` before it, then see [`fill`].
-    Fill { offset: u64, chunk: u64, prefix_bytes: usize },
+    Fill {
+        offset: u64,
+        chunk: u64,
+        prefix_bytes: usize,
+    },
 }
 
 /// Decides what a packet does to a replica of `progress`.
@@ -59,7 +63,10 @@ pub fn receive(
     }
     let offset = header.offset;
     if offset > progress.length {
-        return Err(Refusal::Gap { offset, length: progress.length });
+        return Err(Refusal::Gap {
+            offset,
+            length: progress.length,
+        });
     }
     if !checksum.verify(data, crcs) {
         return Err(Refusal::Checksum(offset));
@@ -72,7 +79,11 @@ pub fn receive(
     if within == 0 || checksum.kind == Kind::Null {
         return Ok(Action::Write { offset, chunk });
     }
-    Ok(Action::Fill { offset, chunk, prefix_bytes: within as usize })
+    Ok(Action::Fill {
+        offset,
+        chunk,
+        prefix_bytes: within as usize,
+    })
 }
 
 /// Checksums of the chunks that `data` touches, whose first one begins with `prefix` that is on disk.
@@ -111,7 +122,10 @@ pub fn span(checksum: Checksum, visible: u64, offset: u64, length: u64) -> Optio
     }
     let chunk = u64::from(checksum.chunk);
     let start = offset / chunk * chunk;
-    Some(Span { start, end: end.div_ceil(chunk).saturating_mul(chunk).min(visible) })
+    Some(Span {
+        start,
+        end: end.div_ceil(chunk).saturating_mul(chunk).min(visible),
+    })
 }
 
 /// This node's answer in front of those of the nodes behind it.
@@ -125,7 +139,12 @@ pub fn combine(seqno: i64, own: Status, behind: Option<&PipelineAckProto>, nodes
     }
     // ECN "disabled" and the status, as HDFS packs them: the low four bits.
     let flag = reply.iter().map(|status| *status as u32 & 0xf).collect();
-    PipelineAckProto { seqno, reply, downstream_ack_time_nanos: Some(0), flag }
+    PipelineAckProto {
+        seqno,
+        reply,
+        downstream_ack_time_nanos: Some(0),
+        flag,
+    }
 }
 
 /// True if all nodes have the packet.

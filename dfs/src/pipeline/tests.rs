@@ -3,7 +3,13 @@ use proptest::prelude::*;
 use super::*;
 
 fn header(offset: u64, data: &[u8]) -> Header {
-    Header { offset, seqno: 0, last: false, data_bytes: data.len(), sync: false }
+    Header {
+        offset,
+        seqno: 0,
+        last: false,
+        data_bytes: data.len(),
+        sync: false,
+    }
 }
 
 /// A replica in memory, which does what the actions say.
@@ -16,13 +22,23 @@ struct Replica {
 impl Replica {
     fn packet(&mut self, checksum: Checksum, offset: u64, data: &[u8]) -> Result<(), Refusal> {
         let crcs = checksum.compute(data);
-        let progress = Progress { length: self.data.len() as u64 };
+        let progress = Progress {
+            length: self.data.len() as u64,
+        };
         let (at, chunk, crcs) = match receive(checksum, progress, &header(offset, data), &crcs, data)? {
             Action::Nothing => return Ok(()),
             Action::Write { offset, chunk } => (offset as usize, chunk as usize, crcs),
-            Action::Fill { offset, chunk, prefix_bytes } => {
+            Action::Fill {
+                offset,
+                chunk,
+                prefix_bytes,
+            } => {
                 let at = offset as usize;
-                (at, chunk as usize, fill(checksum, &self.data[at - prefix_bytes..at], data))
+                (
+                    at,
+                    chunk as usize,
+                    fill(checksum, &self.data[at - prefix_bytes..at], data),
+                )
             }
         };
         self.data.truncate(at.max(self.data.len().min(at)));
@@ -38,7 +54,10 @@ fn a_gap_and_a_wrong_checksum_are_refused() {
     let checksum = Checksum::default();
     let progress = Progress { length: 10 };
     let crcs = checksum.compute(&[1; 5]);
-    assert!(matches!(receive(checksum, progress, &header(11, &[1; 5]), &crcs, &[1; 5]), Err(Refusal::Gap { .. })));
+    assert!(matches!(
+        receive(checksum, progress, &header(11, &[1; 5]), &crcs, &[1; 5]),
+        Err(Refusal::Gap { .. })
+    ));
     let wrong = receive(checksum, progress, &header(0, &[2; 5]), &crcs, &[2; 5]);
     assert_eq!(wrong, Err(Refusal::Checksum(0)));
 }

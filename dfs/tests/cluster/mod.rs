@@ -18,14 +18,22 @@ impl Process {
         let mut child = Command::new(env!("CARGO_BIN_EXE_dfs"))
             .args(args)
             .stdout(Stdio::piped())
-            .stderr(if std::env::var_os("DFS_TEST_LOGS").is_some() { Stdio::inherit() } else { Stdio::null() })
+            .stderr(if std::env::var_os("DFS_TEST_LOGS").is_some() {
+                Stdio::inherit()
+            } else {
+                Stdio::null()
+            })
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         assert!(line.contains(" ready "), "{args:?} said {line:?}");
         let pairs = line.split_whitespace().filter_map(|word| word.split_once('='));
-        let addresses = pairs.map(|(name, address)| (name.to_owned(), address.parse().unwrap())).collect();
+        let addresses = pairs
+            .map(|(name, address)| (name.to_owned(), address.parse().unwrap()))
+            .collect();
         Self { child, addresses }
     }
 
@@ -77,10 +85,22 @@ impl Cluster {
 
     pub fn start_with(data_nodes: usize, settings: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let defaults = ["dfs.heartbeat.interval=200ms", "dfs.namenode.heartbeat.recheck-interval=250"];
-        let settings: Vec<String> = defaults.iter().chain(settings).map(|setting| (*setting).to_owned()).collect();
+        let defaults = [
+            "dfs.heartbeat.interval=200ms",
+            "dfs.namenode.heartbeat.recheck-interval=250",
+        ];
+        let settings: Vec<String> = defaults
+            .iter()
+            .chain(settings)
+            .map(|setting| (*setting).to_owned())
+            .collect();
         let name_node = start_name_node(&directory.path().join("nn"), "127.0.0.1:0", &settings);
-        let mut cluster = Self { name_node, data_nodes: Vec::new(), directory, settings };
+        let mut cluster = Self {
+            name_node,
+            data_nodes: Vec::new(),
+            directory,
+            settings,
+        };
         for index in 0..data_nodes {
             cluster.data_nodes.push(None);
             cluster.start_data_node(index);
@@ -139,8 +159,15 @@ impl Cluster {
     /// A number from the name node's metrics page.
     pub fn metric(&self, name: &str) -> u64 {
         let page = http_get(self.name_node.address("http"), "/metrics");
-        let line = page.lines().find(|line| line.starts_with(name) && line[name.len()..].starts_with(' '));
-        line.unwrap_or_else(|| panic!("no {name} in {page}")).rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64
+        let line = page
+            .lines()
+            .find(|line| line.starts_with(name) && line[name.len()..].starts_with(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {page}"))
+            .rsplit(' ')
+            .next()
+            .unwrap()
+            .parse::<f64>()
+            .unwrap() as u64
     }
 
     /// Replica files of a data node: (path of the data file, finalized).
@@ -183,7 +210,10 @@ pub fn http_get(address: SocketAddr, path: &str) -> String {
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+    answer
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned())
+        .unwrap_or_default()
 }
 
 /// Waits until `done`, or fails after some seconds.

@@ -28,7 +28,10 @@ pub struct Checksum {
 
 impl Default for Checksum {
     fn default() -> Self {
-        Self { kind: Kind::Crc32c, chunk: 512 }
+        Self {
+            kind: Kind::Crc32c,
+            chunk: 512,
+        }
     }
 }
 
@@ -50,7 +53,10 @@ impl Checksum {
     }
 
     pub fn to_proto(self) -> ChecksumProto {
-        ChecksumProto { r#type: self.proto_kind() as i32, bytes_per_checksum: self.chunk }
+        ChecksumProto {
+            r#type: self.proto_kind() as i32,
+            bytes_per_checksum: self.chunk,
+        }
     }
 
     pub fn proto_kind(self) -> ChecksumTypeProto {
@@ -85,7 +91,9 @@ impl Checksum {
         if self.kind == Kind::Null {
             return Vec::new();
         }
-        data.chunks(self.chunk as usize).flat_map(|chunk| self.crc(chunk).to_be_bytes()).collect()
+        data.chunks(self.chunk as usize)
+            .flat_map(|chunk| self.crc(chunk).to_be_bytes())
+            .collect()
     }
 
     /// True if `crcs` are the checksums of `data`, counted from the start of `data`.
@@ -161,7 +169,10 @@ mod tests {
 
     #[test]
     fn meta_headers_round_trip() {
-        let checksum = Checksum { kind: Kind::Crc32, chunk: 4096 };
+        let checksum = Checksum {
+            kind: Kind::Crc32,
+            chunk: 4096,
+        };
         assert_eq!(Checksum::parse_meta_header(&checksum.meta_header()).unwrap(), checksum);
         assert!(Checksum::parse_meta_header(&[0, 2, 1, 0, 0, 2, 0]).is_err());
         assert!(Checksum::parse_meta_header(&[0, 1, 1, 0, 0, 0, 0]).is_err());

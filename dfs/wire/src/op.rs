@@ -24,7 +24,9 @@ impl Op {
     /// `Ok(None)` is an operation that exists but is not served.
     pub fn parse(prefix: [u8; PREFIX_BYTES]) -> Result<Option<Self>, Error> {
         if u16::from_be_bytes([prefix[0], prefix[1]]) != VERSION {
-            return Err(Error::Malformed("only version 28 of the data transfer protocol is spoken here"));
+            return Err(Error::Malformed(
+                "only version 28 of the data transfer protocol is spoken here",
+            ));
         }
         Ok(match prefix[2] {
             80 => Some(Self::WriteBlock),
@@ -65,7 +67,11 @@ impl LengthReader {
             return Ok(None);
         }
         if self.value > max {
-            return Err(Error::TooLong { what: "a data transfer message", length: self.value, max });
+            return Err(Error::TooLong {
+                what: "a data transfer message",
+                length: self.value,
+                max,
+            });
         }
         Ok(Some(self.value as usize))
     }
@@ -73,8 +79,12 @@ impl LengthReader {
 
 /// The delimited answer to an operation that failed.
 pub fn failure(status: Status, message: &str) -> Vec<u8> {
-    BlockOpResponseProto { status: status as i32, message: Some(message.to_owned()), ..Default::default() }
-        .encode_length_delimited_to_vec()
+    BlockOpResponseProto {
+        status: status as i32,
+        message: Some(message.to_owned()),
+        ..Default::default()
+    }
+    .encode_length_delimited_to_vec()
 }
 
 /// The delimited answer to a write whose pipeline stands, or fails at `first_bad_link`.
@@ -110,7 +120,9 @@ mod tests {
         assert_eq!(reader.push(0x85, 1000).unwrap(), None);
         assert_eq!(reader.push(0x01, 1000).unwrap(), Some(133));
         let mut reader = LengthReader::default();
-        let results: Vec<_> = [0xff, 0xff, 0xff, 0xff, 0x7f].map(|byte| reader.push(byte, 1000)).into();
+        let results: Vec<_> = [0xff, 0xff, 0xff, 0xff, 0x7f]
+            .map(|byte| reader.push(byte, 1000))
+            .into();
         assert!(results.last().unwrap().is_err());
     }
 }

@@ -30,16 +30,27 @@ impl Lengths {
         let header = u16::from_be_bytes([bytes[4], bytes[5]]);
         if payload > PAYLOAD_BYTES_MAX {
             let (length, max) = (payload.into(), PAYLOAD_BYTES_MAX.into());
-            return Err(Error::TooLong { what: "a packet", length, max });
+            return Err(Error::TooLong {
+                what: "a packet",
+                length,
+                max,
+            });
         }
         if header > HEADER_BYTES_MAX {
             let (length, max) = (header.into(), HEADER_BYTES_MAX.into());
-            return Err(Error::TooLong { what: "a packet's header", length, max });
+            return Err(Error::TooLong {
+                what: "a packet's header",
+                length,
+                max,
+            });
         }
         if payload < 4 {
             return Err(Error::Malformed("a packet's payload is shorter than its own length"));
         }
-        Ok(Self { header: header.into(), body: payload as usize - 4 })
+        Ok(Self {
+            header: header.into(),
+            body: payload as usize - 4,
+        })
     }
 }
 
@@ -104,7 +115,13 @@ mod tests {
 
     #[test]
     fn headers_have_hadoops_lengths() {
-        let mut header = Header { offset: 512, seqno: 3, last: false, data_bytes: 1000, sync: false };
+        let mut header = Header {
+            offset: 512,
+            seqno: 3,
+            last: false,
+            data_bytes: 1000,
+            sync: false,
+        };
         assert_eq!(header.encode(8).len(), LENGTHS_BYTES + 25);
         header.sync = true;
         assert_eq!(header.encode(8).len(), LENGTHS_BYTES + 27);

@@ -42,7 +42,9 @@ It looks like you are making an HTTP request to a Hadoop IPC port. This is not t
 /// Checks the first bytes of a connection and returns the authentication byte.
 pub fn parse_preamble(bytes: &[u8; PREAMBLE_BYTES]) -> Result<u8, Error> {
     if bytes[..4] != MAGIC {
-        return Err(Error::Malformed("the connection does not open with Hadoop RPC's \"hrpc\""));
+        return Err(Error::Malformed(
+            "the connection does not open with Hadoop RPC's \"hrpc\"",
+        ));
     }
     if bytes[4] != VERSION {
         return Err(Error::Malformed("only version 9 of Hadoop RPC is spoken here"));
@@ -61,7 +63,11 @@ pub fn preamble() -> [u8; PREAMBLE_BYTES] {
 /// Checks the length that a frame claims.
 pub fn check_frame_length(length: u32) -> Result<usize, Error> {
     if length > FRAME_BYTES_MAX {
-        return Err(Error::TooLong { what: "an RPC frame", length: length.into(), max: FRAME_BYTES_MAX.into() });
+        return Err(Error::TooLong {
+            what: "an RPC frame",
+            length: length.into(),
+            max: FRAME_BYTES_MAX.into(),
+        });
     }
     Ok(length as usize)
 }
@@ -123,7 +129,11 @@ pub fn reply_error(
     class: &str,
     message: &str,
 ) -> Bytes {
-    let status = if fatal { RpcStatusProto::Fatal } else { RpcStatusProto::Error };
+    let status = if fatal {
+        RpcStatusProto::Fatal
+    } else {
+        RpcStatusProto::Error
+    };
     let header = RpcResponseHeaderProto {
         exception_class_name: Some(class.to_owned()),
         error_msg: Some(message.to_owned()),
@@ -135,7 +145,10 @@ pub fn reply_error(
 
 /// The answer to a SASL negotiation: none is needed.
 pub fn reply_sasl_success(request: &RpcRequestHeaderProto) -> Bytes {
-    let message = RpcSaslProto { state: SaslState::Success as i32, ..Default::default() };
+    let message = RpcSaslProto {
+        state: SaslState::Success as i32,
+        ..Default::default()
+    };
     reply(request, &message.encode_to_vec())
 }
 
@@ -171,7 +184,11 @@ pub fn call(client_id: &[u8], call_id: i32, protocol: &str, method: &str, argume
         declaring_class_protocol_name: protocol.to_owned(),
         client_protocol_version: 1,
     };
-    frame(&[&header, &method.encode_length_delimited_to_vec(), &argument.encode_length_delimited_to_vec()])
+    frame(&[
+        &header,
+        &method.encode_length_delimited_to_vec(),
+        &argument.encode_length_delimited_to_vec(),
+    ])
 }
 
 /// Splits a reply into its header and the response without its length (empty after an error).
@@ -196,7 +213,11 @@ mod tests {
 
     #[test]
     fn a_call_and_its_reply_round_trip() {
-        let argument = MkdirsRequestProto { src: "/a".to_owned(), create_parent: true, ..Default::default() };
+        let argument = MkdirsRequestProto {
+            src: "/a".to_owned(),
+            create_parent: true,
+            ..Default::default()
+        };
         let mut frame = call(&[7; 16], 42, "p", "mkdirs", &argument);
         let length = check_frame_length(bytes::Buf::get_u32(&mut frame)).unwrap();
         assert_eq!(length, frame.len());
@@ -215,7 +236,13 @@ mod tests {
     #[test]
     fn an_error_names_its_class() {
         let request = request_header(1, &[0; 16]);
-        let bytes = reply_error(&request, false, RpcErrorCodeProto::ErrorApplication, "java.io.IOException", "no");
+        let bytes = reply_error(
+            &request,
+            false,
+            RpcErrorCodeProto::ErrorApplication,
+            "java.io.IOException",
+            "no",
+        );
         let (header, rest) = parse_reply(bytes.slice(4..)).unwrap();
         assert_eq!(header.exception_class_name(), "java.io.IOException");
         assert!(rest.is_empty());
