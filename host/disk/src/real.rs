@@ -43,7 +43,11 @@ impl Disk for RealDisk {
             };
             let is_dir = metadata.is_dir();
             let len = if is_dir { 0 } else { metadata.len() };
-            entries.push(Entry { name: entry.file_name().to_string_lossy().into_owned(), is_dir, len });
+            entries.push(Entry {
+                name: entry.file_name().to_string_lossy().into_owned(),
+                is_dir,
+                len,
+            });
         }
         entries.sort();
         Ok(entries)
