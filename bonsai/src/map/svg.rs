@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn a_county_has_the_colour_of_its_delay() {
         let svg = picture_with(50.0);
-        let path = format!(r#"<path fill="{}" d="M"#, palette::colour(50.0));
+        let path = format!(r#" fill="{}" d="M"#, palette::colour(50.0));
         assert!(svg.contains(&path));
         assert!(svg.contains("A &lt; B") && svg.contains(">OMA<"));
     }
