@@ -1,5 +1,8 @@
 //! See the crate's README.
 
+pub mod group;
+pub mod log;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
