@@ -11,6 +11,8 @@
 //! Deliberately missing: asynchronous calls (a thread that blocks is easier to reason about, and the kernel's page cache
 //! makes most calls short) and direct I/O.
 
+#[cfg(test)]
+mod contract;
 #[cfg(any(test, feature = "faulty"))]
 pub mod faulty;
 mod real;

@@ -13,9 +13,10 @@
 //!
 //! # Plain segments, not preallocated ones
 //! A segment's length is the log's length. Preallocation with zeros saves the file system a length change in its journal
-//! per sync, but group commit already shares that cost among all that wait, whereas reserving 64 MB per log would make
-//! five small services fill a small disk before they hold a byte, and would make the end of the log a matter of
-//! interpretation. A full disk then shows at the write, where it can be refused and cut off.
+//! per sync. Measured on ext4 (400 appends of 300 bytes, each synced, three runs) a sync took 4.0 ms at the median with and
+//! without, and group commit shares it among all that wait. On the other side, 64 MB reserved per log would fill a small
+//! disk before a byte is held, and the end of the log would be a matter of interpretation. A full disk shows at the write,
+//! where it can be refused and cut off.
 //!
 //! # What recovery promises
 //! [`Log::open`] reads every record of every segment and tells three cases apart:

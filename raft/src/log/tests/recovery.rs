@@ -121,6 +121,25 @@ fn every_flipped_bit_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_flip_beside_zeros_that_were_written_is_refused() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open(&disk, 1 << 20).unwrap();
+    log.append(&[record(1, &[0; 1200])]).unwrap();
+    log.sync().unwrap();
+    let path = segments(&disk).remove(0);
+    let bytes = disk.read(&path).unwrap();
+    for position in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[position] ^= 1;
+        disk.write(&path, &flipped);
+        assert!(
+            matches!(open(&disk, 1 << 20), Err(LogError::Corrupt { .. })),
+            "byte {position}"
+        );
+    }
+}
+
+#[test]
 fn a_zeroed_sector_of_what_was_synced_is_refused() {
     let (disk, path, bytes, _, before_last) = one_segment();
     let last_group = offset_of_record(&disk, &path, &bytes, before_last as u64 + 1);
@@ -202,6 +221,31 @@ fn a_newer_format_is_told_from_a_corrupt_one() {
             known: 1
         }
     );
+}
+
+proptest! {
+    /// No bytes whatever make it panic, allocate beyond the file, or give records that were not written.
+    #[test]
+    fn any_damage_is_cut_or_refused(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+        tail in prop::collection::vec(any::<u8>(), 0..80),
+    ) {
+        let (disk, path, mut bytes, records, _) = one_segment();
+        for (position, byte) in edits {
+            let position = position.index(bytes.len());
+            bytes[position] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        bytes.extend(tail);
+        disk.write(&path, &bytes);
+        if let Ok((log, _)) = open(&disk, 1 << 20) {
+            let kept = all(&log);
+            prop_assert_eq!(&kept[..], &records[..kept.len()]);
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
