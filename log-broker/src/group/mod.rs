@@ -350,7 +350,7 @@ impl Groups {
 }
 
 impl Joined {
-    fn refused(error: ErrorCode, member_id: String) -> Self {
+    pub(crate) fn refused(error: ErrorCode, member_id: String) -> Self {
         Self {
             error,
             generation: -1,
@@ -365,7 +365,7 @@ impl Joined {
 }
 
 impl Synced {
-    fn refused(error: ErrorCode) -> Self {
+    pub(crate) fn refused(error: ErrorCode) -> Self {
         Self { error, protocol_type: None, protocol: None, assignment: Bytes::new() }
     }
 }

@@ -37,6 +37,7 @@ impl Offsets {
                 for (topic, partition, committed) in positions {
                     topics.entry(topic).or_default().insert(partition, committed);
                 }
+                return; // Nothing became empty.
             }
             Change::Forget { group, partitions } => {
                 if let Some(topics) = self.0.get_mut(&group) {
