@@ -45,7 +45,12 @@ pub struct Catalog {
 
 impl Catalog {
     pub fn new(cluster_id: String) -> Self {
-        Self { cluster_id, leader_epoch: -1, producer_ids_reserved: 0, topics: BTreeMap::new() }
+        Self {
+            cluster_id,
+            leader_epoch: -1,
+            producer_ids_reserved: 0,
+            topics: BTreeMap::new(),
+        }
     }
 
     /// Reserves the next block of producer ids.
@@ -82,9 +87,14 @@ pub fn check_name(name: &str) -> Result<(), String> {
         return Err("Topic name is invalid: '.' or '..' is not allowed".to_owned());
     }
     if name.len() > NAME_BYTES_MAX {
-        return Err(format!("Topic name is invalid: the length of '{name}' is longer than {NAME_BYTES_MAX} characters"));
+        return Err(format!(
+            "Topic name is invalid: the length of '{name}' is longer than {NAME_BYTES_MAX} characters"
+        ));
     }
-    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
+    if !name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+    {
         return Err(format!(
             "Topic name is invalid: '{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' \
              and '-'"

@@ -26,7 +26,10 @@ pub struct DescribedMember {
 impl Groups {
     /// Name, protocol type and state of every group with members.
     pub fn list(&self) -> Vec<(String, String, &'static str)> {
-        self.groups.iter().map(|(name, g)| (name.clone(), g.protocol_type.clone(), g.state_name())).collect()
+        self.groups
+            .iter()
+            .map(|(name, g)| (name.clone(), g.protocol_type.clone(), g.state_name()))
+            .collect()
     }
 
     pub fn describe(&self, group: &str) -> Option<DescribedGroup> {

@@ -120,9 +120,15 @@ enum State {
     Empty,
     /// Waits for members to join until the deadline. `initial` for the first generation of an empty group, which waits
     /// for company; `begun` bounds how long.
-    Preparing { deadline_ms: i64, begun_ms: i64, initial: bool },
+    Preparing {
+        deadline_ms: i64,
+        begun_ms: i64,
+        initial: bool,
+    },
     /// Waits for the leader's assignment; who has not synced by then is put out.
-    Completing { deadline_ms: i64 },
+    Completing {
+        deadline_ms: i64,
+    },
     Stable,
 }
 
@@ -164,7 +170,10 @@ pub struct Groups {
 
 impl Groups {
     pub fn new(settings: Settings) -> Self {
-        Self { settings, groups: BTreeMap::new() }
+        Self {
+            settings,
+            groups: BTreeMap::new(),
+        }
     }
 
     /// A member joins; `fresh_id` is for it if it has none yet. The answer comes as an effect, now or later.
@@ -188,7 +197,11 @@ impl Groups {
         if join.group.is_empty() {
             return refuse(ErrorCode::INVALID_GROUP_ID);
         }
-        let Settings { session_timeout_ms_min: min, session_timeout_ms_max: max, .. } = self.settings;
+        let Settings {
+            session_timeout_ms_min: min,
+            session_timeout_ms_max: max,
+            ..
+        } = self.settings;
         if !(min..=max).contains(&join.session_timeout_ms) {
             return refuse(ErrorCode::INVALID_SESSION_TIMEOUT);
         }
@@ -207,7 +220,10 @@ impl Groups {
         if is_new && group.members.len() + group.pending.len() >= settings.members_max {
             return refuse(ErrorCode::GROUP_MAX_SIZE_REACHED);
         }
-        let same_name = join.instance_id.as_ref().and_then(|instance| group.member_of_instance(instance));
+        let same_name = join
+            .instance_id
+            .as_ref()
+            .and_then(|instance| group.member_of_instance(instance));
         match same_name {
             Some(known) if join.member_id.is_empty() => {
                 group.replace_static(&known, ticket, join, fresh_id, now_ms, effects);
@@ -215,7 +231,9 @@ impl Groups {
             Some(known) if known != join.member_id => return refuse(ErrorCode::FENCED_INSTANCE_ID),
             _ if join.member_id.is_empty() => {
                 if join.takes_member_id && join.instance_id.is_none() {
-                    group.pending.insert(fresh_id.clone(), now_ms + i64::from(join.session_timeout_ms));
+                    group
+                        .pending
+                        .insert(fresh_id.clone(), now_ms + i64::from(join.session_timeout_ms));
                     return Err((ErrorCode::MEMBER_ID_REQUIRED, fresh_id));
                 }
                 group.add(fresh_id, ticket, join, &settings, now_ms, effects);
@@ -267,7 +285,9 @@ impl Groups {
         now_ms: i64,
     ) -> (ErrorCode, Vec<Effect>) {
         let mut effects = Vec::new();
-        let Some(group) = self.groups.get_mut(group) else { return (ErrorCode::UNKNOWN_MEMBER_ID, effects) };
+        let Some(group) = self.groups.get_mut(group) else {
+            return (ErrorCode::UNKNOWN_MEMBER_ID, effects);
+        };
         let mut leaving = member_id.to_owned();
         if let Some(instance) = instance_id {
             match group.member_of_instance(instance) {
@@ -294,7 +314,11 @@ impl Groups {
         let is_member = member.generation >= 0 || !member.member_id.is_empty() || member.instance_id.is_some();
         let empty = self.groups.get(group).is_none_or(|group| group.members.is_empty());
         if !is_member {
-            return if empty { ErrorCode::NONE } else { ErrorCode::UNKNOWN_MEMBER_ID };
+            return if empty {
+                ErrorCode::NONE
+            } else {
+                ErrorCode::UNKNOWN_MEMBER_ID
+            };
         }
         if empty {
             return ErrorCode::ILLEGAL_GENERATION;
@@ -366,6 +390,11 @@ impl Joined {
 
 impl Synced {
     pub(crate) fn refused(error: ErrorCode) -> Self {
-        Self { error, protocol_type: None, protocol: None, assignment: Bytes::new() }
+        Self {
+            error,
+            protocol_type: None,
+            protocol: None,
+            assignment: Bytes::new(),
+        }
     }
 }

@@ -15,12 +15,22 @@ pub struct Committed {
 /// A change of what is committed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    Commit { group: String, positions: Vec<(String, i32, Committed)> },
+    Commit {
+        group: String,
+        positions: Vec<(String, i32, Committed)>,
+    },
     /// Forgets single partitions of a group.
-    Forget { group: String, partitions: Vec<(String, i32)> },
-    ForgetGroup { group: String },
+    Forget {
+        group: String,
+        partitions: Vec<(String, i32)>,
+    },
+    ForgetGroup {
+        group: String,
+    },
     /// A topic was deleted.
-    ForgetTopic { topic: String },
+    ForgetTopic {
+        topic: String,
+    },
 }
 
 type Positions = BTreeMap<String, BTreeMap<i32, Committed>>;
@@ -70,7 +80,9 @@ impl Offsets {
     /// All of a group: topic, partition, position.
     pub fn of_group(&self, group: &str) -> impl Iterator<Item = (&str, i32, &Committed)> {
         self.0.get(group).into_iter().flatten().flat_map(|(topic, positions)| {
-            positions.iter().map(move |(partition, committed)| (topic.as_str(), *partition, committed))
+            positions
+                .iter()
+                .map(move |(partition, committed)| (topic.as_str(), *partition, committed))
         })
     }
 

@@ -34,7 +34,10 @@ pub fn read_optional(disk: &dyn Disk, dir: &Path, name: &str) -> io::Result<Opti
     let file = disk.open(&path, Mode::Read)?;
     let len = file.len()?;
     if len > LEN_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} is too long", path.display())));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{} is too long", path.display()),
+        ));
     }
     let mut contents = vec![0; len as usize];
     file.read_exact_at(&mut contents, 0)?;

@@ -15,15 +15,25 @@ pub(super) struct Epochs(Vec<(i32, i64)>);
 impl Epochs {
     /// Reads the file of a log that ends at `end`: epochs that began behind it were cut with their records.
     pub(super) fn read(disk: &dyn Disk, dir: &Path, end: i64) -> Result<Self, LogError> {
-        let io = |source| LogError::Io { path: dir.join(NAME), source };
-        let contents = checkpoint::read_optional(disk, dir, NAME).map_err(io)?.unwrap_or_default();
+        let io = |source| LogError::Io {
+            path: dir.join(NAME),
+            source,
+        };
+        let contents = checkpoint::read_optional(disk, dir, NAME)
+            .map_err(io)?
+            .unwrap_or_default();
         let text = String::from_utf8_lossy(&contents);
         let entry = |line: &str| {
             let (epoch, start) = line.split_once(' ')?;
             Some((epoch.parse::<i32>().ok()?, start.parse::<i64>().ok()?))
         };
         // Two lines before the entries: format version and count.
-        let mut entries: Vec<_> = text.lines().skip(2).map_while(entry).filter(|(_, start)| *start <= end).collect();
+        let mut entries: Vec<_> = text
+            .lines()
+            .skip(2)
+            .map_while(entry)
+            .filter(|(_, start)| *start <= end)
+            .collect();
         entries.sort_unstable();
         entries.dedup_by_key(|(epoch, _)| *epoch);
         Ok(Self(entries))
@@ -43,7 +53,10 @@ impl Epochs {
         }
         checkpoint::replace(disk, dir, NAME, text.as_bytes()).map_err(|source| match source.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => LogError::Full,
-            _ => LogError::Io { path: dir.join(NAME), source },
+            _ => LogError::Io {
+                path: dir.join(NAME),
+                source,
+            },
         })?;
         self.0 = entries;
         Ok(())
@@ -88,6 +101,9 @@ mod tests {
         }
         assert_eq!(epochs, Epochs(vec![(0, 0), (2, 7), (3, 12)]));
         assert_eq!(Epochs::read(&disk, dir.path(), 20).unwrap(), epochs);
-        assert_eq!(Epochs::read(&disk, dir.path(), 11).unwrap(), Epochs(vec![(0, 0), (2, 7)]));
+        assert_eq!(
+            Epochs::read(&disk, dir.path(), 11).unwrap(),
+            Epochs(vec![(0, 0), (2, 7)])
+        );
     }
 }

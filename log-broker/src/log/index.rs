@@ -58,7 +58,9 @@ impl Index {
     /// A position before which every timestamp is below `timestamp`.
     pub(super) fn position_of_time(&self, timestamp: i64) -> u64 {
         let after = self.times.partition_point(|(known, _)| *known < timestamp);
-        after.checked_sub(1).map_or(0, |place| self.position_of(self.times[place].1))
+        after
+            .checked_sub(1)
+            .map_or(0, |place| self.position_of(self.times[place].1))
     }
 
     pub(super) fn max_timestamp(&self) -> Option<i64> {
@@ -106,7 +108,12 @@ impl Index {
             .collect();
         let times: Vec<(i64, u32)> = times
             .chunks_exact(TIME_ENTRY_LEN)
-            .map(|entry| (i64::from(u32_at(entry, 0) as i32) << 32 | i64::from(u32_at(entry, 4)), u32_at(entry, 8)))
+            .map(|entry| {
+                (
+                    i64::from(u32_at(entry, 0) as i32) << 32 | i64::from(u32_at(entry, 4)),
+                    u32_at(entry, 8),
+                )
+            })
             .collect();
         let fits = !offsets.is_empty()
             && offsets[0].1 == 0
@@ -115,7 +122,12 @@ impl Index {
             && !times.is_empty()
             && times.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1);
         let max_timestamp = times.last().copied();
-        Ok(fits.then_some(Self { offsets, times, since_entry: 0, max_timestamp }))
+        Ok(fits.then_some(Self {
+            offsets,
+            times,
+            since_entry: 0,
+            max_timestamp,
+        }))
     }
 }
 

@@ -82,16 +82,32 @@ pub enum LogError {
     Full,
     /// Operator: the disk fails; the broker has to be restarted to use this log again.
     #[error("the log in {dir} stopped after a failed {what}: {reason}; check the disk, then restart the broker")]
-    Stopped { dir: PathBuf, what: &'static str, reason: String },
+    Stopped {
+        dir: PathBuf,
+        what: &'static str,
+        reason: String,
+    },
     /// Operator: restore the file, or give up what is behind the place.
     #[error(
         "{file} is damaged at byte {position} ({reason}) with good batches behind it: restore the file, or cut it to \
          {position} bytes to give up offset {offset} and all after it"
     )]
-    Damaged { file: PathBuf, position: u64, offset: i64, reason: String },
+    Damaged {
+        file: PathBuf,
+        position: u64,
+        offset: i64,
+        reason: String,
+    },
     /// Operator: a file is gone or was cut.
-    #[error("{dir} ends at offset {end} where {known} was durable: restore its files, or remove {snapshot} to go on without")]
-    Lost { dir: PathBuf, end: i64, known: i64, snapshot: String },
+    #[error(
+        "{dir} ends at offset {end} where {known} was durable: restore its files, or remove {snapshot} to go on without"
+    )]
+    Lost {
+        dir: PathBuf,
+        end: i64,
+        known: i64,
+        snapshot: String,
+    },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
     /// Producer: the batch is broken.
@@ -181,9 +197,11 @@ impl Log {
     pub fn check(&self) -> Result<(), LogError> {
         match &self.stopped {
             None => Ok(()),
-            Some((what, reason)) => {
-                Err(LogError::Stopped { dir: self.dir.clone(), what, reason: reason.clone() })
-            }
+            Some((what, reason)) => Err(LogError::Stopped {
+                dir: self.dir.clone(),
+                what,
+                reason: reason.clone(),
+            }),
         }
     }
 
@@ -211,21 +229,33 @@ impl Log {
         if header.is_idempotent()
             && let Some(base_offset) = self.producers.check(header)?
         {
-            return Ok(Appended { base_offset, end: self.end, duplicate: true });
+            return Ok(Appended {
+                base_offset,
+                end: self.end,
+                duplicate: true,
+            });
         }
         if self.active().must_roll(batch.len() as u64, now_ms, &self.options) {
             self.roll(now_ms)?;
         }
         self.epochs.begin(&*self.disk, &self.dir, leader_epoch, self.end)?;
         let base_offset = self.end;
-        let header = BatchHeader { base_offset, leader_epoch, ..*header };
+        let header = BatchHeader {
+            base_offset,
+            leader_epoch,
+            ..*header
+        };
         let interval = self.options.index_interval_bytes;
         if let Err(error) = self.active_mut().append(batch, &header, interval, now_ms) {
             return Err(self.write_failed(error));
         }
         self.end = header.next_offset();
         self.producers.record(&header);
-        Ok(Appended { base_offset, end: self.end, duplicate: false })
+        Ok(Appended {
+            base_offset,
+            end: self.end,
+            duplicate: false,
+        })
     }
 
     /// After a failed write the file is cut back to its last good batch; where that fails too, the log stops.
@@ -243,13 +273,20 @@ impl Log {
     fn stop(&mut self, what: &'static str, error: &io::Error) -> LogError {
         let reason = error.to_string();
         self.stopped = Some((what, reason.clone()));
-        LogError::Stopped { dir: self.dir.clone(), what, reason }
+        LogError::Stopped {
+            dir: self.dir.clone(),
+            what,
+            reason,
+        }
     }
 
     /// What has to be synced so that all that was appended is durable; `None` where it already is.
     pub fn begin_sync(&self) -> Option<SyncPoint> {
         let dirty = self.durable_end < self.end && self.stopped.is_none();
-        dirty.then(|| SyncPoint { file: self.active().file(), end: self.end })
+        dirty.then(|| SyncPoint {
+            file: self.active().file(),
+            end: self.end,
+        })
     }
 
     /// Tells how the sync of a point went. A failed one stops the log: what the page cache holds is unknown then.
@@ -318,7 +355,12 @@ impl Log {
             let outcome = point.file.sync_data();
             self.finish_sync(&point, outcome)?;
         }
-        let io = |source| LogError::Io { path: self.dir.clone(), source };
-        self.producers.write_snapshot(&*self.disk, &self.dir, self.end).map_err(io)
+        let io = |source| LogError::Io {
+            path: self.dir.clone(),
+            source,
+        };
+        self.producers
+            .write_snapshot(&*self.disk, &self.dir, self.end)
+            .map_err(io)
     }
 }

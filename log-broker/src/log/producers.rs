@@ -64,7 +64,10 @@ impl Producers {
         } else if let Some(stored) = producer.batches.iter().find(same) {
             return Ok(Some(stored.base_offset));
         } else {
-            producer.batches.back().map_or(0, |stored| advance_sequence(stored.last_sequence, 1))
+            producer
+                .batches
+                .back()
+                .map_or(0, |stored| advance_sequence(stored.last_sequence, 1))
         };
         if header.base_sequence == expected {
             return Ok(None);
@@ -81,23 +84,36 @@ impl Producers {
         if !header.is_idempotent() {
             return;
         }
-        self.add(header.producer_id, header.producer_epoch, Stored {
-            base_sequence: header.base_sequence,
-            last_sequence: header.last_sequence(),
-            base_offset: header.base_offset,
-        });
+        self.add(
+            header.producer_id,
+            header.producer_epoch,
+            Stored {
+                base_sequence: header.base_sequence,
+                last_sequence: header.last_sequence(),
+                base_offset: header.base_offset,
+            },
+        );
     }
 
     fn add(&mut self, producer_id: i64, epoch: i16, stored: Stored) {
         if !self.0.contains_key(&producer_id) && self.0.len() >= PRODUCERS_MAX {
-            let silent = self.0.iter().min_by_key(|(_, p)| p.batches.back().map(|stored| stored.base_offset));
+            let silent = self
+                .0
+                .iter()
+                .min_by_key(|(_, p)| p.batches.back().map(|stored| stored.base_offset));
             if let Some(silent) = silent.map(|(id, _)| *id) {
                 self.0.remove(&silent);
             }
         }
-        let producer = self.0.entry(producer_id).or_insert_with(|| Producer { epoch, batches: VecDeque::new() });
+        let producer = self.0.entry(producer_id).or_insert_with(|| Producer {
+            epoch,
+            batches: VecDeque::new(),
+        });
         if producer.epoch != epoch {
-            *producer = Producer { epoch, batches: VecDeque::new() };
+            *producer = Producer {
+                epoch,
+                batches: VecDeque::new(),
+            };
         }
         producer.batches.push_back(stored);
         if producer.batches.len() > BATCHES_MAX {
@@ -153,7 +169,11 @@ impl Producers {
                 last_sequence: i32::from_be_bytes(part(entry, 14)),
                 base_offset: i64::from_be_bytes(part(entry, 18)),
             };
-            producers.add(i64::from_be_bytes(part(entry, 0)), i16::from_be_bytes(part(entry, 8)), stored);
+            producers.add(
+                i64::from_be_bytes(part(entry, 0)),
+                i16::from_be_bytes(part(entry, 8)),
+                stored,
+            );
         }
         Some(producers)
     }
@@ -162,7 +182,10 @@ impl Producers {
 /// The offsets of all snapshots.
 pub(super) fn snapshots(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<i64>> {
     let entries = disk.list(dir)?;
-    Ok(entries.iter().filter_map(|entry| entry.name.strip_suffix(".snapshot")?.parse().ok()).collect())
+    Ok(entries
+        .iter()
+        .filter_map(|entry| entry.name.strip_suffix(".snapshot")?.parse().ok())
+        .collect())
 }
 
 pub(super) fn snapshot_name(offset: i64) -> String {

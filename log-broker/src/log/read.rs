@@ -30,13 +30,21 @@ impl Log {
     /// [`LogError::OutOfRange`].
     pub fn locate(&self, offset: i64, limit: i64) -> Result<Option<Slice>, LogError> {
         if offset < self.start || offset > self.end {
-            return Err(LogError::OutOfRange { offset, start: self.start, end: self.end });
+            return Err(LogError::OutOfRange {
+                offset,
+                start: self.start,
+                end: self.end,
+            });
         }
         if offset >= limit {
             return Ok(None);
         }
         let segment = &self.segments[self.segments.partition_point(|segment| segment.next() <= offset)];
-        Ok(Some(Slice { file: segment.file(), position: segment.position_of(offset), end: segment.len() }))
+        Ok(Some(Slice {
+            file: segment.file(),
+            position: segment.position_of(offset),
+            end: segment.len(),
+        }))
     }
 
     /// Where to search for the first record with at least `timestamp`; `None` where there is none.
@@ -44,7 +52,11 @@ impl Log {
         let newest = |segment: &&super::Segment| segment.max_timestamp().is_some_and(|newest| newest >= timestamp);
         let segment = self.segments.iter().find(newest)?;
         let position = segment.position_of_time(timestamp).max(segment.position_of(self.start));
-        Some(Slice { file: segment.file(), position, end: segment.len() })
+        Some(Slice {
+            file: segment.file(),
+            position,
+            end: segment.len(),
+        })
     }
 
     /// The largest timestamp in the log.

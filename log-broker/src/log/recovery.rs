@@ -32,10 +32,17 @@ impl Log {
     /// # Errors
     /// [`LogError::Damaged`] and [`LogError::Lost`] name what is wrong with the files; they change nothing.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> Result<(Self, Recovery), LogError> {
-        let io = |source| LogError::Io { path: dir.to_owned(), source };
+        let io = |source| LogError::Io {
+            path: dir.to_owned(),
+            source,
+        };
         disk.create_dir_all(dir).map_err(io)?;
-        let mut bases: Vec<i64> =
-            disk.list(dir).map_err(io)?.iter().filter_map(|entry| segment::base_of(&entry.name)).collect();
+        let mut bases: Vec<i64> = disk
+            .list(dir)
+            .map_err(io)?
+            .iter()
+            .filter_map(|entry| segment::base_of(&entry.name))
+            .collect();
         bases.sort_unstable();
         let mut segments = Vec::with_capacity(bases.len().max(1));
         let mut recovery = Recovery::default();
@@ -46,7 +53,8 @@ impl Log {
                     segments.push(open_sealed(&*disk, dir, *base, *next_base, &options).map_err(|e| e.into_log(io))?);
                 }
                 None => {
-                    let (active, headers, cut) = open_active(&*disk, dir, *base, &options).map_err(|e| e.into_log(io))?;
+                    let (active, headers, cut) =
+                        open_active(&*disk, dir, *base, &options).map_err(|e| e.into_log(io))?;
                     segments.push(active);
                     replayed = headers;
                     recovery.cut_bytes = cut;
@@ -58,7 +66,11 @@ impl Log {
         }
         let end = segments.last().map_or(0, Segment::next);
         check_nothing_lost(&*disk, dir, end)?;
-        let start = read_start(&*disk, dir).map_err(io)?.unwrap_or(0).max(segments[0].base()).min(end);
+        let start = read_start(&*disk, dir)
+            .map_err(io)?
+            .unwrap_or(0)
+            .max(segments[0].base())
+            .min(end);
         let epochs = Epochs::read(&*disk, dir, end)?;
         let producers = replay(&*disk, dir, &segments, &replayed, end).map_err(io)?;
         let log = Self {
@@ -81,11 +93,17 @@ impl Log {
 
 /// Snapshots are written behind a sync: the log cannot end before the newest one.
 fn check_nothing_lost(disk: &dyn Disk, dir: &Path, end: i64) -> Result<(), LogError> {
-    let io = |source| LogError::Io { path: dir.to_owned(), source };
+    let io = |source| LogError::Io {
+        path: dir.to_owned(),
+        source,
+    };
     match producers::snapshots(disk, dir).map_err(io)?.into_iter().max() {
-        Some(known) if known > end => {
-            Err(LogError::Lost { dir: dir.to_owned(), end, known, snapshot: producers::snapshot_name(known) })
-        }
+        Some(known) if known > end => Err(LogError::Lost {
+            dir: dir.to_owned(),
+            end,
+            known,
+            snapshot: producers::snapshot_name(known),
+        }),
         _ => Ok(()),
     }
 }
@@ -104,7 +122,9 @@ fn replay(
     end: i64,
 ) -> io::Result<Producers> {
     let (from, mut producers) = Producers::read_snapshot(disk, dir, end)?.unwrap_or_default();
-    let (_, sealed) = segments.split_last().unwrap_or_else(|| unreachable!("a log has a segment"));
+    let (_, sealed) = segments
+        .split_last()
+        .unwrap_or_else(|| unreachable!("a log has a segment"));
     for segment in sealed.iter().filter(|segment| segment.next() > from) {
         let file = segment.file();
         let mut walk = Walk::new(&*file, segment.len());
@@ -157,8 +177,17 @@ fn open_sealed(
             Ok(segment)
         }
         bad => {
-            let reason = bad.map_or_else(|| "offsets run into the next segment".to_owned(), |error| error.to_string());
-            Err(LogError::Damaged { file: path, position: scan.len, offset: scan.next, reason }.into())
+            let reason = bad.map_or_else(
+                || "offsets run into the next segment".to_owned(),
+                |error| error.to_string(),
+            );
+            Err(LogError::Damaged {
+                file: path,
+                position: scan.len,
+                offset: scan.next,
+                reason,
+            }
+            .into())
         }
     }
 }
@@ -177,7 +206,13 @@ fn open_active(
     if let Some(bad) = scan.bad {
         if has_good_batch_behind(&*file, scan.len, len, scan.next)? {
             let reason = bad.to_string();
-            return Err(LogError::Damaged { file: path, position: scan.len, offset: scan.next, reason }.into());
+            return Err(LogError::Damaged {
+                file: path,
+                position: scan.len,
+                offset: scan.next,
+                reason,
+            }
+            .into());
         }
         tracing::warn!(file = %path.display(), at = scan.len, bytes = len - scan.len, %bad, "cut a torn tail");
         file.set_len(scan.len)?;
@@ -201,14 +236,23 @@ struct Scan {
 
 impl Scan {
     fn run(file: &dyn DiskFile, base: i64, len: u64, interval: u64) -> Result<Self, ScanError> {
-        let mut scan = Scan { len: 0, next: base, index: Index::default(), headers: Vec::new(), bad: None };
+        let mut scan = Scan {
+            len: 0,
+            next: base,
+            index: Index::default(),
+            headers: Vec::new(),
+            bad: None,
+        };
         let mut walk = Walk::new(file, len);
         loop {
             let position = walk.position;
             match walk.next_batch() {
                 Ok(None) => break,
                 Ok(Some(header)) if header.base_offset < scan.next => {
-                    scan.bad = Some(BatchError::Count { count: header.count, last_offset_delta: -1 });
+                    scan.bad = Some(BatchError::Count {
+                        count: header.count,
+                        last_offset_delta: -1,
+                    });
                     break;
                 }
                 Ok(Some(header)) => {
@@ -240,7 +284,9 @@ fn has_good_batch_behind(file: &dyn DiskFile, position: u64, len: u64, next: i64
             if chunk[place + 16] != 2 {
                 continue; // Not the format of a batch.
             }
-            let Ok(header) = BatchHeader::parse(&chunk[place..]) else { continue };
+            let Ok(header) = BatchHeader::parse(&chunk[place..]) else {
+                continue;
+            };
             let at = start + place as u64;
             // A later offset, but none that the bytes between could not have held.
             let plausible = header.base_offset >= next && header.base_offset - next <= (len - position) as i64;
@@ -269,7 +315,13 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(file: &'a dyn DiskFile, len: u64) -> Self {
-        Self { file, position: 0, len, buffer: Vec::new(), buffered_at: 0 }
+        Self {
+            file,
+            position: 0,
+            len,
+            buffer: Vec::new(),
+            buffered_at: 0,
+        }
     }
 
     /// `want` bytes at the current position, or `None` beyond the end.
@@ -308,7 +360,9 @@ impl<'a> Walk<'a> {
     /// The header of the next batch, all of which was checked.
     fn next_batch(&mut self) -> Result<Option<BatchHeader>, WalkError> {
         let start = self.position;
-        let Some(header) = self.next_header()? else { return Ok(None) };
+        let Some(header) = self.next_header()? else {
+            return Ok(None);
+        };
         let end = std::mem::replace(&mut self.position, start);
         if header.len > BATCH_LEN_MAX {
             return Err(WalkError::Batch(BatchError::Length(header.len as i32)));

@@ -15,12 +15,13 @@ impl Log {
     pub fn apply_retention(&mut self, now_ms: i64) -> Result<usize, LogError> {
         self.check()?;
         let too_old = |segment: &Segment, retention_ms: i64| {
-            retention_ms >= 0 && segment.max_timestamp().is_some_and(|newest| now_ms - newest > retention_ms)
+            retention_ms >= 0
+                && segment
+                    .max_timestamp()
+                    .is_some_and(|newest| now_ms - newest > retention_ms)
         };
         // The newest segment is sealed first, so that a quiet topic forgets its last records too.
-        if self.active().len() > 0
-            && self.durable_end == self.end
-            && too_old(self.active(), self.options.retention_ms)
+        if self.active().len() > 0 && self.durable_end == self.end && too_old(self.active(), self.options.retention_ms)
         {
             self.roll(now_ms)?;
         }
@@ -46,10 +47,17 @@ impl Log {
         self.check()?;
         let offset = if offset == -1 { self.durable_end } else { offset };
         if offset < 0 || offset > self.durable_end {
-            return Err(LogError::OutOfRange { offset, start: self.start, end: self.durable_end });
+            return Err(LogError::OutOfRange {
+                offset,
+                start: self.start,
+                end: self.durable_end,
+            });
         }
         if offset > self.start {
-            let io = |source| LogError::Io { path: self.dir.join(START_NAME), source };
+            let io = |source| LogError::Io {
+                path: self.dir.join(START_NAME),
+                source,
+            };
             checkpoint::replace(&*self.disk, &self.dir, START_NAME, offset.to_string().as_bytes()).map_err(io)?;
             self.start = offset;
             while self.segments.len() > 1 && self.segments[0].next() <= offset {
@@ -64,6 +72,9 @@ impl Log {
         self.start = self.start.max(self.segments[0].base());
         // Readers that are at it keep the open file. What cannot be removed now is removed at the next start.
         let removed: io::Result<()> = oldest.remove(&*self.disk, &self.dir);
-        removed.map_err(|source| LogError::Io { path: self.dir.clone(), source })
+        removed.map_err(|source| LogError::Io {
+            path: self.dir.clone(),
+            source,
+        })
     }
 }

@@ -28,7 +28,14 @@ impl Segment {
         let file = disk.open(&dir.join(name(base)), Mode::Write)?;
         file.set_len(0)?;
         disk.sync_dir(dir)?;
-        Ok(Self { base, next: base, len: 0, file, index: Index::default(), begun_ms: None })
+        Ok(Self {
+            base,
+            next: base,
+            len: 0,
+            file,
+            index: Index::default(),
+            begun_ms: None,
+        })
     }
 
     /// A segment whose contents were checked.
@@ -40,7 +47,14 @@ impl Segment {
         index: Index,
         begun_ms: Option<i64>,
     ) -> Self {
-        Self { base, next, len, file, index, begun_ms }
+        Self {
+            base,
+            next,
+            len,
+            file,
+            index,
+            begun_ms,
+        }
     }
 
     pub(super) fn base(&self) -> i64 {
@@ -105,7 +119,11 @@ impl Segment {
     /// Removes the files. What is already gone is fine: a crash may have stopped an earlier attempt.
     pub(super) fn remove(self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
         // The log itself last, so that a crash leaves nothing without it.
-        for name in [index::offset_name(self.base), index::time_name(self.base), name(self.base)] {
+        for name in [
+            index::offset_name(self.base),
+            index::time_name(self.base),
+            name(self.base),
+        ] {
             let path = dir.join(name);
             if disk.exists(&path)? {
                 disk.remove_file(&path)?;

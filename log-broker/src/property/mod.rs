@@ -51,7 +51,9 @@ impl BrokerProperties {
                 .iter()
                 .find(|property| property.broker == name)
                 .ok_or_else(|| format!("--set {name}: this broker knows no such property"))?;
-            property.check(&value).map_err(|reason| format!("--set {name}={value}: {reason}"))?;
+            property
+                .check(&value)
+                .map_err(|reason| format!("--set {name}={value}: {reason}"))?;
             properties.0.insert(property.broker, value);
         }
         Ok(properties)
@@ -84,7 +86,11 @@ impl BrokerProperties {
         if source != Source::Default {
             synonyms.push((property.broker, property.default.to_owned(), Source::Default));
         }
-        Resolved { value, source, synonyms }
+        Resolved {
+            value,
+            source,
+            synonyms,
+        }
     }
 
     /// A topic property with its source. `property` is one that topics have.
@@ -106,12 +112,16 @@ impl BrokerProperties {
 
     /// The value of a topic property.
     pub fn topic_text(&self, name: &str, topic: &TopicProperties) -> String {
-        self.resolve_topic(find_topic(name).expect("a name of the table"), topic).value
+        self.resolve_topic(find_topic(name).expect("a name of the table"), topic)
+            .value
     }
 }
 
 fn find(name: &str) -> &'static Property {
-    PROPERTIES.iter().find(|property| property.broker == name).expect("a name of the table")
+    PROPERTIES
+        .iter()
+        .find(|property| property.broker == name)
+        .expect("a name of the table")
 }
 
 /// The property that topics know by this name.
@@ -125,7 +135,9 @@ pub fn find_topic(name: &str) -> Option<&'static Property> {
 /// One sentence that names it.
 pub fn check_topic(name: &str, value: &str) -> Result<(), String> {
     let property = find_topic(name).ok_or_else(|| format!("Unknown topic config name: {name}"))?;
-    property.check(value).map_err(|reason| format!("Invalid value {value} for configuration {name}: {reason}"))
+    property
+        .check(value)
+        .map_err(|reason| format!("Invalid value {value} for configuration {name}: {reason}"))
 }
 
 /// Kafka's older names in other units become the one in milliseconds.
@@ -140,7 +152,9 @@ fn unit_alias(name: &str, value: &str) -> Result<(&'static str, String), String>
             return Ok((known.broker, value.to_owned()));
         }
     };
-    let number: i64 = value.parse().map_err(|_| format!("--set {name}={value}: it must be a whole number"))?;
+    let number: i64 = value
+        .parse()
+        .map_err(|_| format!("--set {name}={value}: it must be a whole number"))?;
     let value = if number < 0 { -1 } else { number.saturating_mul(unit_ms) };
     Ok((canonical, value.to_string()))
 }
@@ -170,11 +184,20 @@ mod tests {
 
     #[test]
     fn what_is_unknown_or_has_no_effect_is_refused() {
-        for setting in ["no.such.thing=1", "num.partitions=many", "num.partitions", "log.cleanup.policy=compact"] {
+        for setting in [
+            "no.such.thing=1",
+            "num.partitions=many",
+            "num.partitions",
+            "log.cleanup.policy=compact",
+        ] {
             assert!(BrokerProperties::parse([setting]).is_err(), "{setting}");
         }
         assert!(check_topic("segment.bytes", "100").is_err());
-        assert!(check_topic("cleanup.policy", "compact").unwrap_err().contains("compaction"));
+        assert!(
+            check_topic("cleanup.policy", "compact")
+                .unwrap_err()
+                .contains("compaction")
+        );
         assert!(check_topic("flush.ms", "5").is_err());
         assert!(check_topic("flush.ms", "9223372036854775807").is_ok());
     }

@@ -39,15 +39,30 @@ pub struct Property {
 }
 
 const fn broker(broker: &'static str, kind: Kind, default: &'static str) -> Property {
-    Property { broker, topic: None, kind, default, why_fixed: None }
+    Property {
+        broker,
+        topic: None,
+        kind,
+        default,
+        why_fixed: None,
+    }
 }
 
 const fn topic(topic: &'static str, broker: &'static str, kind: Kind, default: &'static str) -> Property {
-    Property { broker, topic: Some(topic), kind, default, why_fixed: None }
+    Property {
+        broker,
+        topic: Some(topic),
+        kind,
+        default,
+        why_fixed: None,
+    }
 }
 
 const fn fixed(property: Property, why: &'static str) -> Property {
-    Property { why_fixed: Some(why), ..property }
+    Property {
+        why_fixed: Some(why),
+        ..property
+    }
 }
 
 const INT_MAX: i64 = i32::MAX as i64;
@@ -59,33 +74,166 @@ const AS_PRODUCED: &str = "batches are kept as they were produced";
 
 /// Every property that is known, topics' first.
 pub const PROPERTIES: &[Property] = &[
-    fixed(topic("cleanup.policy", "log.cleanup.policy", Kind::List(&["delete", "compact"]), "delete"), NO_COMPACTION),
-    fixed(topic("compression.type", "compression.type", Kind::Text(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]), "producer"), AS_PRODUCED),
-    fixed(topic("delete.retention.ms", "log.cleaner.delete.retention.ms", Kind::Long(0, i64::MAX), "86400000"), NO_COMPACTION),
-    fixed(topic("file.delete.delay.ms", "log.segment.delete.delay.ms", Kind::Long(0, i64::MAX), "60000"), "open files stay readable, so deletion needs no delay"),
-    fixed(topic("flush.messages", "log.flush.interval.messages", Kind::Long(1, i64::MAX), LONG_MAX), NO_FLUSH),
-    fixed(topic("flush.ms", "log.flush.interval.ms", Kind::Long(0, i64::MAX), LONG_MAX), NO_FLUSH),
-    topic("index.interval.bytes", "log.index.interval.bytes", Kind::Int(0, INT_MAX), "4096"),
-    fixed(topic("max.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms", Kind::Long(1, i64::MAX), LONG_MAX), NO_COMPACTION),
-    topic("max.message.bytes", "message.max.bytes", Kind::Int(0, INT_MAX), "1048588"),
-    topic("message.timestamp.after.max.ms", "log.message.timestamp.after.max.ms", Kind::Long(0, i64::MAX), "3600000"),
-    fixed(topic("message.timestamp.before.max.ms", "log.message.timestamp.before.max.ms", Kind::Long(0, i64::MAX), LONG_MAX), "old timestamps are always accepted"),
-    fixed(topic("message.timestamp.type", "log.message.timestamp.type", Kind::Text(&["CreateTime", "LogAppendTime"]), "CreateTime"), AS_PRODUCED),
-    fixed(topic("min.cleanable.dirty.ratio", "log.cleaner.min.cleanable.ratio", Kind::Double, "0.5"), NO_COMPACTION),
-    fixed(topic("min.compaction.lag.ms", "log.cleaner.min.compaction.lag.ms", Kind::Long(0, i64::MAX), "0"), NO_COMPACTION),
+    fixed(
+        topic(
+            "cleanup.policy",
+            "log.cleanup.policy",
+            Kind::List(&["delete", "compact"]),
+            "delete",
+        ),
+        NO_COMPACTION,
+    ),
+    fixed(
+        topic(
+            "compression.type",
+            "compression.type",
+            Kind::Text(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]),
+            "producer",
+        ),
+        AS_PRODUCED,
+    ),
+    fixed(
+        topic(
+            "delete.retention.ms",
+            "log.cleaner.delete.retention.ms",
+            Kind::Long(0, i64::MAX),
+            "86400000",
+        ),
+        NO_COMPACTION,
+    ),
+    fixed(
+        topic(
+            "file.delete.delay.ms",
+            "log.segment.delete.delay.ms",
+            Kind::Long(0, i64::MAX),
+            "60000",
+        ),
+        "open files stay readable, so deletion needs no delay",
+    ),
+    fixed(
+        topic(
+            "flush.messages",
+            "log.flush.interval.messages",
+            Kind::Long(1, i64::MAX),
+            LONG_MAX,
+        ),
+        NO_FLUSH,
+    ),
+    fixed(
+        topic("flush.ms", "log.flush.interval.ms", Kind::Long(0, i64::MAX), LONG_MAX),
+        NO_FLUSH,
+    ),
+    topic(
+        "index.interval.bytes",
+        "log.index.interval.bytes",
+        Kind::Int(0, INT_MAX),
+        "4096",
+    ),
+    fixed(
+        topic(
+            "max.compaction.lag.ms",
+            "log.cleaner.max.compaction.lag.ms",
+            Kind::Long(1, i64::MAX),
+            LONG_MAX,
+        ),
+        NO_COMPACTION,
+    ),
+    topic(
+        "max.message.bytes",
+        "message.max.bytes",
+        Kind::Int(0, INT_MAX),
+        "1048588",
+    ),
+    topic(
+        "message.timestamp.after.max.ms",
+        "log.message.timestamp.after.max.ms",
+        Kind::Long(0, i64::MAX),
+        "3600000",
+    ),
+    fixed(
+        topic(
+            "message.timestamp.before.max.ms",
+            "log.message.timestamp.before.max.ms",
+            Kind::Long(0, i64::MAX),
+            LONG_MAX,
+        ),
+        "old timestamps are always accepted",
+    ),
+    fixed(
+        topic(
+            "message.timestamp.type",
+            "log.message.timestamp.type",
+            Kind::Text(&["CreateTime", "LogAppendTime"]),
+            "CreateTime",
+        ),
+        AS_PRODUCED,
+    ),
+    fixed(
+        topic(
+            "min.cleanable.dirty.ratio",
+            "log.cleaner.min.cleanable.ratio",
+            Kind::Double,
+            "0.5",
+        ),
+        NO_COMPACTION,
+    ),
+    fixed(
+        topic(
+            "min.compaction.lag.ms",
+            "log.cleaner.min.compaction.lag.ms",
+            Kind::Long(0, i64::MAX),
+            "0",
+        ),
+        NO_COMPACTION,
+    ),
     // As in Kafka, more than there are replicas counts as all of them.
     topic("min.insync.replicas", "min.insync.replicas", Kind::Int(1, INT_MAX), "1"),
-    fixed(topic("preallocate", "log.preallocate", Kind::Boolean, "false"), "files grow with their contents"),
+    fixed(
+        topic("preallocate", "log.preallocate", Kind::Boolean, "false"),
+        "files grow with their contents",
+    ),
     topic("retention.bytes", "log.retention.bytes", Kind::Long(-1, i64::MAX), "-1"),
-    topic("retention.ms", "log.retention.ms", Kind::Long(-1, i64::MAX), "604800000"),
-    topic("segment.bytes", "log.segment.bytes", Kind::Int(1 << 20, INT_MAX), "1073741824"),
-    fixed(topic("segment.index.bytes", "log.index.size.max.bytes", Kind::Int(4, INT_MAX), "10485760"), "indexes have the size they need"),
-    fixed(topic("segment.jitter.ms", "log.roll.jitter.ms", Kind::Long(0, i64::MAX), "0"), "segments are sealed without jitter"),
+    topic(
+        "retention.ms",
+        "log.retention.ms",
+        Kind::Long(-1, i64::MAX),
+        "604800000",
+    ),
+    topic(
+        "segment.bytes",
+        "log.segment.bytes",
+        Kind::Int(1 << 20, INT_MAX),
+        "1073741824",
+    ),
+    fixed(
+        topic(
+            "segment.index.bytes",
+            "log.index.size.max.bytes",
+            Kind::Int(4, INT_MAX),
+            "10485760",
+        ),
+        "indexes have the size they need",
+    ),
+    fixed(
+        topic("segment.jitter.ms", "log.roll.jitter.ms", Kind::Long(0, i64::MAX), "0"),
+        "segments are sealed without jitter",
+    ),
     topic("segment.ms", "log.roll.ms", Kind::Long(1, i64::MAX), "604800000"),
-    fixed(topic("unclean.leader.election.enable", "unclean.leader.election.enable", Kind::Boolean, "false"), ONE_BROKER),
+    fixed(
+        topic(
+            "unclean.leader.election.enable",
+            "unclean.leader.election.enable",
+            Kind::Boolean,
+            "false",
+        ),
+        ONE_BROKER,
+    ),
     broker("auto.create.topics.enable", Kind::Boolean, "true"),
     broker("connections.max.idle.ms", Kind::Long(1, i64::MAX), "600000"),
-    fixed(broker("default.replication.factor", Kind::Int(1, 32767), "1"), ONE_BROKER),
+    fixed(
+        broker("default.replication.factor", Kind::Int(1, 32767), "1"),
+        ONE_BROKER,
+    ),
     broker("delete.topic.enable", Kind::Boolean, "true"),
     broker("fetch.max.bytes", Kind::Int(1024, INT_MAX), "57671680"),
     // Kafka's default is 3000; one developer's consumers need not wait for company.

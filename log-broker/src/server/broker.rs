@@ -54,7 +54,10 @@ impl Broker {
         flush: Flush,
         advertised: (String, u16),
     ) -> Result<Arc<Self>, Error> {
-        let storage = |reason: String| Error::Storage { path: dir.display().to_string(), reason };
+        let storage = |reason: String| Error::Storage {
+            path: dir.display().to_string(),
+            reason,
+        };
         let metrics = Arc::new(Metrics::new().map_err(|error| storage(error.to_string()))?);
         let topics = Topics::open(Arc::clone(&disk), dir, properties.clone()).map_err(storage)?;
         let groups = Coordinator::open(disk, dir, &properties).map_err(storage)?;
@@ -89,13 +92,23 @@ impl Broker {
     /// Which partitions cannot.
     pub fn health(&self) -> Result<(), String> {
         let failures: Vec<String> = self.failures().collect();
-        if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
+        if failures.is_empty() {
+            Ok(())
+        } else {
+            Err(failures.join("\n"))
+        }
     }
 
     fn failures(&self) -> impl Iterator<Item = String> {
-        let partitions = self.topics.all().into_iter().flat_map(|(_, topic)| topic.partitions.clone());
+        let partitions = self
+            .topics
+            .all()
+            .into_iter()
+            .flat_map(|(_, topic)| topic.partitions.clone());
         partitions.filter_map(|partition| {
-            partition.failure().map(|reason| format!("{}/{}: {reason}", partition.topic, partition.index))
+            partition
+                .failure()
+                .map(|reason| format!("{}/{}: {reason}", partition.topic, partition.index))
         })
     }
 
@@ -103,7 +116,9 @@ impl Broker {
     pub(super) fn measure(&self) {
         let topics = self.topics.all();
         self.metrics.topics.set(topics.len() as i64);
-        self.metrics.partitions.set(topics.iter().map(|(_, topic)| topic.partitions.len() as i64).sum());
+        self.metrics
+            .partitions
+            .set(topics.iter().map(|(_, topic)| topic.partitions.len() as i64).sum());
         self.metrics.partitions_offline.set(self.failures().count() as i64);
         self.metrics.group_members.set(self.groups.member_count() as i64);
     }
@@ -157,7 +172,12 @@ impl Broker {
         for (name, topic) in self.topics.all() {
             for partition in &topic.partitions {
                 if let Err(refused) = partition.with_log(|log| log.close()) {
-                    tracing::warn!(topic = name, partition = partition.index, ?refused, "not closed in order");
+                    tracing::warn!(
+                        topic = name,
+                        partition = partition.index,
+                        ?refused,
+                        "not closed in order"
+                    );
                 }
             }
         }
@@ -178,7 +198,12 @@ pub(super) async fn retention(broker: Arc<Broker>, shutdown: Shutdown) {
                     match partition.with_log(|log| log.apply_retention(now_ms())) {
                         Ok(0) => {}
                         Ok(segments) => {
-                            tracing::info!(topic = name, partition = partition.index, segments, "removed by retention");
+                            tracing::info!(
+                                topic = name,
+                                partition = partition.index,
+                                segments,
+                                "removed by retention"
+                            );
                         }
                         Err(refused) => {
                             tracing::warn!(topic = name, partition = partition.index, ?refused, "retention failed");

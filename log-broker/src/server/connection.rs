@@ -77,8 +77,15 @@ pub(super) async fn run(broker: Arc<Broker>, stream: TcpStream, peer: SocketAddr
     let (reader, writer) = stream.into_split();
     let (queue, queued) = mpsc::channel(PIPELINE_MAX);
     let under_way = Arc::new(AtomicUsize::new(0));
-    let mut writing = tokio::spawn(write_answers(Arc::clone(&broker), queued, writer, Arc::clone(&under_way)));
-    let client = Client { host: peer.ip().to_string() };
+    let mut writing = tokio::spawn(write_answers(
+        Arc::clone(&broker),
+        queued,
+        writer,
+        Arc::clone(&under_way),
+    ));
+    let client = Client {
+        host: peer.ip().to_string(),
+    };
     let end = tokio::select! {
         end = read_requests(&broker, reader, &client, queue, &under_way) => end,
         () = shutdown.requested() => End::Shutdown,
@@ -114,7 +121,14 @@ async fn read_requests(
             Err(error) => return error.into(),
         };
         under_way.fetch_add(1, Ordering::Relaxed);
-        if queue.send(Queued { begun, _announced: announced }).await.is_err() {
+        if queue
+            .send(Queued {
+                begun,
+                _announced: announced,
+            })
+            .await
+            .is_err()
+        {
             return End::Closed;
         }
     }
@@ -140,7 +154,9 @@ async fn read_frame(
         None
     };
     let limit = FRAME_TIME + Duration::from_secs((len / FRAME_BYTES_PER_SECOND) as u64);
-    let bytes = timeout(limit, read_exactly(reader, len)).await.map_err(|_| End::Slow)??;
+    let bytes = timeout(limit, read_exactly(reader, len))
+        .await
+        .map_err(|_| End::Slow)??;
     Ok((bytes, announced))
 }
 

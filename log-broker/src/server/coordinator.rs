@@ -19,9 +19,11 @@ use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use super::broker::Broker;
-use super::partition::lock;
 use super::now_ms;
-use crate::group::{Change, Committed, DescribedGroup, Effect, Groups, Identity, Join, Joined, Offsets, Settings, Sync, Synced, Ticket};
+use super::partition::lock;
+use crate::group::{
+    Change, Committed, DescribedGroup, Effect, Groups, Identity, Join, Joined, Offsets, Settings, Sync, Synced, Ticket,
+};
 use crate::log::{read_optional, replace};
 use crate::property::BrokerProperties;
 
@@ -101,7 +103,10 @@ impl Coordinator {
             Some(contents) => serde_json::from_slice(&contents)
                 .map_err(|error| format!("{} is damaged ({error}); restore it", dir.join(IMAGE).display()))?,
         };
-        let options = Options { first_index: image.index + 1, ..Options::default() };
+        let options = Options {
+            first_index: image.index + 1,
+            ..Options::default()
+        };
         let (log, _) = Log::open(Arc::clone(&disk), dir.join("log"), options).map_err(|error| error.to_string())?;
         replay(&log, &mut image).map_err(|error| error.to_string())?;
         let writer = GroupCommit::start(log).map_err(|error| error.to_string())?;
@@ -148,7 +153,9 @@ impl Coordinator {
             let effects = core.groups.join(ticket, join, fresh_id, now_ms());
             (receiver, effects)
         });
-        receiver.await.unwrap_or_else(|_| Joined::refused(ErrorCode::NOT_COORDINATOR, String::new()))
+        receiver
+            .await
+            .unwrap_or_else(|_| Joined::refused(ErrorCode::NOT_COORDINATOR, String::new()))
     }
 
     pub(super) async fn sync(&self, sync: Sync) -> Synced {
@@ -159,7 +166,9 @@ impl Coordinator {
             let effects = core.groups.sync(ticket, sync, now_ms());
             (receiver, effects)
         });
-        receiver.await.unwrap_or_else(|_| Synced::refused(ErrorCode::NOT_COORDINATOR))
+        receiver
+            .await
+            .unwrap_or_else(|_| Synced::refused(ErrorCode::NOT_COORDINATOR))
     }
 
     pub(super) fn heartbeat(&self, group: &str, member: &Identity) -> ErrorCode {
@@ -213,7 +222,11 @@ impl Coordinator {
 
     pub(super) fn all_committed(&self, group: &str) -> Vec<(String, i32, Committed)> {
         let offsets = lock(&self.offsets);
-        offsets.offsets.of_group(group).map(|(topic, partition, at)| (topic.to_owned(), partition, at.clone())).collect()
+        offsets
+            .offsets
+            .of_group(group)
+            .map(|(topic, partition, at)| (topic.to_owned(), partition, at.clone()))
+            .collect()
     }
 
     /// Makes a change durable, then visible.
@@ -285,7 +298,10 @@ fn replay(log: &Log, image: &mut Image) -> Result<(), LogError> {
         let record = record?;
         match serde_json::from_slice(&record.payload) {
             Ok(change) if record.kind == CHANGE => image.offsets.apply(change),
-            _ => tracing::warn!(index = record.index, "a record of committed positions is not understood; left out"),
+            _ => tracing::warn!(
+                index = record.index,
+                "a record of committed positions is not understood; left out"
+            ),
         }
         image.index = record.index;
     }

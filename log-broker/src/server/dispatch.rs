@@ -40,7 +40,10 @@ pub(super) enum Error {
     #[error("a request with unknown key {0} or version {1}")]
     Unknown(i16, i16),
     #[error("a malformed {api} request: {source}")]
-    Malformed { api: &'static str, source: log_broker_wire::Error },
+    Malformed {
+        api: &'static str,
+        source: log_broker_wire::Error,
+    },
 }
 
 /// Who asks.
@@ -62,13 +65,18 @@ pub(super) enum Begun {
 pub(super) fn begin(broker: &Arc<Broker>, bytes: Bytes, client: &Client) -> Result<Begun, Error> {
     let malformed = |api: &'static str| move |source| Error::Malformed { api, source };
     let (header, body) = frame::read_request(bytes).map_err(malformed("header of a"))?;
-    let Some(api) = ApiKey::from_key(header.key) else { return Err(Error::Unknown(header.key, header.version)) };
+    let Some(api) = ApiKey::from_key(header.key) else {
+        return Err(Error::Unknown(header.key, header.version));
+    };
     broker.metrics().requests.with_label_values(&[api.name()]).inc();
     let body = match body {
         Some(body) if served(api).contains(&header.version) => body,
         _ if api == ApiKey::ApiVersions => {
             let answer = api::cluster::unknown_api_versions();
-            return Ok(Begun::Answered(frame::write_unknown_api_versions(&answer, header.correlation_id)));
+            return Ok(Begun::Answered(frame::write_unknown_api_versions(
+                &answer,
+                header.correlation_id,
+            )));
         }
         _ => return Err(Error::Unknown(header.key, header.version)),
     };
@@ -88,9 +96,14 @@ impl Begun {
                 Some(response) => frame::write_response(&response, header.version, header.correlation_id),
                 None => Vec::new(),
             }),
-            Begun::Later(header, api, body, client) => answer(broker, &header, api, body, &client)
-                .await
-                .map_err(|source| Error::Malformed { api: api.name(), source }),
+            Begun::Later(header, api, body, client) => {
+                answer(broker, &header, api, body, &client)
+                    .await
+                    .map_err(|source| Error::Malformed {
+                        api: api.name(),
+                        source,
+                    })
+            }
         }
     }
 }
@@ -118,36 +131,64 @@ async fn answer(
         ApiKey::Fetch => call!(header, body, FetchRequest, |r| api::fetch::answer(broker, r, version)),
         ApiKey::ListOffsets => call!(header, body, ListOffsetsRequest, |r| api::offsets::list(broker, r)),
         ApiKey::OffsetForLeaderEpoch => {
-            call!(header, body, OffsetForLeaderEpochRequest, |r| api::offsets::epoch_ends(broker, r))
+            call!(header, body, OffsetForLeaderEpochRequest, |r| api::offsets::epoch_ends(
+                broker, r
+            ))
         }
-        ApiKey::DeleteRecords => call!(header, body, DeleteRecordsRequest, |r| api::offsets::delete_records(broker, r)),
-        ApiKey::Metadata => call!(header, body, MetadataRequest, |r| api::cluster::metadata(broker, r, version)),
+        ApiKey::DeleteRecords => call!(header, body, DeleteRecordsRequest, |r| api::offsets::delete_records(
+            broker, r
+        )),
+        ApiKey::Metadata => call!(header, body, MetadataRequest, |r| api::cluster::metadata(
+            broker, r, version
+        )),
         ApiKey::ApiVersions => call!(header, body, ApiVersionsRequest, |_| api::cluster::api_versions()),
-        ApiKey::DescribeCluster => call!(header, body, DescribeClusterRequest, |r| api::cluster::describe(broker, r)),
-        ApiKey::DescribeLogDirs => call!(header, body, DescribeLogDirsRequest, |r| api::cluster::log_dirs(broker, r)),
-        ApiKey::InitProducerId => call!(header, body, InitProducerIdRequest, |r| api::produce::init_id(broker, r)),
+        ApiKey::DescribeCluster => call!(header, body, DescribeClusterRequest, |r| api::cluster::describe(
+            broker, r
+        )),
+        ApiKey::DescribeLogDirs => call!(header, body, DescribeLogDirsRequest, |r| api::cluster::log_dirs(
+            broker, r
+        )),
+        ApiKey::InitProducerId => call!(header, body, InitProducerIdRequest, |r| api::produce::init_id(
+            broker, r
+        )),
         ApiKey::CreateTopics => call!(header, body, CreateTopicsRequest, |r| api::topics::create(broker, r)),
-        ApiKey::DeleteTopics => call!(header, body, DeleteTopicsRequest, |r| api::topics::delete(broker, r, version)),
+        ApiKey::DeleteTopics => call!(header, body, DeleteTopicsRequest, |r| api::topics::delete(
+            broker, r, version
+        )),
         ApiKey::CreatePartitions => call!(header, body, CreatePartitionsRequest, |r| api::topics::grow(broker, r)),
-        ApiKey::DescribeConfigs => call!(header, body, DescribeConfigsRequest, |r| api::configs::describe(broker, r)),
+        ApiKey::DescribeConfigs => call!(header, body, DescribeConfigsRequest, |r| api::configs::describe(
+            broker, r
+        )),
         ApiKey::AlterConfigs => call!(header, body, AlterConfigsRequest, |r| api::configs::replace(broker, r)),
         ApiKey::IncrementalAlterConfigs => {
-            call!(header, body, IncrementalAlterConfigsRequest, |r| api::configs::alter(broker, r))
+            call!(header, body, IncrementalAlterConfigsRequest, |r| api::configs::alter(
+                broker, r
+            ))
         }
         ApiKey::FindCoordinator => {
-            call!(header, body, FindCoordinatorRequest, |r| api::groups::find(broker, r, version))
+            call!(header, body, FindCoordinatorRequest, |r| api::groups::find(
+                broker, r, version
+            ))
         }
         ApiKey::JoinGroup => {
-            call!(header, body, JoinGroupRequest, |r| api::groups::join(broker, r, header, client))
+            call!(header, body, JoinGroupRequest, |r| api::groups::join(
+                broker, r, header, client
+            ))
         }
         ApiKey::SyncGroup => call!(header, body, SyncGroupRequest, |r| api::groups::sync(broker, r)),
         ApiKey::Heartbeat => call!(header, body, HeartbeatRequest, |r| api::groups::heartbeat(broker, r)),
-        ApiKey::LeaveGroup => call!(header, body, LeaveGroupRequest, |r| api::groups::leave(broker, r, version)),
-        ApiKey::DescribeGroups => call!(header, body, DescribeGroupsRequest, |r| api::groups::describe(broker, r)),
+        ApiKey::LeaveGroup => call!(header, body, LeaveGroupRequest, |r| api::groups::leave(
+            broker, r, version
+        )),
+        ApiKey::DescribeGroups => call!(header, body, DescribeGroupsRequest, |r| api::groups::describe(
+            broker, r
+        )),
         ApiKey::ListGroups => call!(header, body, ListGroupsRequest, |r| api::groups::list(broker, r)),
         ApiKey::DeleteGroups => call!(header, body, DeleteGroupsRequest, |r| api::groups::delete(broker, r)),
         ApiKey::OffsetCommit => call!(header, body, OffsetCommitRequest, |r| api::positions::commit(broker, r)),
-        ApiKey::OffsetFetch => call!(header, body, OffsetFetchRequest, |r| api::positions::fetch(broker, r, version)),
+        ApiKey::OffsetFetch => call!(header, body, OffsetFetchRequest, |r| api::positions::fetch(
+            broker, r, version
+        )),
         ApiKey::OffsetDelete => call!(header, body, OffsetDeleteRequest, |r| api::positions::delete(broker, r)),
     })
 }

@@ -29,8 +29,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use disk::{Disk, RealDisk};
 use host::{DataDir, DataDirError, Listener, Shutdown};
 
-use crate::property::BrokerProperties;
 use crate::Args;
+use crate::property::BrokerProperties;
 
 pub use broker::Broker;
 
@@ -67,8 +67,12 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     let properties = BrokerProperties::parse(args.set.iter().map(String::as_str)).map_err(Error::Setting)?;
     let connections_max = usize::try_from(properties.number("max.connections")).unwrap_or(usize::MAX);
     let data = DataDir::open(&args.data, "log-broker", FORMAT)?;
-    let listener = Listener::bind_for("--listen", &args.listen, connections_max).await.map_err(Error::Listen)?;
-    let admin = Listener::bind_for("--admin", &args.admin, ADMIN_CONNECTIONS_MAX).await.map_err(Error::Listen)?;
+    let listener = Listener::bind_for("--listen", &args.listen, connections_max)
+        .await
+        .map_err(Error::Listen)?;
+    let admin = Listener::bind_for("--admin", &args.admin, ADMIN_CONNECTIONS_MAX)
+        .await
+        .map_err(Error::Listen)?;
     let listen = listener.local_addr().map_err(Error::Listen)?;
     let admin_address = admin.local_addr().map_err(Error::Listen)?;
     let advertised = advertised(args.advertise.as_deref(), listen)?;
@@ -89,9 +93,9 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
         tokio::spawn(broker::retention(Arc::clone(&broker), shutdown.clone())),
         tokio::spawn(coordinator::timers(Arc::clone(&broker), shutdown.clone())),
     ];
-    let registration = args.coordinator.map(|address| {
-        tokio::spawn(registration::keep(Arc::clone(&broker), address, shutdown.clone()))
-    });
+    let registration = args
+        .coordinator
+        .map(|address| tokio::spawn(registration::keep(Arc::clone(&broker), address, shutdown.clone())));
 
     host::announce_ready("log-broker", &[("listen", listen), ("admin", admin_address)]);
     accept(&listener, &broker, &shutdown).await;
@@ -104,10 +108,12 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     }
     admin_task.abort();
     let closing = Arc::clone(&broker);
-    tokio::task::spawn_blocking(move || closing.close()).await.map_err(|error| Error::Storage {
-        path: args.data.display().to_string(),
-        reason: error.to_string(),
-    })?;
+    tokio::task::spawn_blocking(move || closing.close())
+        .await
+        .map_err(|error| Error::Storage {
+            path: args.data.display().to_string(),
+            reason: error.to_string(),
+        })?;
     drop(data);
     Ok(())
 }
@@ -139,7 +145,9 @@ fn advertised(advertise: Option<&str>, listen: SocketAddr) -> Result<(String, u1
         }
         return Ok((listen.ip().to_string(), listen.port()));
     };
-    let parsed = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    let parsed = address
+        .rsplit_once(':')
+        .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
     match parsed {
         Some((host, port)) if !host.is_empty() => {
             let port = if port == 0 { listen.port() } else { port };
@@ -151,5 +159,7 @@ fn advertised(advertise: Option<&str>, listen: SocketAddr) -> Result<(String, u1
 
 /// Milliseconds since 1970.
 fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
 }

@@ -57,7 +57,10 @@ impl From<LogError> for Refused {
             LogError::ProducerEpoch { .. } => ErrorCode::INVALID_PRODUCER_EPOCH,
             LogError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
         };
-        Self { code, message: Some(error.to_string()) }
+        Self {
+            code,
+            message: Some(error.to_string()),
+        }
     }
 }
 
@@ -70,8 +73,16 @@ impl Partition {
                 State::Offline(error.to_string())
             }
         };
-        let waiters = Mutex::new(Waiters { list: Vec::new(), prune_at: WAITERS_PRUNED_AT });
-        Self { topic, index, state: Mutex::new(state), waiters }
+        let waiters = Mutex::new(Waiters {
+            list: Vec::new(),
+            prune_at: WAITERS_PRUNED_AT,
+        });
+        Self {
+            topic,
+            index,
+            state: Mutex::new(state),
+            waiters,
+        }
     }
 
     /// Does something with the log.
@@ -84,16 +95,19 @@ impl Partition {
     ) -> Result<T, Refused> {
         match &mut *lock(&self.state) {
             State::Online(log) => action(log).map_err(Into::into),
-            State::Offline(reason) => {
-                Err(Refused { code: ErrorCode::KAFKA_STORAGE_ERROR, message: Some(reason.clone()) })
-            }
+            State::Offline(reason) => Err(Refused {
+                code: ErrorCode::KAFKA_STORAGE_ERROR,
+                message: Some(reason.clone()),
+            }),
             State::Deleted => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.into()),
         }
     }
 
     /// Why the partition cannot be used, if so.
     pub(super) fn failure(&self) -> Option<String> {
-        self.with_log(|log| log.check()).err().and_then(|refused| refused.message)
+        self.with_log(|log| log.check())
+            .err()
+            .and_then(|refused| refused.message)
     }
 
     /// Takes the log away; whoever waits for the partition finds out.

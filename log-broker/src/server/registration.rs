@@ -53,7 +53,16 @@ async fn registered(broker: &Broker, address: &str, shutdown: &Shutdown) -> Resu
     let (host, port) = &broker.advertised;
     let value = serde_json::json!({ "host": host, "port": port, "cluster_id": broker.topics.cluster_id() });
     let key = format!("{PREFIX}{NODE_ID}");
-    client.put_with(key.clone(), value.to_string(), PutOptions { lease, ..PutOptions::default() }).await?;
+    client
+        .put_with(
+            key.clone(),
+            value.to_string(),
+            PutOptions {
+                lease,
+                ..PutOptions::default()
+            },
+        )
+        .await?;
     tracing::info!(address, key, "registered in the coordinator");
     let keeper = client.lease_keep_alive(lease, ttl);
     tokio::select! {

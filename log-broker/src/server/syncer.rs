@@ -45,7 +45,10 @@ impl Syncer {
             threads.push(thread.spawn(move || run(&receiver, &metrics))?);
             queues.push(sender);
         }
-        Ok(Self { queues, threads: Mutex::new(threads) })
+        Ok(Self {
+            queues,
+            threads: Mutex::new(threads),
+        })
     }
 
     /// Queues a partition and returns what tells that it is durable up to `end`.
@@ -65,7 +68,11 @@ impl Syncer {
         (&partition.topic, partition.index).hash(&mut hasher);
         let queue = &self.queues[hasher.finish() as usize % self.queues.len()];
         // A closed queue drops the wish, which tells whoever waits.
-        let _ = queue.send(Wish { partition: Arc::clone(partition), end, done });
+        let _ = queue.send(Wish {
+            partition: Arc::clone(partition),
+            end,
+            done,
+        });
     }
 
     /// Ends the threads after what is queued.
@@ -81,7 +88,10 @@ fn run(queue: &Receiver<Wish>, metrics: &Metrics) {
     while let Ok(first) = queue.recv() {
         let mut round: BTreeMap<(Arc<str>, i32), Vec<Wish>> = BTreeMap::new();
         for wish in std::iter::once(first).chain(std::iter::from_fn(|| queue.try_recv().ok())) {
-            round.entry((Arc::clone(&wish.partition.topic), wish.partition.index)).or_default().push(wish);
+            round
+                .entry((Arc::clone(&wish.partition.topic), wish.partition.index))
+                .or_default()
+                .push(wish);
         }
         for wishes in round.into_values() {
             sync_one(wishes, metrics);
@@ -91,14 +101,20 @@ fn run(queue: &Receiver<Wish>, metrics: &Metrics) {
 
 /// Syncs one partition for all who wish it.
 fn sync_one(wishes: Vec<Wish>, metrics: &Metrics) {
-    let Some(partition) = wishes.first().map(|wish| Arc::clone(&wish.partition)) else { return };
+    let Some(partition) = wishes.first().map(|wish| Arc::clone(&wish.partition)) else {
+        return;
+    };
     let outcome = sync_partition(&partition, metrics);
     if outcome.is_ok() {
         partition.wake();
     }
     for wish in wishes {
         let durable = outcome.clone().and_then(|durable_end| {
-            if durable_end >= wish.end { Ok(()) } else { partition.with_log(|log| log.check()) }
+            if durable_end >= wish.end {
+                Ok(())
+            } else {
+                partition.with_log(|log| log.check())
+            }
         });
         if let Some(done) = wish.done {
             let _ = done.send(durable);

@@ -92,11 +92,17 @@ impl Topics {
     }
 
     pub(super) fn get_by_id(&self, id: Uuid) -> Option<(String, Arc<Topic>)> {
-        self.read().iter().find(|(_, topic)| topic.id == id).map(|(name, topic)| (name.clone(), Arc::clone(topic)))
+        self.read()
+            .iter()
+            .find(|(_, topic)| topic.id == id)
+            .map(|(name, topic)| (name.clone(), Arc::clone(topic)))
     }
 
     pub(super) fn all(&self) -> Vec<(String, Arc<Topic>)> {
-        self.read().iter().map(|(name, topic)| (name.clone(), Arc::clone(topic))).collect()
+        self.read()
+            .iter()
+            .map(|(name, topic)| (name.clone(), Arc::clone(topic)))
+            .collect()
     }
 
     pub(super) fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
@@ -108,9 +114,16 @@ impl Topics {
     pub(super) fn create(&self, name: &str, partitions: i32, properties: TopicProperties) -> Result<Uuid, Refused> {
         let mut catalog = lock(&self.changing);
         if catalog.topics.contains_key(name) {
-            return Err(refused(ErrorCode::TOPIC_ALREADY_EXISTS, format!("Topic '{name}' already exists.")));
+            return Err(refused(
+                ErrorCode::TOPIC_ALREADY_EXISTS,
+                format!("Topic '{name}' already exists."),
+            ));
         }
-        let entry = TopicEntry { id: Uuid::new_v4(), partitions, properties };
+        let entry = TopicEntry {
+            id: Uuid::new_v4(),
+            partitions,
+            properties,
+        };
         let topic = self.build(name, &entry, &[]);
         // What cannot be used from the beginning is not begun: the disk is full, most likely.
         if let Some(reason) = topic.partitions.iter().find_map(|partition| partition.failure()) {
@@ -207,7 +220,10 @@ impl Topics {
     }
 
     fn show(&self, name: &str, topic: Topic) {
-        self.topics.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), Arc::new(topic));
+        self.topics
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), Arc::new(topic));
     }
 
     fn options(&self, properties: &TopicProperties) -> log::Options {
@@ -246,8 +262,13 @@ impl Topics {
     fn discard(&self, name: &str, from: i32, to: i32) {
         for index in from..to {
             let dir = self.dir.join(catalog::partition_dir(name, index));
-            let doomed = self.dir.join(format!("{name}-{index}.{}{DELETED}", Uuid::new_v4().simple()));
-            let removed = self.disk.rename(&dir, &doomed).and_then(|()| self.disk.remove_dir_all(&doomed));
+            let doomed = self
+                .dir
+                .join(format!("{name}-{index}.{}{DELETED}", Uuid::new_v4().simple()));
+            let removed = self
+                .disk
+                .rename(&dir, &doomed)
+                .and_then(|()| self.disk.remove_dir_all(&doomed));
             if let Err(error) = removed {
                 tracing::warn!(dir = %dir.display(), %error, "cannot remove a deleted log now");
             }
@@ -272,5 +293,8 @@ fn write(disk: &dyn Disk, dir: &Path, catalog: &Catalog) -> Result<(), Refused> 
 }
 
 pub(super) fn refused(code: ErrorCode, message: String) -> Refused {
-    Refused { code, message: Some(message) }
+    Refused {
+        code,
+        message: Some(message),
+    }
 }

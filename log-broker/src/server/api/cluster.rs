@@ -32,9 +32,16 @@ const CAN_FORBID_CREATION: i16 = 4;
 pub(in super::super) async fn api_versions() -> ApiVersionsResponse {
     let api_keys = ApiKey::ALL.iter().map(|api| {
         let versions = dispatch::served(*api);
-        ApiVersion { api_key: api.key(), min_version: *versions.start(), max_version: *versions.end() }
+        ApiVersion {
+            api_key: api.key(),
+            min_version: *versions.start(),
+            max_version: *versions.end(),
+        }
     });
-    ApiVersionsResponse { api_keys: api_keys.collect(), ..Default::default() }
+    ApiVersionsResponse {
+        api_keys: api_keys.collect(),
+        ..Default::default()
+    }
 }
 
 /// For a client that speaks a newer ApiVersions: it reads what is served here, and asks again (KIP-511).
@@ -67,11 +74,21 @@ pub(in super::super) async fn metadata(
             }
             found
         }
-        _ => broker.topics.all().into_iter().map(|(name, topic)| describe_topic(broker, name, &topic)).collect(),
+        _ => broker
+            .topics
+            .all()
+            .into_iter()
+            .map(|(name, topic)| describe_topic(broker, name, &topic))
+            .collect(),
     };
     let (host, port) = broker.advertised.clone();
     MetadataResponse {
-        brokers: vec![MetadataResponseBroker { node_id: NODE_ID, host, port: i32::from(port), rack: None }],
+        brokers: vec![MetadataResponseBroker {
+            node_id: NODE_ID,
+            host,
+            port: i32::from(port),
+            rack: None,
+        }],
         cluster_id: Some(broker.topics.cluster_id().to_owned()),
         controller_id: NODE_ID,
         topics,
@@ -100,7 +117,11 @@ async fn one_topic(broker: &Arc<Broker>, asked: MetadataRequestTopic, may_create
     } else {
         match create(broker, name.clone()).await {
             // Somebody else may have been faster.
-            Ok(()) | Err(Refused { code: ErrorCode::TOPIC_ALREADY_EXISTS, .. }) => match broker.topics.get(&name) {
+            Ok(())
+            | Err(Refused {
+                code: ErrorCode::TOPIC_ALREADY_EXISTS,
+                ..
+            }) => match broker.topics.get(&name) {
                 Some(topic) => return describe_topic(broker, name, &topic),
                 None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
             },
@@ -110,7 +131,11 @@ async fn one_topic(broker: &Arc<Broker>, asked: MetadataRequestTopic, may_create
             }
         }
     };
-    MetadataResponseTopic { error_code: error.0, name: Some(name), ..Default::default() }
+    MetadataResponseTopic {
+        error_code: error.0,
+        name: Some(name),
+        ..Default::default()
+    }
 }
 
 async fn create(broker: &Arc<Broker>, name: String) -> Result<(), Refused> {
@@ -145,7 +170,13 @@ pub(in super::super) async fn describe(
     request: DescribeClusterRequest,
 ) -> DescribeClusterResponse {
     let (host, port) = broker.advertised.clone();
-    let own = DescribeClusterBroker { broker_id: NODE_ID, host, port: i32::from(port), rack: None, is_fenced: false };
+    let own = DescribeClusterBroker {
+        broker_id: NODE_ID,
+        host,
+        port: i32::from(port),
+        rack: None,
+        is_fenced: false,
+    };
     if request.endpoint_type != 1 {
         return DescribeClusterResponse {
             error_code: ErrorCode::INVALID_REQUEST.0,
@@ -171,21 +202,29 @@ pub(in super::super) async fn log_dirs(
         asked.is_none_or(|asked| asked.iter().any(|t| t.topic == topic && t.partitions.contains(&index)))
     };
     let topics = broker.topics.all().into_iter().map(|(name, topic)| {
-        let partitions = topic.partitions.iter().filter(|found| wanted(&name, found.index)).map(|found| {
-            let size = found.with_log(|log| Ok::<_, Refused>(log.len())).unwrap_or(0);
-            DescribeLogDirsPartition {
-                partition_index: found.index,
-                partition_size: i64::try_from(size).unwrap_or(i64::MAX),
-                ..Default::default()
-            }
-        });
+        let partitions = topic
+            .partitions
+            .iter()
+            .filter(|found| wanted(&name, found.index))
+            .map(|found| {
+                let size = found.with_log(|log| Ok::<_, Refused>(log.len())).unwrap_or(0);
+                DescribeLogDirsPartition {
+                    partition_index: found.index,
+                    partition_size: i64::try_from(size).unwrap_or(i64::MAX),
+                    ..Default::default()
+                }
+            });
         let partitions = partitions.collect();
         DescribeLogDirsTopic { name, partitions }
     });
     let topics = topics.filter(|topic| !topic.partitions.is_empty()).collect();
     let log_dir = broker.data().display().to_string();
     DescribeLogDirsResponse {
-        results: vec![DescribeLogDirsResult { log_dir, topics, ..Default::default() }],
+        results: vec![DescribeLogDirsResult {
+            log_dir,
+            topics,
+            ..Default::default()
+        }],
         ..Default::default()
     }
 }

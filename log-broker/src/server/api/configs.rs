@@ -29,7 +29,10 @@ pub(in super::super) async fn describe(
 ) -> DescribeConfigsResponse {
     let describe = |resource: &DescribeConfigsResource| {
         let described = describe_one(broker, resource);
-        let configs = described.as_ref().map(|all| chosen(all, resource, request.include_synonyms)).unwrap_or_default();
+        let configs = described
+            .as_ref()
+            .map(|all| chosen(all, resource, request.include_synonyms))
+            .unwrap_or_default();
         let (error_code, error_message) = outcome(described);
         DescribeConfigsResult {
             error_code,
@@ -39,7 +42,10 @@ pub(in super::super) async fn describe(
             configs,
         }
     };
-    DescribeConfigsResponse { results: request.resources.iter().map(describe).collect(), ..Default::default() }
+    DescribeConfigsResponse {
+        results: request.resources.iter().map(describe).collect(),
+        ..Default::default()
+    }
 }
 
 /// A property as it is shown.
@@ -53,9 +59,13 @@ struct Described {
 fn describe_one(broker: &Broker, resource: &DescribeConfigsResource) -> Result<Vec<Described>, Refused> {
     match resource.resource_type {
         TOPIC => {
-            let topic =
-                broker.topics.get(&resource.resource_name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-            let properties = PROPERTIES.iter().filter_map(|property| Some((property.topic?, property)));
+            let topic = broker
+                .topics
+                .get(&resource.resource_name)
+                .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+            let properties = PROPERTIES
+                .iter()
+                .filter_map(|property| Some((property.topic?, property)));
             Ok(properties
                 .map(|(name, property)| Described {
                     name,
@@ -75,10 +85,16 @@ fn describe_one(broker: &Broker, resource: &DescribeConfigsResource) -> Result<V
             })
             .collect()),
         BROKER => {
-            let message = format!("Unexpected broker id, expected {NODE_ID} but received {}", resource.resource_name);
+            let message = format!(
+                "Unexpected broker id, expected {NODE_ID} but received {}",
+                resource.resource_name
+            );
             Err(refused(ErrorCode::INVALID_REQUEST, message))
         }
-        other => Err(refused(ErrorCode::INVALID_REQUEST, format!("Unsupported resource type: {other}"))),
+        other => Err(refused(
+            ErrorCode::INVALID_REQUEST,
+            format!("Unsupported resource type: {other}"),
+        )),
     }
 }
 
@@ -87,7 +103,12 @@ fn chosen(
     resource: &DescribeConfigsResource,
     with_synonyms: bool,
 ) -> Vec<DescribeConfigsResourceResult> {
-    let wanted = |name: &str| resource.configuration_keys.as_ref().is_none_or(|keys| keys.iter().any(|key| key == name));
+    let wanted = |name: &str| {
+        resource
+            .configuration_keys
+            .as_ref()
+            .is_none_or(|keys| keys.iter().any(|key| key == name))
+    };
     let synonym = |(name, value, source): &(&'static str, String, property::Source)| DescribeConfigsSynonym {
         name: (*name).to_owned(),
         value: Some(value.clone()),
@@ -120,10 +141,19 @@ pub(in super::super) async fn replace(
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in request.resources {
         let (resource_type, resource_name) = (resource.resource_type, resource.resource_name.clone());
-        let changed = change(broker, resource_type, resource_name.clone(), request.validate_only, move |_| {
-            let set = resource.configs.into_iter().map(|config| (config.name, config.value.unwrap_or_default()));
-            Ok(set.collect())
-        });
+        let changed = change(
+            broker,
+            resource_type,
+            resource_name.clone(),
+            request.validate_only,
+            move |_| {
+                let set = resource
+                    .configs
+                    .into_iter()
+                    .map(|config| (config.name, config.value.unwrap_or_default()));
+                Ok(set.collect())
+            },
+        );
         let (error_code, error_message) = outcome(changed.await);
         responses.push(alter_configs::AlterConfigsResourceResponse {
             error_code,
@@ -132,7 +162,10 @@ pub(in super::super) async fn replace(
             resource_name,
         });
     }
-    alter_configs::AlterConfigsResponse { responses, ..Default::default() }
+    alter_configs::AlterConfigsResponse {
+        responses,
+        ..Default::default()
+    }
 }
 
 /// Changes single properties of each topic.
@@ -143,12 +176,18 @@ pub(in super::super) async fn alter(
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in request.resources {
         let (resource_type, resource_name) = (resource.resource_type, resource.resource_name.clone());
-        let changed = change(broker, resource_type, resource_name.clone(), request.validate_only, move |mut now| {
-            for config in resource.configs {
-                apply(&mut now, config)?;
-            }
-            Ok(now)
-        });
+        let changed = change(
+            broker,
+            resource_type,
+            resource_name.clone(),
+            request.validate_only,
+            move |mut now| {
+                for config in resource.configs {
+                    apply(&mut now, config)?;
+                }
+                Ok(now)
+            },
+        );
         let (error_code, error_message) = outcome(changed.await);
         responses.push(incremental_alter_configs::AlterConfigsResourceResponse {
             error_code,
@@ -157,13 +196,13 @@ pub(in super::super) async fn alter(
             resource_name,
         });
     }
-    incremental_alter_configs::IncrementalAlterConfigsResponse { responses, ..Default::default() }
+    incremental_alter_configs::IncrementalAlterConfigsResponse {
+        responses,
+        ..Default::default()
+    }
 }
 
-fn apply(
-    properties: &mut TopicProperties,
-    config: incremental_alter_configs::AlterableConfig,
-) -> Result<(), Refused> {
+fn apply(properties: &mut TopicProperties, config: incremental_alter_configs::AlterableConfig) -> Result<(), Refused> {
     let invalid = |message: String| refused(ErrorCode::INVALID_CONFIG, message);
     let name = config.name;
     let property = property::find_topic(&name).ok_or_else(|| invalid(format!("Unknown topic config name: {name}")))?;
@@ -177,19 +216,32 @@ fn apply(
         }
         operation @ (APPEND | SUBTRACT) => {
             if !matches!(property.kind, Kind::List(_)) {
-                return Err(invalid(format!("Config value append is not allowed for config key: {name}")));
+                return Err(invalid(format!(
+                    "Config value append is not allowed for config key: {name}"
+                )));
             }
-            let now = properties.get(&name).cloned().unwrap_or_else(|| property.default.to_owned());
+            let now = properties
+                .get(&name)
+                .cloned()
+                .unwrap_or_else(|| property.default.to_owned());
             let mut elements: Vec<&str> = now.split(',').filter(|element| !element.is_empty()).collect();
             if operation == APPEND {
-                let new = value.split(',').filter(|element| !elements.contains(element)).collect::<Vec<_>>();
+                let new = value
+                    .split(',')
+                    .filter(|element| !elements.contains(element))
+                    .collect::<Vec<_>>();
                 elements.extend(new);
             } else {
                 elements.retain(|element| !value.split(',').any(|gone| gone == *element));
             }
             properties.insert(name, elements.join(","));
         }
-        other => return Err(refused(ErrorCode::INVALID_REQUEST, format!("Unknown operation {other}"))),
+        other => {
+            return Err(refused(
+                ErrorCode::INVALID_REQUEST,
+                format!("Unknown operation {other}"),
+            ));
+        }
     }
     Ok(())
 }
@@ -211,7 +263,11 @@ async fn change(
         for (name, value) in &properties {
             property::check_topic(name, value).map_err(|reason| refused(ErrorCode::INVALID_CONFIG, reason))?;
         }
-        if validate_only { Ok(()) } else { broker.topics.set_properties(&name, properties) }
+        if validate_only {
+            Ok(())
+        } else {
+            broker.topics.set_properties(&name, properties)
+        }
     })
     .await
 }

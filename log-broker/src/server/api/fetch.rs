@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use log_broker_wire::ErrorCode;
-use log_broker_wire::messages::fetch::{FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData};
+use log_broker_wire::messages::fetch::{
+    FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
+};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
@@ -27,7 +29,10 @@ const READ_COMMITTED: i8 = 1;
 pub(in super::super) async fn answer(broker: &Arc<Broker>, request: FetchRequest, version: i16) -> FetchResponse {
     // Sessions are never begun, so no client can be in one.
     if request.session_id != 0 {
-        return FetchResponse { error_code: ErrorCode::FETCH_SESSION_ID_NOT_FOUND.0, ..Default::default() };
+        return FetchResponse {
+            error_code: ErrorCode::FETCH_SESSION_ID_NOT_FOUND.0,
+            ..Default::default()
+        };
     }
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
     let deadline = Instant::now() + wait;
@@ -58,7 +63,10 @@ impl<'a> Wanted<'a> {
     fn resolve(broker: &Broker, request: &'a FetchRequest, version: i16) -> Self {
         let resolve = |topic: &'a FetchTopic| {
             let (name, found) = if version >= BY_ID {
-                broker.topics.get_by_id(topic.topic_id).map_or((String::new(), None), |(name, found)| (name, Some(found)))
+                broker
+                    .topics
+                    .get_by_id(topic.topic_id)
+                    .map_or((String::new(), None), |(name, found)| (name, Some(found)))
             } else {
                 (topic.topic.clone(), broker.topics.get(&topic.topic))
             };
@@ -68,7 +76,11 @@ impl<'a> Wanted<'a> {
                 ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
             };
             let partitions = topic.partitions.iter().map(|asked| {
-                found.as_ref()?.partitions.get(usize::try_from(asked.partition).ok()?).cloned()
+                found
+                    .as_ref()?
+                    .partitions
+                    .get(usize::try_from(asked.partition).ok()?)
+                    .cloned()
             });
             let partitions = partitions.collect();
             (topic, name, partitions, missing)
@@ -77,7 +89,9 @@ impl<'a> Wanted<'a> {
     }
 
     fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
-        self.0.iter().flat_map(|(_, _, partitions, _)| partitions.iter().flatten())
+        self.0
+            .iter()
+            .flat_map(|(_, _, partitions, _)| partitions.iter().flatten())
     }
 
     /// Reads what is there: the response, its bytes, and whether something failed, which is told at once.
@@ -108,9 +122,20 @@ impl<'a> Wanted<'a> {
                 left = left.saturating_sub(read);
                 partitions.push(data);
             }
-            responses.push(FetchableTopicResponse { topic: name.clone(), topic_id: topic.topic_id, partitions });
+            responses.push(FetchableTopicResponse {
+                topic: name.clone(),
+                topic_id: topic.topic_id,
+                partitions,
+            });
         }
-        (FetchResponse { responses, ..Default::default() }, bytes, failed)
+        (
+            FetchResponse {
+                responses,
+                ..Default::default()
+            },
+            bytes,
+            failed,
+        )
     }
 }
 
@@ -141,10 +166,17 @@ fn read(partition: &Partition, offset: i64, max_bytes: usize) -> Result<Read, Re
         None => Bytes::new(),
         Some(slice) => read_batches(&slice, offset, high_watermark, max_bytes).map_err(|error| {
             tracing::error!(topic = %partition.topic, partition = partition.index, %error, "cannot read");
-            Refused { code: ErrorCode::KAFKA_STORAGE_ERROR, message: Some(error.to_string()) }
+            Refused {
+                code: ErrorCode::KAFKA_STORAGE_ERROR,
+                message: Some(error.to_string()),
+            }
         })?,
     };
-    Ok(Read { high_watermark, log_start, records })
+    Ok(Read {
+        high_watermark,
+        log_start,
+        records,
+    })
 }
 
 fn partition_data(partition_index: i32, outcome: Result<Read, Refused>, isolation_level: i8) -> PartitionData {

@@ -8,9 +8,7 @@ use log_broker_wire::messages::delete_groups::{DeletableGroupResult, DeleteGroup
 use log_broker_wire::messages::describe_groups::{
     DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember,
 };
-use log_broker_wire::messages::find_coordinator::{
-    Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
-};
+use log_broker_wire::messages::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 use log_broker_wire::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use log_broker_wire::messages::join_group::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember};
 use log_broker_wire::messages::leave_group::{LeaveGroupRequest, LeaveGroupResponse, MemberResponse};
@@ -37,7 +35,8 @@ pub(in super::super) async fn find(
     request: FindCoordinatorRequest,
     version: i16,
 ) -> FindCoordinatorResponse {
-    let error = (request.key_type != GROUP).then(|| "only groups are coordinated, there are no transactions".to_owned());
+    let error =
+        (request.key_type != GROUP).then(|| "only groups are coordinated, there are no transactions".to_owned());
     let (host, port) = broker.advertised.clone();
     let found = |key: String| match &error {
         None => Coordinator {
@@ -58,7 +57,10 @@ pub(in super::super) async fn find(
     };
     if version >= SEVERAL_KEYS {
         let coordinators = request.coordinator_keys.into_iter().map(found).collect();
-        return FindCoordinatorResponse { coordinators, ..Default::default() };
+        return FindCoordinatorResponse {
+            coordinators,
+            ..Default::default()
+        };
     }
     let found = found(request.key);
     FindCoordinatorResponse {
@@ -86,14 +88,23 @@ pub(in super::super) async fn join(
         session_timeout_ms: request.session_timeout_ms,
         rebalance_timeout_ms: request.rebalance_timeout_ms,
         protocol_type: request.protocol_type,
-        protocols: request.protocols.into_iter().map(|protocol| (protocol.name, protocol.metadata)).collect(),
+        protocols: request
+            .protocols
+            .into_iter()
+            .map(|protocol| (protocol.name, protocol.metadata))
+            .collect(),
         takes_member_id: header.version >= TAKES_MEMBER_ID,
         can_skip_assignment: header.version >= CAN_SKIP_ASSIGNMENT,
     };
     let joined = broker.groups.join(join).await;
-    let members = joined.members.into_iter().map(|(member_id, group_instance_id, metadata)| {
-        JoinGroupResponseMember { member_id, group_instance_id, metadata }
-    });
+    let members = joined
+        .members
+        .into_iter()
+        .map(|(member_id, group_instance_id, metadata)| JoinGroupResponseMember {
+            member_id,
+            group_instance_id,
+            metadata,
+        });
     JoinGroupResponse {
         error_code: joined.error.0,
         generation_id: joined.generation,
@@ -117,7 +128,11 @@ pub(in super::super) async fn sync(broker: &Arc<Broker>, request: SyncGroupReque
         },
         protocol_type: request.protocol_type,
         protocol: request.protocol_name,
-        assignments: request.assignments.into_iter().map(|given| (given.member_id, given.assignment)).collect(),
+        assignments: request
+            .assignments
+            .into_iter()
+            .map(|given| (given.member_id, given.assignment))
+            .collect(),
     };
     let synced = broker.groups.sync(sync).await;
     SyncGroupResponse {
@@ -136,7 +151,10 @@ pub(in super::super) async fn heartbeat(broker: &Arc<Broker>, request: Heartbeat
         generation: request.generation_id,
     };
     let error = broker.groups.heartbeat(&request.group_id, &member);
-    HeartbeatResponse { error_code: error.0, ..Default::default() }
+    HeartbeatResponse {
+        error_code: error.0,
+        ..Default::default()
+    }
 }
 
 pub(in super::super) async fn leave(
@@ -146,7 +164,10 @@ pub(in super::super) async fn leave(
 ) -> LeaveGroupResponse {
     if version < SEVERAL_MEMBERS {
         let error = broker.groups.leave(&request.group_id, &request.member_id, None);
-        return LeaveGroupResponse { error_code: error.0, ..Default::default() };
+        return LeaveGroupResponse {
+            error_code: error.0,
+            ..Default::default()
+        };
     }
     let members = request.members.into_iter().map(|member| {
         let instance = member.group_instance_id.as_deref();
@@ -157,17 +178,25 @@ pub(in super::super) async fn leave(
             error_code: error.0,
         }
     });
-    LeaveGroupResponse { members: members.collect(), ..Default::default() }
+    LeaveGroupResponse {
+        members: members.collect(),
+        ..Default::default()
+    }
 }
 
-pub(in super::super) async fn describe(
-    broker: &Arc<Broker>,
-    request: DescribeGroupsRequest,
-) -> DescribeGroupsResponse {
+pub(in super::super) async fn describe(broker: &Arc<Broker>, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let describe = |group_id: String| {
         let Some(group) = broker.groups.describe(&group_id) else {
-            let group_state = if broker.groups.has_offsets(&group_id) { "Empty" } else { "Dead" };
-            return DescribedGroup { group_id, group_state: group_state.to_owned(), ..Default::default() };
+            let group_state = if broker.groups.has_offsets(&group_id) {
+                "Empty"
+            } else {
+                "Dead"
+            };
+            return DescribedGroup {
+                group_id,
+                group_state: group_state.to_owned(),
+                ..Default::default()
+            };
         };
         let members = group.members.into_iter().map(|member| DescribedGroupMember {
             member_id: member.member_id,
@@ -186,23 +215,33 @@ pub(in super::super) async fn describe(
             ..Default::default()
         }
     };
-    DescribeGroupsResponse { groups: request.groups.into_iter().map(describe).collect(), ..Default::default() }
+    DescribeGroupsResponse {
+        groups: request.groups.into_iter().map(describe).collect(),
+        ..Default::default()
+    }
 }
 
 pub(in super::super) async fn list(broker: &Arc<Broker>, request: ListGroupsRequest) -> ListGroupsResponse {
     let wanted = |filter: &[String], value: &str| {
         filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
     };
-    let groups = broker.groups.list().into_iter().map(|(group_id, protocol_type, state)| ListedGroup {
-        group_id,
-        protocol_type,
-        group_state: state.to_owned(),
-        group_type: "classic".to_owned(),
-    });
+    let groups = broker
+        .groups
+        .list()
+        .into_iter()
+        .map(|(group_id, protocol_type, state)| ListedGroup {
+            group_id,
+            protocol_type,
+            group_state: state.to_owned(),
+            group_type: "classic".to_owned(),
+        });
     let groups = groups.filter(|group| {
         wanted(&request.states_filter, &group.group_state) && wanted(&request.types_filter, &group.group_type)
     });
-    ListGroupsResponse { groups: groups.collect(), ..Default::default() }
+    ListGroupsResponse {
+        groups: groups.collect(),
+        ..Default::default()
+    }
 }
 
 pub(in super::super) async fn delete(broker: &Arc<Broker>, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
@@ -215,10 +254,21 @@ pub(in super::super) async fn delete(broker: &Arc<Broker>, request: DeleteGroups
         } else if !broker.groups.has_offsets(&group_id) {
             ErrorCode::GROUP_ID_NOT_FOUND
         } else {
-            let forgotten = broker.groups.change(Change::ForgetGroup { group: group_id.clone() }).await;
+            let forgotten = broker
+                .groups
+                .change(Change::ForgetGroup {
+                    group: group_id.clone(),
+                })
+                .await;
             forgotten.err().unwrap_or(ErrorCode::NONE)
         };
-        results.push(DeletableGroupResult { group_id, error_code: error.0 });
+        results.push(DeletableGroupResult {
+            group_id,
+            error_code: error.0,
+        });
     }
-    DeleteGroupsResponse { results, ..Default::default() }
+    DeleteGroupsResponse {
+        results,
+        ..Default::default()
+    }
 }

@@ -35,7 +35,10 @@ async fn blocking<T: Send + 'static>(
 fn outcome<T>(outcome: Result<T, Refused>) -> (i16, Option<String>) {
     match outcome {
         Ok(_) => (ErrorCode::NONE.0, None),
-        Err(refused) => (refused.code.0, Some(refused.message.unwrap_or_else(|| refused.code.name().to_owned()))),
+        Err(refused) => (
+            refused.code.0,
+            Some(refused.message.unwrap_or_else(|| refused.code.name().to_owned())),
+        ),
     }
 }
 

@@ -35,7 +35,10 @@ pub(in super::super) async fn list(broker: &Arc<Broker>, request: ListOffsetsReq
             let name = topic.name.clone();
             let index = asked.partition_index;
             let found = blocking(broker, move |broker| {
-                let partition = broker.topics.partition(&name, index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+                let partition = broker
+                    .topics
+                    .partition(&name, index)
+                    .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
                 check_epoch(broker, asked.current_leader_epoch)?;
                 find(&partition, asked.timestamp)
             });
@@ -54,17 +57,31 @@ pub(in super::super) async fn list(broker: &Arc<Broker>, request: ListOffsetsReq
                 },
             });
         }
-        topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
+        topics.push(ListOffsetsTopicResponse {
+            name: topic.name,
+            partitions,
+        });
     }
-    ListOffsetsResponse { topics, ..Default::default() }
+    ListOffsetsResponse {
+        topics,
+        ..Default::default()
+    }
 }
 
 /// Timestamp, offset and leader epoch of what was asked for; offset -1 where there is nothing.
 fn find(partition: &Partition, asked: i64) -> Result<(i64, i64, i32), Refused> {
     let (slice, timestamp, start, end) = partition.with_log(|log| {
         log.check()?;
-        let timestamp = if asked == MAX_TIMESTAMP { log.max_timestamp().unwrap_or(i64::MAX) } else { asked };
-        let slice = if timestamp >= 0 { log.locate_time(timestamp) } else { None };
+        let timestamp = if asked == MAX_TIMESTAMP {
+            log.max_timestamp().unwrap_or(i64::MAX)
+        } else {
+            asked
+        };
+        let slice = if timestamp >= 0 {
+            log.locate_time(timestamp)
+        } else {
+            None
+        };
         Ok::<_, LogError>((slice, timestamp, log.start(), log.durable_end()))
     })?;
     let found = match asked {
@@ -80,7 +97,9 @@ fn find(partition: &Partition, asked: i64) -> Result<(i64, i64, i32), Refused> {
             })?,
         },
     };
-    let Some((timestamp, offset)) = found else { return Ok((-1, -1, -1)) };
+    let Some((timestamp, offset)) = found else {
+        return Ok((-1, -1, -1));
+    };
     let epoch = partition.with_log(|log| Ok::<_, Refused>(log.epoch_of(offset)))?;
     Ok((timestamp, offset, epoch))
 }
@@ -90,7 +109,10 @@ pub(in super::super) async fn epoch_ends(
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
     let end_of = |topic: &str, index: i32, told: i32, epoch: i32| {
-        let partition = broker.topics.partition(topic, index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let partition = broker
+            .topics
+            .partition(topic, index)
+            .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         check_epoch(broker, told)?;
         partition.with_log(|log| Ok::<_, Refused>(log.epoch_end(epoch)))
     };
@@ -98,16 +120,29 @@ pub(in super::super) async fn epoch_ends(
         let partitions = topic.partitions.iter().map(|asked| {
             let partition = asked.partition;
             match end_of(&topic.topic, partition, asked.current_leader_epoch, asked.leader_epoch) {
-                Ok((leader_epoch, end_offset)) => {
-                    EpochEndOffset { partition, leader_epoch, end_offset, ..Default::default() }
-                }
-                Err(refused) => EpochEndOffset { partition, error_code: refused.code.0, ..Default::default() },
+                Ok((leader_epoch, end_offset)) => EpochEndOffset {
+                    partition,
+                    leader_epoch,
+                    end_offset,
+                    ..Default::default()
+                },
+                Err(refused) => EpochEndOffset {
+                    partition,
+                    error_code: refused.code.0,
+                    ..Default::default()
+                },
             }
         });
         let partitions = partitions.collect();
-        OffsetForLeaderTopicResult { topic: topic.topic, partitions }
+        OffsetForLeaderTopicResult {
+            topic: topic.topic,
+            partitions,
+        }
     });
-    OffsetForLeaderEpochResponse { topics: topics.collect(), ..Default::default() }
+    OffsetForLeaderEpochResponse {
+        topics: topics.collect(),
+        ..Default::default()
+    }
 }
 
 pub(in super::super) async fn delete_records(
@@ -121,12 +156,18 @@ pub(in super::super) async fn delete_records(
             let name = topic.name.clone();
             let partition_index = asked.partition_index;
             let deleted = blocking(broker, move |broker| {
-                let partition =
-                    broker.topics.partition(&name, partition_index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+                let partition = broker
+                    .topics
+                    .partition(&name, partition_index)
+                    .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
                 partition.with_log(|log| log.delete_before(asked.offset))
             });
             partitions.push(match deleted.await {
-                Ok(low_watermark) => DeleteRecordsPartitionResult { partition_index, low_watermark, error_code: 0 },
+                Ok(low_watermark) => DeleteRecordsPartitionResult {
+                    partition_index,
+                    low_watermark,
+                    error_code: 0,
+                },
                 Err(refused) => DeleteRecordsPartitionResult {
                     partition_index,
                     low_watermark: -1,
@@ -134,7 +175,13 @@ pub(in super::super) async fn delete_records(
                 },
             });
         }
-        topics.push(DeleteRecordsTopicResult { name: topic.name, partitions });
+        topics.push(DeleteRecordsTopicResult {
+            name: topic.name,
+            partitions,
+        });
     }
-    DeleteRecordsResponse { topics, ..Default::default() }
+    DeleteRecordsResponse {
+        topics,
+        ..Default::default()
+    }
 }

@@ -58,17 +58,28 @@ pub(in super::super) async fn commit(broker: &Arc<Broker>, request: OffsetCommit
                 error_code: error.0,
             });
         }
-        topics.push(OffsetCommitResponseTopic { name: topic.name, partitions, ..Default::default() });
+        topics.push(OffsetCommitResponseTopic {
+            name: topic.name,
+            partitions,
+            ..Default::default()
+        });
     }
     if !positions.is_empty() {
-        let change = Change::Commit { group: request.group_id, positions };
+        let change = Change::Commit {
+            group: request.group_id,
+            positions,
+        };
         refused = broker.groups.change(change).await.err().unwrap_or(ErrorCode::NONE);
     }
     if refused != ErrorCode::NONE {
         let all = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
-        all.filter(|partition| partition.error_code == ErrorCode::NONE.0).for_each(|p| p.error_code = refused.0);
+        all.filter(|partition| partition.error_code == ErrorCode::NONE.0)
+            .for_each(|p| p.error_code = refused.0);
     }
-    OffsetCommitResponse { topics, ..Default::default() }
+    OffsetCommitResponse {
+        topics,
+        ..Default::default()
+    }
 }
 
 /// Positions by topic: those of the partitions asked for, or all that there are.
@@ -77,13 +88,20 @@ fn positions(
     group: &str,
     asked: Option<Vec<(String, Vec<i32>)>>,
 ) -> Vec<(String, Vec<(i32, Committed)>)> {
-    let none = || Committed { offset: -1, leader_epoch: -1, metadata: String::new() };
+    let none = || Committed {
+        offset: -1,
+        leader_epoch: -1,
+        metadata: String::new(),
+    };
     match asked {
         Some(topics) => topics
             .into_iter()
             .map(|(topic, partitions)| {
                 let found = partitions.into_iter().map(|partition| {
-                    (partition, broker.groups.committed(group, &topic, partition).unwrap_or_else(none))
+                    (
+                        partition,
+                        broker.groups.committed(group, &topic, partition).unwrap_or_else(none),
+                    )
                 });
                 let found = found.collect();
                 (topic, found)
@@ -105,36 +123,64 @@ pub(in super::super) async fn fetch(
     version: i16,
 ) -> OffsetFetchResponse {
     if version < SEVERAL_GROUPS {
-        let asked =
-            request.topics.map(|topics| topics.into_iter().map(|t| (t.name, t.partition_indexes)).collect());
-        let topics = positions(broker, &request.group_id, asked).into_iter().map(|(name, partitions)| {
-            let partitions = partitions.into_iter().map(|(partition_index, at)| OffsetFetchResponsePartition {
-                partition_index,
-                committed_offset: at.offset,
-                committed_leader_epoch: at.leader_epoch,
-                metadata: Some(at.metadata),
-                error_code: 0,
+        let asked = request
+            .topics
+            .map(|topics| topics.into_iter().map(|t| (t.name, t.partition_indexes)).collect());
+        let topics = positions(broker, &request.group_id, asked)
+            .into_iter()
+            .map(|(name, partitions)| {
+                let partitions = partitions
+                    .into_iter()
+                    .map(|(partition_index, at)| OffsetFetchResponsePartition {
+                        partition_index,
+                        committed_offset: at.offset,
+                        committed_leader_epoch: at.leader_epoch,
+                        metadata: Some(at.metadata),
+                        error_code: 0,
+                    });
+                OffsetFetchResponseTopic {
+                    name,
+                    partitions: partitions.collect(),
+                }
             });
-            OffsetFetchResponseTopic { name, partitions: partitions.collect() }
-        });
-        return OffsetFetchResponse { topics: topics.collect(), ..Default::default() };
+        return OffsetFetchResponse {
+            topics: topics.collect(),
+            ..Default::default()
+        };
     }
     let groups = request.groups.into_iter().map(|group| {
-        let asked = group.topics.map(|topics| topics.into_iter().map(|t| (t.name, t.partition_indexes)).collect());
-        let topics = positions(broker, &group.group_id, asked).into_iter().map(|(name, partitions)| {
-            let partitions = partitions.into_iter().map(|(partition_index, at)| OffsetFetchResponsePartitions {
-                partition_index,
-                committed_offset: at.offset,
-                committed_leader_epoch: at.leader_epoch,
-                metadata: Some(at.metadata),
-                error_code: 0,
+        let asked = group
+            .topics
+            .map(|topics| topics.into_iter().map(|t| (t.name, t.partition_indexes)).collect());
+        let topics = positions(broker, &group.group_id, asked)
+            .into_iter()
+            .map(|(name, partitions)| {
+                let partitions = partitions
+                    .into_iter()
+                    .map(|(partition_index, at)| OffsetFetchResponsePartitions {
+                        partition_index,
+                        committed_offset: at.offset,
+                        committed_leader_epoch: at.leader_epoch,
+                        metadata: Some(at.metadata),
+                        error_code: 0,
+                    });
+                OffsetFetchResponseTopics {
+                    name,
+                    partitions: partitions.collect(),
+                    ..Default::default()
+                }
             });
-            OffsetFetchResponseTopics { name, partitions: partitions.collect(), ..Default::default() }
-        });
         let topics = topics.collect();
-        OffsetFetchResponseGroup { group_id: group.group_id, topics, error_code: 0 }
+        OffsetFetchResponseGroup {
+            group_id: group.group_id,
+            topics,
+            error_code: 0,
+        }
     });
-    OffsetFetchResponse { groups: groups.collect(), ..Default::default() }
+    OffsetFetchResponse {
+        groups: groups.collect(),
+        ..Default::default()
+    }
 }
 
 pub(in super::super) async fn delete(broker: &Arc<Broker>, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
@@ -146,12 +192,22 @@ pub(in super::super) async fn delete(broker: &Arc<Broker>, request: OffsetDelete
         ErrorCode::GROUP_ID_NOT_FOUND
     } else {
         let partitions = request.topics.iter().flat_map(|topic| {
-            topic.partitions.iter().map(|partition| (topic.name.clone(), partition.partition_index))
+            topic
+                .partitions
+                .iter()
+                .map(|partition| (topic.name.clone(), partition.partition_index))
         });
-        let change = Change::Forget { group, partitions: partitions.collect() };
+        let change = Change::Forget {
+            group,
+            partitions: partitions.collect(),
+        };
         broker.groups.change(change).await.err().unwrap_or(ErrorCode::NONE)
     };
-    let per_partition = if error == ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC { error } else { ErrorCode::NONE };
+    let per_partition = if error == ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC {
+        error
+    } else {
+        ErrorCode::NONE
+    };
     let topics = request.topics.into_iter().map(|topic| OffsetDeleteResponseTopic {
         name: topic.name,
         partitions: topic

@@ -61,24 +61,37 @@ pub(in super::super) fn begin(broker: &Broker, request: ProduceRequest) -> Begun
         let partitions = partitions.collect();
         (topic.name, partitions)
     });
-    Begun { acks, topics: topics.collect(), deadline: Instant::now() + wait }
+    Begun {
+        acks,
+        topics: topics.collect(),
+        deadline: Instant::now() + wait,
+    }
 }
 
 fn append(broker: &Broker, topic: &str, index: i32, bytes: &Bytes, wait: bool) -> Result<Stored, Refused> {
     let found = broker.topics.get(topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let place = usize::try_from(index).map_err(|_| ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-    let partition = found.partitions.get(place).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    let partition = found
+        .partitions
+        .get(place)
+        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let now_ms = now_ms();
     let header = check(bytes, &found.limits, now_ms)?;
     let epoch = broker.topics.leader_epoch();
-    let (appended, log_start) = partition
-        .with_log(|log| log.append(bytes, &header, epoch, now_ms).map(|appended| (appended, log.start())))?;
+    let (appended, log_start) = partition.with_log(|log| {
+        log.append(bytes, &header, epoch, now_ms)
+            .map(|appended| (appended, log.start()))
+    })?;
     if !appended.duplicate {
         broker.metrics().produced_batches.inc();
         broker.metrics().produced_bytes.inc_by(bytes.len() as u64);
     }
     let durable = broker.settle(partition, appended.end, wait);
-    Ok(Stored { base_offset: appended.base_offset, log_start, durable })
+    Ok(Stored {
+        base_offset: appended.base_offset,
+        log_start,
+        durable,
+    })
 }
 
 /// What a client may not store: anything but exactly one whole and right batch of plain records.
@@ -90,21 +103,30 @@ fn check(bytes: &Bytes, limits: &Limits, now_ms: i64) -> Result<BatchHeader, Ref
         _ => invalid(error.to_string()),
     })?;
     if header.len != bytes.len() {
-        return Err(invalid("a produce request holds exactly one batch for a partition".to_owned()));
+        return Err(invalid(
+            "a produce request holds exactly one batch for a partition".to_owned(),
+        ));
     }
     if header.count < 1 || header.count - 1 != header.last_offset_delta {
         let (count, last) = (header.count, header.last_offset_delta);
-        return Err(invalid(format!("a batch of {count} records cannot end {last} behind its first")));
+        return Err(invalid(format!(
+            "a batch of {count} records cannot end {last} behind its first"
+        )));
     }
     if header.is_control() || header.is_transactional() {
         return Err(invalid("control and transactional batches are not taken".to_owned()));
     }
     if header.is_idempotent() && (header.producer_epoch < 0 || header.base_sequence < 0) {
-        return Err(invalid("a batch of an idempotent producer has an epoch and a sequence".to_owned()));
+        return Err(invalid(
+            "a batch of an idempotent producer has an epoch and a sequence".to_owned(),
+        ));
     }
     if bytes.len() > limits.message_bytes_max {
-        let message =
-            format!("The batch is {} bytes, larger than max.message.bytes {}.", bytes.len(), limits.message_bytes_max);
+        let message = format!(
+            "The batch is {} bytes, larger than max.message.bytes {}.",
+            bytes.len(),
+            limits.message_bytes_max
+        );
         return Err(refused(ErrorCode::MESSAGE_TOO_LARGE, message));
     }
     if header.max_timestamp.saturating_sub(now_ms) > limits.timestamp_after_ms_max {
@@ -127,9 +149,16 @@ impl Begun {
                 let settled = settle(stored, self.deadline).await;
                 partition_responses.push(response(index, settled));
             }
-            responses.push(TopicProduceResponse { name, partition_responses, ..Default::default() });
+            responses.push(TopicProduceResponse {
+                name,
+                partition_responses,
+                ..Default::default()
+            });
         }
-        Some(ProduceResponse { responses, ..Default::default() })
+        Some(ProduceResponse {
+            responses,
+            ..Default::default()
+        })
     }
 }
 
@@ -147,9 +176,12 @@ async fn settle(stored: Result<Stored, Refused>, deadline: Instant) -> Result<(i
 
 fn response(index: i32, settled: Result<(i64, i64), Refused>) -> PartitionProduceResponse {
     match settled {
-        Ok((base_offset, log_start_offset)) => {
-            PartitionProduceResponse { index, base_offset, log_start_offset, ..Default::default() }
-        }
+        Ok((base_offset, log_start_offset)) => PartitionProduceResponse {
+            index,
+            base_offset,
+            log_start_offset,
+            ..Default::default()
+        },
         Err(refused) => PartitionProduceResponse {
             index,
             error_code: refused.code.0,
@@ -168,7 +200,11 @@ pub(in super::super) async fn init_id(broker: &Arc<Broker>, request: InitProduce
         blocking(broker, Broker::next_producer_id).await
     };
     match id {
-        Ok(producer_id) => InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() },
+        Ok(producer_id) => InitProducerIdResponse {
+            producer_id,
+            producer_epoch: 0,
+            ..Default::default()
+        },
         Err(refused) => InitProducerIdResponse {
             error_code: if refused.code == ErrorCode::KAFKA_STORAGE_ERROR {
                 ErrorCode::COORDINATOR_NOT_AVAILABLE.0 // The one that clients try again.

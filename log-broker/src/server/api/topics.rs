@@ -51,7 +51,10 @@ pub(in super::super) async fn create(broker: &Arc<Broker>, request: CreateTopics
         });
     }
     broker.measure();
-    CreateTopicsResponse { topics, ..Default::default() }
+    CreateTopicsResponse {
+        topics,
+        ..Default::default()
+    }
 }
 
 fn create_one(broker: &Broker, topic: CreatableTopic, validate_only: bool) -> Result<CreatableTopicResult, Refused> {
@@ -68,8 +71,11 @@ fn create_one(broker: &Broker, topic: CreatableTopic, validate_only: bool) -> Re
         return Err(refused(ErrorCode::TOPIC_ALREADY_EXISTS, message));
     }
     let configs = describe(broker, &properties);
-    let topic_id =
-        if validate_only { Uuid::nil() } else { broker.topics.create(&topic.name, partitions, properties)? };
+    let topic_id = if validate_only {
+        Uuid::nil()
+    } else {
+        broker.topics.create(&topic.name, partitions, properties)?
+    };
     Ok(CreatableTopicResult {
         name: topic.name,
         topic_id,
@@ -86,10 +92,19 @@ fn partition_count(broker: &Broker, topic: &CreatableTopic) -> Result<i32, Refus
             let message = "Both partition counts and assignments are given.".to_owned();
             return Err(refused(ErrorCode::INVALID_REQUEST, message));
         }
-        let mut indexes: Vec<i32> = topic.assignments.iter().map(|assignment| assignment.partition_index).collect();
+        let mut indexes: Vec<i32> = topic
+            .assignments
+            .iter()
+            .map(|assignment| assignment.partition_index)
+            .collect();
         indexes.sort_unstable();
         let consecutive = indexes.iter().enumerate().all(|(place, index)| place as i32 == *index);
-        if !consecutive || topic.assignments.iter().any(|assignment| assignment.broker_ids != [NODE_ID]) {
+        if !consecutive
+            || topic
+                .assignments
+                .iter()
+                .any(|assignment| assignment.broker_ids != [NODE_ID])
+        {
             let message = format!("Partitions must be numbered from 0 and assigned to the one broker, {NODE_ID}.");
             return Err(refused(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message));
         }
@@ -117,7 +132,9 @@ fn partition_count(broker: &Broker, topic: &CreatableTopic) -> Result<i32, Refus
 }
 
 fn describe(broker: &Broker, properties: &TopicProperties) -> Vec<CreatableTopicConfigs> {
-    let topic = PROPERTIES.iter().filter_map(|property| Some((property.topic?, property)));
+    let topic = PROPERTIES
+        .iter()
+        .filter_map(|property| Some((property.topic?, property)));
     topic
         .map(|(name, property)| {
             let resolved = broker.properties.resolve_topic(property, properties);
@@ -140,26 +157,37 @@ pub(in super::super) async fn delete(
     let asked: Vec<DeleteTopicState> = if version >= DELETE_BY_ID {
         request.topics
     } else {
-        let named = |name| DeleteTopicState { name: Some(name), topic_id: Uuid::nil() };
+        let named = |name| DeleteTopicState {
+            name: Some(name),
+            topic_id: Uuid::nil(),
+        };
         request.topic_names.into_iter().map(named).collect()
     };
     let mut responses = Vec::with_capacity(asked.len());
     for topic in asked {
         let (name, topic_id, deleted) = delete_one(broker, topic).await;
         let (error_code, error_message) = outcome(deleted);
-        responses.push(DeletableTopicResult { name, topic_id, error_code, error_message });
+        responses.push(DeletableTopicResult {
+            name,
+            topic_id,
+            error_code,
+            error_message,
+        });
     }
     broker.measure();
-    DeleteTopicsResponse { responses, ..Default::default() }
+    DeleteTopicsResponse {
+        responses,
+        ..Default::default()
+    }
 }
 
-async fn delete_one(
-    broker: &Arc<Broker>,
-    asked: DeleteTopicState,
-) -> (Option<String>, Uuid, Result<(), Refused>) {
+async fn delete_one(broker: &Arc<Broker>, asked: DeleteTopicState) -> (Option<String>, Uuid, Result<(), Refused>) {
     let found = match &asked.name {
         Some(name) => broker.topics.get(name).map(|topic| (name.clone(), topic.id)),
-        None => broker.topics.get_by_id(asked.topic_id).map(|(name, topic)| (name, topic.id)),
+        None => broker
+            .topics
+            .get_by_id(asked.topic_id)
+            .map(|(name, topic)| (name, topic.id)),
     };
     let Some((name, id)) = found else {
         let code = match asked.name {
@@ -175,29 +203,40 @@ async fn delete_one(
     let doomed = name.clone();
     let mut deleted = blocking(broker, move |broker| broker.topics.delete(&doomed)).await;
     if deleted.is_ok() && broker.groups.mentions(&name) {
-        deleted = broker.groups.change(Change::ForgetTopic { topic: name.clone() }).await.map_err(Into::into);
+        deleted = broker
+            .groups
+            .change(Change::ForgetTopic { topic: name.clone() })
+            .await
+            .map_err(Into::into);
     }
     (Some(name), id, deleted)
 }
 
-pub(in super::super) async fn grow(
-    broker: &Arc<Broker>,
-    request: CreatePartitionsRequest,
-) -> CreatePartitionsResponse {
+pub(in super::super) async fn grow(broker: &Arc<Broker>, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
     let mut results = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let name = topic.name.clone();
         let validate_only = request.validate_only;
         let grown = blocking(broker, move |broker| grow_one(broker, &topic, validate_only)).await;
         let (error_code, error_message) = outcome(grown);
-        results.push(CreatePartitionsTopicResult { name, error_code, error_message });
+        results.push(CreatePartitionsTopicResult {
+            name,
+            error_code,
+            error_message,
+        });
     }
     broker.measure();
-    CreatePartitionsResponse { results, ..Default::default() }
+    CreatePartitionsResponse {
+        results,
+        ..Default::default()
+    }
 }
 
 fn grow_one(broker: &Broker, topic: &CreatePartitionsTopic, validate_only: bool) -> Result<(), Refused> {
-    let found = broker.topics.get(&topic.name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    let found = broker
+        .topics
+        .get(&topic.name)
+        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let before = found.partitions.len() as i32;
     if topic.count <= before || topic.count > PARTITIONS_MAX {
         let message = format!(
@@ -213,5 +252,9 @@ fn grow_one(broker: &Broker, topic: &CreatePartitionsTopic, validate_only: bool)
             return Err(refused(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message));
         }
     }
-    if validate_only { Ok(()) } else { broker.topics.grow(&topic.name, topic.count) }
+    if validate_only {
+        Ok(())
+    } else {
+        broker.topics.grow(&topic.name, topic.count)
+    }
 }
