@@ -30,13 +30,14 @@ impl History {
         let mut full = false;
         let end = Revision::end_of(to);
         let archived_to = self.tail.first().map_or(end, |first| first.revision.min(end));
-        self.archive.scan(Revision::new(self.from, 0), archived_to, &mut |version| {
-            full = is_full(&found, version.revision);
-            if !full {
-                found.push(Arc::new(version));
-            }
-            !full
-        })?;
+        self.archive
+            .scan(Revision::new(self.from, 0), archived_to, &mut |version| {
+                full = is_full(&found, version.revision);
+                if !full {
+                    found.push(Arc::new(version));
+                }
+                !full
+            })?;
         for version in self.tail {
             let known = found.last().is_some_and(|last| last.revision >= version.revision);
             if full || version.revision > end {
@@ -47,7 +48,11 @@ impl History {
                 found.push(version);
             }
         }
-        let reached = if full { found.last().map_or(to, |last| last.revision.main) } else { to };
+        let reached = if full {
+            found.last().map_or(to, |last| last.revision.main)
+        } else {
+            to
+        };
         Ok((found, reached))
     }
 }

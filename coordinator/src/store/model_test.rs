@@ -20,12 +20,7 @@ impl Archive for MemoryArchive {
         Ok(self.0.get(&revision).cloned())
     }
 
-    fn scan(
-        &self,
-        from: Revision,
-        to: Revision,
-        visit: &mut dyn FnMut(Version) -> bool,
-    ) -> Result<(), ArchiveError> {
+    fn scan(&self, from: Revision, to: Revision, visit: &mut dyn FnMut(Version) -> bool) -> Result<(), ArchiveError> {
         let _ended = self.0.range(from..=to).all(|(_, version)| visit(version.clone()));
         Ok(())
     }
@@ -77,7 +72,14 @@ impl Pair {
         let archive = MemoryArchive::default();
         let store = Store::new(Arc::new(archive.clone()));
         let model = vec![Pairs::new(), Pairs::new()];
-        Self { store, archive, in_flight: None, model, changes: Vec::new(), compacted: 0 }
+        Self {
+            store,
+            archive,
+            in_flight: None,
+            model,
+            changes: Vec::new(),
+            compacted: 0,
+        }
     }
 
     fn revision(&self) -> i64 {
@@ -97,7 +99,14 @@ impl Pair {
                 let created = before.map_or(revision, |before| before.create_revision);
                 let version = before.map_or(1, |before| before.version + 1);
                 let (create_revision, mod_revision) = (created, revision);
-                let kv = KeyValue { key: key.clone(), create_revision, mod_revision, version, value, lease: 0 };
+                let kv = KeyValue {
+                    key: key.clone(),
+                    create_revision,
+                    mod_revision,
+                    version,
+                    value,
+                    lease: 0,
+                };
                 pairs.insert(key.clone(), kv);
                 self.changes.push((revision, key, false));
             } else {
@@ -153,7 +162,10 @@ impl Pair {
             self.archive.0.insert(version.revision, version.as_ref().clone());
         }
         for removed in &hand_over.removed {
-            assert!(self.archive.0.remove(removed).is_some(), "{removed:?} was archived once");
+            assert!(
+                self.archive.0.remove(removed).is_some(),
+                "{removed:?} was archived once"
+            );
         }
         self.store.archived(hand_over.up_to, Arc::new(self.archive.clone()));
     }
@@ -172,10 +184,17 @@ impl Pair {
     }
 
     fn check(&self) {
-        assert_eq!((self.store.revision(), self.store.compacted()), (self.revision(), self.compacted));
+        assert_eq!(
+            (self.store.revision(), self.store.compacted()),
+            (self.revision(), self.compacted)
+        );
         let everything = Bounds::From(key(0));
         for revision in self.compacted.max(1)..=self.revision() {
-            let found = self.store.select(&everything, revision, 0).load().expect("all is there");
+            let found = self
+                .store
+                .select(&everything, revision, 0)
+                .load()
+                .expect("all is there");
             let found: Vec<&KeyValue> = found.iter().map(|version| &version.kv).collect();
             let expected: Vec<&KeyValue> = self.model[revision as usize].values().collect();
             assert_eq!(found, expected, "at revision {revision}");
