@@ -2,6 +2,8 @@
 
 pub mod connector;
 mod error;
+pub mod format;
+pub mod output;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
