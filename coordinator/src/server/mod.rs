@@ -21,6 +21,8 @@ mod archivist;
 mod cluster;
 mod config;
 mod connections;
+#[cfg(test)]
+mod crash_test;
 mod expiry;
 mod health;
 mod http;
