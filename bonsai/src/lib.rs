@@ -9,8 +9,10 @@
 //! wire clients and their files.
 
 mod cli;
+mod columns;
 mod demo;
 mod launch;
+mod map;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

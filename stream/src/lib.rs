@@ -2,6 +2,9 @@
 
 pub mod connector;
 mod error;
+pub mod format;
+pub mod functions;
+pub mod output;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -7,7 +7,6 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -133,10 +132,6 @@ impl Board {
         let mut receiver = self.services.subscribe();
         // The sender lives as long as `self`.
         let _ = receiver.wait_for(condition).await;
-    }
-
-    pub async fn until_timeout(&self, deadline: Duration, condition: impl FnMut(&Vec<Status>) -> bool) -> bool {
-        tokio::time::timeout(deadline, self.until(condition)).await.is_ok()
     }
 
     /// Losing the file costs others their view, not the services their life: so it is said, and goes on.

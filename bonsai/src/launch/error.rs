@@ -22,10 +22,10 @@ pub enum Error {
     #[error("{0} cannot run without {1}: add it to --only")]
     Missing(&'static str, &'static str),
     /// Operator: the stack runs already.
-    #[error("bonsai is already up in {0} (pid {1}): see it with `bonsai status`, end it with `bonsai down`")]
-    AlreadyUp(PathBuf, u32),
-    #[error("bonsai is up in {0} (pid {1}): end it first with `bonsai down`")]
-    StillUp(PathBuf, u32),
+    #[error("bonsai is already up in {0} ({1}): see it with `bonsai status`, end it with `bonsai down`")]
+    AlreadyUp(PathBuf, String),
+    #[error("bonsai is up in {0} ({1}): end it first with `bonsai down`")]
+    StillUp(PathBuf, String),
     #[error("nothing is up in {0}: start it with `bonsai up`")]
     NotUp(PathBuf),
     #[error("there is no state of bonsai in {0}: start it with `bonsai up`, or name its directory with --data")]
@@ -37,6 +37,13 @@ pub enum Error {
         reason: String,
         log: PathBuf,
     },
+    /// Operator: as above, of a stack started in the background.
+    #[error("the stack did not start: {0}")]
+    Background(String),
+    #[error("the stack in {0} is up, but not all of it is ready: see `bonsai status` and `bonsai logs`")]
+    NotReady(PathBuf),
+    #[error("the stack in {0} runs without {1}: end it with `bonsai down`, or use another directory with --data")]
+    Lacks(PathBuf, &'static str),
     #[error("the stack did not end within {0} seconds: end pid {1} by hand")]
     NotEnded(u64, u32),
     #[error(transparent)]

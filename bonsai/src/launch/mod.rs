@@ -13,6 +13,7 @@
 //! and no resource limits.
 
 mod board;
+mod borrow;
 mod environment;
 mod error;
 mod holder;
@@ -28,9 +29,12 @@ mod status;
 mod supervisor;
 mod up;
 
+pub use borrow::Borrowed;
 pub use environment::env;
 pub use error::Error;
+pub use keeper::describe as describe_exit;
 pub use logs::{LogsArgs, logs};
+pub use output::is_coloured;
 pub use stack::{Stack, down, reset};
 pub use status::status;
-pub use up::{UpArgs, up};
+pub use up::{UpArgs, program, up};

@@ -62,7 +62,7 @@ impl Stack {
     /// Takes the stack for this process, until the result is dropped.
     pub fn lock(&self) -> Result<DataDir, Error> {
         DataDir::open(&self.directory, OWNER, FORMAT).map_err(|error| match error {
-            DataDirError::Held(path, holder) => Error::AlreadyUp(path, holder.parse().unwrap_or(0)),
+            DataDirError::Held { path, holder } => Error::AlreadyUp(path, holder),
             other => other.into(),
         })
     }

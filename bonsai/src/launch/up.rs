@@ -1,24 +1,18 @@
 //! `bonsai up`: decide, check, then run in the foreground or leave a supervisor in the background.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use clap::Args;
+use host::DataDir;
 
 use super::Error;
-use super::board::State;
-use super::lifeline;
+use super::borrow::start_behind;
 use super::ports::{Ports, Wishes};
 use super::service::{self, Instance};
 use super::stack::{Stack, unknown};
 use super::status::print_table;
 use super::supervisor::{self, Plan};
-
-/// Longer than any single service may take to start.
-const DETACH_DEADLINE: Duration = Duration::from_secs(90);
-const POLL: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct UpArgs {
@@ -54,19 +48,7 @@ pub fn up(data: Option<&Path>, args: &UpArgs) -> Result<(), Error> {
         .ephemeral
         .then(|| std::env::temp_dir().join(format!("bonsai-{}", std::process::id())));
     let stack = Stack::at(temporary.as_deref().or(data))?;
-    let instances = chosen(args)?;
-    let lock = stack.lock()?;
-    for leftover in stack.end_leftovers()? {
-        eprintln!("bonsai: ended {leftover}, which a killed launcher had left");
-    }
-    let wishes = Wishes {
-        any: args.any_port,
-        overrides: args.port.clone(),
-    };
-    let ports = Ports::plan(&instances, &stack.ports()?, &wishes)?;
-    ports.save(stack.directory())?;
-    let logs = stack.logs();
-    fs::create_dir_all(&logs).map_err(|error| Error::io(format!("cannot create {}", logs.display()), error))?;
+    let Prepared { lock, instances, ports } = prepare(&stack, args)?;
     if args.detach {
         drop(lock);
         return detach(&stack, args);
@@ -92,6 +74,45 @@ pub fn up(data: Option<&Path>, args: &UpArgs) -> Result<(), Error> {
             .map_err(|error| Error::io(format!("cannot delete {}", directory.display()), error))?;
     }
     outcome
+}
+
+/// What is decided, with the stack held for this process.
+#[derive(Debug)]
+pub struct Prepared {
+    pub lock: DataDir,
+    pub instances: Vec<Instance>,
+    pub ports: Ports,
+}
+
+/// Refuses what cannot work before anything is started: a stack that is up, a name that is none, a port that is taken.
+pub fn prepare(stack: &Stack, args: &UpArgs) -> Result<Prepared, Error> {
+    let instances = chosen(args)?;
+    let lock = stack.lock()?;
+    for leftover in stack.end_leftovers()? {
+        eprintln!("bonsai: ended {leftover}, which a killed launcher had left");
+    }
+    let wishes = Wishes {
+        any: args.any_port,
+        overrides: args.port.clone(),
+    };
+    let ports = Ports::plan(&instances, &stack.ports()?, &wishes)?;
+    ports.save(stack.directory())?;
+    let logs = stack.logs();
+    fs::create_dir_all(&logs).map_err(|error| Error::io(format!("cannot create {}", logs.display()), error))?;
+    Ok(Prepared { lock, instances, ports })
+}
+
+fn detach(stack: &Stack, args: &UpArgs) -> Result<(), Error> {
+    let background = start_behind(stack, args, false)?;
+    println!(
+        "bonsai {} · state in {}\n",
+        env!("CARGO_PKG_VERSION"),
+        stack.directory().display()
+    );
+    print_table(&background.snapshot.services);
+    let pid = background.snapshot.supervisor.pid;
+    println!("\nrunning in the background (pid {pid}); `bonsai down` ends it");
+    Ok(())
 }
 
 fn serve(plan: Plan) -> Result<(), Error> {
@@ -121,64 +142,4 @@ fn chosen(args: &UpArgs) -> Result<Vec<Instance>, Error> {
         }
     }
     Ok(service::instances(Some(&names), args.datanodes))
-}
-
-/// Starts this program again as a background supervisor, and returns when all is ready.
-fn detach(stack: &Stack, args: &UpArgs) -> Result<(), Error> {
-    let log = stack.log_of("bonsai");
-    let io_error = |error| Error::io(format!("cannot write {}", log.display()), error);
-    let file = File::create(&log).map_err(io_error)?;
-    let mut command = Command::new(program()?);
-    command
-        .arg("up")
-        .arg("--data")
-        .arg(stack.directory())
-        .arg("--background");
-    command.arg("--datanodes").arg(args.datanodes.to_string());
-    if !args.only.is_empty() {
-        command.arg("--only").arg(args.only.join(","));
-    }
-    let mut child = command
-        .env_remove(lifeline::VARIABLE)
-        .stdin(Stdio::null())
-        .stdout(file.try_clone().map_err(io_error)?)
-        .stderr(file)
-        .spawn()
-        .map_err(|error| Error::io("cannot start the background process", error))?;
-    let deadline = Instant::now() + DETACH_DEADLINE;
-    loop {
-        let ended = child
-            .try_wait()
-            .map_err(|error| Error::io("cannot watch the background process", error))?;
-        if ended.is_some() || Instant::now() >= deadline {
-            let text = fs::read_to_string(&log).unwrap_or_default();
-            let reason = text
-                .lines()
-                .rev()
-                .find_map(|line| line.strip_prefix("error: "))
-                .unwrap_or("it said nothing");
-            return Err(Error::NotStarted {
-                service: "the stack".to_owned(),
-                reason: reason.to_owned(),
-                log,
-            });
-        }
-        if let Some(snapshot) = stack.running()?
-            && snapshot.supervisor.pid == child.id()
-            && snapshot.all(State::Ready)
-        {
-            println!(
-                "bonsai {} · state in {}\n",
-                env!("CARGO_PKG_VERSION"),
-                stack.directory().display()
-            );
-            print_table(&snapshot.services);
-            println!(
-                "\nrunning in the background (pid {}); `bonsai down` ends it",
-                child.id()
-            );
-            return Ok(());
-        }
-        std::thread::sleep(POLL);
-    }
 }

@@ -217,3 +217,15 @@ fn a_crate_inherits_lints_and_versions() {
     tree.depend("host", "build-dependencies", "cc = \"1\"");
     tree.is_refused(&["host/Cargo.toml", "cc has a version of its own"]);
 }
+
+#[test]
+fn a_page_points_at_what_is_there() {
+    let tree = SmallTree::new();
+    tree.write(
+        "stream/README.md",
+        "See [the laws](../ARCHITECTURE.md#laws), [all](https://example.org/x), [here](#here).\n",
+    );
+    tree.is_refused(&["stream/README.md", "../ARCHITECTURE.md"]);
+    tree.write("ARCHITECTURE.md", "```\n[not a link](nowhere)\n```\n");
+    assert_eq!(tree.broken(), Vec::<String>::new());
+}

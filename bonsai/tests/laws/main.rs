@@ -9,6 +9,7 @@ mod bad_trees;
 mod edges;
 mod folders;
 mod manifests;
+mod pages;
 mod rooms;
 mod sizes;
 mod source;
@@ -20,12 +21,13 @@ use tree::Tree;
 
 /// Everything that is wrong with a tree, law by law.
 fn broken_laws(tree: &Tree) -> Vec<String> {
-    let laws: [fn(&Tree) -> Vec<String>; 5] = [
+    let laws: [fn(&Tree) -> Vec<String>; 6] = [
         edges::broken,
         rooms::broken,
         folders::broken,
         sizes::broken,
         manifests::broken,
+        pages::broken,
     ];
     laws.iter().flat_map(|law| law(tree)).collect()
 }

@@ -1,4 +1,4 @@
-//! A tree as the laws see it: its crates and its Rust files.
+//! A tree as the laws see it: its crates, its Rust files and its pages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ pub struct Crate {
 }
 
 #[derive(Debug)]
-pub struct SourceFile {
+pub struct TextFile {
     /// Relative to the root, with `/`.
     pub path: String,
     pub text: String,
@@ -39,8 +39,12 @@ pub struct SourceFile {
 
 #[derive(Debug)]
 pub struct Tree {
+    pub root: PathBuf,
     pub crates: Vec<Crate>,
-    pub files: Vec<SourceFile>,
+    /// Its Rust files.
+    pub files: Vec<TextFile>,
+    /// What is written for people, in Markdown.
+    pub pages: Vec<TextFile>,
 }
 
 impl Tree {
@@ -73,10 +77,16 @@ impl Tree {
                 }
             })
             .collect();
-        let mut files = Vec::new();
-        walk(&root, &root, &mut files);
-        files.sort_by(|a, b| a.path.cmp(&b.path));
-        Self { crates, files }
+        let mut all = Vec::new();
+        walk(&root, &root, &mut all);
+        all.sort_by(|a, b| a.path.cmp(&b.path));
+        let (files, pages) = all.into_iter().partition(|file| file.path.ends_with(".rs"));
+        Self {
+            root,
+            crates,
+            files,
+            pages,
+        }
     }
 
     pub fn krate(&self, name: &str) -> Option<&Crate> {
@@ -84,7 +94,7 @@ impl Tree {
     }
 
     /// The crate that a file belongs to, and the file's path inside it.
-    pub fn home<'a>(&self, file: &'a SourceFile) -> Option<(&Crate, &'a str)> {
+    pub fn home<'a>(&self, file: &'a TextFile) -> Option<(&Crate, &'a str)> {
         self.crates
             .iter()
             .filter_map(|krate| Some((krate, file.path.strip_prefix(&krate.folder)?.strip_prefix('/')?)))
@@ -107,8 +117,8 @@ fn role(folder: &str) -> Role {
     }
 }
 
-/// Every `.rs` file, but for what is hidden or built.
-fn walk(root: &Path, directory: &Path, files: &mut Vec<SourceFile>) {
+/// Every `.rs` and `.md` file, but for what is hidden or built.
+fn walk(root: &Path, directory: &Path, files: &mut Vec<TextFile>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path: PathBuf = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -117,8 +127,8 @@ fn walk(root: &Path, directory: &Path, files: &mut Vec<SourceFile>) {
         }
         if path.is_dir() {
             walk(root, &path, files);
-        } else if name.ends_with(".rs") {
-            files.push(SourceFile {
+        } else if name.ends_with(".rs") || name.ends_with(".md") {
+            files.push(TextFile {
                 path: relative(root, &path),
                 text: fs::read_to_string(&path).unwrap(),
             });

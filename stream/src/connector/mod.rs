@@ -15,6 +15,10 @@
 //! Opening validates the table's options as Flink does: an option that nobody knows is refused by name. Connectors do not
 //! know SQL, watermarks or checkpoints; they may use sockets, files and clocks.
 
+mod filesystem;
+mod kafka;
+mod options;
+mod print;
 mod spec;
 
 use arrow::array::RecordBatch;
@@ -22,6 +26,7 @@ use futures::future::BoxFuture;
 
 use crate::Error;
 
+pub use options::Options;
 pub use spec::{Context, MetadataColumn, TableSpec};
 
 /// What [`Source::next`] brings.
@@ -50,6 +55,13 @@ pub trait Source: Send {
 
     /// Continues behind `position`; called before `start`.
     fn restore(&mut self, position: &serde_json::Value) -> Result<(), Error>;
+
+    /// A checkpoint with `position` is durable: tells the outside how far the job is (Kafka: commits the group's
+    /// offsets). Nothing depends on it.
+    fn checkpointed<'a>(&'a mut self, position: &'a serde_json::Value) -> BoxFuture<'a, Result<(), Error>> {
+        let _ = position;
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// From now on brings only what is there at this moment, then [`SourceEvent::End`].
     fn drain(&mut self);
@@ -109,25 +121,55 @@ impl RowKind {
 
 /// Opens a table for reading, after validating its options.
 pub fn open_source(table: &TableSpec, context: &Context) -> Result<Box<dyn Source>, Error> {
-    let _ = context;
-    Err(unknown_connector(table))
+    match connector_of(table)? {
+        "filesystem" => filesystem::open_source(table, context),
+        "kafka" => kafka::open_source(table, context),
+        name @ ("print" | "blackhole") => Err(Error::validate(format!(
+            "Connector '{name}' can only be used as a sink. It cannot be used as a source."
+        ))),
+        name => Err(unknown_connector(name)),
+    }
 }
 
 /// Opens a table for writing, after validating its options.
 pub fn open_sink(table: &TableSpec, context: &Context) -> Result<Box<dyn Sink>, Error> {
-    let _ = context;
-    Err(unknown_connector(table))
+    match connector_of(table)? {
+        "filesystem" => filesystem::open_sink(table, context),
+        "kafka" => kafka::open_sink(table, context),
+        "print" => print::open_print(table, context),
+        "blackhole" => print::open_blackhole(table),
+        name => Err(unknown_connector(name)),
+    }
 }
 
-fn unknown_connector(table: &TableSpec) -> Error {
-    match table.options.get("connector") {
-        None => Error::validate(format!(
-            "Table '{}' has no 'connector' option. Name one: blackhole, datagen, filesystem, kafka, print.",
+fn connector_of(table: &TableSpec) -> Result<&str, Error> {
+    table.options.get("connector").map(String::as_str).ok_or_else(|| {
+        Error::validate(format!(
+            "Table options do not contain an option key 'connector' for discovering a connector. Add one to table '{}': \
+             blackhole, datagen, filesystem, kafka, print.",
             table.name
-        )),
-        Some(name) => Error::validate(format!(
-            "Could not find any factory for identifier '{name}'. Available factory identifiers are: blackhole, datagen, \
-             filesystem, kafka, print."
-        )),
+        ))
+    })
+}
+
+fn unknown_connector(name: &str) -> Error {
+    const FLINKS_OTHERS: [&str; 8] = [
+        "elasticsearch-7",
+        "hbase-2.2",
+        "hive",
+        "jdbc",
+        "kinesis",
+        "mongodb",
+        "pulsar",
+        "upsert-kafka",
+    ];
+    if FLINKS_OTHERS.contains(&name) {
+        return Error::unsupported(format!(
+            "The connector '{name}' is not supported. Use blackhole, datagen, filesystem, kafka or print."
+        ));
     }
+    Error::validate(format!(
+        "Could not find any factory for identifier '{name}' in the classpath. Available factory identifiers are: \
+         blackhole, datagen, filesystem, kafka, print."
+    ))
 }
