@@ -3,6 +3,7 @@
 pub mod connector;
 mod error;
 pub mod format;
+pub mod functions;
 pub mod output;
 
 use std::ffi::OsString;

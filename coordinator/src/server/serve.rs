@@ -107,13 +107,17 @@ async fn bind(settings: &Settings) -> Result<(Vec<Listener>, Vec<SocketAddr>), F
 }
 
 /// The threads that stand between the log and the store file.
-struct Threads {
+pub(super) struct Threads {
     applier: std::thread::JoinHandle<()>,
     archivist: std::thread::JoinHandle<()>,
 }
 
 /// Recovers the state and starts the threads. Blocks.
-fn start(settings: &Settings, directory: &Path, disk: &Arc<dyn Disk>) -> Result<(Arc<Node>, Threads), Fatal> {
+pub(super) fn start(
+    settings: &Settings,
+    directory: &Path,
+    disk: &Arc<dyn Disk>,
+) -> Result<(Arc<Node>, Threads), Fatal> {
     let metrics = Metrics::new();
     let space = Arc::new(Space::default());
     let identity = settings.identity();
@@ -142,7 +146,7 @@ fn start(settings: &Settings, directory: &Path, disk: &Arc<dyn Disk>) -> Result<
         id_seed: id_seed(&identity),
     }));
     let applier = applier::start(Arc::clone(&node), queue).map_err(fatal)?;
-    let archivist = archivist::start(Arc::clone(&node), file).map_err(fatal)?;
+    let archivist = archivist::start(Arc::clone(&node), file, archived).map_err(fatal)?;
     Ok((node, Threads { applier, archivist }))
 }
 
@@ -156,7 +160,7 @@ fn id_seed(identity: &Identity) -> u64 {
 }
 
 /// Applies what is durable, archives it, and ends the threads. Blocks.
-fn stop(node: &Node, threads: Threads) {
+pub(super) fn stop(node: &Node, threads: Threads) {
     node.stop_applier();
     let applied = threads.applier.join();
     node.space.end();

@@ -1,0 +1,6 @@
+//! The real program as a process of its own: killed, given garbage, refused.
+
+mod garbage;
+mod kill;
+mod program;
+mod start;
