@@ -219,10 +219,8 @@ impl NameNode {
                 let NextBlock::Add { previous } = next else {
                     return Err(Error::Io("no block to add".to_owned()));
                 };
-                if let Some(previous) = previous {
-                    if !state.blocks.is_stored(previous) {
-                        return Err(Error::NotReplicatedYet(asked.src.clone()));
-                    }
+                if previous.is_some_and(|previous| !state.blocks.is_stored(previous)) {
+                    return Err(Error::NotReplicatedYet(asked.src.clone()));
                 }
                 let nodes = self.targets(state, replication, &excluded, asker, now)?;
                 let caller = asker.at(now);
