@@ -1,4 +1,5 @@
 //! What bad clients and bad starts get: a closed connection, one clear sentence, a process that goes on.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cluster;
 
