@@ -39,14 +39,16 @@ pub(super) struct Limits {
     pub(super) progress_interval: std::time::Duration,
 }
 
+/// An entry that is durable and waits for the applier.
+pub(super) struct Durable {
+    pub(super) index: u64,
+    pub(super) request: Request,
+    pub(super) respond: oneshot::Sender<Result<Outcome, Error>>,
+}
+
 /// Work for the applier.
 pub(super) enum Work {
-    /// Entry `index` is durable.
-    Apply {
-        index: u64,
-        request: Request,
-        respond: oneshot::Sender<Result<Outcome, Error>>,
-    },
+    Apply(Durable),
     /// End the thread.
     Stop,
 }
@@ -294,11 +296,11 @@ impl Node {
         self.log.submit(ENTRY_KIND, payload, move |written| match written {
             Ok(index) => {
                 // Where the applier has ended, dropping `respond` says so.
-                let _ended = work.send(Work::Apply {
+                let _ended = work.send(Work::Apply(Durable {
                     index,
                     request,
                     respond,
-                });
+                }));
             }
             Err(error) => {
                 if matches!(error, LogError::Stopped(_) | LogError::Corrupt { .. }) {
