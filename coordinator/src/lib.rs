@@ -1,10 +1,35 @@
-//! See the crate's README.
+//! The coordinator: etcd's v3 API on a multi-version store.
+//!
+//! # Rooms
+//! - [`store`]: every key at every revision since the last compaction.
+//! - [`lease`]: times to live that keys are attached to.
+//! - [`watch`]: who is told what, in which order.
+//! - [`machine`]: the replicated state machine of store and leases, changed only by entries of the log.
+//! - [`server`]: sockets, disk, clock, threads; the only room with any.
+//!
+//! # How a put moves
+//! `server` checks it and queues it for the log (`raft::log`), which makes it durable together with whatever else waits;
+//! the applier, one thread, gives it to the machine in the log's order, its change to the watchers and the answer to the
+//! client. Reads look at the machine and wait for nobody's disk. Every second or so the archivist, another thread, moves
+//! what is new into a `redb` file together with the index of the last entry in it, and the log behind it is purged.
+//!
+//! # Where it stops
+//! One member. Consensus will come between the log and the applier and change neither; authentication, TLS, alarms,
+//! locks and elections are later rooms. What is not served answers gRPC's UNIMPLEMENTED.
+
+mod error;
+pub mod lease;
+pub mod machine;
+pub mod server;
+pub mod store;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+pub use error::Error;
+
 /// The program's entry point; the first argument is the program's name.
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let _ = argv;
-    host::fail(&"nothing here yet")
+    server::main(argv)
 }

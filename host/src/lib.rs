@@ -2,7 +2,12 @@
 //!
 //! A service's `main` is three steps: [`config::parse`] turns flags, `BONSAI_*` variables and `bonsai.toml` into its
 //! arguments; [`run`] gives it a runtime, logs and a [`Shutdown`] that SIGTERM and SIGINT trigger; inside, it opens its
-//! [`DataDir`], its [`Listener`] and its [`admin`] page. This crate knows no protocol and no service.
+//! [`DataDir`], its [`Listener`] and its [`admin`] page, and says so with [`announce_ready`]. This crate knows no protocol
+//! but HTTP, and no service.
+//!
+//! Every way out is one of four: exit code 0 after an orderly shutdown, 1 with one line `error: …` that says what to do,
+//! 2 for arguments that are wrong, or a kill, which loses nothing that was acknowledged. Deliberately missing: daemons
+//! (the launcher and other supervisors do that) and log files (they keep stderr).
 
 pub mod admin;
 pub mod config;
@@ -13,6 +18,7 @@ pub mod telemetry;
 
 use std::fmt::Display;
 use std::future::Future;
+use std::io::Write;
 use std::process::ExitCode;
 
 pub use data_dir::{DataDir, DataDirError};
@@ -30,7 +36,11 @@ where
     E: Display,
 {
     telemetry::init(telemetry);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name(service).build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name(service)
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format_args!("cannot start the runtime: {error}")),
     };
@@ -48,7 +58,8 @@ where
 
 /// Says `error: …` on stderr and returns exit code 1.
 pub fn fail(error: &dyn Display) -> ExitCode {
-    eprintln!("error: {error}");
+    // Not `eprintln!`, which panics when nobody reads stderr any more.
+    let _ = writeln!(std::io::stderr(), "error: {error}");
     ExitCode::FAILURE
 }
 
@@ -60,5 +71,11 @@ pub fn announce_ready(service: &str, addresses: &[(&str, std::net::SocketAddr)])
     for (name, address) in addresses {
         line.push_str(&format!(" {name}={address}"));
     }
-    println!("{line}");
+    print_line(&line);
+}
+
+/// Prints a line on stdout, at once. Whether anybody reads it is not the process's concern.
+fn print_line(line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }

@@ -23,20 +23,22 @@ impl Default for Shutdown {
 impl Shutdown {
     /// One that only [`Shutdown::trigger`] triggers.
     pub fn new() -> Self {
-        Self { sender: watch::Sender::new(false) }
+        Self {
+            sender: watch::Sender::new(false),
+        }
     }
 
     /// One that SIGTERM and SIGINT trigger. Must be called inside a tokio runtime.
     pub fn on_signals() -> Self {
         let shutdown = Self::new();
         let triggered = shutdown.clone();
+        // Here, not in the task: a signal that comes before the task first runs must not kill the process.
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            tracing::error!("cannot listen for signals");
+            return shutdown;
+        };
         tokio::spawn(async move {
-            let (Ok(mut terminate), Ok(mut interrupt)) =
-                (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-            else {
-                tracing::error!("cannot listen for signals");
-                return;
-            };
             let mut next = async || {
                 tokio::select! {
                     _ = terminate.recv() => {}
@@ -47,9 +49,11 @@ impl Shutdown {
             tracing::info!("shutting down");
             triggered.trigger();
             tokio::select! {
-                () = next() => eprintln!("error: ended by a second signal"),
-                () = tokio::time::sleep(DRAIN_DEADLINE) => eprintln!("error: did not drain within {DRAIN_DEADLINE:?}"),
-            }
+                () = next() => crate::fail(&"ended by a second signal"),
+                () = tokio::time::sleep(DRAIN_DEADLINE) => {
+                    crate::fail(&format_args!("did not drain within {DRAIN_DEADLINE:?}"))
+                }
+            };
             std::process::exit(1);
         });
         shutdown
@@ -69,5 +73,24 @@ impl Shutdown {
         let mut receiver = self.sender.subscribe();
         // An error means that the sender is gone, which `self` rules out.
         let _ = receiver.wait_for(|requested| *requested).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn everybody_hears_of_it_once_and_for_all() {
+        let shutdown = Shutdown::new();
+        let waiting = tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move { shutdown.requested().await }
+        });
+        assert!(!shutdown.is_requested());
+        shutdown.trigger();
+        waiting.await.unwrap();
+        shutdown.requested().await;
+        assert!(shutdown.is_requested());
     }
 }

@@ -1,7 +1,10 @@
 //! Logs: `tracing` to stderr, as text or as one JSON object a line.
 
+use std::str::FromStr;
+
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// The flags that every service has for its logs.
 #[derive(Debug, Clone, Args)]
@@ -9,8 +12,8 @@ pub struct Options {
     /// How log lines look.
     #[arg(long, value_enum, default_value = "text", global = true)]
     pub log_format: Format,
-    /// What is logged: a level, or directives such as `info,log_broker=debug`.
-    #[arg(long, default_value = "info", global = true)]
+    /// What is logged: off, error, warn, info, debug or trace, or directives such as `info,log_broker=debug`.
+    #[arg(long, default_value = "info", global = true, value_parser = check_level)]
     pub log_level: String,
 }
 
@@ -20,12 +23,43 @@ pub enum Format {
     Json,
 }
 
+/// A word alone must be a level: tracing takes any other for the name of a module, and logs nothing.
+fn check_level(text: &str) -> Result<String, String> {
+    for directive in text.split(',') {
+        let level = directive.rsplit('=').next().unwrap_or_default();
+        if level.is_empty() || LevelFilter::from_str(level).is_err() {
+            return Err(format!(
+                "'{level}' is no level: use off, error, warn, info, debug or trace"
+            ));
+        }
+    }
+    EnvFilter::try_new(text).map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
+}
+
 /// Installs the subscriber; a second call in one process (tests) changes nothing.
 pub fn init(options: &Options) {
     let filter = EnvFilter::try_new(&options.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let _already_set = match options.log_format {
         Format::Text => builder.try_init(),
         Format::Json => builder.json().flatten_event(true).try_init(),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_and_directives() {
+        for good in ["info", "OFF", "warn,log_broker=debug", "log_broker::server=trace,info"] {
+            assert_eq!(check_level(good).as_deref(), Ok(good));
+        }
+        for bad in ["loud", "", "info,", "log_broker", "info,log_broker=loud"] {
+            assert!(check_level(bad).is_err(), "{bad}");
+        }
+    }
 }

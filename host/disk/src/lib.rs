@@ -4,7 +4,17 @@
 //! in tests and in the simulated world (unsynced writes lost at a crash, torn tails, flipped bits, a full or slow disk).
 //! The calls block; whoever calls them owns a thread for it. Nothing here retries: after a failed sync the state of the
 //! page cache is unknown, so the caller must stop acknowledging.
+//!
+//! Tests of any crate get disks that are full, fail to sync or lose their power from [`faulty`], by naming the feature of
+//! that name in their dev-dependencies: `disk = { workspace = true, features = ["faulty"] }`.
+//!
+//! Deliberately missing: asynchronous calls (a thread that blocks is easier to reason about, and the kernel's page cache
+//! makes most calls short) and direct I/O.
 
+#[cfg(test)]
+mod contract;
+#[cfg(any(test, feature = "faulty"))]
+pub mod faulty;
 mod real;
 
 use std::fmt::Debug;

@@ -1,13 +1,16 @@
 //! The operating system's files.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::{Disk, DiskFile, Entry, Mode};
+
+/// How many slices one call of the kernel takes (IOV_MAX).
+const SLICES_MAX: usize = 1024;
 
 /// The disk of this machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,7 +46,11 @@ impl Disk for RealDisk {
             };
             let is_dir = metadata.is_dir();
             let len = if is_dir { 0 } else { metadata.len() };
-            entries.push(Entry { name: entry.file_name().to_string_lossy().into_owned(), is_dir, len });
+            entries.push(Entry {
+                name: entry.file_name().to_string_lossy().into_owned(),
+                is_dir,
+                len,
+            });
         }
         entries.sort();
         Ok(entries)
@@ -80,11 +87,36 @@ impl DiskFile for RealFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buffer, offset)
+        loop {
+            match self.0.read_at(buffer, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome,
+            }
+        }
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, offset)
+    }
+
+    fn write_vectored_at(&self, slices: &[IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+        for group in slices.chunks(SLICES_MAX) {
+            let mut group = group.to_vec();
+            let mut rest = &mut group[..];
+            IoSlice::advance_slices(&mut rest, 0); // Drops empty ones in front.
+            while !rest.is_empty() {
+                match rustix::io::pwritev(&self.0, rest, offset) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(n) => {
+                        offset += n as u64;
+                        IoSlice::advance_slices(&mut rest, n);
+                    }
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -97,5 +129,22 @@ impl DiskFile for RealFile {
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.0.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_number_of_slices_is_written_in_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&directory.path().join("a"), Mode::CreateNew).unwrap();
+        let pieces: Vec<Vec<u8>> = (0..2500u32).map(|n| vec![n as u8; (n % 7) as usize]).collect();
+        let slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        file.write_vectored_at(&slices, 3).unwrap();
+        let mut written = vec![0; file.len().unwrap() as usize];
+        file.read_exact_at(&mut written, 0).unwrap();
+        assert_eq!(written[3..], pieces.concat());
     }
 }

@@ -1,0 +1,124 @@
+//! The replicated state machine: store and leases, changed by nothing but the entries of the log.
+//!
+//! # How it moves
+//! A request from outside is first checked for what can be told without any state ([`validate`]), then written to the
+//! log, and once it is durable (and, with several members, agreed upon) given to [`Machine::apply`] in the log's order.
+//! What it answers goes back to the client, what it changed goes to the watchers. Reads do not come this way: they look at
+//! the machine as it is, which is linearizable on one member, since nothing is acknowledged before it is applied.
+//!
+//! # Where it stops
+//! [`Machine::apply`] is deterministic: no clock, no chance, no order of a hash map. A refusal ([`Error`]) is an answer and
+//! the same on every member. The one exception is an archive that cannot be read: then the result is unknown, nothing may
+//! be answered, and the process must end ([`ArchiveError`]).
+
+mod apply;
+mod txn;
+pub mod validate;
+
+#[cfg(test)]
+mod script_test;
+
+use std::sync::Arc;
+
+use coordinator_wire::etcdserverpb as pb;
+
+pub use coordinator_wire::coordinatorpb::entry::Request;
+
+use crate::Error;
+use crate::lease::Leases;
+use crate::store::{ArchiveError, HandOver, Store, Version};
+
+/// What a request is answered with when it was carried out.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    Put(pb::PutResponse),
+    DeleteRange(pb::DeleteRangeResponse),
+    Txn(pb::TxnResponse),
+    Compaction(pb::CompactionResponse),
+    LeaseGrant(pb::LeaseGrantResponse),
+    LeaseRevoke(pb::LeaseRevokeResponse),
+}
+
+/// One entry's effects.
+#[derive(Debug)]
+pub struct Applied {
+    pub outcome: Result<Outcome, Error>,
+    /// All of one revision; empty where nothing changed.
+    pub changes: Vec<Arc<Version>>,
+}
+
+/// What has to become durable for the log to be purged.
+#[derive(Debug)]
+pub struct MachineHandOver {
+    pub store: HandOver,
+    /// Leases granted (with their time) and revoked (without) since the last one.
+    pub leases: Vec<(i64, Option<i64>)>,
+    /// The last entry that is in it.
+    pub applied: u64,
+}
+
+/// Store, leases, and how far the log has been applied.
+#[derive(Debug)]
+pub struct Machine {
+    store: Store,
+    leases: Leases,
+    applied: u64,
+}
+
+impl Machine {
+    /// A machine as it was after entry `applied`, its keys attached to their leases.
+    pub fn restore(store: Store, leases: Leases, applied: u64) -> Self {
+        Self { store, leases, applied }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
+    }
+
+    pub fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// The index of the last entry applied.
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// What is new since the last hand-over. Call it again only after the store was told that it is archived.
+    pub fn hand_over(&mut self) -> MachineHandOver {
+        MachineHandOver {
+            store: self.store.hand_over(),
+            leases: self.leases.take_changed(),
+            applied: self.applied,
+        }
+    }
+
+    /// Carries out entry `index`, the one after the last.
+    ///
+    /// # Errors
+    /// Only where the archive cannot be read; the machine must not be used any more then.
+    pub fn apply(&mut self, index: u64, request: &Request) -> Result<Applied, ArchiveError> {
+        debug_assert_eq!(index, self.applied + 1, "entries are applied in order, each once");
+        self.applied = index;
+        match apply::apply(&mut self.store, &mut self.leases, request) {
+            Ok((outcome, changes)) => Ok(Applied {
+                outcome: Ok(outcome),
+                changes,
+            }),
+            Err(Error::Archive(error)) => Err(error),
+            Err(refusal) => Ok(Applied {
+                outcome: Err(refusal),
+                changes: Vec::new(),
+            }),
+        }
+    }
+
+    /// Carries out a transaction that changes nothing ([`validate::is_read_only`]).
+    pub fn read(&self, request: &pb::TxnRequest) -> Result<pb::TxnResponse, Error> {
+        txn::read(&self.store, &self.leases, request)
+    }
+}

@@ -1,0 +1,57 @@
+//! The archivist: one thread that moves what is new from memory to the store file.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::node::{Node, archivist_call::Call};
+use super::store_file::StoreFile;
+use crate::store::ArchiveError;
+
+/// How often it looks. A restart replays the log of about this time.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+pub(super) fn start(node: Arc<Node>, file: StoreFile) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("archivist".to_owned()).spawn(move || {
+        let mut archived = node.machine().applied();
+        loop {
+            let call = node.bell().wait(INTERVAL);
+            match archive(&node, &file, archived) {
+                Ok(applied) => archived = applied,
+                Err(error) => {
+                    // The log has it all, so nothing is lost when the end is near anyway.
+                    if call != Call::Last {
+                        node.fail(error.to_string());
+                    }
+                    return;
+                }
+            }
+            if call == Call::Last {
+                return;
+            }
+        }
+    })
+}
+
+/// Moves everything up to the last entry applied; returns its index.
+fn archive(node: &Node, file: &StoreFile, archived: u64) -> Result<u64, ArchiveError> {
+    if node.machine().applied() == archived {
+        return Ok(archived);
+    }
+    let hand_over = node.machine_mut().hand_over();
+    let begun = Instant::now();
+    file.take_over(&hand_over)?;
+    node.metrics.backend_commit.observe(begun.elapsed().as_secs_f64());
+    let snapshot = Arc::new(file.snapshot()?);
+    if let Ok((_versions, bytes)) = snapshot.size() {
+        node.metrics.set_size_in_use(bytes);
+    }
+    let tail_bytes = {
+        let mut machine = node.machine_mut();
+        machine.store_mut().archived(hand_over.store.up_to, snapshot);
+        machine.store().tail_bytes()
+    };
+    node.set_tail_bytes(tail_bytes);
+    node.set_archived(hand_over.applied);
+    Ok(hand_over.applied)
+}

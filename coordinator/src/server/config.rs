@@ -1,0 +1,436 @@
+//! The command line: etcd's flags, and what becomes of each.
+//!
+//! Three kinds. Most say something and are obeyed. Some mean nothing to this program (tuning of etcd's own parts): they
+//! are accepted, so that existing scripts work, and the log says so. The rest would have to be obeyed but cannot be yet (TLS,
+//! several members): they are refused by name, because ignoring them would be a lie.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use super::node::Limits;
+use super::store_file::Identity;
+
+/// The release of etcd whose API this program speaks.
+pub(super) const ETCD_VERSION: &str = "3.6.16";
+
+/// etcd's default of `--max-request-bytes`.
+const REQUEST_BYTES_MAX: usize = 1_536 << 10;
+/// etcd's default of `--max-txn-ops`.
+const TXN_OPERATIONS_MAX: usize = 128;
+const CONCURRENT_STREAMS_MAX: u32 = 10_000;
+
+/// A coordinator with etcd's v3 API. Flags are etcd's, with one dash or two; each also as a variable, ETCD_NAME and so on.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "coordinator", disable_version_flag = true)]
+pub(super) struct Arguments {
+    /// This member's name.
+    #[arg(long, default_value = "default", env = "ETCD_NAME", hide_env = true)]
+    name: String,
+    /// Where the data is kept; `NAME.etcd` if not given.
+    #[arg(long, value_name = "DIR", env = "ETCD_DATA_DIR", hide_env = true)]
+    data_dir: Option<PathBuf>,
+    /// Where clients are served, separated by commas; port 0 picks a free one.
+    #[arg(
+        long,
+        value_name = "URLS",
+        default_value = "http://127.0.0.1:2379",
+        env = "ETCD_LISTEN_CLIENT_URLS",
+        hide_env = true
+    )]
+    listen_client_urls: String,
+    /// What clients are told about where to connect; where they are served if not given.
+    #[arg(long, value_name = "URLS", env = "ETCD_ADVERTISE_CLIENT_URLS", hide_env = true)]
+    advertise_client_urls: Option<String>,
+    /// Where other members would connect. Nothing listens there yet: there is one member.
+    #[arg(
+        long,
+        value_name = "URLS",
+        default_value = "http://127.0.0.1:2380",
+        env = "ETCD_LISTEN_PEER_URLS",
+        hide_env = true
+    )]
+    listen_peer_urls: String,
+    /// What other members are told about where to connect; as in --initial-cluster if not given.
+    #[arg(long, value_name = "URLS", env = "ETCD_INITIAL_ADVERTISE_PEER_URLS", hide_env = true)]
+    initial_advertise_peer_urls: Option<String>,
+    /// The members to start with, as NAME=URL; only this one for now.
+    #[arg(long, value_name = "NAME=URL", env = "ETCD_INITIAL_CLUSTER", hide_env = true)]
+    initial_cluster: Option<String>,
+    /// Tells clusters apart that are made of the same addresses.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        default_value = "etcd-cluster",
+        env = "ETCD_INITIAL_CLUSTER_TOKEN",
+        hide_env = true
+    )]
+    initial_cluster_token: String,
+    /// `new`; `existing` would join other members, which is not possible yet.
+    #[arg(long, default_value = "new", env = "ETCD_INITIAL_CLUSTER_STATE", hide_env = true)]
+    initial_cluster_state: String,
+    /// The largest request, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = REQUEST_BYTES_MAX, env = "ETCD_MAX_REQUEST_BYTES", hide_env = true)]
+    max_request_bytes: usize,
+    /// The most operations of a transaction.
+    #[arg(long, value_name = "N", default_value_t = TXN_OPERATIONS_MAX, env = "ETCD_MAX_TXN_OPS", hide_env = true)]
+    max_txn_ops: usize,
+    /// The most calls that one connection may have under way.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = CONCURRENT_STREAMS_MAX,
+        env = "ETCD_MAX_CONCURRENT_STREAMS",
+        hide_env = true
+    )]
+    max_concurrent_streams: u32,
+    /// How often idle watchers that want it are told how far they are, such as 10m or 500ms.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10m",
+        value_parser = duration,
+        env = "ETCD_WATCH_PROGRESS_NOTIFY_INTERVAL",
+        hide_env = true
+    )]
+    watch_progress_notify_interval: Duration,
+    #[command(flatten)]
+    meaningless: Meaningless,
+    #[command(flatten)]
+    pub(super) telemetry: host::telemetry::Options,
+}
+
+/// Declares flags that are accepted and mean nothing here.
+macro_rules! meaningless {
+    ($($flag:ident),* $(,)?) => {
+        /// Flags of etcd's own parts, which this program does not have.
+        #[derive(Debug, Clone, clap::Args)]
+        struct Meaningless {
+            $(#[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true")] $flag: Option<String>,)*
+        }
+
+        impl Meaningless {
+            /// The names of those that were given.
+            fn given(&self) -> Vec<String> {
+                let all = [$((stringify!($flag), &self.$flag)),*];
+                let given = all.into_iter().filter(|(_, value)| value.is_some());
+                given.map(|(name, _)| format!("--{}", name.replace('_', "-"))).collect()
+            }
+        }
+    };
+}
+
+meaningless! {
+    snapshot_count, snapshot_catchup_entries, max_snapshots, max_wals, heartbeat_interval, election_timeout, pre_vote,
+    strict_reconfig_check, logger, log_outputs, metrics, enable_pprof, compaction_batch_limit, compaction_sleep_interval,
+    backend_batch_interval, backend_batch_limit, backend_bbolt_freelist_type, bootstrap_defrag_threshold_megabytes,
+    warning_unary_request_duration, warning_apply_duration, max_learners, corrupt_check_time, compact_hash_check_time,
+    feature_gates, grpc_keepalive_min_time, grpc_keepalive_interval, grpc_keepalive_timeout, socket_reuse_port,
+    socket_reuse_address, initial_election_tick_advance,
+}
+
+/// What the program does, once the flags are understood.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) name: String,
+    pub(super) data_dir: PathBuf,
+    /// `HOST:PORT` each.
+    pub(super) listen_client: Vec<String>,
+    advertise_client: Option<Vec<String>>,
+    pub(super) peer_urls: Vec<String>,
+    token: String,
+    pub(super) limits: Limits,
+    pub(super) concurrent_streams_max: u32,
+}
+
+impl Settings {
+    /// `Err` is one sentence that names the flag and says what to do.
+    pub(super) fn from_arguments(arguments: Arguments) -> Result<Self, String> {
+        let listen_client = urls("--listen-client-urls", &arguments.listen_client_urls)?;
+        let advertise_client = match &arguments.advertise_client_urls {
+            Some(text) => {
+                urls("--advertise-client-urls", text)?;
+                Some(split(text))
+            }
+            None => None,
+        };
+        urls("--listen-peer-urls", &arguments.listen_peer_urls)?;
+        let peer_urls = peer_urls(&arguments)?;
+        let data_dir = arguments
+            .data_dir
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(format!("{}.etcd", arguments.name)));
+        match arguments.initial_cluster_state.as_str() {
+            "new" => {}
+            "existing" if data_dir.join("FORMAT").exists() => {}
+            "existing" => {
+                return Err(
+                    "--initial-cluster-state=existing: joining other members is not possible yet; \
+                    start one member with --initial-cluster-state=new"
+                        .to_owned(),
+                );
+            }
+            other => return Err(format!("--initial-cluster-state={other}: it is `new` or `existing`")),
+        }
+        let ignored = arguments.meaningless.given();
+        if !ignored.is_empty() {
+            // Logs are not set up yet when arguments are looked at; stderr is where they will go.
+            eprintln!(
+                "note: these flags of etcd mean nothing to this coordinator: {}",
+                ignored.join(" ")
+            );
+        }
+        Ok(Self {
+            listen_client: listen_client.into_iter().map(|url| url.address).collect(),
+            advertise_client,
+            peer_urls,
+            data_dir,
+            token: arguments.initial_cluster_token,
+            limits: Limits {
+                request_bytes_max: arguments.max_request_bytes,
+                txn_operations_max: arguments.max_txn_ops,
+                progress_interval: arguments.watch_progress_notify_interval,
+            },
+            concurrent_streams_max: arguments.max_concurrent_streams,
+            name: arguments.name,
+        })
+    }
+
+    /// Who this member would be if it were new: made of what tells it from others, as in etcd.
+    pub(super) fn identity(&self) -> Identity {
+        let mut urls = self.peer_urls.clone();
+        urls.sort();
+        let member = fnv1a(urls.iter().map(String::as_bytes).chain([self.token.as_bytes()]));
+        let cluster = fnv1a([member.to_be_bytes().as_slice(), self.token.as_bytes()]);
+        Identity { cluster, member }
+    }
+
+    /// What clients are told, given where they are served in fact.
+    pub(super) fn client_urls(&self, bound: &[SocketAddr]) -> Vec<String> {
+        let Some(advertised) = &self.advertise_client else {
+            return bound.iter().map(|address| format!("http://{address}")).collect();
+        };
+        let mut bound = bound.iter();
+        // A port that was asked for as 0 is known only now.
+        let known = |url: &String| match (url.strip_suffix(":0"), bound.next()) {
+            (Some(host), Some(address)) => format!("{host}:{}", address.port()),
+            _ => url.clone(),
+        };
+        advertised.iter().map(known).collect()
+    }
+}
+
+/// The peer URLs of this member: from --initial-cluster, where every other member is refused.
+fn peer_urls(arguments: &Arguments) -> Result<Vec<String>, String> {
+    let advertised = split(
+        arguments
+            .initial_advertise_peer_urls
+            .as_deref()
+            .unwrap_or(arguments.listen_peer_urls.as_str()),
+    );
+    let Some(cluster) = &arguments.initial_cluster else {
+        return Ok(advertised);
+    };
+    let mut own = Vec::new();
+    for member in split(cluster) {
+        let Some((name, url)) = member.split_once('=') else {
+            return Err(format!("--initial-cluster: {member:?} is not NAME=URL"));
+        };
+        if name != arguments.name {
+            return Err(format!(
+                "--initial-cluster names the member {name:?} beside --name={}: several members are not possible yet, \
+                 start one alone",
+                arguments.name
+            ));
+        }
+        own.push(url.to_owned());
+    }
+    urls("--initial-cluster", &own.join(","))?;
+    if arguments.initial_advertise_peer_urls.is_some() && sorted(&own) != sorted(&advertised) {
+        return Err(format!(
+            "--initial-cluster has {} for this member, --initial-advertise-peer-urls has {}: make them the same",
+            own.join(","),
+            advertised.join(",")
+        ));
+    }
+    Ok(own)
+}
+
+fn sorted(urls: &[String]) -> Vec<&String> {
+    let mut urls: Vec<_> = urls.iter().collect();
+    urls.sort();
+    urls
+}
+
+fn split(text: &str) -> Vec<String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+struct Url {
+    /// `HOST:PORT`.
+    address: String,
+}
+
+fn urls(flag: &str, text: &str) -> Result<Vec<Url>, String> {
+    let urls: Vec<Url> = split(text)
+        .iter()
+        .map(|url| parse_url(flag, url))
+        .collect::<Result<_, _>>()?;
+    if urls.is_empty() {
+        Err(format!("{flag} is empty: write http://HOST:PORT"))
+    } else {
+        Ok(urls)
+    }
+}
+
+fn parse_url(flag: &str, url: &str) -> Result<Url, String> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    match scheme {
+        "http" => {}
+        "https" => return Err(format!("{flag}={url}: TLS is not served yet, write http://")),
+        "unix" | "unixs" => {
+            return Err(format!(
+                "{flag}={url}: unix sockets are not served, write http://HOST:PORT"
+            ));
+        }
+        _ => return Err(format!("{flag}={url}: write http://HOST:PORT")),
+    }
+    let address = rest.strip_suffix('/').unwrap_or(rest);
+    let port = address
+        .rsplit_once(':')
+        .filter(|(host, _)| !host.is_empty())
+        .map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(_)) if !address.contains('/') => Ok(Url {
+            address: address.to_owned(),
+        }),
+        _ => Err(format!("{flag}={url}: write http://HOST:PORT")),
+    }
+}
+
+/// Go's notation of durations: `10m`, `1h30m`, `500ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a time: write 500ms, 5s, 10m or 1h30m");
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+        let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
+        rest = &rest[digits..];
+        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let seconds = match &rest[..letters] {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(wrong()),
+        };
+        total += Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())?;
+        rest = &rest[letters..];
+    }
+    if total.is_zero() { Err(wrong()) } else { Ok(total) }
+}
+
+/// FNV-1a over several parts: a stable, well-known hash for ids that need only be different.
+fn fnv1a<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
+    let bytes = parts.into_iter().flatten();
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// Gives long flags with one dash, which etcd takes, their second.
+pub(super) fn etcd_spelling(argv: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    argv.into_iter()
+        .map(|argument| match argument.to_str() {
+            Some(text) if is_long_with_one_dash(text) => format!("-{text}").into(),
+            _ => argument,
+        })
+        .collect()
+}
+
+fn is_long_with_one_dash(text: &str) -> bool {
+    text.strip_prefix('-')
+        .is_some_and(|flag| flag.len() > 1 && flag.starts_with(|c: char| c.is_ascii_alphabetic()))
+}
+
+pub(super) fn asks_for_version(argv: &[OsString]) -> bool {
+    argv.iter()
+        .skip(1)
+        .any(|argument| argument == "--version" || argument == "-V")
+}
+
+/// As etcd prints it; the first line is what tools read.
+pub(super) fn print_version() -> ExitCode {
+    println!("etcd Version: {ETCD_VERSION}");
+    println!("Bonsai coordinator: {}", env!("CARGO_PKG_VERSION"));
+    println!("API: v3, of etcd {ETCD_VERSION}, as far as served");
+    ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(flags: &[&str]) -> Result<Settings, String> {
+        let argv = ["coordinator"].iter().chain(flags).map(OsString::from);
+        let arguments = Arguments::try_parse_from(etcd_spelling(argv)).map_err(|error| error.to_string())?;
+        Settings::from_arguments(arguments)
+    }
+
+    #[test]
+    fn flags_are_taken_as_etcd_takes_them() {
+        let settings = settings(&[
+            "-name",
+            "n1",
+            "--data-dir=/tmp/x",
+            "-listen-client-urls=http://localhost:0,http://127.0.0.1:4001",
+            "--advertise-client-urls",
+            "http://localhost:0",
+            "--initial-advertise-peer-urls=http://localhost:2380",
+            "--initial-cluster=n1=http://localhost:2380",
+            "--snapshot-count=10000",
+            "--strict-reconfig-check",
+            "--watch-progress-notify-interval=1m30s",
+        ])
+        .expect("all of these are known");
+        assert_eq!(settings.listen_client, ["localhost:0", "127.0.0.1:4001"]);
+        assert_eq!(settings.peer_urls, ["http://localhost:2380"]);
+        let bound = ["127.0.0.1:4711".parse().expect("an address")];
+        assert_eq!(settings.client_urls(&bound), ["http://localhost:4711"]);
+        assert_eq!(settings.limits.progress_interval, Duration::from_secs(90));
+    }
+
+    #[test]
+    fn what_cannot_be_obeyed_is_refused_by_name() {
+        for (flags, named) in [
+            (
+                vec!["--initial-cluster=default=http://h:1,b=http://h:2"],
+                "--initial-cluster",
+            ),
+            (vec!["--listen-client-urls=https://h:1"], "--listen-client-urls"),
+            (vec!["--listen-client-urls=unix://h:1"], "--listen-client-urls"),
+            (vec!["--listen-client-urls=localhost:1"], "--listen-client-urls"),
+            (
+                vec!["--initial-cluster-state=existing", "--data-dir=/nowhere"],
+                "--initial-cluster-state",
+            ),
+            (vec!["--cert-file=x"], "--cert-file"),
+            (
+                vec!["--watch-progress-notify-interval=soon"],
+                "--watch-progress-notify-interval",
+            ),
+        ] {
+            let refusal = settings(&flags).expect_err(named);
+            assert!(refusal.contains(named), "{refusal}");
+        }
+    }
+}

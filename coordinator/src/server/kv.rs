@@ -1,0 +1,131 @@
+//! The service KV.
+
+use std::sync::Arc;
+
+use coordinator_wire::etcdserverpb as pb;
+use pb::kv_server::Kv;
+use tonic::{Request, Response, Status};
+
+use super::node::Node;
+use crate::Error;
+use crate::machine::{self, Outcome, validate};
+use crate::store::RangePlan;
+
+/// A range that loads more versions than this from the store file does so on a thread of its own, so that the others on
+/// this one need not wait.
+const LOADED_INLINE_MAX: usize = 256;
+
+pub(super) struct KvService(pub(super) Arc<Node>);
+
+impl KvService {
+    async fn do_range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, Error> {
+        validate::range(&request)?;
+        self.0.metrics.ranges.inc();
+        let plan = {
+            let machine = self.0.machine();
+            RangePlan::new(machine.store(), &request, machine.store().revision())?
+        };
+        let mut response = if plan.archived() > LOADED_INLINE_MAX {
+            let loaded = tokio::task::spawn_blocking(move || plan.answer(&request)).await;
+            loaded.map_err(|_ended| Error::Stopped)??
+        } else {
+            plan.answer(&request)?
+        };
+        self.complete(&mut response.header);
+        Ok(response)
+    }
+
+    async fn do_put(&self, request: pb::PutRequest) -> Result<pb::PutResponse, Error> {
+        validate::put(&request)?;
+        let outcome = self.0.propose(machine::Request::Put(request)).await?;
+        let Outcome::Put(mut response) = outcome else {
+            return Err(Error::Stopped);
+        };
+        self.complete(&mut response.header);
+        Ok(response)
+    }
+
+    async fn do_delete_range(&self, request: pb::DeleteRangeRequest) -> Result<pb::DeleteRangeResponse, Error> {
+        validate::delete_range(&request)?;
+        let outcome = self.0.propose(machine::Request::DeleteRange(request)).await?;
+        let Outcome::DeleteRange(mut response) = outcome else {
+            return Err(Error::Stopped);
+        };
+        self.complete(&mut response.header);
+        Ok(response)
+    }
+
+    async fn do_txn(&self, request: pb::TxnRequest) -> Result<pb::TxnResponse, Error> {
+        validate::txn(&request, self.0.limits.txn_operations_max)?;
+        self.0.metrics.txns.inc();
+        let mut response = if validate::is_read_only(&request) {
+            self.0.machine().read(&request)?
+        } else {
+            let outcome = self.0.propose(machine::Request::Txn(request)).await?;
+            let Outcome::Txn(response) = outcome else {
+                return Err(Error::Stopped);
+            };
+            response
+        };
+        self.complete(&mut response.header);
+        Ok(response)
+    }
+
+    async fn do_compact(&self, request: pb::CompactionRequest) -> Result<pb::CompactionResponse, Error> {
+        let physical = request.physical;
+        let outcome = self.0.propose(machine::Request::Compaction(request)).await?;
+        let Outcome::Compaction(mut response) = outcome else {
+            return Err(Error::Stopped);
+        };
+        if physical {
+            let applied = self.0.machine().applied();
+            self.0.archived(applied).await;
+        }
+        self.complete(&mut response.header);
+        Ok(response)
+    }
+
+    fn complete(&self, header: &mut Option<pb::ResponseHeader>) {
+        let revision = header.as_ref().map_or(0, |header| header.revision);
+        *header = Some(self.0.header(revision));
+    }
+}
+
+#[tonic::async_trait]
+impl Kv for KvService {
+    async fn range(&self, request: Request<pb::RangeRequest>) -> Result<Response<pb::RangeResponse>, Status> {
+        self.0
+            .metrics
+            .answer("KV", "Range", self.do_range(request.into_inner()).await)
+    }
+
+    async fn put(&self, request: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
+        self.0
+            .metrics
+            .answer("KV", "Put", self.do_put(request.into_inner()).await)
+    }
+
+    async fn delete_range(
+        &self,
+        request: Request<pb::DeleteRangeRequest>,
+    ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
+        self.0
+            .metrics
+            .answer("KV", "DeleteRange", self.do_delete_range(request.into_inner()).await)
+    }
+
+    async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
+        self.0
+            .metrics
+            .answer("KV", "Txn", self.do_txn(request.into_inner()).await)
+    }
+
+    async fn compact(
+        &self,
+        request: Request<pb::CompactionRequest>,
+    ) -> Result<Response<pb::CompactionResponse>, Status> {
+        self.0
+            .metrics
+            .answer("KV", "Compact", self.do_compact(request.into_inner()).await)
+    }
+}

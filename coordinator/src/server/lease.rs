@@ -1,0 +1,170 @@
+//! The service Lease.
+
+use std::sync::Arc;
+
+use coordinator_wire::etcdserverpb as pb;
+use futures::StreamExt;
+use pb::lease_server::Lease;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::node::Node;
+use crate::Error;
+use crate::machine::{self, Outcome};
+
+/// Keep-alive answers that may wait for a client to read them.
+const ANSWERS_WAITING_MAX: usize = 64;
+/// What etcd says of a lease that does not exist.
+const TTL_UNKNOWN: i64 = -1;
+
+pub(super) struct LeaseService {
+    pub(super) node: Arc<Node>,
+    pub(super) shutdown: host::Shutdown,
+}
+
+impl LeaseService {
+    async fn do_grant(&self, mut request: pb::LeaseGrantRequest) -> Result<pb::LeaseGrantResponse, Error> {
+        if request.id == 0 {
+            request.id = self.node.lease_id();
+        }
+        let outcome = self.node.propose(machine::Request::LeaseGrant(request)).await?;
+        let Outcome::LeaseGrant(mut response) = outcome else {
+            return Err(Error::Stopped);
+        };
+        self.node.metrics.lease_granted.inc();
+        self.complete(&mut response.header);
+        Ok(response)
+    }
+
+    async fn do_revoke(&self, request: pb::LeaseRevokeRequest) -> Result<pb::LeaseRevokeResponse, Error> {
+        let outcome = self.node.propose(machine::Request::LeaseRevoke(request)).await?;
+        let Outcome::LeaseRevoke(mut response) = outcome else {
+            return Err(Error::Stopped);
+        };
+        self.node.metrics.lease_revoked.inc();
+        self.complete(&mut response.header);
+        Ok(response)
+    }
+
+    fn do_time_to_live(&self, request: &pb::LeaseTimeToLiveRequest) -> pb::LeaseTimeToLiveResponse {
+        let machine = self.node.machine();
+        let header = Some(self.node.header(machine.store().revision()));
+        let id = request.id;
+        let remaining = self.node.deadlines().remaining_ms(id, self.node.now_ms());
+        match (machine.leases().get(id), remaining) {
+            (Some(lease), Some(remaining)) => pb::LeaseTimeToLiveResponse {
+                header,
+                id,
+                ttl: i64::try_from(remaining / 1000).unwrap_or(i64::MAX),
+                granted_ttl: lease.ttl_seconds,
+                keys: if request.keys {
+                    lease.keys.iter().cloned().collect()
+                } else {
+                    Vec::new()
+                },
+            },
+            _ => pb::LeaseTimeToLiveResponse {
+                header,
+                id,
+                ttl: TTL_UNKNOWN,
+                ..Default::default()
+            },
+        }
+    }
+
+    fn do_leases(&self) -> pb::LeaseLeasesResponse {
+        let machine = self.node.machine();
+        let leases = machine.leases().iter().map(|(id, _)| pb::LeaseStatus { id }).collect();
+        pb::LeaseLeasesResponse {
+            header: Some(self.node.header(machine.store().revision())),
+            leases,
+        }
+    }
+
+    fn complete(&self, header: &mut Option<pb::ResponseHeader>) {
+        let revision = header.as_ref().map_or(0, |header| header.revision);
+        *header = Some(self.node.header(revision));
+    }
+}
+
+/// Renews a lease; the answer's time is 0 where there is nothing to renew.
+fn renew(node: &Node, id: i64) -> pb::LeaseKeepAliveResponse {
+    let machine = node.machine();
+    let ttl = machine.leases().get(id).map(|lease| lease.ttl_seconds);
+    let ttl = ttl
+        .filter(|ttl| node.deadlines().renew(id, *ttl, node.now_ms()))
+        .unwrap_or(0);
+    if ttl > 0 {
+        node.metrics.lease_renewed.inc();
+    }
+    pb::LeaseKeepAliveResponse {
+        header: Some(node.header(machine.store().revision())),
+        id,
+        ttl,
+    }
+}
+
+#[tonic::async_trait]
+impl Lease for LeaseService {
+    async fn lease_grant(
+        &self,
+        request: Request<pb::LeaseGrantRequest>,
+    ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
+        self.node
+            .metrics
+            .answer("Lease", "LeaseGrant", self.do_grant(request.into_inner()).await)
+    }
+
+    async fn lease_revoke(
+        &self,
+        request: Request<pb::LeaseRevokeRequest>,
+    ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
+        self.node
+            .metrics
+            .answer("Lease", "LeaseRevoke", self.do_revoke(request.into_inner()).await)
+    }
+
+    type LeaseKeepAliveStream = ReceiverStream<Result<pb::LeaseKeepAliveResponse, Status>>;
+
+    async fn lease_keep_alive(
+        &self,
+        request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
+    ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
+        let mut requests = request.into_inner();
+        let (answers, receiver) = mpsc::channel(ANSWERS_WAITING_MAX);
+        let (node, shutdown) = (Arc::clone(&self.node), self.shutdown.clone());
+        tokio::spawn(async move {
+            loop {
+                let answer = tokio::select! {
+                    () = shutdown.requested() => Err(Error::Stopped.into()),
+                    request = requests.next() => match request {
+                        Some(Ok(request)) => Ok(renew(&node, request.id)),
+                        Some(Err(_)) | None => return,
+                    },
+                };
+                let last = answer.is_err();
+                if answers.send(answer).await.is_err() || last {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        request: Request<pb::LeaseTimeToLiveRequest>,
+    ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
+        self.node
+            .metrics
+            .answer("Lease", "LeaseTimeToLive", Ok(self.do_time_to_live(request.get_ref())))
+    }
+
+    async fn lease_leases(
+        &self,
+        _request: Request<pb::LeaseLeasesRequest>,
+    ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
+        self.node.metrics.answer("Lease", "LeaseLeases", Ok(self.do_leases()))
+    }
+}

@@ -1,0 +1,205 @@
+//! Figures for `/metrics`, under etcd's names where dashboards use them.
+
+use std::sync::Arc;
+
+use prometheus::core::Collector;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use tonic::{Code, Response, Status};
+
+use super::config::ETCD_VERSION;
+use super::http::cluster_version;
+use super::node::Node;
+use crate::Error;
+use crate::store::Version;
+
+/// Seconds, doubling from 1 ms, as etcd has them.
+const FSYNC_BUCKETS: (f64, f64, usize) = (0.001, 2.0, 14);
+
+/// All figures. Those that are known elsewhere are read there when somebody asks ([`Metrics::refresh`]).
+pub(super) struct Metrics {
+    registry: Registry,
+    pub(super) ranges: IntCounter,
+    puts: IntCounter,
+    deletes: IntCounter,
+    pub(super) txns: IntCounter,
+    pub(super) events: IntCounter,
+    pub(super) watchers: IntGauge,
+    pub(super) slow_watchers: IntGauge,
+    pub(super) watch_streams: IntGauge,
+    pub(super) lease_granted: IntCounter,
+    pub(super) lease_revoked: IntCounter,
+    pub(super) lease_renewed: IntCounter,
+    pub(super) lease_expired: IntCounter,
+    pub(super) log_sync: Histogram,
+    pub(super) backend_commit: Histogram,
+    applied: IntCounter,
+    handled: IntCounterVec,
+    keys: IntGauge,
+    revision: IntGauge,
+    compacted: IntGauge,
+    pending: IntGauge,
+    committed: IntGauge,
+    applied_index: IntGauge,
+    size: IntGauge,
+    size_in_use: IntGauge,
+    log_groups: IntGauge,
+}
+
+/// Registers what cannot fail to be registered.
+struct Register<'a>(&'a Registry);
+
+impl Register<'_> {
+    fn add<C: Collector + Clone + 'static>(&self, collector: Result<C, prometheus::Error>) -> C {
+        let collector = collector.expect("names and labels are valid");
+        self.0
+            .register(Box::new(collector.clone()))
+            .expect("each name is registered once");
+        collector
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.add(IntCounter::new(name, help))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.add(IntGauge::new(name, help))
+    }
+
+    fn seconds(&self, name: &str, help: &str) -> Histogram {
+        let (start, factor, count) = FSYNC_BUCKETS;
+        let buckets = prometheus::exponential_buckets(start, factor, count).expect("the buckets ascend");
+        self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)))
+    }
+
+    /// A gauge that says something by its label and is always 1.
+    fn said(&self, name: &str, help: &str, label: &str, value: &str) {
+        let gauge = self.add(IntGaugeVec::new(Opts::new(name, help), &[label]));
+        gauge.with_label_values(&[value]).set(1);
+    }
+}
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let registry = Registry::new();
+        let register = Register(&registry);
+        register.said(
+            "etcd_server_version",
+            "Which version is running.",
+            "server_version",
+            ETCD_VERSION,
+        );
+        register.said(
+            "etcd_cluster_version",
+            "Which version the cluster runs.",
+            "cluster_version",
+            &cluster_version(),
+        );
+        register
+            .gauge("etcd_server_has_leader", "Whether a leader exists.")
+            .set(1);
+        register
+            .gauge("etcd_server_is_leader", "Whether this member leads.")
+            .set(1);
+        register.counter("etcd_server_leader_changes_seen_total", "Changes of leader seen.");
+        register.counter("etcd_server_proposals_failed_total", "Proposals that failed.");
+        let handled = IntCounterVec::new(
+            Opts::new("grpc_server_handled_total", "Calls completed, by their outcome."),
+            &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
+        );
+        Self {
+            ranges: register.counter("etcd_mvcc_range_total", "Ranges read."),
+            puts: register.counter("etcd_mvcc_put_total", "Keys put."),
+            deletes: register.counter("etcd_mvcc_delete_total", "Keys deleted."),
+            txns: register.counter("etcd_mvcc_txn_total", "Transactions."),
+            events: register.counter("etcd_debugging_mvcc_events_total", "Events sent to watchers."),
+            watchers: register.gauge("etcd_debugging_mvcc_watcher_total", "Watchers."),
+            slow_watchers: register.gauge("etcd_debugging_mvcc_slow_watcher_total", "Watchers that catch up."),
+            watch_streams: register.gauge("etcd_debugging_mvcc_watch_stream_total", "Watch streams."),
+            lease_granted: register.counter("etcd_debugging_lease_granted_total", "Leases granted."),
+            lease_revoked: register.counter("etcd_debugging_lease_revoked_total", "Leases revoked by clients."),
+            lease_renewed: register.counter("etcd_debugging_lease_renewed_total", "Renewals of leases."),
+            lease_expired: register.counter("etcd_server_lease_expired_total", "Leases that expired."),
+            log_sync: register.seconds(
+                "etcd_disk_wal_fsync_duration_seconds",
+                "Seconds a sync of the log takes.",
+            ),
+            backend_commit: register.seconds(
+                "etcd_disk_backend_commit_duration_seconds",
+                "Seconds a commit of the store file takes.",
+            ),
+            applied: register.counter("etcd_server_proposals_applied_total", "Entries applied."),
+            handled: register.add(handled),
+            keys: register.gauge("etcd_debugging_mvcc_keys_total", "Keys in the index."),
+            revision: register.gauge("etcd_debugging_mvcc_current_revision", "The store's revision."),
+            compacted: register.gauge(
+                "etcd_debugging_mvcc_compact_revision",
+                "The last compaction's revision.",
+            ),
+            pending: register.gauge("etcd_server_proposals_pending", "Requests that wait for the log."),
+            committed: register.gauge("etcd_server_proposals_committed_total", "The last entry committed."),
+            applied_index: register.gauge("coordinator_applied_index", "The last entry applied."),
+            size: register.gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes of the store file."),
+            size_in_use: register.gauge(
+                "etcd_mvcc_db_total_size_in_use_in_bytes",
+                "Bytes in use of the store file.",
+            ),
+            log_groups: register.gauge(
+                "coordinator_log_groups_total",
+                "Group commits: writes and syncs of the log.",
+            ),
+            registry,
+        }
+    }
+
+    pub(super) fn registry(&self) -> Registry {
+        self.registry.clone()
+    }
+
+    /// Counts one entry that was applied, and its changes.
+    pub(super) fn applied(&self, changes: &[Arc<Version>]) {
+        self.applied.inc();
+        let deleted = changes.iter().filter(|version| version.deleted).count();
+        self.deletes.inc_by(deleted as u64);
+        self.puts.inc_by((changes.len() - deleted) as u64);
+    }
+
+    pub(super) fn set_size_in_use(&self, bytes: u64) {
+        self.size_in_use.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn size_in_use(&self) -> i64 {
+        self.size_in_use.get()
+    }
+
+    /// Counts a call by its outcome, and makes the outcome gRPC's.
+    pub(super) fn answer<T>(
+        &self,
+        service: &str,
+        method: &str,
+        outcome: Result<T, Error>,
+    ) -> Result<Response<T>, Status> {
+        let outcome = outcome.map(Response::new).map_err(Status::from);
+        let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
+        let service = format!("etcdserverpb.{service}");
+        self.handled
+            .with_label_values(&["unary", &service, method, &format!("{code:?}")])
+            .inc();
+        outcome
+    }
+
+    /// Reads the figures that are kept elsewhere.
+    pub(super) fn refresh(&self, node: &Node) {
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        {
+            let machine = node.machine();
+            self.keys.set(gauge(machine.store().keys() as u64));
+            self.revision.set(machine.store().revision());
+            self.compacted.set(machine.store().compacted());
+            self.applied_index.set(gauge(machine.applied()));
+            self.committed.set(gauge(machine.applied()));
+        }
+        self.size.set(gauge(node.space.bytes()));
+        self.pending.set(gauge(node.pending() as u64));
+        self.log_groups.set(gauge(node.log_stats().groups));
+    }
+}

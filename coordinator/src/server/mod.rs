@@ -1,0 +1,62 @@
+//! The program: sockets, disk, clock and threads around the machine.
+//!
+//! # What runs
+//! - One listener for gRPC and HTTP/1 alike ([`connections`], [`http`]); the services ([`kv`], [`lease`], [`watch`],
+//!   [`cluster`], [`maintenance`], [`health`]) translate between the protocol and the [`node`].
+//! - The log's writer thread, from `raft::log`: writes and syncs whatever is queued.
+//! - The *applier* thread: applies what became durable, in order, answers, and feeds the watchers.
+//! - The *archivist* thread: moves new versions from memory to `store.redb` now and then, and purges the log behind.
+//! - The *expirer* task: revokes leases whose time is over, through the log like everything else.
+//!
+//! # What is on disk
+//! `log/` is the truth. `store.redb` ([`store_file`]) is the machine as of some entry, that entry's index inside; after a
+//! kill the log is replayed from there ([`recovery`]). A full disk refuses writes (etcd's "database space exceeded") and
+//! serves reads until there is space again; a disk that fails otherwise ends the process with one clear line.
+//!
+//! # Where it stops
+//! It holds the machine's lock for selecting and applying, never across a read or a write of the disk.
+
+mod applier;
+mod archivist;
+mod cluster;
+mod config;
+mod connections;
+mod expiry;
+mod health;
+mod http;
+mod kv;
+mod lease;
+mod maintenance;
+mod metrics;
+mod node;
+mod recovery;
+mod redb_disk;
+mod serve;
+mod status;
+mod store_file;
+mod timed_disk;
+mod watch;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Parses the arguments and runs the coordinator to its end.
+pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let argv = config::etcd_spelling(argv);
+    if config::asks_for_version(&argv) {
+        return config::print_version();
+    }
+    let arguments: config::Arguments = match host::config::parse("coordinator", argv) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    let telemetry = arguments.telemetry.clone();
+    let settings = match config::Settings::from_arguments(arguments) {
+        Ok(settings) => settings,
+        Err(sentence) => {
+            host::fail(&sentence);
+            return ExitCode::from(2);
+        }
+    };
+    host::run("coordinator", &telemetry, |shutdown| serve::serve(settings, shutdown))
+}

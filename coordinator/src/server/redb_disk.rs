@@ -1,0 +1,102 @@
+//! redb's file on a [`Disk`].
+//!
+//! redb gives up for good after any failed write. A full disk is no reason to: here, a write that finds no space waits
+//! until there is some, and says meanwhile that it does. Nobody is held up by that but the archivist, whose work can wait,
+//! because the log has everything.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use disk::{Disk, DiskFile, Mode};
+use redb::StorageBackend;
+
+/// How often a full disk is tried again.
+const FULL_RETRY_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What the archivist's file says about itself, and is told.
+#[derive(Debug, Default)]
+pub(super) struct Space {
+    full: AtomicBool,
+    ending: AtomicBool,
+    /// The file's length.
+    bytes: AtomicU64,
+}
+
+impl Space {
+    /// Whether a write is waiting for space.
+    pub(super) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// The length of the file, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The process ends: do not wait for space any more.
+    pub(super) fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct RedbDisk {
+    file: Arc<dyn DiskFile>,
+    space: Arc<Space>,
+}
+
+impl RedbDisk {
+    pub(super) fn open(disk: &dyn Disk, path: &Path, space: Arc<Space>) -> io::Result<Self> {
+        let file = disk.open(path, Mode::Write)?;
+        space.bytes.store(file.len()?, Ordering::Relaxed);
+        Ok(Self { file, space })
+    }
+
+    fn when_there_is_space(&self, write: impl Fn() -> io::Result<()>) -> io::Result<()> {
+        loop {
+            let outcome = write();
+            let full = matches!(
+                outcome.as_ref().map_err(io::Error::kind),
+                Err(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            );
+            if self.space.full.swap(full, Ordering::Relaxed) != full {
+                if full {
+                    tracing::warn!("the disk is full: writes are refused until there is space, reads go on");
+                } else {
+                    tracing::info!("there is space on the disk again");
+                }
+            }
+            if !full || self.space.ending.load(Ordering::Relaxed) {
+                return outcome;
+            }
+            std::thread::sleep(FULL_RETRY_INTERVAL);
+        }
+    }
+}
+
+impl StorageBackend for RedbDisk {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(out, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.when_there_is_space(|| self.file.set_len(len))?;
+        self.space.bytes.store(len, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.when_there_is_space(|| self.file.write_at(data, offset))
+    }
+}

@@ -1,0 +1,201 @@
+//! From settings to a serving member, and from a signal to a clean end.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, SystemTime};
+
+use coordinator_wire::etcdserverpb as pb;
+use coordinator_wire::health::health_server::HealthServer;
+use disk::{Disk, RealDisk};
+use host::{DataDir, Listener, Shutdown};
+use pb::cluster_server::ClusterServer;
+use pb::kv_server::KvServer;
+use pb::lease_server::LeaseServer;
+use pb::maintenance_server::MaintenanceServer;
+use pb::watch_server::WatchServer;
+use raft::log::GroupCommit;
+use tonic::service::Routes;
+use tonic::transport::Server;
+
+use super::config::Settings;
+use super::metrics::Metrics;
+use super::node::{Node, Parts, archivist_call::Call};
+use super::recovery::{self, Recovered};
+use super::redb_disk::Space;
+use super::store_file::Identity;
+use super::timed_disk::TimedDisk;
+use super::{applier, archivist, cluster, connections, expiry, health, http, kv, lease, maintenance, watch};
+
+/// The format of the data directory that this program writes.
+const FORMAT_VERSION: u32 = 1;
+/// How long calls that are under way may take after the signal.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// A client may send somewhat more than the largest request, and then learns by etcd's error that it is too large.
+const FRAME_OVERHEAD_BYTES: usize = 512 << 10;
+/// A connection that does not answer a ping within so long is closed, so that dead clients do not hold watches.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Headers of one request, in bytes.
+const HEADERS_BYTES_MAX: u32 = 16 << 10;
+
+/// Why the coordinator could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Fatal(String);
+
+fn fatal(error: impl std::fmt::Display) -> Fatal {
+    Fatal(error.to_string())
+}
+
+/// Serves until `shutdown`.
+pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), Fatal> {
+    let directory = DataDir::open(&settings.data_dir, "coordinator", FORMAT_VERSION).map_err(fatal)?;
+    let (listeners, addresses) = bind(&settings).await?;
+    let (node, threads) = {
+        let (settings, path) = (settings.clone(), directory.path().to_owned());
+        let start = move || start(&settings, &path, &(Arc::new(RealDisk) as Arc<dyn Disk>));
+        tokio::task::spawn_blocking(start).await.map_err(fatal)??
+    };
+    let mut failures = node.failures();
+    tokio::spawn(expiry::run(Arc::clone(&node), shutdown.clone()));
+    let router = routes(&node, &settings, &addresses, &shutdown);
+    let incoming = connections::accept(listeners, &shutdown);
+    let ended = shutdown.clone();
+    let server = Server::builder()
+        .accept_http1(true)
+        .max_concurrent_streams(settings.concurrent_streams_max)
+        .http2_keepalive_interval(Some(PING_INTERVAL))
+        .http2_keepalive_timeout(Some(PING_TIMEOUT))
+        .http2_max_header_list_size(HEADERS_BYTES_MAX)
+        .tcp_nodelay(true)
+        .add_routes(router)
+        .serve_with_incoming_shutdown(incoming, async move { ended.requested().await });
+    tracing::info!(addresses = ?addresses, "ready to serve client requests");
+    let named: Vec<_> = addresses.iter().map(|address| ("client", *address)).collect();
+    host::announce_ready("coordinator", &named);
+    let outcome = tokio::select! {
+        served = server => served.map_err(fatal),
+        () = drained(&shutdown) => Ok(()),
+        failure = failures.wait_for(Option::is_some) => match failure {
+            Ok(reason) => Err(Fatal(reason.clone().unwrap_or_default())),
+            Err(_) => Ok(()),
+        },
+    };
+    shutdown.trigger();
+    tokio::task::spawn_blocking(move || stop(&node, threads))
+        .await
+        .map_err(fatal)?;
+    outcome
+}
+
+async fn drained(shutdown: &Shutdown) {
+    shutdown.requested().await;
+    tokio::time::sleep(DRAIN_TIMEOUT).await;
+}
+
+async fn bind(settings: &Settings) -> Result<(Vec<Listener>, Vec<SocketAddr>), Fatal> {
+    let mut listeners = Vec::new();
+    let mut addresses = Vec::new();
+    for address in &settings.listen_client {
+        let listener = Listener::bind_for("--listen-client-urls", address, connections::CONNECTIONS_MAX).await;
+        let listener = listener.map_err(fatal)?;
+        addresses.push(listener.local_addr().map_err(fatal)?);
+        listeners.push(listener);
+    }
+    Ok((listeners, addresses))
+}
+
+/// The threads that stand between the log and the store file.
+struct Threads {
+    applier: std::thread::JoinHandle<()>,
+    archivist: std::thread::JoinHandle<()>,
+}
+
+/// Recovers the state and starts the threads. Blocks.
+fn start(settings: &Settings, directory: &Path, disk: &Arc<dyn Disk>) -> Result<(Arc<Node>, Threads), Fatal> {
+    let metrics = Metrics::new();
+    let space = Arc::new(Space::default());
+    let identity = settings.identity();
+    let timed: Arc<dyn Disk> = Arc::new(TimedDisk {
+        inner: Arc::clone(disk),
+        syncs: metrics.log_sync.clone(),
+    });
+    let Recovered {
+        machine,
+        file,
+        log,
+        identity,
+        archived,
+    } = recovery::recover(disk, timed, directory, Arc::clone(&space), identity).map_err(fatal)?;
+    let log = GroupCommit::start(log).map_err(fatal)?;
+    let (work, queue) = mpsc::channel();
+    let node = Arc::new(Node::new(Parts {
+        identity,
+        limits: settings.limits.clone(),
+        metrics,
+        space,
+        machine,
+        log,
+        work,
+        archived,
+        id_seed: id_seed(&identity),
+    }));
+    let applier = applier::start(Arc::clone(&node), queue).map_err(fatal)?;
+    let archivist = archivist::start(Arc::clone(&node), file).map_err(fatal)?;
+    Ok((node, Threads { applier, archivist }))
+}
+
+/// As etcd makes its ids: the member, then the time, then a counter, so that they differ after a restart.
+fn id_seed(identity: &Identity) -> u64 {
+    let milliseconds = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis());
+    let time = (u64::try_from(milliseconds).unwrap_or(0) << 8) & 0x0000_ffff_ffff_ffff;
+    (identity.member << 48) | time
+}
+
+/// Applies what is durable, archives it, and ends the threads. Blocks.
+fn stop(node: &Node, threads: Threads) {
+    node.stop_applier();
+    let applied = threads.applier.join();
+    node.space.end();
+    node.bell().ring(Call::Last);
+    let archived = threads.archivist.join();
+    if applied.is_err() || archived.is_err() {
+        tracing::error!("a thread ended with a panic; the log has all that was acknowledged");
+    }
+}
+
+fn routes(node: &Arc<Node>, settings: &Settings, addresses: &[SocketAddr], shutdown: &Shutdown) -> Routes {
+    let received_max = settings.limits.request_bytes_max + FRAME_OVERHEAD_BYTES;
+    let kv = KvServer::new(kv::KvService(Arc::clone(node))).max_decoding_message_size(received_max);
+    let watch_service = watch::WatchService {
+        node: Arc::clone(node),
+        shutdown: shutdown.clone(),
+    };
+    let lease_service = lease::LeaseService {
+        node: Arc::clone(node),
+        shutdown: shutdown.clone(),
+    };
+    let member = pb::Member {
+        id: node.identity.member,
+        name: settings.name.clone(),
+        peer_ur_ls: settings.peer_urls.clone(),
+        client_ur_ls: settings.client_urls(addresses),
+        is_learner: false,
+    };
+    let maintenance = maintenance::MaintenanceService(Arc::clone(node));
+    let services = Routes::new(kv)
+        .add_service(WatchServer::new(watch_service).max_decoding_message_size(received_max))
+        .add_service(LeaseServer::new(lease_service))
+        .add_service(ClusterServer::new(cluster::ClusterService {
+            node: Arc::clone(node),
+            member,
+        }))
+        .add_service(MaintenanceServer::new(maintenance))
+        .add_service(HealthServer::new(health::HealthService(Arc::clone(node))))
+        .into_axum_router();
+    // The pages' fallback knows both protocols; the services' own knows gRPC only.
+    Routes::from(services.reset_fallback().merge(http::router(node)))
+}

@@ -1,0 +1,262 @@
+//! `store.redb`: the machine as of some entry of the log.
+//!
+//! One table of versions by revision, one of leases, one of numbers. Each hand-over is one durable transaction that also
+//! says up to which entry of the log it goes; so whatever a crash leaves is the machine as it was after that entry.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use coordinator_wire::mvccpb::KeyValue;
+use disk::Disk;
+use prost::Message;
+use redb::{
+    Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+};
+
+use super::redb_disk::{RedbDisk, Space};
+use crate::machine::MachineHandOver;
+use crate::store::{Archive, ArchiveError, Revision, Version};
+
+/// By (main, sub) revision: one byte that is 1 for a tombstone, then the pair as protobuf.
+const VERSIONS: TableDefinition<(i64, u32), &[u8]> = TableDefinition::new("versions");
+/// By id: the seconds granted.
+const LEASES: TableDefinition<i64, i64> = TableDefinition::new("leases");
+const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
+
+const APPLIED: &str = "applied";
+const REVISION: &str = "revision";
+const COMPACTED: &str = "compacted";
+const CLUSTER: &str = "cluster";
+const MEMBER: &str = "member";
+
+/// Pages that redb keeps in memory, in bytes.
+const CACHE_BYTES: usize = 32 << 20;
+
+/// Who this member is; chosen once and kept for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) cluster: u64,
+    pub(super) member: u64,
+}
+
+/// The numbers that go with the versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Numbers {
+    pub(super) applied: u64,
+    pub(super) revision: i64,
+    pub(super) compacted: i64,
+    pub(super) identity: Identity,
+}
+
+/// The file, open for its one writer.
+#[derive(Debug)]
+pub(super) struct StoreFile {
+    database: Database,
+}
+
+fn failed(error: impl Into<redb::Error>) -> ArchiveError {
+    ArchiveError(error.into().to_string())
+}
+
+impl StoreFile {
+    /// Opens the file; `identity` is kept in a new one and ignored otherwise.
+    pub(super) fn open(
+        disk: &dyn Disk,
+        path: &Path,
+        space: Arc<Space>,
+        identity: Identity,
+    ) -> Result<(Self, Numbers), ArchiveError> {
+        let io_failed = |error: std::io::Error| ArchiveError(format!("cannot open {}: {error}", path.display()));
+        let fresh = !disk.exists(path).map_err(io_failed)?;
+        let backend = RedbDisk::open(disk, path, space).map_err(io_failed)?;
+        if fresh && let Some(parent) = path.parent() {
+            disk.sync_dir(parent).map_err(io_failed)?;
+        }
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create_with_backend(backend)
+            .map_err(|error| ArchiveError(format!("cannot open {}: {error}", path.display())))?;
+        let file = Self { database };
+        let numbers = match file.numbers()? {
+            Some(numbers) => numbers,
+            None => file.found(identity)?,
+        };
+        Ok((file, numbers))
+    }
+
+    fn numbers(&self) -> Result<Option<Numbers>, ArchiveError> {
+        let transaction = self.database.begin_read().map_err(failed)?;
+        let table = match transaction.open_table(NUMBERS) {
+            Ok(table) => table,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let number = |name: &str| -> Result<u64, ArchiveError> {
+            let found = table.get(name).map_err(failed)?.map(|value| value.value());
+            found.ok_or_else(|| ArchiveError(format!("the number {name} is missing")))
+        };
+        Ok(Some(Numbers {
+            applied: number(APPLIED)?,
+            revision: number(REVISION)?.cast_signed(),
+            compacted: number(COMPACTED)?.cast_signed(),
+            identity: Identity {
+                cluster: number(CLUSTER)?,
+                member: number(MEMBER)?,
+            },
+        }))
+    }
+
+    /// Makes the tables of a new file.
+    fn found(&self, identity: Identity) -> Result<Numbers, ArchiveError> {
+        let numbers = Numbers {
+            applied: 0,
+            revision: 1,
+            compacted: 0,
+            identity,
+        };
+        let transaction = self.begin()?;
+        {
+            transaction.open_table(VERSIONS).map_err(failed)?;
+            transaction.open_table(LEASES).map_err(failed)?;
+            let mut table = transaction.open_table(NUMBERS).map_err(failed)?;
+            table.insert(CLUSTER, identity.cluster).map_err(failed)?;
+            table.insert(MEMBER, identity.member).map_err(failed)?;
+            table.insert(APPLIED, numbers.applied).map_err(failed)?;
+            table
+                .insert(REVISION, numbers.revision.cast_unsigned())
+                .map_err(failed)?;
+            table
+                .insert(COMPACTED, numbers.compacted.cast_unsigned())
+                .map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)?;
+        Ok(numbers)
+    }
+
+    fn begin(&self) -> Result<redb::WriteTransaction, ArchiveError> {
+        let mut transaction = self.database.begin_write().map_err(failed)?;
+        transaction
+            .set_durability(Durability::Immediate)
+            .map_err(|error| ArchiveError(error.to_string()))?;
+        // Opening after a kill then takes no walk through the whole file.
+        transaction.set_quick_repair(true);
+        Ok(transaction)
+    }
+
+    /// Makes a hand-over durable; what there is then is [`StoreFile::snapshot`].
+    pub(super) fn take_over(&self, hand_over: &MachineHandOver) -> Result<(), ArchiveError> {
+        let transaction = self.begin()?;
+        {
+            let mut versions = transaction.open_table(VERSIONS).map_err(failed)?;
+            let mut bytes = Vec::new();
+            for version in &hand_over.store.versions {
+                encode(version, &mut bytes);
+                let key = (version.revision.main, version.revision.sub);
+                versions.insert(key, bytes.as_slice()).map_err(failed)?;
+            }
+            for removed in &hand_over.store.removed {
+                versions.remove((removed.main, removed.sub)).map_err(failed)?;
+            }
+            let mut leases = transaction.open_table(LEASES).map_err(failed)?;
+            for (id, granted) in &hand_over.leases {
+                match granted {
+                    Some(ttl_seconds) => leases.insert(id, ttl_seconds).map_err(failed)?,
+                    None => leases.remove(id).map_err(failed)?,
+                };
+            }
+            let mut numbers = transaction.open_table(NUMBERS).map_err(failed)?;
+            numbers.insert(APPLIED, hand_over.applied).map_err(failed)?;
+            numbers
+                .insert(REVISION, hand_over.store.revision.cast_unsigned())
+                .map_err(failed)?;
+            numbers
+                .insert(COMPACTED, hand_over.store.compacted.cast_unsigned())
+                .map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)
+    }
+
+    /// Everything as it is now, for readers.
+    pub(super) fn snapshot(&self) -> Result<Snapshot, ArchiveError> {
+        let transaction = self.database.begin_read().map_err(failed)?;
+        Ok(Snapshot {
+            versions: transaction.open_table(VERSIONS).map_err(failed)?,
+        })
+    }
+
+    /// All leases: id and seconds granted.
+    pub(super) fn leases(&self) -> Result<Vec<(i64, i64)>, ArchiveError> {
+        let transaction = self.database.begin_read().map_err(failed)?;
+        let table = transaction.open_table(LEASES).map_err(failed)?;
+        let mut leases = Vec::new();
+        for entry in table.iter().map_err(failed)? {
+            let (id, ttl_seconds) = entry.map_err(failed)?;
+            leases.push((id.value(), ttl_seconds.value()));
+        }
+        Ok(leases)
+    }
+}
+
+/// The versions as they were at one moment. Readers share it; redb keeps its pages until the last one is gone.
+pub(super) struct Snapshot {
+    versions: ReadOnlyTable<(i64, u32), &'static [u8]>,
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Snapshot").finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    /// How many versions there are, and the bytes they take.
+    pub(super) fn size(&self) -> Result<(u64, u64), ArchiveError> {
+        let count = self.versions.len().map_err(failed)?;
+        let stats = self.versions.stats().map_err(failed)?;
+        Ok((count, stats.stored_bytes() + stats.metadata_bytes()))
+    }
+}
+
+impl Archive for Snapshot {
+    fn get(&self, revision: Revision) -> Result<Option<Version>, ArchiveError> {
+        match self.versions.get((revision.main, revision.sub)).map_err(failed)? {
+            Some(bytes) => decode(revision, bytes.value()).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn scan(&self, from: Revision, to: Revision, visit: &mut dyn FnMut(Version) -> bool) -> Result<(), ArchiveError> {
+        if from > to {
+            return Ok(());
+        }
+        for entry in self
+            .versions
+            .range((from.main, from.sub)..=(to.main, to.sub))
+            .map_err(failed)?
+        {
+            let (key, bytes) = entry.map_err(failed)?;
+            let (main, sub) = key.value();
+            if !visit(decode(Revision::new(main, sub), bytes.value())?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn encode(version: &Version, bytes: &mut Vec<u8>) {
+    bytes.clear();
+    bytes.push(u8::from(version.deleted));
+    version.kv.encode(bytes).expect("a vector grows");
+}
+
+fn decode(revision: Revision, bytes: &[u8]) -> Result<Version, ArchiveError> {
+    let unreadable = || ArchiveError(format!("revision {}.{} is unreadable", revision.main, revision.sub));
+    let (deleted, pair) = bytes.split_first().ok_or_else(unreadable)?;
+    let kv = KeyValue::decode(pair).map_err(|_| unreadable())?;
+    Ok(Version {
+        revision,
+        deleted: *deleted == 1,
+        kv,
+    })
+}

@@ -1,0 +1,200 @@
+//! The four codecs of record batches, all in safe or audited Rust.
+//!
+//! Readers are bounded: a batch that unpacks to more than the caller allows is refused before the memory is taken.
+//! Zstandard is read but not written here.
+
+use std::io::{self, Read, Write};
+
+/// How the records of a batch are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Codec {
+    #[default]
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    /// Can be read only.
+    Zstd,
+}
+
+/// The header of snappy-java's stream, which Kafka's clients write; a raw snappy block is read as well.
+const XERIAL_MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
+/// Version and oldest compatible version, both 1.
+const XERIAL_VERSIONS: &[u8; 8] = &[0, 0, 0, 1, 0, 0, 0, 1];
+/// Uncompressed bytes a block, snappy-java's default.
+const XERIAL_BLOCK_LEN: usize = 32 << 10;
+/// A snappy byte expands to less than this many: the densest copy is 64 bytes from 3.
+const SNAPPY_EXPANSION_MAX: usize = 64;
+
+impl Codec {
+    pub fn from_number(number: i16) -> Option<Self> {
+        Some(match number {
+            0 => Codec::None,
+            1 => Codec::Gzip,
+            2 => Codec::Snappy,
+            3 => Codec::Lz4,
+            4 => Codec::Zstd,
+            _ => return None,
+        })
+    }
+
+    pub fn number(self) -> i16 {
+        self as i16
+    }
+
+    /// Compresses `bytes`.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] for Zstandard.
+    pub fn compress(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        match self {
+            Codec::None => Ok(bytes.to_vec()),
+            Codec::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+                encoder.write_all(bytes)?;
+                encoder.finish()
+            }
+            Codec::Snappy => compress_xerial(bytes),
+            Codec::Lz4 => {
+                let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+                encoder.write_all(bytes)?;
+                encoder.finish().map_err(io::Error::other)
+            }
+            Codec::Zstd => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "zstd can be read, not written",
+            )),
+        }
+    }
+
+    /// Unpacks `bytes`, to at most `len_max` bytes.
+    ///
+    /// # Errors
+    /// When they are not of this codec, or unpack to more.
+    pub fn decompress(self, bytes: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
+        match self {
+            Codec::None => Ok(bytes.to_vec()),
+            Codec::Gzip => read_bounded(flate2::read::MultiGzDecoder::new(bytes), len_max),
+            Codec::Snappy => decompress_snappy(bytes, len_max),
+            Codec::Lz4 => read_bounded(lz4_flex::frame::FrameDecoder::new(bytes), len_max),
+            Codec::Zstd => decompress_zstd(bytes, len_max),
+        }
+    }
+}
+
+fn too_long(len_max: usize) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("the batch unpacks to more than {len_max} bytes"),
+    )
+}
+
+fn read_bounded(reader: impl Read, len_max: usize) -> io::Result<Vec<u8>> {
+    let mut unpacked = Vec::new();
+    reader.take(len_max as u64 + 1).read_to_end(&mut unpacked)?;
+    if unpacked.len() > len_max {
+        Err(too_long(len_max))
+    } else {
+        Ok(unpacked)
+    }
+}
+
+/// Zstandard frames, one behind the other.
+fn decompress_zstd(mut bytes: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
+    let mut unpacked = Vec::new();
+    while !bytes.is_empty() {
+        let decoder = ruzstd::decoding::StreamingDecoder::new(&mut bytes)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+        unpacked.extend(read_bounded(decoder, len_max - unpacked.len())?);
+    }
+    Ok(unpacked)
+}
+
+fn compress_xerial(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut packed = [XERIAL_MAGIC.as_slice(), XERIAL_VERSIONS].concat();
+    let mut encoder = snap::raw::Encoder::new();
+    for block in bytes.chunks(XERIAL_BLOCK_LEN) {
+        let block = encoder.compress_vec(block)?;
+        packed.extend_from_slice(&(block.len() as u32).to_be_bytes());
+        packed.extend_from_slice(&block);
+    }
+    Ok(packed)
+}
+
+fn decompress_snappy(bytes: &[u8], len_max: usize) -> io::Result<Vec<u8>> {
+    let mut unpacked = Vec::new();
+    let Some(framed) = bytes.strip_prefix(XERIAL_MAGIC) else {
+        snappy_block(bytes, &mut unpacked, len_max)?;
+        return Ok(unpacked);
+    };
+    let mut blocks = framed
+        .get(XERIAL_VERSIONS.len()..)
+        .ok_or(io::ErrorKind::UnexpectedEof)?;
+    while let Some((length, rest)) = blocks.split_first_chunk() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let (block, rest) = rest.split_at_checked(length).ok_or(io::ErrorKind::UnexpectedEof)?;
+        snappy_block(block, &mut unpacked, len_max)?;
+        blocks = rest;
+    }
+    if blocks.is_empty() {
+        Ok(unpacked)
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+fn snappy_block(block: &[u8], unpacked: &mut Vec<u8>, len_max: usize) -> io::Result<()> {
+    let length = snap::raw::decompress_len(block)?;
+    if length > len_max - unpacked.len() || length > block.len().saturating_mul(SNAPPY_EXPANSION_MAX) {
+        return Err(too_long(len_max));
+    }
+    let start = unpacked.len();
+    unpacked.resize(start + length, 0);
+    snap::raw::Decoder::new().decompress(block, &mut unpacked[start..])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text() -> Vec<u8> {
+        (0..20_000)
+            .flat_map(|i| format!("line {} ", i % 977).into_bytes())
+            .collect()
+    }
+
+    #[test]
+    fn what_is_packed_unpacks() {
+        for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4] {
+            for bytes in [text(), Vec::new(), b"x".to_vec()] {
+                let packed = codec.compress(&bytes).unwrap();
+                assert_eq!(codec.decompress(&packed, 1 << 20).unwrap(), bytes, "{codec:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn zstd_is_read() {
+        let packed = ruzstd::encoding::compress_to_vec(text().as_slice(), ruzstd::encoding::CompressionLevel::Fastest);
+        assert_eq!(Codec::Zstd.decompress(&packed, 1 << 20).unwrap(), text());
+        assert!(Codec::Zstd.decompress(&packed, 1000).is_err());
+        assert!(Codec::Zstd.decompress(&packed[..packed.len() / 2], 1 << 20).is_err());
+    }
+
+    #[test]
+    fn a_raw_snappy_block_is_read() {
+        let packed = snap::raw::Encoder::new().compress_vec(&text()).unwrap();
+        assert_eq!(Codec::Snappy.decompress(&packed, 1 << 20).unwrap(), text());
+    }
+
+    #[test]
+    fn a_bomb_is_refused() {
+        for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4] {
+            let packed = codec.compress(&vec![0; 1 << 20]).unwrap();
+            assert!(codec.decompress(&packed, 1000).is_err(), "{codec:?}");
+        }
+        // A snappy block that only claims to be long.
+        assert!(Codec::Snappy.decompress(&[0xff, 0xff, 0xff, 0x7f, 0], 1 << 30).is_err());
+    }
+}

@@ -1,0 +1,62 @@
+//! What a connector is told: the table as its DDL declared it, and where in the job it runs.
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::SchemaRef;
+
+/// A table as its CREATE TABLE declared it, without computed columns and watermarks.
+#[derive(Debug, Clone)]
+pub struct TableSpec {
+    pub name: String,
+    /// Physical and metadata columns in the order of the DDL. `TIMESTAMP_LTZ` is an Arrow timestamp in `UTC`.
+    pub physical: SchemaRef,
+    /// Which columns of `physical` come from the connector's metadata rather than from the format.
+    pub metadata: Vec<MetadataColumn>,
+    /// The `WITH` options, keys as written.
+    pub options: BTreeMap<String, String>,
+    pub partition_keys: Vec<String>,
+    pub primary_key: Vec<String>,
+}
+
+/// `column type METADATA [FROM 'key'] [VIRTUAL]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataColumn {
+    pub column: String,
+    /// The connector's name of the value: the `FROM` text, or else the column's name.
+    pub key: String,
+    /// Read only: not part of the sink's rows.
+    pub virtual_: bool,
+}
+
+/// Where in a job a source or a sink runs.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Names the job: the same after a restart, different for another job. Part of the sinks' file names.
+    pub job: String,
+    /// This instance among `parallelism` ones, from 0.
+    pub subtask: u32,
+    pub parallelism: u32,
+    /// The session's `table.local-time-zone`.
+    pub zone: chrono_tz::Tz,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self {
+            job: "job".to_owned(),
+            subtask: 0,
+            parallelism: 1,
+            zone: chrono_tz::Tz::UTC,
+        }
+    }
+}
+
+impl TableSpec {
+    /// The metadata key that feeds `column`, if it is a metadata column.
+    pub fn metadata_key(&self, column: &str) -> Option<&str> {
+        self.metadata
+            .iter()
+            .find(|m| m.column == column)
+            .map(|m| m.key.as_str())
+    }
+}
