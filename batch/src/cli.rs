@@ -1,9 +1,11 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use futures::future::{Either, select};
 
 use crate::Error;
 use crate::engine::{Engine, Format, Memory, Options, Sink, partitions};
@@ -32,17 +34,22 @@ enum Command {
 #[derive(Debug, Args)]
 struct Limits {
     /// Memory that the operators share; they spill when it is used up. For example 512MB or 2GB.
-    #[arg(long, env = "BONSAI_BATCH_MEMORY_LIMIT", value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES")]
     memory_limit: Option<Memory>,
     /// Directory for spilled data (default: the system's temporary directory).
-    #[arg(long, env = "BONSAI_BATCH_SPILL", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     spill: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 struct Sql {
     /// The statements, separated by semicolons.
-    #[arg(short = 'c', value_name = "SQL", required_unless_present = "file", conflicts_with = "file")]
+    #[arg(
+        short = 'c',
+        value_name = "SQL",
+        required_unless_present = "file",
+        conflicts_with = "file"
+    )]
     command: Option<String>,
     /// A file with the statements.
     #[arg(short = 'f', value_name = "FILE")]
@@ -99,10 +106,10 @@ pub fn run(batch: Batch) -> ExitCode {
                 Command::Partitions(partitions) => partitions.run().await,
             }
         };
-        tokio::select! {
-            outcome = work => outcome,
+        match select(pin!(work), pin!(shutdown.requested())).await {
+            Either::Left((outcome, _)) => outcome,
             // What the query holds, spilled files too, goes with it.
-            () = shutdown.requested() => Err(Error::Usage("stopped by a signal before the query was done".into())),
+            Either::Right(_) => Err(Error::Usage("stopped by a signal before the query was done".into())),
         }
     })
 }
@@ -111,9 +118,7 @@ impl Sql {
     async fn run(self) -> Result<(), Error> {
         let script = match (self.command, &self.file) {
             (Some(command), _) => command,
-            (None, Some(path)) => {
-                std::fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?
-            }
+            (None, Some(path)) => std::fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?,
             (None, None) => return Err(Error::Usage("give SQL with -c, or a file with -f".into())),
         };
         let options = Options {
@@ -134,7 +139,11 @@ impl Sql {
 impl Partitions {
     async fn run(self) -> Result<(), Error> {
         let limits = self.limits;
-        let options = Options { memory_limit: limits.memory_limit, spill: limits.spill, partitions: None };
+        let options = Options {
+            memory_limit: limits.memory_limit,
+            spill: limits.spill,
+            partitions: None,
+        };
         let engine = Engine::new(&options)?;
         let cells = self.partitions as usize;
         let (cells, picture) = partitions::partitions(&engine, &self.table, &self.geometry, cells).await?;
@@ -149,7 +158,10 @@ impl Partitions {
                 }
             }
             CellFormat::Table => {
-                println!("{:>6} {:>10} {:>14} {:>14} {:>14} {:>14}", "cell", "rows", "min_x", "min_y", "max_x", "max_y");
+                println!(
+                    "{:>6} {:>10} {:>14} {:>14} {:>14} {:>14}",
+                    "cell", "rows", "min_x", "min_y", "max_x", "max_y"
+                );
                 for cell in &cells {
                     println!(
                         "{:>6} {:>10} {:>14.6} {:>14.6} {:>14.6} {:>14.6}",

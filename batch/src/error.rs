@@ -10,7 +10,11 @@ pub enum Error {
     Query(#[from] DataFusionError),
     /// A file of ours could not be read or written.
     #[error("cannot {action} {path}: {error}")]
-    File { action: &'static str, path: String, error: std::io::Error },
+    File {
+        action: &'static str,
+        path: String,
+        error: std::io::Error,
+    },
     /// The result could not be written to stdout.
     #[error("cannot write the result: {0}")]
     Output(std::io::Error),
@@ -21,7 +25,11 @@ pub enum Error {
 
 impl Error {
     pub fn file(action: &'static str, path: &std::path::Path, error: std::io::Error) -> Error {
-        Error::File { action, path: path.display().to_string(), error }
+        Error::File {
+            action,
+            path: path.display().to_string(),
+            error,
+        }
     }
 }
 

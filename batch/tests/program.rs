@@ -16,7 +16,11 @@ fn text(bytes: &[u8]) -> String {
 /// Runs SQL that must succeed silently; gives stdout.
 fn json(sql: &str) -> String {
     let output = batch(&["sql", "-c", sql, "--output", "json"]);
-    assert!(output.status.success() && output.stderr.is_empty(), "{sql}: {}", text(&output.stderr));
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{sql}: {}",
+        text(&output.stderr)
+    );
     text(&output.stdout)
 }
 
@@ -27,7 +31,10 @@ fn error(args: &[&str], code: i32) -> String {
     assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
     assert!(output.stdout.is_empty(), "{args:?}");
     if code == 1 {
-        assert!(message.starts_with("error: ") && message.trim_end().lines().count() == 1, "{message}");
+        assert!(
+            message.starts_with("error: ") && message.trim_end().lines().count() == 1,
+            "{message}"
+        );
     }
     message
 }
@@ -37,13 +44,23 @@ fn rows_leave_as_json_csv_table_and_parquet() {
     let sql = "SELECT 1 AS a, 0.5 AS b, NULL AS c, ST_AsText(ST_Point(1, 2)) AS d";
     assert_eq!(json(sql), "{\"a\":1,\"b\":0.5,\"c\":null,\"d\":\"POINT(1 2)\"}\n");
     assert_eq!(json("SELECT 1 AS a WHERE false"), "");
-    assert_eq!(text(&batch(&["sql", "-c", sql, "--output", "csv"]).stdout), "a,b,c,d\n1,0.5,,POINT(1 2)\n");
+    assert_eq!(
+        text(&batch(&["sql", "-c", sql, "--output", "csv"]).stdout),
+        "a,b,c,d\n1,0.5,,POINT(1 2)\n"
+    );
     let table = text(&batch(&["sql", "-c", "SELECT ST_Point(1, 2) AS g"]).stdout);
-    assert!(table.contains("| POINT(1 2) |") && table.ends_with("1 row\n"), "{table}");
+    assert!(
+        table.contains("| POINT(1 2) |") && table.ends_with("1 row\n"),
+        "{table}"
+    );
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.parquet");
     let path = path.to_str().unwrap();
-    assert!(batch(&["sql", "-c", sql, "--output", "parquet", "--out", path]).status.success());
+    assert!(
+        batch(&["sql", "-c", sql, "--output", "parquet", "--out", path])
+            .status
+            .success()
+    );
     assert_eq!(json(&format!("SELECT d FROM '{path}'")), "{\"d\":\"POINT(1 2)\"}\n");
 }
 
@@ -66,14 +83,25 @@ fn a_script_defines_copies_and_selects() {
     let file = place("script.sql");
     std::fs::write(&file, script).unwrap();
     let output = batch(&["sql", "-f", &file, "--output", "json"]);
-    assert_eq!(text(&output.stdout), "{\"a\":3,\"b\":3,\"c\":3}\n", "{}", text(&output.stderr));
+    assert_eq!(
+        text(&output.stdout),
+        "{\"a\":3,\"b\":3,\"c\":3}\n",
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]
 fn errors_are_one_line_that_says_what_to_do() {
     let sql = |sql: &str| error(&["sql", "-c", sql], 1);
-    assert!(sql("SELECT ST_Frobnicate(ST_Point(1.0, 2.0))").to_lowercase().contains("st_frobnicate"));
-    assert!(sql("SELECT ST_AsText(ST_GeomFromWKB(X'0102000000FFFFFFFF0000000000000000'))").contains("not a WKB geometry"));
+    assert!(
+        sql("SELECT ST_Frobnicate(ST_Point(1.0, 2.0))")
+            .to_lowercase()
+            .contains("st_frobnicate")
+    );
+    assert!(
+        sql("SELECT ST_AsText(ST_GeomFromWKB(X'0102000000FFFFFFFF0000000000000000'))").contains("not a WKB geometry")
+    );
     assert!(sql("SELECT ST_GeomFromWKT('SPHERE(1 2)')").contains("'SPHERE' is no kind of geometry"));
     assert!(sql("SELECT * FROM '/no/such.parquet'").contains("/no/such.parquet"));
     assert!(sql("SELECT * FROM 's3://bucket/x.parquet'").contains("local files and from hdfs://"));
@@ -92,12 +120,24 @@ fn cells_are_printed_and_drawn() {
     let folder = tempfile::tempdir().unwrap();
     let picture = folder.path().join("tree.svg");
     let table = format!("{DATA}/zipcodes.parquet");
-    let args = ["partitions", "--table", &table, "--geometry", "ST_Point(lon, lat)", "--output", "json"];
+    let args = [
+        "partitions",
+        "--table",
+        &table,
+        "--geometry",
+        "ST_Point(lon, lat)",
+        "--output",
+        "json",
+    ];
     let output = batch(&[&args[..], &["--partitions", "16", "--out", picture.to_str().unwrap()]].concat());
     let lines = text(&output.stdout);
     assert_eq!(lines.lines().count(), 16, "{}", text(&output.stderr));
     assert!(lines.starts_with("{\"cell\":0,\"min_x\":") && lines.contains("\"rows\":"));
-    assert!(std::fs::read_to_string(&picture).unwrap().contains("42049 rows in 16 cells"));
+    assert!(
+        std::fs::read_to_string(&picture)
+            .unwrap()
+            .contains("42049 rows in 16 cells")
+    );
     assert!(Path::new(&picture).exists());
 }
 

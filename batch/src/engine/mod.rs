@@ -34,7 +34,9 @@ pub struct Engine {
 
 impl Engine {
     pub fn new(options: &Options) -> Result<Engine, Error> {
-        Ok(Engine { context: session::open(options)? })
+        Ok(Engine {
+            context: session::open(options)?,
+        })
     }
 
     /// The session, for those who bring their own plans.
@@ -46,7 +48,9 @@ impl Engine {
     pub async fn run(&self, script: &str, sink: &mut Sink) -> Result<(), Error> {
         let mut statements = DFParser::parse_sql(script)?;
         let Some(last) = statements.pop_back() else {
-            return Err(Error::Usage("the script holds no statement: give SQL with -c, or a file with -f".into()));
+            return Err(Error::Usage(
+                "the script holds no statement: give SQL with -c, or a file with -f".into(),
+            ));
         };
         self.execute(statements).await?;
         let frame = self.plan(last).await?;

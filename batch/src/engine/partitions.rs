@@ -46,7 +46,9 @@ pub async fn partitions(
     })
     .await?;
     let Some(extent) = extent else {
-        return Err(Error::Usage(format!("no row of {table} has a geometry in {geometry}: there is nothing to partition")));
+        return Err(Error::Usage(format!(
+            "no row of {table} has a geometry in {geometry}: there is nothing to partition"
+        )));
     };
     let points = sampler.into_points();
     let every = points.len().div_ceil(DRAWN_POINTS_MAX).max(1);
@@ -61,8 +63,20 @@ pub async fn partitions(
     let counted: Vec<(Bounds, u64)> = tree.cells().iter().copied().zip(rows).collect();
     let picture = svg(&counted, &drawn, table);
     let cells = counted.into_iter().enumerate().map(|(cell, (bounds, rows))| {
-        let Bounds { min_x, min_y, max_x, max_y } = bounds;
-        CellRows { cell, min_x, min_y, max_x, max_y, rows }
+        let Bounds {
+            min_x,
+            min_y,
+            max_x,
+            max_y,
+        } = bounds;
+        CellRows {
+            cell,
+            min_x,
+            min_y,
+            max_x,
+            max_y,
+            rows,
+        }
     });
     Ok((cells.collect(), picture))
 }
@@ -70,7 +84,10 @@ pub async fn partitions(
 async fn centers(engine: &Engine, table: &str, geometry: &str) -> Result<SendableRecordBatchStream, Error> {
     let name = format!("\"{}\"", table.replace('"', "\"\""));
     // The cast refuses a text column with a clear error, and takes every binary type.
-    let frame = engine.context().sql(&format!("SELECT ST_AsEWKB({geometry}) AS g FROM {name}")).await?;
+    let frame = engine
+        .context()
+        .sql(&format!("SELECT ST_AsEWKB({geometry}) AS g FROM {name}"))
+        .await?;
     Ok(frame.execute_stream().await?)
 }
 
@@ -117,8 +134,15 @@ mod tests {
         let of = async |geometry: &str| partitions(&engine, ZIPS, geometry, 4).await.unwrap_err().to_string();
         assert!(of("city").await.contains("must be a geometry"));
         assert!(of("nothing").await.contains("nothing"));
-        assert!(of("ST_GeomFromWKT('POINT EMPTY')").await.contains("there is nothing to partition"));
-        let missing = partitions(&engine, "/no/such.parquet", "g", 4).await.unwrap_err().to_string();
+        assert!(
+            of("ST_GeomFromWKT('POINT EMPTY')")
+                .await
+                .contains("there is nothing to partition")
+        );
+        let missing = partitions(&engine, "/no/such.parquet", "g", 4)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(missing.contains("/no/such.parquet"), "{missing}");
     }
 }

@@ -32,7 +32,11 @@ impl Progress {
                 shown.enable_steady_tick(TICK);
             }
         });
-        Progress { bar, rows: AtomicU64::new(0), starter }
+        Progress {
+            bar,
+            rows: AtomicU64::new(0),
+            starter,
+        }
     }
 
     /// More rows of the result are there.

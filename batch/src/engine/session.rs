@@ -57,10 +57,14 @@ impl FromStr for Memory {
 }
 
 pub fn open(options: &Options) -> Result<SessionContext, Error> {
-    let mut config = SessionConfig::new().with_information_schema(true).with_option_extension(join::Options::default());
+    let mut config = SessionConfig::new()
+        .with_information_schema(true)
+        .with_option_extension(join::Options::default());
     if let Some(partitions) = options.partitions {
         config = config.with_target_partitions(partitions.max(1));
-        config.options_mut().extensions.insert(join::Options { partitions: partitions.max(1) });
+        config.options_mut().extensions.insert(join::Options {
+            partitions: partitions.max(1),
+        });
     }
     let mut disk = DiskManagerBuilder::default();
     if let Some(spill) = &options.spill {
@@ -79,7 +83,9 @@ pub fn open(options: &Options) -> Result<SessionContext, Error> {
         .with_config(config)
         .with_runtime_env(runtime.build_arc()?);
     let context = SessionContext::new_with_state(join::install(state).build());
-    functions::scalars().into_iter().for_each(|function| context.register_udf(function));
+    functions::scalars()
+        .into_iter()
+        .for_each(|function| context.register_udf(function));
     for function in functions::aggregates() {
         context.register_udaf(Arc::unwrap_or_clone(function));
     }
@@ -92,7 +98,13 @@ mod tests {
 
     #[test]
     fn memory_is_read_with_its_unit() {
-        for (text, bytes) in [("512MB", 512 << 20), ("2g", 2 << 30), ("1.5KiB", 1536), ("100", 100), ("64 K", 65536)] {
+        for (text, bytes) in [
+            ("512MB", 512 << 20),
+            ("2g", 2 << 30),
+            ("1.5KiB", 1536),
+            ("100", 100),
+            ("64 K", 65536),
+        ] {
             assert_eq!(text.parse(), Ok(Memory(bytes)), "{text}");
         }
         for text in ["", "MB", "-1MB", "5 apples", "0", "1e99G"] {

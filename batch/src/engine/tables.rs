@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use datafusion::catalog::{DynamicFileCatalog, TableProvider, UrlTableFactory};
 use datafusion::common::{DataFusionError, Result, plan_err};
-use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableConfigExt, ListingTableUrl};
 use datafusion::execution::SessionState;
 use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry};
 use datafusion::prelude::SessionContext;
@@ -37,7 +37,10 @@ impl ObjectStoreRegistry for Stores {
             return Ok(store);
         }
         if url.scheme() != "hdfs" {
-            return plan_err!("{url}: tables are read from local files and from hdfs://, not from {}://", url.scheme());
+            return plan_err!(
+                "{url}: tables are read from local files and from hdfs://, not from {}://",
+                url.scheme()
+            );
         }
         let authority = match (url.host_str(), url.port()) {
             (Some(host), Some(port)) => format!("hdfs://{host}:{port}"),
@@ -56,7 +59,10 @@ impl ObjectStoreRegistry for Stores {
 pub fn with_files(context: SessionContext) -> SessionContext {
     let factory = Arc::new(FileTables::default());
     let known = Arc::clone(context.state().catalog_list());
-    let catalogs = Arc::new(DynamicFileCatalog::new(known, Arc::clone(&factory) as Arc<dyn UrlTableFactory>));
+    let catalogs = Arc::new(DynamicFileCatalog::new(
+        known,
+        Arc::clone(&factory) as Arc<dyn UrlTableFactory>,
+    ));
     let session_id = context.session_id();
     let builder = context.into_state_builder().with_session_id(session_id);
     let context: SessionContext = builder.with_catalog_list(catalogs).build().into();
@@ -89,15 +95,20 @@ impl UrlTableFactory for FileTables {
         if !name.contains(['/', '.', '*']) {
             return Ok(None);
         }
-        let Some(state) = self.session.get().and_then(|session| session()) else { return Ok(None) };
+        let Some(state) = self.session.get().and_then(|session| session()) else {
+            return Ok(None);
+        };
         let cannot = |error: DataFusionError| error.context(format!("cannot read '{name}'"));
         let url = ListingTableUrl::parse(name).map_err(cannot)?;
-        let config = ListingTableConfig::new(url).infer_options(&state).await.map_err(|error| match error {
-            DataFusionError::Internal(_) => {
-                DataFusionError::Plan(format!("cannot read '{name}': there is no such file, or the directory is empty"))
-            }
-            error => cannot(error),
-        })?;
+        let config = ListingTableConfig::new(url)
+            .infer_options(&state)
+            .await
+            .map_err(|error| match error {
+                DataFusionError::Internal(_) => DataFusionError::Plan(format!(
+                    "cannot read '{name}': there is no such file, or the directory is empty"
+                )),
+                error => cannot(error),
+            })?;
         let config = config.infer_partitions_from_path(&state).await.map_err(cannot)?;
         let config = config.infer_schema(&state).await.map_err(cannot)?;
         Ok(Some(Arc::new(ListingTable::try_new(config)?)))

@@ -48,7 +48,11 @@ impl BuildSide {
     ) -> Result<BuildSide> {
         let rows = collect(stream, &reservation).await?;
         let limits = match &condition.test {
-            Test::Distance { limit, limit_side: JoinSide::Left, .. } => Some(numbers(limit, &rows)?),
+            Test::Distance {
+                limit,
+                limit_side: JoinSide::Left,
+                ..
+            } => Some(numbers(limit, &rows)?),
             _ => None,
         };
         let geometries = condition.left.evaluate(&rows)?.into_array(rows.num_rows())?;
@@ -61,7 +65,9 @@ impl BuildSide {
             match &limits {
                 None => Some(bounds),
                 // A row without a limit, or with a negative one, is near to nothing.
-                Some(limits) => limits[row].filter(|limit| *limit >= 0.0).map(|limit| bounds.expand(limit)),
+                Some(limits) => limits[row]
+                    .filter(|limit| *limit >= 0.0)
+                    .map(|limit| bounds.expand(limit)),
             }
         };
         let boxes: Vec<_> = shapes.iter().enumerate().map(bounds).collect();
@@ -69,7 +75,15 @@ impl BuildSide {
         let matched = track_matches.then(|| (0..rows.num_rows()).map(|_| AtomicBool::new(false)).collect());
         let shapes = shapes.into_iter().map(|shape| shape.map(Prepared::new)).collect();
         let running = AtomicUsize::new(streams);
-        Ok(BuildSide { rows, shapes, limits, candidates, matched, running, _reservation: reservation })
+        Ok(BuildSide {
+            rows,
+            shapes,
+            limits,
+            candidates,
+            matched,
+            running,
+            _reservation: reservation,
+        })
     }
 
     pub fn mark(&self, row: u32) {
@@ -86,7 +100,9 @@ impl BuildSide {
     /// The rows that found a partner, or those that did not.
     pub fn rows_where_matched(&self, wanted: bool) -> Vec<u32> {
         let matched = self.matched.iter().flatten();
-        let matched = matched.enumerate().filter(|(_, matched)| matched.load(Ordering::Acquire) == wanted);
+        let matched = matched
+            .enumerate()
+            .filter(|(_, matched)| matched.load(Ordering::Acquire) == wanted);
         matched.filter_map(|(row, _)| u32::try_from(row).ok()).collect()
     }
 }
@@ -103,7 +119,10 @@ pub async fn collect(mut stream: SendableRecordBatchStream, reservation: &Memory
         batches.push(batch);
     }
     if u32::try_from(rows).is_err() {
-        return exec_err!("the smaller side of a spatial join has {rows} rows, more than {}", u32::MAX);
+        return exec_err!(
+            "the smaller side of a spatial join has {rows} rows, more than {}",
+            u32::MAX
+        );
     }
     Ok(concat_batches(&schema, &batches)?)
 }
@@ -126,5 +145,8 @@ pub fn bad(error: GeometryError) -> DataFusionError {
 pub fn numbers(expr: &Arc<dyn PhysicalExpr>, rows: &RecordBatch) -> Result<Vec<Option<f64>>> {
     let array = cast(&expr.evaluate(rows)?.into_array(rows.num_rows())?, &DataType::Float64)?;
     let array = array.as_primitive::<Float64Type>();
-    Ok(array.iter().map(|number| number.filter(|number| !number.is_nan())).collect())
+    Ok(array
+        .iter()
+        .map(|number| number.filter(|number| !number.is_nan()))
+        .collect())
 }

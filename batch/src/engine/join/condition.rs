@@ -27,7 +27,11 @@ pub enum Test {
     /// predicate(left, right)
     Relation(Predicate),
     /// distance(left, right) <= limit, or < where `strict`.
-    Distance { limit: Arc<dyn PhysicalExpr>, limit_side: JoinSide, strict: bool },
+    Distance {
+        limit: Arc<dyn PhysicalExpr>,
+        limit_side: JoinSide,
+        strict: bool,
+    },
 }
 
 impl fmt::Display for Condition {
@@ -35,8 +39,12 @@ impl fmt::Display for Condition {
         let (left, right) = (&self.left, &self.right);
         match &self.test {
             Test::Relation(predicate) => write!(f, "{}({left}, {right})", predicate.name()),
-            Test::Distance { limit, strict: false, .. } => write!(f, "st_dwithin({left}, {right}, {limit})"),
-            Test::Distance { limit, strict: true, .. } => write!(f, "st_distance({left}, {right}) < {limit}"),
+            Test::Distance {
+                limit, strict: false, ..
+            } => write!(f, "st_dwithin({left}, {right}, {limit})"),
+            Test::Distance {
+                limit, strict: true, ..
+            } => write!(f, "st_distance({left}, {right}) < {limit}"),
         }
     }
 }
@@ -46,12 +54,13 @@ impl Condition {
     pub fn find(filter: &JoinFilter) -> Result<Option<(Condition, Option<JoinFilter>)>> {
         let conjuncts = split_conjunction(filter.expression());
         for (at, conjunct) in conjuncts.iter().enumerate() {
-            let Some(condition) = Condition::of(conjunct, filter)? else { continue };
+            let Some(condition) = Condition::of(conjunct, filter)? else {
+                continue;
+            };
             let others = conjuncts.iter().enumerate().filter(|(other, _)| *other != at);
             let rest = conjunction_opt(others.map(|(_, conjunct)| Arc::clone(conjunct)));
-            let rest = rest.map(|rest| {
-                JoinFilter::new(rest, filter.column_indices().to_vec(), Arc::clone(filter.schema()))
-            });
+            let rest =
+                rest.map(|rest| JoinFilter::new(rest, filter.column_indices().to_vec(), Arc::clone(filter.schema())));
             return Ok(Some((condition, rest)));
         }
         Ok(None)
@@ -72,7 +81,9 @@ impl Condition {
                 return distance(a, b, limit, false, filter);
             }
         }
-        let Some(comparison) = conjunct.downcast_ref::<BinaryExpr>() else { return Ok(None) };
+        let Some(comparison) = conjunct.downcast_ref::<BinaryExpr>() else {
+            return Ok(None);
+        };
         let (far, limit, strict) = match comparison.op() {
             Operator::Lt => (comparison.left(), comparison.right(), true),
             Operator::LtEq => (comparison.left(), comparison.right(), false),
@@ -101,9 +112,17 @@ fn distance(
 ) -> Result<Option<Condition>> {
     // A cast of the limit to Float64 is made by the operator anyway.
     let limit = limit.downcast_ref::<CastExpr>().map_or(limit, |cast| cast.expr());
-    let Some(limit_side) = side(limit, filter) else { return Ok(None) };
+    let Some(limit_side) = side(limit, filter) else {
+        return Ok(None);
+    };
     let limit = for_side(limit, filter)?;
-    sides(a, b, filter, |_| Some(Test::Distance { limit, limit_side, strict }))
+    sides(a, b, filter, |_| {
+        Some(Test::Distance {
+            limit,
+            limit_side,
+            strict,
+        })
+    })
 }
 
 /// The condition, when each of the two expressions is of one side and not both of the same.
@@ -119,15 +138,24 @@ fn sides(
         _ => return Ok(None),
     };
     let Some(test) = test(swapped) else { return Ok(None) };
-    Ok(Some(Condition { left: for_side(left, filter)?, right: for_side(right, filter)?, test }))
+    Ok(Some(Condition {
+        left: for_side(left, filter)?,
+        right: for_side(right, filter)?,
+        test,
+    }))
 }
 
 /// The side that all columns of an expression are of; `None`: of both. A constant is of `JoinSide::None`.
 fn side(expr: &Arc<dyn PhysicalExpr>, filter: &JoinFilter) -> Option<JoinSide> {
     let mut sides = collect_columns(expr).into_iter().map(|column| {
-        filter.column_indices().get(column.index()).map_or(JoinSide::None, |index| index.side)
+        filter
+            .column_indices()
+            .get(column.index())
+            .map_or(JoinSide::None, |index| index.side)
     });
-    let Some(first) = sides.next() else { return Some(JoinSide::None) };
+    let Some(first) = sides.next() else {
+        return Some(JoinSide::None);
+    };
     sides.all(|other| other == first).then_some(first)
 }
 
@@ -135,8 +163,12 @@ fn side(expr: &Arc<dyn PhysicalExpr>, filter: &JoinFilter) -> Option<JoinSide> {
 fn for_side(expr: &Arc<dyn PhysicalExpr>, filter: &JoinFilter) -> Result<Arc<dyn PhysicalExpr>> {
     Arc::clone(expr)
         .transform_up(|expr| {
-            let Some(column) = expr.downcast_ref::<Column>() else { return Ok(Transformed::no(expr)) };
-            let Some(index) = filter.column_indices().get(column.index()) else { return Ok(Transformed::no(expr)) };
+            let Some(column) = expr.downcast_ref::<Column>() else {
+                return Ok(Transformed::no(expr));
+            };
+            let Some(index) = filter.column_indices().get(column.index()) else {
+                return Ok(Transformed::no(expr));
+            };
             let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(column.name(), index.index));
             Ok(Transformed::yes(column))
         })

@@ -99,18 +99,20 @@ impl SpatialJoin {
         let counter = |name: &'static str| MetricBuilder::new(&self.metrics).counter(name, partition);
         Ok(Run {
             join,
-            left: Arc::clone(&self.left),
             right: self.right.execute(partition, Arc::clone(context))?,
-            context: Arc::clone(context),
-            shared: Arc::clone(&self.build),
-            cells: self.partitions,
-            streams: self.right.output_partitioning().partition_count(),
+            left: Left {
+                plan: Arc::clone(&self.left),
+                context: Arc::clone(context),
+                shared: Arc::clone(&self.build),
+                cells: self.partitions,
+                streams: self.right.output_partitioning().partition_count(),
+                build_rows: counter("build_rows"),
+                build_cells: counter("build_cells"),
+            },
             build: None,
             probe: None,
             ready: VecDeque::new(),
             ended: false,
-            build_rows: counter("build_rows"),
-            build_cells: counter("build_cells"),
             output_rows: MetricBuilder::new(&self.metrics).output_rows(partition),
         })
     }
@@ -132,7 +134,12 @@ impl DisplayAs for SpatialJoin {
             write!(f, ", filter={}", rest.expression())?;
         }
         if self.projection.is_some() {
-            let names: Vec<_> = self.schema().fields().iter().map(|field| field.name().clone()).collect();
+            let names: Vec<_> = self
+                .schema()
+                .fields()
+                .iter()
+                .map(|field| field.name().clone())
+                .collect();
             write!(f, ", projection=[{}]", names.join(", "))?;
         }
         Ok(())
@@ -149,7 +156,10 @@ impl ExecutionPlan for SpatialJoin {
     }
 
     fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        InputDistributionRequirements::new(vec![Distribution::SinglePartition, Distribution::UnspecifiedDistribution])
+        InputDistributionRequirements::new(vec![
+            Distribution::SinglePartition,
+            Distribution::UnspecifiedDistribution,
+        ])
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
@@ -165,7 +175,11 @@ impl ExecutionPlan for SpatialJoin {
             Test::Relation(_) => None,
         };
         let rest = self.rest.as_ref().map(|rest| rest.expression());
-        for expr in [&self.condition.left, &self.condition.right].into_iter().chain(limit).chain(rest) {
+        for expr in [&self.condition.left, &self.condition.right]
+            .into_iter()
+            .chain(limit)
+            .chain(rest)
+        {
             if f(expr)? == TreeNodeRecursion::Stop {
                 return Ok(TreeNodeRecursion::Stop);
             }
@@ -173,10 +187,7 @@ impl ExecutionPlan for SpatialJoin {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         let (Some(right), Some(left)) = (children.pop(), children.pop()) else {
             return internal_err!("a join has two inputs");
         };
@@ -193,9 +204,10 @@ impl ExecutionPlan for SpatialJoin {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let run = self.start(partition, &context)?;
-        let batches = stream::try_unfold(run, |mut run| async move {
-            Ok(run.next().await?.map(|batch| (batch, run)))
-        });
+        let batches = stream::try_unfold(
+            run,
+            |mut run| async move { Ok(run.next().await?.map(|batch| (batch, run))) },
+        );
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches.boxed())))
     }
 
@@ -207,24 +219,21 @@ impl ExecutionPlan for SpatialJoin {
 /// One partition of the right side while it runs.
 struct Run {
     join: Join,
-    left: Arc<dyn ExecutionPlan>,
     right: SendableRecordBatchStream,
-    context: Arc<TaskContext>,
-    shared: SharedBuild,
-    cells: usize,
-    streams: usize,
+    left: Left,
     build: Option<Arc<BuildSide>>,
     probe: Option<Probe>,
     ready: VecDeque<RecordBatch>,
     ended: bool,
-    build_rows: Count,
-    build_cells: Count,
     output_rows: Count,
 }
 
 impl Run {
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        let build = self.build().await?;
+        let build = match &self.build {
+            Some(build) => Arc::clone(build),
+            None => Arc::clone(self.build.insert(self.left.load(&self.join).await?)),
+        };
         loop {
             if let Some(batch) = self.ready.pop_front() {
                 self.output_rows.add(batch.num_rows());
@@ -235,7 +244,9 @@ impl Run {
             }
             if let Some(probe) = &mut self.probe {
                 match probe.step(&self.join, &build)? {
-                    Some(batches) => self.ready.extend(batches.into_iter().filter(|batch| batch.num_rows() > 0)),
+                    Some(batches) => self
+                        .ready
+                        .extend(batches.into_iter().filter(|batch| batch.num_rows() > 0)),
                     None => self.probe = None,
                 }
                 // A step is long; others may want the thread, or the query may be over.
@@ -253,25 +264,35 @@ impl Run {
             }
         }
     }
+}
 
-    /// The left side, which the first to ask loads for all.
-    async fn build(&mut self) -> Result<Arc<BuildSide>> {
-        if let Some(build) = &self.build {
-            return Ok(Arc::clone(build));
-        }
-        let shared = Arc::clone(&self.shared);
-        let loaded = shared.get_or_init(|| async { self.load().await.map(Arc::new).map_err(Arc::new) }).await;
-        let build = loaded.as_ref().map_err(|error| DataFusionError::Shared(Arc::clone(error)))?;
-        self.build = Some(Arc::clone(build));
-        Ok(Arc::clone(build))
+/// Where the left side comes from.
+struct Left {
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    shared: SharedBuild,
+    cells: usize,
+    streams: usize,
+    build_rows: Count,
+    build_cells: Count,
+}
+
+impl Left {
+    /// The left side, which the first partition to ask loads for all.
+    async fn load(&self, join: &Join) -> Result<Arc<BuildSide>> {
+        let load = || async { self.build(join).await.map(Arc::new).map_err(Arc::new) };
+        let loaded = self.shared.get_or_init(load).await;
+        loaded
+            .as_ref()
+            .map(Arc::clone)
+            .map_err(|error| DataFusionError::Shared(Arc::clone(error)))
     }
 
-    async fn load(&self) -> Result<BuildSide> {
-        let stream = self.left.execute(0, Arc::clone(&self.context))?;
+    async fn build(&self, join: &Join) -> Result<BuildSide> {
+        let stream = self.plan.execute(0, Arc::clone(&self.context))?;
         let reservation = MemoryConsumer::new("SpatialJoinBuild").register(self.context.memory_pool());
-        let tracks = self.join.tracks_left();
-        let build =
-            BuildSide::load(stream, &self.join.condition, self.cells, tracks, self.streams, reservation).await?;
+        let tracks = join.tracks_left();
+        let build = BuildSide::load(stream, &join.condition, self.cells, tracks, self.streams, reservation).await?;
         self.build_rows.add(build.rows.num_rows());
         self.build_cells.add(build.candidates.cells());
         Ok(build)

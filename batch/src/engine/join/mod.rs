@@ -41,7 +41,10 @@ impl ConfigExtension for Options {
 pub fn install(state: SessionStateBuilder) -> SessionStateBuilder {
     let mut rules = PhysicalOptimizer::new().rules;
     // After the joins have their sides, distributions and projections; before the plan is checked and made cooperative.
-    let place = rules.iter().rposition(|rule| rule.name() == "ProjectionPushdown").map_or(rules.len(), |at| at + 1);
+    let place = rules
+        .iter()
+        .rposition(|rule| rule.name() == "ProjectionPushdown")
+        .map_or(rules.len(), |at| at + 1);
     rules.insert(place, Arc::new(rule::SpatialJoinRule));
     state
         .with_physical_optimizer_rules(rules)

@@ -17,7 +17,10 @@ pub struct Pairs {
 
 impl Pairs {
     pub fn slice(&self, offset: usize, length: usize) -> Pairs {
-        Pairs { left: self.left.slice(offset, length), right: self.right.slice(offset, length) }
+        Pairs {
+            left: self.left.slice(offset, length),
+            right: self.right.slice(offset, length),
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -41,7 +44,11 @@ impl Pairs {
         };
         let columns = columns.iter().map(column).collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(self.len()));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(schema),
+            columns,
+            &options,
+        )?)
     }
 
     /// Those for which the rest of the join's condition is true.
@@ -55,6 +62,9 @@ impl Pairs {
             return exec_err!("the rest of a join's condition is not true or false");
         };
         let keep = |rows: &UInt32Array| -> Result<UInt32Array> { Ok(filter(rows, mask)?.as_primitive().clone()) };
-        Ok(Pairs { left: keep(&self.left)?, right: keep(&self.right)? })
+        Ok(Pairs {
+            left: keep(&self.left)?,
+            right: keep(&self.right)?,
+        })
     }
 }

@@ -36,12 +36,18 @@ pub struct Join {
 impl Join {
     /// Pairs that match are output.
     fn gives_pairs(&self) -> bool {
-        matches!(self.join_type, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full)
+        matches!(
+            self.join_type,
+            JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full
+        )
     }
 
     /// Left rows are output at the end, or their matches decide about that.
     pub fn tracks_left(&self) -> bool {
-        matches!(self.join_type, JoinType::Left | JoinType::Full | JoinType::LeftSemi | JoinType::LeftAnti)
+        matches!(
+            self.join_type,
+            JoinType::Left | JoinType::Full | JoinType::LeftSemi | JoinType::LeftAnti
+        )
     }
 
     /// Right rows that are output once their batch is through: the matched ones, or the others.
@@ -57,7 +63,10 @@ impl Join {
     pub fn left_rows(&self, build: &BuildSide) -> Result<Vec<RecordBatch>> {
         let rows = build.rows_where_matched(self.join_type == JoinType::LeftSemi);
         let right = UInt32Array::new_null(rows.len());
-        let pairs = Pairs { left: UInt32Array::from(rows), right };
+        let pairs = Pairs {
+            left: UInt32Array::from(rows),
+            right,
+        };
         // No column of an absent right side is taken but as NULL, so an empty batch can stand for it.
         self.output(&pairs, build, None)
     }
@@ -90,11 +99,21 @@ impl Probe {
         let geometries = join.condition.right.evaluate(&rows)?.into_array(rows.num_rows())?;
         let shapes = shapes(&geometries)?;
         let limits = match &join.condition.test {
-            Test::Distance { limit, limit_side: JoinSide::Right | JoinSide::None, .. } => Some(numbers(limit, &rows)?),
+            Test::Distance {
+                limit,
+                limit_side: JoinSide::Right | JoinSide::None,
+                ..
+            } => Some(numbers(limit, &rows)?),
             _ => None,
         };
         let matched = vec![false; rows.num_rows()];
-        Ok(Probe { rows, shapes, limits, next_row: 0, matched })
+        Ok(Probe {
+            rows,
+            shapes,
+            limits,
+            next_row: 0,
+            matched,
+        })
     }
 
     /// The next rows of the result; `None`: the batch is through.
@@ -120,9 +139,17 @@ impl Probe {
             pairs.left.values().iter().for_each(|row| build.mark(*row));
         }
         if join.right_rows_wanted().is_some() {
-            pairs.right.values().iter().for_each(|row| self.matched[*row as usize] = true);
+            pairs
+                .right
+                .values()
+                .iter()
+                .for_each(|row| self.matched[*row as usize] = true);
         }
-        if join.gives_pairs() { join.output(&pairs, build, Some(&self.rows)).map(Some) } else { Ok(Some(Vec::new())) }
+        if join.gives_pairs() {
+            join.output(&pairs, build, Some(&self.rows)).map(Some)
+        } else {
+            Ok(Some(Vec::new()))
+        }
     }
 
     /// (left, right) whose boxes meet, for the next rows of the right.
@@ -142,7 +169,9 @@ impl Probe {
         let bounds = self.shapes[row].as_ref()?.bounds?;
         match &self.limits {
             None => Some(bounds),
-            Some(limits) => limits[row].filter(|limit| *limit >= 0.0).map(|limit| bounds.expand(limit)),
+            Some(limits) => limits[row]
+                .filter(|limit| *limit >= 0.0)
+                .map(|limit| bounds.expand(limit)),
         }
     }
 
@@ -164,14 +193,24 @@ impl Probe {
                 pairs.sort_unstable();
                 let mut kept = Vec::with_capacity(pairs.len());
                 for group in pairs.chunk_by(|a, b| a.0 == b.0) {
-                    let Some(prepared) = &build.shapes[group[0].0 as usize] else { continue };
-                    let others: Vec<&Shape> =
-                        group.iter().filter_map(|(_, right)| self.shapes[*right as usize].as_ref()).collect();
+                    let Some(prepared) = &build.shapes[group[0].0 as usize] else {
+                        continue;
+                    };
+                    let others: Vec<&Shape> = group
+                        .iter()
+                        .filter_map(|(_, right)| self.shapes[*right as usize].as_ref())
+                        .collect();
                     for other in &others {
                         prepared.shape.same_srid(other)?;
                     }
                     let holds = prepared.holds(*predicate, others.into_iter());
-                    kept.extend(group.iter().zip(holds).filter(|(_, holds)| *holds).map(|(pair, _)| *pair));
+                    kept.extend(
+                        group
+                            .iter()
+                            .zip(holds)
+                            .filter(|(_, holds)| *holds)
+                            .map(|(pair, _)| *pair),
+                    );
                 }
                 kept.sort_unstable_by_key(|(left, right)| (*right, *left));
                 *pairs = kept;
@@ -181,23 +220,36 @@ impl Probe {
     }
 
     fn near(&self, build: &BuildSide, left: u32, right: u32, strict: bool) -> Result<bool, GeometryError> {
-        let (Some(a), Some(b)) = (&build.shapes[left as usize], &self.shapes[right as usize]) else { return Ok(false) };
+        let (Some(a), Some(b)) = (&build.shapes[left as usize], &self.shapes[right as usize]) else {
+            return Ok(false);
+        };
         a.shape.same_srid(b)?;
         let limit = match (&build.limits, &self.limits) {
             (Some(limits), _) => limits[left as usize],
             (None, Some(limits)) => limits[right as usize],
             (None, None) => None,
         };
-        let (Some(far), Some(limit)) = (distance(&a.shape, b), limit) else { return Ok(false) };
+        let (Some(far), Some(limit)) = (distance(&a.shape, b), limit) else {
+            return Ok(false);
+        };
         Ok(if strict { far < limit } else { far <= limit })
     }
 
     /// The right rows that come by themselves.
     fn finish(&self, join: &Join, build: &BuildSide) -> Result<Vec<RecordBatch>> {
-        let Some(wanted) = join.right_rows_wanted() else { return Ok(Vec::new()) };
-        let rows = self.matched.iter().enumerate().filter(|(_, matched)| **matched == wanted);
+        let Some(wanted) = join.right_rows_wanted() else {
+            return Ok(Vec::new());
+        };
+        let rows = self
+            .matched
+            .iter()
+            .enumerate()
+            .filter(|(_, matched)| **matched == wanted);
         let right: Vec<u32> = rows.filter_map(|(row, _)| u32::try_from(row).ok()).collect();
-        let pairs = Pairs { left: UInt32Array::new_null(right.len()), right: UInt32Array::from(right) };
+        let pairs = Pairs {
+            left: UInt32Array::new_null(right.len()),
+            right: UInt32Array::from(right),
+        };
         join.output(&pairs, build, Some(&self.rows))
     }
 }
@@ -212,6 +264,10 @@ impl Pairs {
         };
         let columns = columns.iter().enumerate().map(column).collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(self.len()));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(schema),
+            columns,
+            &options,
+        )?)
     }
 }

@@ -19,7 +19,10 @@ pub struct SpatialJoinRule;
 
 impl PhysicalOptimizerRule for SpatialJoinRule {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        let partitions = config.extensions.get::<Options>().map_or(1, |options| options.partitions.max(1));
+        let partitions = config
+            .extensions
+            .get::<Options>()
+            .map_or(1, |options| options.partitions.max(1));
         plan.transform_up(|plan| match replacement(&plan, partitions)? {
             Some(join) => Ok(Transformed::yes(Arc::new(join) as Arc<dyn ExecutionPlan>)),
             None => Ok(Transformed::no(plan)),
@@ -37,13 +40,17 @@ impl PhysicalOptimizerRule for SpatialJoinRule {
 }
 
 fn replacement(plan: &Arc<dyn ExecutionPlan>, partitions: usize) -> Result<Option<SpatialJoin>> {
-    let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() else { return Ok(None) };
+    let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() else {
+        return Ok(None);
+    };
     // A mark join (EXISTS below OR) stays a nested loop: right, only slower.
     if matches!(join.join_type(), JoinType::LeftMark | JoinType::RightMark) {
         return Ok(None);
     }
     let Some(filter) = join.filter() else { return Ok(None) };
-    let Some((condition, rest)) = Condition::find(filter)? else { return Ok(None) };
+    let Some((condition, rest)) = Condition::find(filter)? else {
+        return Ok(None);
+    };
     let projection = join.projection().as_ref().map(|projection| projection.to_vec());
     let join = SpatialJoin::new(
         Arc::clone(join.left()),

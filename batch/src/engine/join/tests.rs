@@ -4,7 +4,11 @@ use crate::engine::{Engine, Memory, Options};
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data");
 
 fn engine(partitions: usize) -> Engine {
-    Engine::new(&Options { partitions: Some(partitions), ..Options::default() }).unwrap()
+    Engine::new(&Options {
+        partitions: Some(partitions),
+        ..Options::default()
+    })
+    .unwrap()
 }
 
 async fn lines(engine: &Engine, sql: &str) -> Vec<String> {
@@ -25,7 +29,13 @@ async fn define(engine: &Engine, sql: &str) {
 
 /// Two tables of about 300 rows each on a coarse lattice: points and boxes, doubles, NULL, empty, not finite.
 async fn tables(engine: &Engine, seed: u64) {
-    let random = |salt: u64, of: u64| format!("(abs(i * 7919 + {} + i * i * {}) % {of})", seed * 31 + salt, salt * 2 + 3);
+    let random = |salt: u64, of: u64| {
+        format!(
+            "(abs(i * 7919 + {} + i * i * {}) % {of})",
+            seed * 31 + salt,
+            salt * 2 + 3
+        )
+    };
     let geometry = |salt: u64| {
         let (x, y, w) = (random(salt, 23), random(salt + 1, 19), random(salt + 2, 4));
         format!(
@@ -88,8 +98,17 @@ async fn every_join_equals_the_nested_loop() {
             for (query, reference) in joins(&plain).iter().zip(joins(&hidden)) {
                 let plan = lines(&engine, &format!("EXPLAIN {query}")).await.join("\n");
                 assert!(plan.contains("SpatialJoinExec"), "{query}\n{plan}");
-                assert!(!lines(&engine, &format!("EXPLAIN {reference}")).await.join("").contains("SpatialJoinExec"));
-                assert_eq!(sorted(&engine, query).await, sorted(&engine, &reference).await, "{partitions}: {query}");
+                assert!(
+                    !lines(&engine, &format!("EXPLAIN {reference}"))
+                        .await
+                        .join("")
+                        .contains("SpatialJoinExec")
+                );
+                assert_eq!(
+                    sorted(&engine, query).await,
+                    sorted(&engine, &reference).await,
+                    "{partitions}: {query}"
+                );
             }
         }
     }
@@ -99,11 +118,24 @@ async fn every_join_equals_the_nested_loop() {
 async fn explain_names_the_cells_and_the_predicate() {
     let engine = engine(7);
     tables(&engine, 1).await;
-    let plan = lines(&engine, "EXPLAIN SELECT l.id FROM l JOIN r ON ST_Contains(l.g, r.g) AND l.n < r.n").await.join("");
-    assert!(plan.contains("SpatialJoinExec: join_type=Inner, on=st_contains(g@") && plan.contains("partitions=7"), "{plan}");
+    let plan = lines(
+        &engine,
+        "EXPLAIN SELECT l.id FROM l JOIN r ON ST_Contains(l.g, r.g) AND l.n < r.n",
+    )
+    .await
+    .join("");
+    assert!(
+        plan.contains("SpatialJoinExec: join_type=Inner, on=st_contains(g@") && plan.contains("partitions=7"),
+        "{plan}"
+    );
     assert!(plan.contains("filter=n@"), "{plan}");
-    let plan = lines(&engine, "EXPLAIN SELECT l.id FROM l JOIN r ON ST_KNN(l.g, r.g, 3)").await.join("");
-    assert!(plan.contains("KnnJoinExec: join_type=Inner, on=st_knn(g@") && plan.contains(", 3), metric=Planar"), "{plan}");
+    let plan = lines(&engine, "EXPLAIN SELECT l.id FROM l JOIN r ON ST_KNN(l.g, r.g, 3)")
+        .await
+        .join("");
+    assert!(
+        plan.contains("KnnJoinExec: join_type=Inner, on=st_knn(g@") && plan.contains(", 3), metric=Planar"),
+        "{plan}"
+    );
 }
 
 #[tokio::test]
@@ -111,7 +143,11 @@ async fn neighbours_equal_a_ranking_of_all_pairs() {
     for partitions in [1, 3] {
         let engine = engine(partitions);
         tables(&engine, 4).await;
-        for (k, sphere, distance) in [(1, false, "ST_Distance"), (4, false, "ST_Distance"), (3, true, "ST_DistanceSphere")] {
+        for (k, sphere, distance) in [
+            (1, false, "ST_Distance"),
+            (4, false, "ST_Distance"),
+            (3, true, "ST_DistanceSphere"),
+        ] {
             let knn = format!(
                 "SELECT l.id AS a, l.n AS b, {distance}(l.g, r.g) AS d FROM l JOIN r ON ST_KNN(l.g, r.g, {k}, {sphere})"
             );
@@ -156,10 +192,22 @@ async fn neighbours_asked_wrongly_are_refused() {
     tables(&engine, 2).await;
     let wrong = [
         ("SELECT 1 FROM l JOIN r ON ST_KNN(l.g, r.g, 0)", "a constant from 1 on"),
-        ("SELECT 1 FROM l JOIN r ON ST_KNN(l.g, r.g, l.n)", "a constant from 1 on"),
-        ("SELECT 1 FROM l JOIN r ON ST_KNN(l.g, l.g, 2)", "one side of the join each"),
-        ("SELECT 1 FROM l JOIN r ON ST_KNN(l.g, r.g, 2) OR l.id = 1", "a condition of its own"),
-        ("SELECT 1 FROM l FULL JOIN r ON ST_KNN(l.g, r.g, 2)", "keep the side of the first geometry"),
+        (
+            "SELECT 1 FROM l JOIN r ON ST_KNN(l.g, r.g, l.n)",
+            "a constant from 1 on",
+        ),
+        (
+            "SELECT 1 FROM l JOIN r ON ST_KNN(l.g, l.g, 2)",
+            "one side of the join each",
+        ),
+        (
+            "SELECT 1 FROM l JOIN r ON ST_KNN(l.g, r.g, 2) OR l.id = 1",
+            "a condition of its own",
+        ),
+        (
+            "SELECT 1 FROM l FULL JOIN r ON ST_KNN(l.g, r.g, 2)",
+            "keep the side of the first geometry",
+        ),
         ("SELECT ST_KNN(l.g, l.g, 2) FROM l", "it is a join condition"),
     ];
     for (query, message) in wrong {
@@ -188,7 +236,10 @@ async fn zip_codes_fall_into_counties() {
 
 #[tokio::test]
 async fn a_build_side_larger_than_the_memory_is_refused_clearly() {
-    let options = Options { memory_limit: Some(Memory(256 << 10)), ..Options::default() };
+    let options = Options {
+        memory_limit: Some(Memory(256 << 10)),
+        ..Options::default()
+    };
     let engine = Engine::new(&options).unwrap();
     let join = format!(
         "SELECT count(*) FROM '{DATA}/zipcodes.parquet' AS z JOIN '{DATA}/counties.parquet' AS c \
@@ -213,12 +264,22 @@ async fn a_sort_larger_than_the_memory_spills() {
     let small = Engine::new(&limits).unwrap();
     let plan = lines(&small, &format!("EXPLAIN ANALYZE {query}")).await.join("\n");
     assert!(plan.contains("spill_count=") && !spilled_nothing(&plan), "{plan}");
-    let unlimited = Engine::new(&Options { partitions: Some(2), ..Options::default() }).unwrap();
+    let unlimited = Engine::new(&Options {
+        partitions: Some(2),
+        ..Options::default()
+    })
+    .unwrap();
     assert_eq!(lines(&small, &query).await, lines(&unlimited, &query).await);
     drop(small);
-    assert_eq!(std::fs::read_dir(spill.path()).unwrap().count(), 0, "spilled files are gone with the session");
+    assert_eq!(
+        std::fs::read_dir(spill.path()).unwrap().count(),
+        0,
+        "spilled files are gone with the session"
+    );
 }
 
 fn spilled_nothing(plan: &str) -> bool {
-    plan.split("spill_count=").skip(1).all(|rest| rest.starts_with("0,") || rest.starts_with("0]"))
+    plan.split("spill_count=")
+        .skip(1)
+        .all(|rest| rest.starts_with("0,") || rest.starts_with("0]"))
 }

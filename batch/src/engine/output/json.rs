@@ -77,7 +77,11 @@ impl Column {
             DataType::Map(_, _) => {
                 let map = array.as_map();
                 let keys = cast(map.keys(), &DataType::Utf8)?;
-                Column::Map(kept(), Box::new(Column::new(&keys)?), Box::new(Column::new(map.values())?))
+                Column::Map(
+                    kept(),
+                    Box::new(Column::new(&keys)?),
+                    Box::new(Column::new(map.values())?),
+                )
             }
             kind if kind.is_integer() || kind.is_decimal() || *kind == DataType::Boolean => Column::Bare(kept()),
             _ => Column::Quoted(kept()),
@@ -202,16 +206,39 @@ mod tests {
 
     #[test]
     fn values_keep_the_contract() {
-        let floats = Float64Array::from(vec![Some(1.0), Some(0.1), Some(f64::NAN), Some(f64::NEG_INFINITY), None]);
+        let floats = Float64Array::from(vec![
+            Some(1.0),
+            Some(0.1),
+            Some(f64::NAN),
+            Some(f64::NEG_INFINITY),
+            None,
+        ]);
         let wanted = "{\"a\":1.0}\n{\"a\":0.1}\n{\"a\":\"NaN\"}\n{\"a\":\"-Infinity\"}\n{\"a\":null}\n";
         assert_eq!(line("a", Arc::new(floats)), wanted);
-        assert_eq!(line("q\"", Arc::new(StringViewArray::from(vec!["x\"\n"]))), "{\"q\\\"\":\"x\\\"\\n\"}\n");
-        assert_eq!(line("b", Arc::new(BinaryArray::from(vec![&[1u8, 0xAB][..]]))), "{\"b\":\"01ab\"}\n");
-        assert_eq!(line("d", Arc::new(Date32Array::from(vec![19782]))), "{\"d\":\"2024-02-29\"}\n");
+        assert_eq!(
+            line("q\"", Arc::new(StringViewArray::from(vec!["x\"\n"]))),
+            "{\"q\\\"\":\"x\\\"\\n\"}\n"
+        );
+        assert_eq!(
+            line("b", Arc::new(BinaryArray::from(vec![&[1u8, 0xAB][..]]))),
+            "{\"b\":\"01ab\"}\n"
+        );
+        assert_eq!(
+            line("d", Arc::new(Date32Array::from(vec![19782]))),
+            "{\"d\":\"2024-02-29\"}\n"
+        );
         let time = TimestampMillisecondArray::from(vec![1709210096789]);
-        assert_eq!(line("t", Arc::new(time.clone())), "{\"t\":\"2024-02-29T12:34:56.789\"}\n");
-        assert_eq!(line("t", Arc::new(time.with_timezone("UTC"))), "{\"t\":\"2024-02-29T12:34:56.789Z\"}\n");
-        let decimal = Decimal128Array::from(vec![-12345]).with_precision_and_scale(10, 2).unwrap();
+        assert_eq!(
+            line("t", Arc::new(time.clone())),
+            "{\"t\":\"2024-02-29T12:34:56.789\"}\n"
+        );
+        assert_eq!(
+            line("t", Arc::new(time.with_timezone("UTC"))),
+            "{\"t\":\"2024-02-29T12:34:56.789Z\"}\n"
+        );
+        let decimal = Decimal128Array::from(vec![-12345])
+            .with_precision_and_scale(10, 2)
+            .unwrap();
         assert_eq!(line("n", Arc::new(decimal)), "{\"n\":-123.45}\n");
         assert_eq!(line("f", Arc::new(BooleanArray::from(vec![true]))), "{\"f\":true}\n");
         let list = ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1), None])]);

@@ -51,20 +51,26 @@ impl Sink {
     /// Into `path`, or to stdout.
     pub fn new(format: Format, path: Option<&Path>) -> Result<Sink, Error> {
         let out: Box<dyn Write + Send> = match path {
-            Some(path) => {
-                Box::new(std::fs::File::create(path).map_err(|error| Error::file("create", path, error))?)
-            }
+            Some(path) => Box::new(std::fs::File::create(path).map_err(|error| Error::file("create", path, error))?),
             None if format == Format::Parquet && std::io::stdout().is_terminal() => {
-                return Err(Error::Usage("a Parquet file is nothing for a terminal: name one with --out FILE".into()));
+                return Err(Error::Usage(
+                    "a Parquet file is nothing for a terminal: name one with --out FILE".into(),
+                ));
             }
             None => Box::new(std::io::stdout()),
         };
-        Ok(Sink { format, out: Some(BufWriter::new(out)), writer: Writer::None })
+        Ok(Sink {
+            format,
+            out: Some(BufWriter::new(out)),
+            writer: Writer::None,
+        })
     }
 
     pub fn begin(&mut self, schema: SchemaRef) -> Result<(), Error> {
         // A statement without columns (CREATE, SET) has no result to show.
-        let Some(out) = self.out.take().filter(|_| !schema.fields().is_empty()) else { return Ok(()) };
+        let Some(out) = self.out.take().filter(|_| !schema.fields().is_empty()) else {
+            return Ok(());
+        };
         self.writer = match self.format {
             Format::Table => {
                 self.out = Some(out);
@@ -77,9 +83,9 @@ impl Sink {
                 writer.write(&RecordBatch::new_empty(schema)).map_err(arrow_error)?;
                 Writer::Csv(Box::new(writer))
             }
-            Format::Parquet => {
-                Writer::Parquet(Box::new(ArrowWriter::try_new(out, schema, None).map_err(parquet_error)?))
-            }
+            Format::Parquet => Writer::Parquet(Box::new(
+                ArrowWriter::try_new(out, schema, None).map_err(parquet_error)?,
+            )),
         };
         Ok(())
     }
@@ -106,7 +112,9 @@ impl Sink {
             Writer::Table(batches, schema) => {
                 let text = table::draw(&batches, schema).map_err(arrow_error)?;
                 let Some(mut out) = self.out.take() else { return Ok(()) };
-                out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::Output)
+                out.write_all(text.as_bytes())
+                    .and_then(|()| out.flush())
+                    .map_err(Error::Output)
             }
             Writer::Json(mut out) => out.flush().map_err(Error::Output),
             Writer::Csv(writer) => writer.into_inner().flush().map_err(Error::Output),

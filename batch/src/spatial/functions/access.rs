@@ -11,73 +11,133 @@ use crate::spatial::geometry::{Bounds, GeometryError, Shape, bounds};
 type Answer = Result<Value, GeometryError>;
 
 const fn of_one(name: &'static str, returns: Returns, kernel: fn(&Row<'_>) -> Answer) -> Definition {
-    Definition { name, aliases: &[], args: &[Kind::Geometry], optional: 0, returns, kernel }
+    Definition {
+        name,
+        aliases: &[],
+        args: &[Kind::Geometry],
+        optional: 0,
+        returns,
+        kernel,
+    }
 }
 
 const fn of_nth(name: &'static str, kernel: fn(&Row<'_>) -> Answer) -> Definition {
-    Definition { name, aliases: &[], args: &[Kind::Geometry, Integer], optional: 0, returns: Returns::Geometry, kernel }
+    Definition {
+        name,
+        aliases: &[],
+        args: &[Kind::Geometry, Integer],
+        optional: 0,
+        returns: Returns::Geometry,
+        kernel,
+    }
 }
 
 pub const FUNCTIONS: &[Definition] = &[
-    of_one("st_x", Returns::Number, |row| ordinate(row, "ST_X", |point| Some(point.x))),
-    of_one("st_y", Returns::Number, |row| ordinate(row, "ST_Y", |point| Some(point.y))),
+    of_one("st_x", Returns::Number, |row| {
+        ordinate(row, "ST_X", |point| Some(point.x))
+    }),
+    of_one("st_y", Returns::Number, |row| {
+        ordinate(row, "ST_Y", |point| Some(point.y))
+    }),
     of_one("st_z", Returns::Number, |row| ordinate(row, "ST_Z", |point| point.z)),
     of_one("st_m", Returns::Number, |row| ordinate(row, "ST_M", |point| point.m)),
     of_one("st_xmin", Returns::Number, |row| side(row, |bounds| bounds.min_x)),
     of_one("st_xmax", Returns::Number, |row| side(row, |bounds| bounds.max_x)),
     of_one("st_ymin", Returns::Number, |row| side(row, |bounds| bounds.min_y)),
     of_one("st_ymax", Returns::Number, |row| side(row, |bounds| bounds.max_y)),
-    of_one("st_zmin", Returns::Number, |row| Ok(heights(row)?.into_iter().reduce(f64::min).into())),
-    of_one("st_zmax", Returns::Number, |row| Ok(heights(row)?.into_iter().reduce(f64::max).into())),
+    of_one("st_zmin", Returns::Number, |row| {
+        Ok(heights(row)?.into_iter().reduce(f64::min).into())
+    }),
+    of_one("st_zmax", Returns::Number, |row| {
+        Ok(heights(row)?.into_iter().reduce(f64::max).into())
+    }),
     of_one("st_srid", Returns::Integer, |row| {
         Ok(Value::Integer(i64::from(wkb::header(row.wkb(0))?.srid.unwrap_or(0))))
     }),
     of_one("st_geometrytype", Returns::Text, |row| {
         Ok(Value::Text(format!("ST_{}", wkb::header(row.wkb(0))?.kind.name())))
     }),
-    of_one("st_isempty", Returns::Flag, |row| Ok(Value::Flag(count(row)?.points == 0))),
-    of_one("st_npoints", Returns::Integer, |row| Ok(Value::Integer(count(row)?.points))),
-    of_one("st_nrings", Returns::Integer, |row| Ok(Value::Integer(count(row)?.rings))),
+    of_one("st_isempty", Returns::Flag, |row| {
+        Ok(Value::Flag(count(row)?.points == 0))
+    }),
+    of_one("st_npoints", Returns::Integer, |row| {
+        Ok(Value::Integer(count(row)?.points))
+    }),
+    of_one("st_nrings", Returns::Integer, |row| {
+        Ok(Value::Integer(count(row)?.rings))
+    }),
     of_one("st_numpoints", Returns::Integer, |row| {
         let points = count(row)?.points;
-        Ok(if wkb::header(row.wkb(0))?.kind == Feature::LineString { Value::Integer(points) } else { Value::Null })
+        Ok(if wkb::header(row.wkb(0))?.kind == Feature::LineString {
+            Value::Integer(points)
+        } else {
+            Value::Null
+        })
     }),
     of_one("st_numgeometries", Returns::Integer, |row| {
         let header = wkb::header(row.wkb(0))?;
         let single = matches!(header.kind, Feature::Point | Feature::LineString | Feature::Polygon);
-        let parts = if single { i64::from(count(row)?.points > 0) } else { i64::try_from(header.count).unwrap_or(i64::MAX) };
+        let parts = if single {
+            i64::from(count(row)?.points > 0)
+        } else {
+            i64::try_from(header.count).unwrap_or(i64::MAX)
+        };
         Ok(Value::Integer(parts))
     }),
-    of_one("st_hasz", Returns::Flag, |row| Ok(Value::Flag(wkb::header(row.wkb(0))?.dimensions.z))),
-    of_one("st_hasm", Returns::Flag, |row| Ok(Value::Flag(wkb::header(row.wkb(0))?.dimensions.m))),
-    of_one("st_dimension", Returns::Integer, |row| Ok(Value::Integer(dimension(&row.shape(0)?.geometry)))),
-    of_one("st_isclosed", Returns::Flag, |row| Ok(Value::Flag(is_closed(&row.shape(0)?.geometry)))),
-    of_one("st_startpoint", Returns::Geometry, |row| line_point(row, |line| line.0.first().copied())),
-    of_one("st_endpoint", Returns::Geometry, |row| line_point(row, |line| line.0.last().copied())),
+    of_one("st_hasz", Returns::Flag, |row| {
+        Ok(Value::Flag(wkb::header(row.wkb(0))?.dimensions.z))
+    }),
+    of_one("st_hasm", Returns::Flag, |row| {
+        Ok(Value::Flag(wkb::header(row.wkb(0))?.dimensions.m))
+    }),
+    of_one("st_dimension", Returns::Integer, |row| {
+        Ok(Value::Integer(dimension(&row.shape(0)?.geometry)))
+    }),
+    of_one("st_isclosed", Returns::Flag, |row| {
+        Ok(Value::Flag(is_closed(&row.shape(0)?.geometry)))
+    }),
+    of_one("st_startpoint", Returns::Geometry, |row| {
+        line_point(row, |line| line.0.first().copied())
+    }),
+    of_one("st_endpoint", Returns::Geometry, |row| {
+        line_point(row, |line| line.0.last().copied())
+    }),
     of_nth("st_pointn", |row| {
         let at = usize::try_from(row.integer(1) - 1).ok();
         line_point(row, move |line| at.and_then(|at| line.0.get(at).copied()))
     }),
     of_nth("st_geometryn", |row| {
         let shape = row.shape(0)?;
-        let part = usize::try_from(row.integer(1) - 1).ok().and_then(|at| parts(&shape.geometry).into_iter().nth(at));
+        let part = usize::try_from(row.integer(1) - 1)
+            .ok()
+            .and_then(|at| parts(&shape.geometry).into_iter().nth(at));
         Ok(part.map_or(Value::Null, |part| Value::Geometry(wkb::encode(&part, shape.srid))))
     }),
     of_nth("st_interiorringn", |row| {
         let shape = row.shape(0)?;
-        let Geometry::Polygon(polygon) = &shape.geometry else { return Ok(Value::Null) };
-        let ring = usize::try_from(row.integer(1) - 1).ok().and_then(|at| polygon.interiors().get(at).cloned());
+        let Geometry::Polygon(polygon) = &shape.geometry else {
+            return Ok(Value::Null);
+        };
+        let ring = usize::try_from(row.integer(1) - 1)
+            .ok()
+            .and_then(|at| polygon.interiors().get(at).cloned());
         Ok(ring.map_or(Value::Null, |ring| geometry(Geometry::LineString(ring), &shape)))
     }),
     of_one("st_exteriorring", Returns::Geometry, |row| {
         let shape = row.shape(0)?;
-        let Geometry::Polygon(polygon) = &shape.geometry else { return Ok(Value::Null) };
+        let Geometry::Polygon(polygon) = &shape.geometry else {
+            return Ok(Value::Null);
+        };
         Ok(geometry(Geometry::LineString(polygon.exterior().clone()), &shape))
     }),
     of_one("st_numinteriorrings", Returns::Integer, |row| {
         let shape = row.shape(0)?;
-        let Geometry::Polygon(polygon) = &shape.geometry else { return Ok(Value::Null) };
-        Ok(Value::Integer(i64::try_from(polygon.interiors().len()).unwrap_or(i64::MAX)))
+        let Geometry::Polygon(polygon) = &shape.geometry else {
+            return Ok(Value::Null);
+        };
+        Ok(Value::Integer(
+            i64::try_from(polygon.interiors().len()).unwrap_or(i64::MAX),
+        ))
     }),
     of_one("st_dump", Returns::Geometries, |row| {
         let shape = row.shape(0)?;
@@ -90,7 +150,10 @@ pub const FUNCTIONS: &[Definition] = &[
     }),
     of_one("st_flipcoordinates", Returns::Geometry, |row| {
         let shape = row.shape(0)?;
-        Ok(geometry(shape.geometry.map_coords(|coord| Coord { x: coord.y, y: coord.x }), &shape))
+        Ok(geometry(
+            shape.geometry.map_coords(|coord| Coord { x: coord.y, y: coord.x }),
+            &shape,
+        ))
     }),
 ];
 
@@ -107,7 +170,10 @@ fn ordinate(row: &Row<'_>, name: &str, pick: fn(&Ordinates) -> Option<f64>) -> A
     }
     let header = wkb::header(row.wkb(0))?;
     if header.kind != Feature::Point {
-        return Err(GeometryError::Unsupported(format!("{name} takes a POINT, not a {}", header.kind.word())));
+        return Err(GeometryError::Unsupported(format!(
+            "{name} takes a POINT, not a {}",
+            header.kind.word()
+        )));
     }
     let mut first = First(None);
     wkb::walk(row.wkb(0), &mut first)?;
@@ -178,7 +244,9 @@ fn is_closed(geometry: &Geometry<f64>) -> bool {
 
 fn line_point(row: &Row<'_>, pick: impl Fn(&LineString<f64>) -> Option<Coord<f64>>) -> Answer {
     let shape = row.shape(0)?;
-    let Geometry::LineString(line) = &shape.geometry else { return Ok(Value::Null) };
+    let Geometry::LineString(line) = &shape.geometry else {
+        return Ok(Value::Null);
+    };
     Ok(pick(line).map_or(Value::Null, |coord| geometry(Geometry::Point(Point(coord)), &shape)))
 }
 
@@ -198,7 +266,11 @@ fn boundary(geometry: &Geometry<f64>) -> Result<Geometry<f64>, GeometryError> {
     let ends = |lines: &[LineString<f64>]| {
         // The mod-2 rule: an end that an even number of lines share is no boundary.
         let mut ends: Vec<Coord<f64>> = Vec::new();
-        for end in lines.iter().filter(|line| !line.0.is_empty()).flat_map(|line| [line.0[0], line.0[line.0.len() - 1]]) {
+        for end in lines
+            .iter()
+            .filter(|line| !line.0.is_empty())
+            .flat_map(|line| [line.0[0], line.0[line.0.len() - 1]])
+        {
             match ends.iter().position(|known| *known == end) {
                 Some(at) => {
                     ends.remove(at);
@@ -210,14 +282,15 @@ fn boundary(geometry: &Geometry<f64>) -> Result<Geometry<f64>, GeometryError> {
     };
     let rings = |polygons: &[geo::Polygon<f64>]| {
         let rings = polygons.iter().flat_map(|polygon| {
-            std::iter::once(polygon.exterior()).chain(polygon.interiors()).filter(|ring| !ring.0.is_empty()).cloned()
+            std::iter::once(polygon.exterior())
+                .chain(polygon.interiors())
+                .filter(|ring| !ring.0.is_empty())
+                .cloned()
         });
         MultiLineString(rings.collect())
     };
     Ok(match geometry {
-        Geometry::Point(_) | Geometry::MultiPoint(_) => {
-            Geometry::GeometryCollection(GeometryCollection(Vec::new()))
-        }
+        Geometry::Point(_) | Geometry::MultiPoint(_) => Geometry::GeometryCollection(GeometryCollection(Vec::new())),
         Geometry::LineString(line) => ends(std::slice::from_ref(line)),
         Geometry::MultiLineString(lines) => ends(&lines.0),
         Geometry::Polygon(polygon) => {
@@ -228,6 +301,10 @@ fn boundary(geometry: &Geometry<f64>) -> Result<Geometry<f64>, GeometryError> {
             }
         }
         Geometry::MultiPolygon(polygons) => Geometry::MultiLineString(rings(&polygons.0)),
-        _ => return Err(GeometryError::Unsupported("a collection has no boundary of its own".into())),
+        _ => {
+            return Err(GeometryError::Unsupported(
+                "a collection has no boundary of its own".into(),
+            ));
+        }
     })
 }

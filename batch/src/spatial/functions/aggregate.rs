@@ -62,13 +62,20 @@ impl AggregateUDFImpl for Aggregate {
     fn return_field(&self, _arg_fields: &[FieldRef]) -> Result<FieldRef> {
         let (key, name) = GEOMETRY_EXTENSION;
         let metadata = HashMap::from([(key.to_string(), name.to_string())]);
-        Ok(Arc::new(Field::new(self.name(), DataType::Binary, true).with_metadata(metadata)))
+        Ok(Arc::new(
+            Field::new(self.name(), DataType::Binary, true).with_metadata(metadata),
+        ))
     }
 
     fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         Ok(match self.make {
             Make::Envelope => Box::new(Envelope { bounds: None, srid: 0 }),
-            make => Box::new(Gather { name: self.name().to_string(), make, rows: Vec::new(), bytes: 0 }),
+            make => Box::new(Gather {
+                name: self.name().to_string(),
+                make,
+                rows: Vec::new(),
+                bytes: 0,
+            }),
         })
     }
 }
@@ -140,14 +147,23 @@ impl Gather {
         if self.rows.is_empty() {
             return Ok(None);
         }
-        let shapes: Vec<Shape> = self.rows.iter().map(|bytes| Shape::decode(bytes)).collect::<Result<_, _>>()?;
+        let shapes: Vec<Shape> = self
+            .rows
+            .iter()
+            .map(|bytes| Shape::decode(bytes))
+            .collect::<Result<_, _>>()?;
         let mut srid = shapes[0].srid;
         for shape in &shapes[1..] {
             srid = shapes[0].same_srid(shape)?.max(srid);
         }
         let geometries = shapes.into_iter().map(|shape| (shape.is_empty(), shape.geometry));
         let made = match self.make {
-            Make::Union => union(geometries.filter(|(empty, _)| !empty).map(|(_, geometry)| geometry).collect())?,
+            Make::Union => union(
+                geometries
+                    .filter(|(empty, _)| !empty)
+                    .map(|(_, geometry)| geometry)
+                    .collect(),
+            )?,
             Make::Intersection => intersection(geometries.map(|(_, geometry)| geometry).collect())?,
             _ => collect(geometries.map(|(_, geometry)| geometry).collect()),
         };
@@ -176,7 +192,9 @@ impl Accumulator for Gather {
             let mut rest = state;
             while let Some((length, tail)) = rest.split_first_chunk::<4>() {
                 let length = u32::from_le_bytes(*length) as usize;
-                let Some((row, tail)) = tail.split_at_checked(length) else { break };
+                let Some((row, tail)) = tail.split_at_checked(length) else {
+                    break;
+                };
                 self.add(row.to_vec());
                 rest = tail;
             }
@@ -185,7 +203,9 @@ impl Accumulator for Gather {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        Ok(ScalarValue::Binary(self.compute().map_err(|error| fail(&self.name, &error))?))
+        Ok(ScalarValue::Binary(
+            self.compute().map_err(|error| fail(&self.name, &error))?,
+        ))
     }
 
     fn size(&self) -> usize {
@@ -198,15 +218,33 @@ fn collect(geometries: Vec<Geometry<f64>>) -> Geometry<f64> {
     fn all<T>(geometries: &[Geometry<f64>], pick: impl Fn(&Geometry<f64>) -> Option<T>) -> Option<Vec<T>> {
         geometries.iter().map(pick).collect()
     }
-    let points = all(&geometries, |geometry| if let Geometry::Point(point) = geometry { Some(*point) } else { None });
+    let points = all(&geometries, |geometry| {
+        if let Geometry::Point(point) = geometry {
+            Some(*point)
+        } else {
+            None
+        }
+    });
     if let Some(points) = points {
         return Geometry::MultiPoint(MultiPoint(points));
     }
-    let lines = all(&geometries, |geometry| if let Geometry::LineString(line) = geometry { Some(line.clone()) } else { None });
+    let lines = all(&geometries, |geometry| {
+        if let Geometry::LineString(line) = geometry {
+            Some(line.clone())
+        } else {
+            None
+        }
+    });
     if let Some(lines) = lines {
         return Geometry::MultiLineString(MultiLineString(lines));
     }
-    let polygons = all(&geometries, |geometry| if let Geometry::Polygon(polygon) = geometry { Some(polygon.clone()) } else { None });
+    let polygons = all(&geometries, |geometry| {
+        if let Geometry::Polygon(polygon) = geometry {
+            Some(polygon.clone())
+        } else {
+            None
+        }
+    });
     match polygons {
         Some(polygons) => Geometry::MultiPolygon(MultiPolygon(polygons)),
         None => Geometry::GeometryCollection(GeometryCollection(geometries)),
@@ -220,7 +258,11 @@ fn union(geometries: Vec<Geometry<f64>>) -> Result<Geometry<f64>, GeometryError>
     }
     if let Some(polygons) = polygons(&geometries) {
         let mut united = unary_union(&polygons);
-        return Ok(if united.0.len() == 1 { Geometry::Polygon(united.0.remove(0)) } else { Geometry::MultiPolygon(united) });
+        return Ok(if united.0.len() == 1 {
+            Geometry::Polygon(united.0.remove(0))
+        } else {
+            Geometry::MultiPolygon(united)
+        });
     }
     let mut points = Vec::new();
     for geometry in geometries {
@@ -236,7 +278,11 @@ fn union(geometries: Vec<Geometry<f64>>) -> Result<Geometry<f64>, GeometryError>
     }
     points.sort_by(|a, b| a.x().total_cmp(&b.x()).then(a.y().total_cmp(&b.y())));
     points.dedup();
-    Ok(if points.len() == 1 { Geometry::Point(points[0]) } else { Geometry::MultiPoint(MultiPoint(points)) })
+    Ok(if points.len() == 1 {
+        Geometry::Point(points[0])
+    } else {
+        Geometry::MultiPoint(MultiPoint(points))
+    })
 }
 
 fn intersection(geometries: Vec<Geometry<f64>>) -> Result<Geometry<f64>, GeometryError> {
@@ -248,7 +294,11 @@ fn intersection(geometries: Vec<Geometry<f64>>) -> Result<Geometry<f64>, Geometr
     });
     let first = areas.next().unwrap_or_else(|| Err(unsupported()))?;
     let mut common = areas.try_fold(first, |common, area| Ok(common.intersection(&area?)))?;
-    Ok(if common.0.len() == 1 { Geometry::Polygon(common.0.remove(0)) } else { Geometry::MultiPolygon(common) })
+    Ok(if common.0.len() == 1 {
+        Geometry::Polygon(common.0.remove(0))
+    } else {
+        Geometry::MultiPolygon(common)
+    })
 }
 
 /// All polygons, when there is nothing else.

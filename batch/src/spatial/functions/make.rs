@@ -16,7 +16,14 @@ const fn function(
     returns: Returns,
     kernel: fn(&Row<'_>) -> Answer,
 ) -> Definition {
-    Definition { name, aliases: &[], args, optional, returns, kernel }
+    Definition {
+        name,
+        aliases: &[],
+        args,
+        optional,
+        returns,
+        kernel,
+    }
 }
 
 pub const FUNCTIONS: &[Definition] = &[
@@ -28,7 +35,13 @@ pub const FUNCTIONS: &[Definition] = &[
         returns: Returns::Geometry,
         kernel: point,
     },
-    function("st_makeenvelope", &[Number, Number, Number, Number, Integer], 1, Returns::Geometry, make_envelope),
+    function(
+        "st_makeenvelope",
+        &[Number, Number, Number, Number, Integer],
+        1,
+        Returns::Geometry,
+        make_envelope,
+    ),
     Definition {
         name: "st_geomfromwkt",
         aliases: &["st_geomfromtext", "st_geometryfromtext", "st_geomfromewkt"],
@@ -37,15 +50,27 @@ pub const FUNCTIONS: &[Definition] = &[
         returns: Returns::Geometry,
         kernel: geometry_from_text,
     },
-    function("st_pointfromtext", &[Text, Integer], 1, Returns::Geometry, |row| typed_text(row, Feature::Point)),
-    function("st_linefromtext", &[Text, Integer], 1, Returns::Geometry, |row| typed_text(row, Feature::LineString)),
-    function("st_polygonfromtext", &[Text, Integer], 1, Returns::Geometry, |row| typed_text(row, Feature::Polygon)),
-    function("st_mpointfromtext", &[Text, Integer], 1, Returns::Geometry, |row| typed_text(row, Feature::MultiPoint)),
+    function("st_pointfromtext", &[Text, Integer], 1, Returns::Geometry, |row| {
+        typed_text(row, Feature::Point)
+    }),
+    function("st_linefromtext", &[Text, Integer], 1, Returns::Geometry, |row| {
+        typed_text(row, Feature::LineString)
+    }),
+    function("st_polygonfromtext", &[Text, Integer], 1, Returns::Geometry, |row| {
+        typed_text(row, Feature::Polygon)
+    }),
+    function("st_mpointfromtext", &[Text, Integer], 1, Returns::Geometry, |row| {
+        typed_text(row, Feature::MultiPoint)
+    }),
     function("st_mlinefromtext", &[Text, Integer], 1, Returns::Geometry, |row| {
         typed_text(row, Feature::MultiLineString)
     }),
-    function("st_mpolyfromtext", &[Text, Integer], 1, Returns::Geometry, |row| typed_text(row, Feature::MultiPolygon)),
-    function("st_geomcollfromtext", &[Text, Integer], 1, Returns::Geometry, |row| typed_text(row, Feature::Collection)),
+    function("st_mpolyfromtext", &[Text, Integer], 1, Returns::Geometry, |row| {
+        typed_text(row, Feature::MultiPolygon)
+    }),
+    function("st_geomcollfromtext", &[Text, Integer], 1, Returns::Geometry, |row| {
+        typed_text(row, Feature::Collection)
+    }),
     Definition {
         name: "st_geomfromwkb",
         aliases: &["st_geomfromewkb"],
@@ -68,9 +93,13 @@ pub const FUNCTIONS: &[Definition] = &[
     function("st_asewkt", &[Kind::Geometry], 0, Returns::Text, |row| {
         let text = to_wkt(row.wkb(0))?;
         let srid = wkb::header(row.wkb(0))?.srid.filter(|srid| *srid != 0);
-        Ok(Value::Text(srid.map_or(text.clone(), |srid| format!("SRID={srid};{text}"))))
+        Ok(Value::Text(
+            srid.map_or(text.clone(), |srid| format!("SRID={srid};{text}")),
+        ))
     }),
-    function("st_asgeojson", &[Kind::Geometry], 0, Returns::Text, |row| Ok(Value::Text(to_geojson(row.wkb(0))?))),
+    function("st_asgeojson", &[Kind::Geometry], 0, Returns::Text, |row| {
+        Ok(Value::Text(to_geojson(row.wkb(0))?))
+    }),
     Definition {
         name: "st_asbinary",
         aliases: &["st_aswkb"],
@@ -79,11 +108,19 @@ pub const FUNCTIONS: &[Definition] = &[
         returns: Returns::Geometry,
         kernel: |row| checked(wkb::with_srid(row.wkb(0), 0)?),
     },
-    function("st_asewkb", &[Kind::Geometry], 0, Returns::Geometry, |row| checked(row.wkb(0).to_vec())),
+    function("st_asewkb", &[Kind::Geometry], 0, Returns::Geometry, |row| {
+        checked(row.wkb(0).to_vec())
+    }),
     function("st_setsrid", &[Kind::Geometry, Integer], 0, Returns::Geometry, |row| {
         checked(wkb::with_srid(row.wkb(0), srid(row.integer(1))?)?)
     }),
-    function("st_makeline", &[Kind::Geometry, Kind::Geometry], 0, Returns::Geometry, make_line),
+    function(
+        "st_makeline",
+        &[Kind::Geometry, Kind::Geometry],
+        0,
+        Returns::Geometry,
+        make_line,
+    ),
     Definition {
         name: "st_makepolygon",
         aliases: &["st_polygon"],
@@ -123,7 +160,10 @@ fn point(row: &Row<'_>) -> Answer {
 }
 
 fn make_envelope(row: &Row<'_>) -> Answer {
-    let (a, b) = (Bounds::of_point(row.number(0), row.number(1)), Bounds::of_point(row.number(2), row.number(3)));
+    let (a, b) = (
+        Bounds::of_point(row.number(0), row.number(1)),
+        Bounds::of_point(row.number(2), row.number(3)),
+    );
     let polygon = Geometry::Polygon(super::measure::envelope_polygon(&a.union(b)));
     with_optional_srid(row, 4, wkb::encode(&polygon, 0))
 }
@@ -136,7 +176,10 @@ fn typed_text(row: &Row<'_>, wanted: Feature) -> Answer {
     let bytes = from_wkt(row.text(0))?;
     let found = wkb::header(&bytes)?.kind;
     if found != wanted {
-        return Err(GeometryError::Wkt { at: 0, why: format!("a {} is expected, not a {}", wanted.word(), found.word()) });
+        return Err(GeometryError::Wkt {
+            at: 0,
+            why: format!("a {} is expected, not a {}", wanted.word(), found.word()),
+        });
     }
     with_optional_srid(row, 1, bytes)
 }
@@ -154,7 +197,9 @@ fn vertices(geometry: &Geometry<f64>) -> Result<Vec<Coord<f64>>, GeometryError> 
         Geometry::Point(point) => Ok(vec![point.0]),
         Geometry::MultiPoint(points) => Ok(points.iter().map(|point| point.0).collect()),
         Geometry::LineString(line) => Ok(line.0.clone()),
-        _ => Err(GeometryError::Unsupported("a line is made of points, multi-points and lines only".into())),
+        _ => Err(GeometryError::Unsupported(
+            "a line is made of points, multi-points and lines only".into(),
+        )),
     }
 }
 
@@ -166,7 +211,10 @@ fn make_line(row: &Row<'_>) -> Answer {
     // Lines that continue each other share the vertex.
     let shared = matches!(&b.geometry, Geometry::LineString(_)) && !line.is_empty() && line.last() == more.first();
     line.extend_from_slice(&more[usize::from(shared)..]);
-    Ok(Value::Geometry(wkb::encode(&Geometry::LineString(LineString(line)), srid)))
+    Ok(Value::Geometry(wkb::encode(
+        &Geometry::LineString(LineString(line)),
+        srid,
+    )))
 }
 
 fn make_polygon(row: &Row<'_>) -> Answer {
@@ -176,6 +224,8 @@ fn make_polygon(row: &Row<'_>) -> Answer {
             let polygon = Polygon::new(line.clone(), Vec::new());
             Ok(Value::Geometry(wkb::encode(&Geometry::Polygon(polygon), shape.srid)))
         }
-        _ => Err(GeometryError::Unsupported("a polygon is made of a closed line with four points at least".into())),
+        _ => Err(GeometryError::Unsupported(
+            "a polygon is made of a closed line with four points at least".into(),
+        )),
     }
 }

@@ -27,7 +27,12 @@ pub use relate::{KNN, predicate_of};
 pub use scalar::{Definition, GEOMETRY_EXTENSION, Kind, Returns, Row, Value, geometry_column};
 
 fn definitions() -> impl Iterator<Item = Definition> {
-    let topics = [make::FUNCTIONS, access::FUNCTIONS, measure::FUNCTIONS, overlay::FUNCTIONS];
+    let topics = [
+        make::FUNCTIONS,
+        access::FUNCTIONS,
+        measure::FUNCTIONS,
+        overlay::FUNCTIONS,
+    ];
     topics.into_iter().flatten().copied().chain(relate::functions())
 }
 

@@ -16,7 +16,9 @@ pub const FUNCTIONS: &[Definition] = &[
         kernel: |row| {
             let shape = row.shape(0)?;
             let (sin, cos) = row.number(1).sin_cos();
-            let turned = shape.geometry.affine_transform(&AffineTransform::new(cos, -sin, 0.0, sin, cos, 0.0));
+            let turned = shape
+                .geometry
+                .affine_transform(&AffineTransform::new(cos, -sin, 0.0, sin, cos, 0.0));
             Ok(Value::Geometry(wkb::encode(&turned, shape.srid)))
         },
     },
@@ -28,7 +30,9 @@ pub const FUNCTIONS: &[Definition] = &[
         returns: Returns::Geometry,
         kernel: |row| {
             let shape = row.shape(0)?;
-            let moved = shape.geometry.affine_transform(&AffineTransform::translate(row.number(1), row.number(2)));
+            let moved = shape
+                .geometry
+                .affine_transform(&AffineTransform::translate(row.number(1), row.number(2)));
             Ok(Value::Geometry(wkb::encode(&moved, shape.srid)))
         },
     },

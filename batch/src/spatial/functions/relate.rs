@@ -29,14 +29,17 @@ pub fn functions() -> impl Iterator<Item = Definition> {
         |row| holds(row, Predicate::Overlaps),
         |row| holds(row, Predicate::Equals),
     ];
-    let named = Predicate::ALL.into_iter().zip(kernels).map(|(predicate, kernel)| Definition {
-        name: predicate.name(),
-        aliases: &[],
-        args: PAIR,
-        optional: 0,
-        returns: Returns::Flag,
-        kernel,
-    });
+    let named = Predicate::ALL
+        .into_iter()
+        .zip(kernels)
+        .map(|(predicate, kernel)| Definition {
+            name: predicate.name(),
+            aliases: &[],
+            args: PAIR,
+            optional: 0,
+            returns: Returns::Flag,
+            kernel,
+        });
     let others = [
         Definition {
             name: "st_dwithin",
@@ -47,7 +50,9 @@ pub fn functions() -> impl Iterator<Item = Definition> {
             kernel: |row| {
                 let (a, b) = (row.shape(0)?, row.shape(1)?);
                 a.same_srid(&b)?;
-                Ok(Value::Flag(distance(&a, &b).is_some_and(|distance| distance <= row.number(2))))
+                Ok(Value::Flag(
+                    distance(&a, &b).is_some_and(|distance| distance <= row.number(2)),
+                ))
             },
         },
         Definition {
@@ -73,7 +78,8 @@ pub fn functions() -> impl Iterator<Item = Definition> {
             returns: Returns::Flag,
             kernel: |_| {
                 Err(GeometryError::Unsupported(
-                    "it is a join condition: write … JOIN … ON ST_KNN(left, right, k), with one side's geometry each".into(),
+                    "it is a join condition: write … JOIN … ON ST_KNN(left, right, k), with one side's geometry each"
+                        .into(),
                 ))
             },
         },

@@ -130,17 +130,29 @@ impl Row<'_> {
 
     pub fn number(&self, argument: usize) -> f64 {
         let (column, at) = self.place(argument);
-        if let Values::Number(array) = &column.values { array.value(at) } else { f64::NAN }
+        if let Values::Number(array) = &column.values {
+            array.value(at)
+        } else {
+            f64::NAN
+        }
     }
 
     pub fn integer(&self, argument: usize) -> i64 {
         let (column, at) = self.place(argument);
-        if let Values::Integer(array) = &column.values { array.value(at) } else { 0 }
+        if let Values::Integer(array) = &column.values {
+            array.value(at)
+        } else {
+            0
+        }
     }
 
     pub fn text(&self, argument: usize) -> &str {
         let (column, at) = self.place(argument);
-        if let Values::Text(array) = &column.values { array.value(at) } else { "" }
+        if let Values::Text(array) = &column.values {
+            array.value(at)
+        } else {
+            ""
+        }
     }
 }
 
@@ -172,7 +184,11 @@ impl Column {
             Kind::Text => Values::Text(downcast(&cast(&array, &DataType::Utf8)?)?),
             Kind::Flag => Values::Flag(downcast(&cast(&array, &DataType::Boolean)?)?),
         };
-        Ok(Column { values, constant, shape: OnceCell::new() })
+        Ok(Column {
+            values,
+            constant,
+            shape: OnceCell::new(),
+        })
     }
 
     fn is_null(&self, row: usize) -> bool {
@@ -262,11 +278,15 @@ impl ScalarUDFImpl for Function {
             return Ok(Arc::new(field));
         }
         let (key, name) = GEOMETRY_EXTENSION;
-        Ok(Arc::new(field.with_metadata(HashMap::from([(key.to_string(), name.to_string())]))))
+        Ok(Arc::new(
+            field.with_metadata(HashMap::from([(key.to_string(), name.to_string())])),
+        ))
     }
 
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
-        let Definition { name, args, optional, .. } = self.definition;
+        let Definition {
+            name, args, optional, ..
+        } = self.definition;
         if given.len() > args.len() || given.len() < args.len() - optional {
             let wanted = if optional == 0 {
                 args.len().to_string()
@@ -276,14 +296,21 @@ impl ScalarUDFImpl for Function {
             return plan_err!("{name} takes {wanted} arguments, not {}", given.len());
         }
         let coerced = given.iter().zip(args).enumerate();
-        coerced.map(|(at, (given, kind))| coerce(name, at + 1, given, *kind)).collect()
+        coerced
+            .map(|(at, (given, kind))| coerce(name, at + 1, given, *kind))
+            .collect()
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let pairs = args.args.iter().zip(self.definition.args);
-        let columns: Vec<Column> = pairs.map(|(value, kind)| Column::new(value, *kind)).collect::<Result<_>>()?;
+        let columns: Vec<Column> = pairs
+            .map(|(value, kind)| Column::new(value, *kind))
+            .collect::<Result<_>>()?;
         if columns.iter().all(|column| column.constant) {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&self.array(&columns, 1)?, 0)?));
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &self.array(&columns, 1)?,
+                0,
+            )?));
         }
         Ok(ColumnarValue::Array(self.array(&columns, args.number_rows)?))
     }
@@ -294,7 +321,11 @@ fn coerce(name: &str, place: usize, given: &DataType, wanted: Kind) -> Result<Da
         Kind::Geometry => {
             let keep = matches!(given, DataType::Binary | DataType::BinaryView);
             let binary = keep || matches!(given, DataType::LargeBinary | DataType::FixedSizeBinary(_));
-            (binary, if keep { given.clone() } else { DataType::Binary }, "a geometry (WKB)")
+            (
+                binary,
+                if keep { given.clone() } else { DataType::Binary },
+                "a geometry (WKB)",
+            )
         }
         Kind::Number => (given.is_numeric(), DataType::Float64, "a number"),
         Kind::Integer => (given.is_numeric(), DataType::Int64, "an integer"),

@@ -16,7 +16,12 @@ pub struct Bounds {
 
 impl Bounds {
     pub fn of_point(x: f64, y: f64) -> Bounds {
-        Bounds { min_x: x, min_y: y, max_x: x, max_y: y }
+        Bounds {
+            min_x: x,
+            min_y: y,
+            max_x: x,
+            max_y: y,
+        }
     }
 
     pub fn union(self, other: Bounds) -> Bounds {
@@ -60,7 +65,16 @@ impl Bounds {
     }
 
     pub fn rect(&self) -> Rect<f64> {
-        Rect::new(Coord { x: self.min_x, y: self.min_y }, Coord { x: self.max_x, y: self.max_y })
+        Rect::new(
+            Coord {
+                x: self.min_x,
+                y: self.min_y,
+            },
+            Coord {
+                x: self.max_x,
+                y: self.max_y,
+            },
+        )
     }
 }
 

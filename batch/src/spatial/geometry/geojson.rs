@@ -39,7 +39,11 @@ impl Visitor for Writer {
             self.comma();
         }
         if parent.is_none_or(|kind| kind == Kind::Collection) {
-            let member = if header.kind == Kind::Collection { "geometries" } else { "coordinates" };
+            let member = if header.kind == Kind::Collection {
+                "geometries"
+            } else {
+                "coordinates"
+            };
             let _infallible = write!(self.out, "{{\"type\":\"{}\",\"{member}\":", header.kind.name());
         }
         // A point is its own list of numbers; a line string's brackets come with its points.
@@ -88,7 +92,11 @@ impl Visitor for Writer {
 /// Parses a GeoJSON geometry (or the geometry of a Feature) to WKB.
 pub fn from_geojson(text: &str) -> Result<Vec<u8>, GeometryError> {
     let value: Value = serde_json::from_str(text).map_err(|error| GeometryError::GeoJson(error.to_string()))?;
-    let geometry = if value["type"] == "Feature" { &value["geometry"] } else { &value };
+    let geometry = if value["type"] == "Feature" {
+        &value["geometry"]
+    } else {
+        &value
+    };
     let mut out = Vec::with_capacity(text.len());
     put(&mut out, geometry, 0)?;
     Ok(out)
@@ -99,14 +107,19 @@ fn bad(why: &str) -> GeometryError {
 }
 
 fn array(value: &Value) -> Result<&[Value], GeometryError> {
-    value.as_array().map(Vec::as_slice).ok_or_else(|| bad("a list is missing"))
+    value
+        .as_array()
+        .map(Vec::as_slice)
+        .ok_or_else(|| bad("a list is missing"))
 }
 
 fn put(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<(), GeometryError> {
     if depth > DEPTH_MAX {
         return Err(bad("collections are nested too deeply"));
     }
-    let name = value["type"].as_str().ok_or_else(|| bad("the member \"type\" is missing"))?;
+    let name = value["type"]
+        .as_str()
+        .ok_or_else(|| bad("the member \"type\" is missing"))?;
     let kind = Kind::from_word(name).ok_or_else(|| bad(&format!("\"{name}\" is no kind of geometry")))?;
     if kind == Kind::Collection {
         let parts = array(&value["geometries"])?;
@@ -115,22 +128,24 @@ fn put(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<(), GeometryErr
         return parts.iter().try_for_each(|part| put(out, part, depth + 1));
     }
     let coordinates = &value["coordinates"];
-    let dimensions = Dimensions { z: first_position(coordinates).is_some_and(|list| list.len() > 2), m: false };
+    let dimensions = Dimensions {
+        z: first_position(coordinates).is_some_and(|list| list.len() > 2),
+        m: false,
+    };
     put_coordinates(out, kind, coordinates, dimensions)
 }
 
 /// The first list that begins with a number: it tells whether there is a z.
 fn first_position(value: &Value) -> Option<&Vec<Value>> {
     let list = value.as_array()?;
-    if list.first()?.is_number() { Some(list) } else { list.iter().find_map(first_position) }
+    if list.first()?.is_number() {
+        Some(list)
+    } else {
+        list.iter().find_map(first_position)
+    }
 }
 
-fn put_coordinates(
-    out: &mut Vec<u8>,
-    kind: Kind,
-    value: &Value,
-    dimensions: Dimensions,
-) -> Result<(), GeometryError> {
+fn put_coordinates(out: &mut Vec<u8>, kind: Kind, value: &Value, dimensions: Dimensions) -> Result<(), GeometryError> {
     wkb::put_header(out, kind, dimensions, None);
     let list = array(value)?;
     match kind {
@@ -142,19 +157,22 @@ fn put_coordinates(
         Kind::LineString => put_positions(out, list, dimensions),
         Kind::Polygon => {
             wkb::put_count(out, list.len());
-            list.iter().try_for_each(|ring| put_positions(out, array(ring)?, dimensions))
+            list.iter()
+                .try_for_each(|ring| put_positions(out, array(ring)?, dimensions))
         }
         _ => {
             let member = kind.member().unwrap_or(Kind::Point);
             wkb::put_count(out, list.len());
-            list.iter().try_for_each(|part| put_coordinates(out, member, part, dimensions))
+            list.iter()
+                .try_for_each(|part| put_coordinates(out, member, part, dimensions))
         }
     }
 }
 
 fn put_positions(out: &mut Vec<u8>, list: &[Value], dimensions: Dimensions) -> Result<(), GeometryError> {
     wkb::put_count(out, list.len());
-    list.iter().try_for_each(|position| put_position(out, position, dimensions))
+    list.iter()
+        .try_for_each(|position| put_position(out, position, dimensions))
 }
 
 fn put_position(out: &mut Vec<u8>, value: &Value, dimensions: Dimensions) -> Result<(), GeometryError> {

@@ -30,7 +30,9 @@ pub enum GeometryError {
     #[error("not a GeoJSON geometry: {0}")]
     GeoJson(String),
     /// Two geometries in different reference systems.
-    #[error("the geometries have different reference systems, SRID {0} and SRID {1}: transform one, or set the same SRID on both")]
+    #[error(
+        "the geometries have different reference systems, SRID {0} and SRID {1}: transform one, or set the same SRID on both"
+    )]
     MixedSrid(u32, u32),
     /// A function that does not answer for this kind of geometry.
     #[error("{0}")]

@@ -22,13 +22,29 @@ impl Shape {
     pub fn decode(bytes: &[u8]) -> Result<Shape, GeometryError> {
         if let Some(point) = wkb::plain_point(bytes).filter(|_| bytes.len() == 21) {
             let bounds = Some(Bounds::of_point(point.x, point.y));
-            return Ok(Shape { geometry: Geometry::Point(Point(point)), bounds, finite: true, srid: 0 });
+            return Ok(Shape {
+                geometry: Geometry::Point(Point(point)),
+                bounds,
+                finite: true,
+                srid: 0,
+            });
         }
-        let mut builder = Builder { finite: true, ..Builder::default() };
+        let mut builder = Builder {
+            finite: true,
+            ..Builder::default()
+        };
         wkb::walk(bytes, &mut builder)?;
-        let geometry = builder.done.ok_or(GeometryError::Wkb { at: 0, why: "there is no geometry" })?;
+        let geometry = builder.done.ok_or(GeometryError::Wkb {
+            at: 0,
+            why: "there is no geometry",
+        })?;
         let bounds = builder.bounds.filter(|_| builder.finite);
-        Ok(Shape { geometry, bounds, finite: builder.finite, srid: builder.srid })
+        Ok(Shape {
+            geometry,
+            bounds,
+            finite: builder.finite,
+            srid: builder.srid,
+        })
     }
 
     /// Neither empty nor with a coordinate that is not finite.
@@ -82,7 +98,10 @@ impl Visitor for Builder {
     }
 
     fn coordinate(&mut self, ordinates: Ordinates) {
-        let coord = Coord { x: ordinates.x, y: ordinates.y };
+        let coord = Coord {
+            x: ordinates.x,
+            y: ordinates.y,
+        };
         if coord.x.is_finite() && coord.y.is_finite() {
             let point = Bounds::of_point(coord.x, coord.y);
             self.bounds = Some(self.bounds.map_or(point, |bounds| bounds.union(point)));
@@ -119,21 +138,44 @@ impl Frame {
             Kind::Polygon => {
                 let exterior = lines.next().unwrap_or_else(|| LineString(Vec::new()));
                 // An empty ring is no hole.
-                Geometry::Polygon(Polygon::new(exterior, lines.filter(|ring| !ring.0.is_empty()).collect()))
+                Geometry::Polygon(Polygon::new(
+                    exterior,
+                    lines.filter(|ring| !ring.0.is_empty()).collect(),
+                ))
             }
             // Empty members add nothing to a multi-geometry, and `geo` does not expect them.
             Kind::MultiPoint => Geometry::MultiPoint(MultiPoint(
-                parts.filter_map(|part| if let Geometry::Point(point) = part { Some(point) } else { None }).collect(),
+                parts
+                    .filter_map(|part| {
+                        if let Geometry::Point(point) = part {
+                            Some(point)
+                        } else {
+                            None
+                        }
+                    })
+                    .collect(),
             )),
             Kind::MultiLineString => Geometry::MultiLineString(MultiLineString(
                 parts
-                    .filter_map(|part| if let Geometry::LineString(line) = part { Some(line) } else { None })
+                    .filter_map(|part| {
+                        if let Geometry::LineString(line) = part {
+                            Some(line)
+                        } else {
+                            None
+                        }
+                    })
                     .filter(|line| !line.0.is_empty())
                     .collect(),
             )),
             Kind::MultiPolygon => Geometry::MultiPolygon(MultiPolygon(
                 parts
-                    .filter_map(|part| if let Geometry::Polygon(polygon) = part { Some(polygon) } else { None })
+                    .filter_map(|part| {
+                        if let Geometry::Polygon(polygon) = part {
+                            Some(polygon)
+                        } else {
+                            None
+                        }
+                    })
                     .filter(|polygon| !polygon.exterior().0.is_empty())
                     .collect(),
             )),

@@ -58,7 +58,10 @@ fn big_endian_point(x: f64, y: f64) -> Vec<u8> {
 
 #[test]
 fn geojson_reads_back() {
-    for text in TEXTS.iter().filter(|text| !text.contains('M') || text.starts_with("MULTI")) {
+    for text in TEXTS
+        .iter()
+        .filter(|text| !text.contains('M') || text.starts_with("MULTI"))
+    {
         let bytes = from_wkt(text).unwrap();
         let json = to_geojson(&bytes).unwrap();
         serde_json::from_str::<serde_json::Value>(&json).unwrap();
@@ -73,9 +76,22 @@ fn geojson_reads_back() {
 #[test]
 fn bad_text_is_refused() {
     let nested = format!("{}POINT(1 1){}", "GEOMETRYCOLLECTION(".repeat(100), ")".repeat(100));
-    let bad =
-        ["", "SPHERE(1 2)", "POINT(1)", "POINT(1 2", "POINT(1 2))", "POINT(a b)", "LINESTRING(0 0, 1)", "POINT(nan nan)"];
-    for text in bad.into_iter().chain([nested.as_str(), "POLYGON(0 0, 1 1)", "SRID=x;POINT(1 1)", "POINT Q (1 2)"]) {
+    let bad = [
+        "",
+        "SPHERE(1 2)",
+        "POINT(1)",
+        "POINT(1 2",
+        "POINT(1 2))",
+        "POINT(a b)",
+        "LINESTRING(0 0, 1)",
+        "POINT(nan nan)",
+    ];
+    for text in bad.into_iter().chain([
+        nested.as_str(),
+        "POLYGON(0 0, 1 1)",
+        "SRID=x;POINT(1 1)",
+        "POINT Q (1 2)",
+    ]) {
         assert!(matches!(from_wkt(text), Err(GeometryError::Wkt { .. })), "{text}");
     }
 }

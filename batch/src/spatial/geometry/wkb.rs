@@ -46,7 +46,9 @@ impl Kind {
     }
 
     pub fn from_word(word: &str) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| word.eq_ignore_ascii_case(kind.word()))
+        Kind::ALL
+            .into_iter()
+            .find(|kind| word.eq_ignore_ascii_case(kind.word()))
     }
 
     /// The word in well-known text.
@@ -146,7 +148,10 @@ pub fn header(bytes: &[u8]) -> Result<Header, GeometryError> {
 pub fn plain_point(bytes: &[u8]) -> Option<Coord<f64>> {
     let rest = bytes.strip_prefix(&[1, 1, 0, 0, 0])?;
     let (x, y) = rest.split_at_checked(8)?;
-    let coord = Coord { x: f64::from_le_bytes(x.try_into().ok()?), y: f64::from_le_bytes(y.try_into().ok()?) };
+    let coord = Coord {
+        x: f64::from_le_bytes(x.try_into().ok()?),
+        y: f64::from_le_bytes(y.try_into().ok()?),
+    };
     (coord.x.is_finite() && coord.y.is_finite()).then_some(coord)
 }
 
@@ -161,7 +166,10 @@ impl Reader<'_> {
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], GeometryError> {
-        let taken = self.bytes.get(self.at..self.at + N).and_then(|bytes| bytes.try_into().ok());
+        let taken = self
+            .bytes
+            .get(self.at..self.at + N)
+            .and_then(|bytes| bytes.try_into().ok());
         let taken = taken.ok_or_else(|| self.bad("the bytes end in the middle of the geometry"))?;
         self.at += N;
         Ok(taken)
@@ -169,12 +177,20 @@ impl Reader<'_> {
 
     fn int(&mut self, little: bool) -> Result<u32, GeometryError> {
         let bytes = self.take()?;
-        Ok(if little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
+        Ok(if little {
+            u32::from_le_bytes(bytes)
+        } else {
+            u32::from_be_bytes(bytes)
+        })
     }
 
     fn float(&mut self, little: bool) -> Result<f64, GeometryError> {
         let bytes = self.take()?;
-        Ok(if little { f64::from_le_bytes(bytes) } else { f64::from_be_bytes(bytes) })
+        Ok(if little {
+            f64::from_le_bytes(bytes)
+        } else {
+            f64::from_be_bytes(bytes)
+        })
     }
 
     /// A count of items that take at least `bytes_min` each: more than fit into the rest is a lie.
@@ -201,7 +217,11 @@ impl Reader<'_> {
             z: code & EWKB_Z != 0 || matches!(iso / 1000, 1 | 3),
             m: code & EWKB_M != 0 || matches!(iso / 1000, 2 | 3),
         };
-        let srid = if code & EWKB_SRID != 0 { Some(self.int(little)?) } else { None };
+        let srid = if code & EWKB_SRID != 0 {
+            Some(self.int(little)?)
+        } else {
+            None
+        };
         let point_bytes = dimensions.count() * 8;
         let count = match kind {
             Kind::Point => 1,
@@ -209,7 +229,15 @@ impl Reader<'_> {
             Kind::Polygon => self.count(little, 4)?,
             _ => self.count(little, MEMBER_BYTES_MIN)?,
         };
-        Ok((Header { kind, dimensions, srid, count }, little))
+        Ok((
+            Header {
+                kind,
+                dimensions,
+                srid,
+                count,
+            },
+            little,
+        ))
     }
 
     fn geometry(
@@ -286,7 +314,11 @@ pub fn put_header(out: &mut Vec<u8>, kind: Kind, dimensions: Dimensions, srid: O
     let iso = kind as u32 + if dimensions.z { 1000 } else { 0 } + if dimensions.m { 2000 } else { 0 };
     out.push(1);
     // EWKB marks the SRID in the kind; readers of ISO WKB do not know it, so only where there is one.
-    let flag = if srid.is_some_and(|srid| srid != 0) { EWKB_SRID } else { 0 };
+    let flag = if srid.is_some_and(|srid| srid != 0) {
+        EWKB_SRID
+    } else {
+        0
+    };
     out.extend_from_slice(&(iso | flag).to_le_bytes());
     if let Some(srid) = srid.filter(|srid| *srid != 0) {
         out.extend_from_slice(&srid.to_le_bytes());
@@ -320,7 +352,13 @@ pub fn with_srid(bytes: &[u8], srid: u32) -> Result<Vec<u8>, GeometryError> {
         reader.int(little)?;
     }
     let code = if srid == 0 { code & !EWKB_SRID } else { code | EWKB_SRID };
-    let int = |value: u32| if little { value.to_le_bytes() } else { value.to_be_bytes() };
+    let int = |value: u32| {
+        if little {
+            value.to_le_bytes()
+        } else {
+            value.to_be_bytes()
+        }
+    };
     let mut out = Vec::with_capacity(bytes.len() + 4);
     out.push(u8::from(little));
     out.extend_from_slice(&int(code));
@@ -362,12 +400,16 @@ fn put(out: &mut Vec<u8>, geometry: &Geometry<f64>, srid: Option<u32>) {
         Geometry::MultiLineString(lines) => {
             head(Kind::MultiLineString);
             put_count(out, lines.0.len());
-            lines.iter().for_each(|line| put(out, &Geometry::LineString(line.clone()), None));
+            lines
+                .iter()
+                .for_each(|line| put(out, &Geometry::LineString(line.clone()), None));
         }
         Geometry::MultiPolygon(polygons) => {
             head(Kind::MultiPolygon);
             put_count(out, polygons.0.len());
-            polygons.iter().for_each(|polygon| put(out, &Geometry::Polygon(polygon.clone()), None));
+            polygons
+                .iter()
+                .for_each(|polygon| put(out, &Geometry::Polygon(polygon.clone()), None));
         }
         Geometry::GeometryCollection(parts) => {
             head(Kind::Collection);

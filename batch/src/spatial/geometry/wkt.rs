@@ -10,7 +10,11 @@ const DEPTH_MAX: usize = 32;
 
 /// Parses `[SRID=n;]KIND [Z|M|ZM] (…)` to WKB.
 pub fn from_wkt(text: &str) -> Result<Vec<u8>, GeometryError> {
-    let mut parser = Parser { text, at: 0, out: Vec::with_capacity(text.len()) };
+    let mut parser = Parser {
+        text,
+        at: 0,
+        out: Vec::with_capacity(text.len()),
+    };
     let srid = parser.srid()?;
     parser.geometry(srid, 0)?;
     parser.blank();
@@ -28,7 +32,10 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn bad(&self, why: impl Into<String>) -> GeometryError {
-        GeometryError::Wkt { at: self.at, why: why.into() }
+        GeometryError::Wkt {
+            at: self.at,
+            why: why.into(),
+        }
     }
 
     fn rest(&self) -> &'a str {
@@ -64,12 +71,20 @@ impl<'a> Parser<'a> {
     }
 
     fn expect(&mut self, c: char) -> Result<(), GeometryError> {
-        if self.take(c) { Ok(()) } else { Err(self.bad(format!("'{c}' is expected"))) }
+        if self.take(c) {
+            Ok(())
+        } else {
+            Err(self.bad(format!("'{c}' is expected")))
+        }
     }
 
     fn srid(&mut self) -> Result<Option<u32>, GeometryError> {
         self.blank();
-        if !self.rest().get(..5).is_some_and(|head| head.eq_ignore_ascii_case("SRID=")) {
+        if !self
+            .rest()
+            .get(..5)
+            .is_some_and(|head| head.eq_ignore_ascii_case("SRID="))
+        {
             return Ok(None);
         }
         self.at += 5;
@@ -86,11 +101,13 @@ impl<'a> Parser<'a> {
         self.blank();
         let start = self.at;
         let word = self.word();
-        let kind = Kind::from_word(word).map(|kind| (kind, Dimensions::default())).or_else(|| {
-            // Some writers put the dimensions right behind the word: POINTZ.
-            let (word, dimensions) = split_dimensions(word)?;
-            Kind::from_word(word).map(|kind| (kind, dimensions))
-        });
+        let kind = Kind::from_word(word)
+            .map(|kind| (kind, Dimensions::default()))
+            .or_else(|| {
+                // Some writers put the dimensions right behind the word: POINTZ.
+                let (word, dimensions) = split_dimensions(word)?;
+                Kind::from_word(word).map(|kind| (kind, dimensions))
+            });
         let Some((kind, mut dimensions)) = kind else {
             self.at = start;
             return Err(self.bad(format!("'{word}' is no kind of geometry")));
@@ -107,7 +124,11 @@ impl<'a> Parser<'a> {
             return Err(self.bad(format!("'{word}' is not expected here")));
         }
         wkb::put_header(&mut self.out, kind, dimensions, srid);
-        if empty { self.empty(kind, dimensions) } else { self.body(kind, dimensions, depth) }
+        if empty {
+            self.empty(kind, dimensions)
+        } else {
+            self.body(kind, dimensions, depth)
+        }
     }
 
     fn empty(&mut self, kind: Kind, dimensions: Dimensions) -> Result<(), GeometryError> {
@@ -198,7 +219,10 @@ fn split_dimensions(word: &str) -> Option<(&str, Dimensions)> {
 
 /// The text of a WKB geometry, numbers with as many digits as it takes to read them back.
 pub fn to_wkt(bytes: &[u8]) -> Result<String, GeometryError> {
-    let mut writer = Writer { out: String::with_capacity(bytes.len()), ..Writer::default() };
+    let mut writer = Writer {
+        out: String::with_capacity(bytes.len()),
+        ..Writer::default()
+    };
     wkb::walk(bytes, &mut writer)?;
     Ok(writer.out)
 }

@@ -49,7 +49,9 @@ impl Candidates {
                 rows[tree.cell(x, y)].push(row);
             }
         }
-        Candidates { cells: rows.into_iter().filter_map(|rows| Cell::new(rows, boxes)).collect() }
+        Candidates {
+            cells: rows.into_iter().filter_map(|rows| Cell::new(rows, boxes)).collect(),
+        }
     }
 
     pub fn cells(&self) -> usize {

@@ -46,18 +46,26 @@ impl Neighbors {
         let mut items: Vec<Item> = Vec::new();
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
         for (row, key, shape) in ordered {
-            let Some(shape) = shape.filter(Shape::matchable) else { continue };
+            let Some(shape) = shape.filter(Shape::matchable) else {
+                continue;
+            };
             if let Some(item) = places.get(&key) {
                 items[*item].rows.push(row);
                 continue;
             }
-            let Some(mut point) = sphere_point(&shape) else { continue };
+            let Some(mut point) = sphere_point(&shape) else {
+                continue;
+            };
             // The bound on the sphere wants longitudes of one turn.
             if metric == Metric::Sphere && !(-180.0..=180.0).contains(&point.x) {
                 point.x = (point.x + 180.0).rem_euclid(360.0) - 180.0;
             }
             places.insert(key, items.len());
-            items.push(Item { shape, point, rows: vec![row] });
+            items.push(Item {
+                shape,
+                point,
+                rows: vec![row],
+            });
         }
         let mut builder = RTreeBuilder::<f64>::new(u32::try_from(items.len()).unwrap_or(u32::MAX));
         for item in &items {
@@ -67,7 +75,11 @@ impl Neighbors {
             };
             builder.add(bounds.min_x, bounds.min_y, bounds.max_x, bounds.max_y);
         }
-        Neighbors { metric, tree: builder.finish::<HilbertSort>(), items }
+        Neighbors {
+            metric,
+            tree: builder.finish::<HilbertSort>(),
+            items,
+        }
     }
 
     /// The `k` nearest rows, nearest first; fewer where there are fewer. `order` must be the order of the rows given to
@@ -84,7 +96,12 @@ impl Neighbors {
         let found = self.tree.neighbors_with_callbacks(
             options,
             |[min_x, min_y, max_x, max_y]| {
-                let bounds = Bounds { min_x, min_y, max_x, max_y };
+                let bounds = Bounds {
+                    min_x,
+                    min_y,
+                    max_x,
+                    max_y,
+                };
                 match self.metric {
                     Metric::Planar => lowered(query_box.distance(&bounds)),
                     Metric::Sphere => spherical_gap(query_point, &bounds),
@@ -94,7 +111,11 @@ impl Neighbors {
         );
         let rows_of = |(item, far): &(u32, f64)| {
             let far = *far;
-            self.items[*item as usize].rows.iter().take(k).map(move |row| (far, *row))
+            self.items[*item as usize]
+                .rows
+                .iter()
+                .take(k)
+                .map(move |row| (far, *row))
         };
         let mut rows: Vec<(f64, u32)> = found.iter().flat_map(rows_of).collect();
         rows.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| order(a.1, b.1)));

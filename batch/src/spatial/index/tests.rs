@@ -10,7 +10,12 @@ fn any_box() -> impl Strategy<Value = Option<Bounds>> {
     let some = corner.prop_map(|(x, y, w, h, wide)| {
         let (x, y) = (f64::from(x), f64::from(y));
         let grow = if wide { 15.0 } else { 0.0 };
-        Some(Bounds { min_x: x, min_y: y, max_x: x + f64::from(w) + grow, max_y: y + f64::from(h) + grow })
+        Some(Bounds {
+            min_x: x,
+            min_y: y,
+            max_x: x + f64::from(w) + grow,
+            max_y: y + f64::from(h) + grow,
+        })
     });
     prop_oneof![9 => some, 1 => Just(None)]
 }

@@ -13,7 +13,11 @@ pub struct Sampler {
 
 impl Sampler {
     pub fn new(seed: u64) -> Sampler {
-        Sampler { points: Vec::new(), seen: 0, state: seed }
+        Sampler {
+            points: Vec::new(),
+            seen: 0,
+            state: seed,
+        }
     }
 
     pub fn add(&mut self, x: f64, y: f64) {

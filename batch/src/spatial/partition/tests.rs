@@ -3,7 +3,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::spatial::geometry::Bounds;
 
-const WORLD: Bounds = Bounds { min_x: -180.0, min_y: -90.0, max_x: 180.0, max_y: 90.0 };
+const WORLD: Bounds = Bounds {
+    min_x: -180.0,
+    min_y: -90.0,
+    max_x: 180.0,
+    max_y: 90.0,
+};
 
 fn counts(tree: &KdTree, points: &[(f64, f64)]) -> Vec<usize> {
     let mut counts = vec![0; tree.len()];
@@ -32,7 +37,12 @@ fn a_heap_is_one_cell_and_the_rest_is_still_split() {
     let counts = counts(&tree, &points);
     let heap = tree.cell(1.0, 1.0);
     assert!(tree.len() >= 12, "{} cells", tree.len());
-    let others: Vec<_> = counts.iter().enumerate().filter(|(cell, _)| *cell != heap).map(|(_, n)| *n).collect();
+    let others: Vec<_> = counts
+        .iter()
+        .enumerate()
+        .filter(|(cell, _)| *cell != heap)
+        .map(|(_, n)| *n)
+        .collect();
     assert!(*others.iter().max().unwrap() <= 2 * 1000 / others.len(), "{counts:?}");
 }
 
@@ -40,7 +50,12 @@ fn a_heap_is_one_cell_and_the_rest_is_still_split() {
 fn neighbouring_f64_are_told_apart() {
     let base = 1e15;
     let points: Vec<_> = (0..64).map(|at| (base + f64::from(at) * 0.125, base)).collect();
-    let extent = Bounds { min_x: base, min_y: base, max_x: base + 8.0, max_y: base };
+    let extent = Bounds {
+        min_x: base,
+        min_y: base,
+        max_x: base + 8.0,
+        max_y: base,
+    };
     let tree = KdTree::build(points.clone(), 64, extent);
     assert_eq!(counts(&tree, &points), vec![1; 64]);
 }

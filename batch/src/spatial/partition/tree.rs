@@ -20,7 +20,12 @@ impl Axis {
 #[derive(Debug, Clone, Copy)]
 enum Node {
     /// Points below `at` are in `low`, the others in `high`.
-    Split { axis: Axis, at: f64, low: u32, high: u32 },
+    Split {
+        axis: Axis,
+        at: f64,
+        low: u32,
+        high: u32,
+    },
     Cell(u32),
 }
 
@@ -37,7 +42,10 @@ impl KdTree {
     /// rectangles of the outer cells.
     pub fn build(mut points: Vec<(f64, f64)>, cells_max: usize, extent: Bounds) -> KdTree {
         points.retain(|(x, y)| x.is_finite() && y.is_finite());
-        let mut tree = KdTree { nodes: Vec::new(), cells: Vec::new() };
+        let mut tree = KdTree {
+            nodes: Vec::new(),
+            cells: Vec::new(),
+        };
         tree.grow(&mut points, cells_max.max(1), extent);
         tree
     }
@@ -46,7 +54,8 @@ impl KdTree {
     fn grow(&mut self, points: &mut [(f64, f64)], cells: usize, region: Bounds) -> (u32, usize) {
         let node = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let Some((axis, place)) = (if cells > 1 { split(points, cells) } else { None }) else {
-            self.nodes.push(Node::Cell(u32::try_from(self.cells.len()).unwrap_or(u32::MAX)));
+            self.nodes
+                .push(Node::Cell(u32::try_from(self.cells.len()).unwrap_or(u32::MAX)));
             self.cells.push(region);
             return (node, 1);
         };
@@ -86,7 +95,11 @@ impl KdTree {
         loop {
             match self.nodes[node] {
                 Node::Split { axis, at, low, high } => {
-                    node = if axis.of((x, y)) < at { low as usize } else { high as usize };
+                    node = if axis.of((x, y)) < at {
+                        low as usize
+                    } else {
+                        high as usize
+                    };
                 }
                 Node::Cell(cell) => return cell as usize,
             }
@@ -97,7 +110,10 @@ impl KdTree {
 /// Sorts the points along the longer side of their box (the other, where that has no extent) and finds the place that
 /// comes nearest to an even share without cutting through equal values. `None`: a heap.
 fn split(points: &mut [(f64, f64)], cells: usize) -> Option<(Axis, usize)> {
-    let bounds = points.iter().map(|(x, y)| Bounds::of_point(*x, *y)).reduce(Bounds::union)?;
+    let bounds = points
+        .iter()
+        .map(|(x, y)| Bounds::of_point(*x, *y))
+        .reduce(Bounds::union)?;
     let (width, height) = (bounds.max_x - bounds.min_x, bounds.max_y - bounds.min_y);
     let axis = if width >= height { Axis::X } else { Axis::Y };
     if width <= 0.0 && height <= 0.0 {

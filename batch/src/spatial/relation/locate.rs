@@ -28,7 +28,11 @@ fn crossing(a: Coord<f64>, b: Coord<f64>, point: Coord<f64>) -> Crossing {
         return Crossing::None;
     }
     if low.y == high.y {
-        return if point.x >= low.x.min(high.x) { Crossing::Touches } else { Crossing::None };
+        return if point.x >= low.x.min(high.x) {
+            Crossing::Touches
+        } else {
+            Crossing::None
+        };
     }
     // The upper end belongs to the next edge, or a corner would count twice.
     let counts = point.y < high.y;
@@ -63,9 +67,7 @@ fn count(edges: impl Iterator<Item = (Coord<f64>, Coord<f64>)>, point: Coord<f64
 pub fn position(geometry: &Geometry<f64>, point: Coord<f64>) -> Option<Position> {
     match geometry {
         Geometry::Polygon(polygon) => Some(count(edges(polygon), point)),
-        Geometry::MultiPolygon(polygons) => {
-            Some(best(polygons.iter().map(|polygon| count(edges(polygon), point))))
-        }
+        Geometry::MultiPolygon(polygons) => Some(best(polygons.iter().map(|polygon| count(edges(polygon), point)))),
         _ => None,
     }
 }
@@ -100,7 +102,9 @@ impl Locator {
             _ => return None,
         };
         let edges = polygons.iter().map(|polygon| polygon.exterior().0.len()).sum::<usize>();
-        (edges >= EDGES_MIN).then(|| Locator { parts: polygons.into_iter().filter_map(Slabs::new).collect() })
+        (edges >= EDGES_MIN).then(|| Locator {
+            parts: polygons.into_iter().filter_map(Slabs::new).collect(),
+        })
     }
 
     pub fn position(&self, point: Coord<f64>) -> Position {
@@ -125,8 +129,16 @@ impl Slabs {
         let slabs = all.len().clamp(1, 4096);
         let height = bounds.max_y - bounds.min_y;
         let slabs_per_unit = if height > 0.0 { slabs as f64 / height } else { 0.0 };
-        let mut this = Slabs { bounds, slabs_per_unit, starts: vec![0; slabs + 1], items: Vec::new() };
-        let ranges: Vec<_> = all.iter().map(|(a, b)| (this.slab(a.y.min(b.y)), this.slab(a.y.max(b.y)))).collect();
+        let mut this = Slabs {
+            bounds,
+            slabs_per_unit,
+            starts: vec![0; slabs + 1],
+            items: Vec::new(),
+        };
+        let ranges: Vec<_> = all
+            .iter()
+            .map(|(a, b)| (this.slab(a.y.min(b.y)), this.slab(a.y.max(b.y))))
+            .collect();
         for (low, high) in &ranges {
             (*low..=*high).for_each(|slab| this.starts[slab + 1] += 1);
         }
@@ -136,9 +148,9 @@ impl Slabs {
         let mut next = this.starts.clone();
         this.items = vec![(Coord::default(), Coord::default()); this.starts[slabs] as usize];
         for (edge, (low, high)) in all.iter().zip(&ranges) {
-            for slab in *low..=*high {
-                this.items[next[slab] as usize] = *edge;
-                next[slab] += 1;
+            for place in &mut next[*low..=*high] {
+                this.items[*place as usize] = *edge;
+                *place += 1;
             }
         }
         Some(this)

@@ -135,7 +135,9 @@ fn is_area(geometry: &Geometry<f64>) -> bool {
 pub fn matrix(a: &Shape, b: &Shape) -> String {
     let matrix = a.geometry.relate(&b.geometry);
     let positions = [CoordPos::Inside, CoordPos::OnBoundary, CoordPos::Outside];
-    let cells = positions.iter().flat_map(|row| positions.iter().map(|column| matrix.get(*row, *column)));
+    let cells = positions
+        .iter()
+        .flat_map(|row| positions.iter().map(|column| matrix.get(*row, *column)));
     cells
         .map(|dimensions| match dimensions {
             Dimensions::Empty => 'F',
@@ -155,7 +157,10 @@ pub struct Prepared {
 
 impl Prepared {
     pub fn new(shape: Shape) -> Prepared {
-        Prepared { shape, locator: OnceLock::new() }
+        Prepared {
+            shape,
+            locator: OnceLock::new(),
+        }
     }
 
     /// Whether the predicate holds for (this, each of `others`), in order.
@@ -172,7 +177,9 @@ impl Prepared {
                     predicate.of_area_and_point(locator.position(point.0))
                 }
                 (Geometry::Point(_), _) => predicate.holds(&self.shape, other),
-                (geometry, _) if matrix_wanted && self.meets(other) && !matches!(self.shape.geometry, Geometry::Point(_)) => {
+                (geometry, _)
+                    if matrix_wanted && self.meets(other) && !matches!(self.shape.geometry, Geometry::Point(_)) =>
+                {
                     let graph = graph.get_or_insert_with(|| PreparedGeometry::from(&self.shape.geometry));
                     predicate.in_matrix(&graph.relate(geometry))
                 }

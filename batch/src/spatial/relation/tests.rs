@@ -12,12 +12,20 @@ fn shape(text: &str) -> Shape {
 fn empty_and_not_finite_match_nothing() {
     let square = shape("POLYGON((0 0,4 0,4 4,0 4,0 0))");
     let infinite = Shape::decode(&crate::spatial::geometry::wkb::point(f64::INFINITY, 1.0)).unwrap();
-    for odd in [shape("POINT EMPTY"), shape("POLYGON EMPTY"), shape("GEOMETRYCOLLECTION EMPTY"), infinite.clone()] {
+    for odd in [
+        shape("POINT EMPTY"),
+        shape("POLYGON EMPTY"),
+        shape("GEOMETRYCOLLECTION EMPTY"),
+        infinite.clone(),
+    ] {
         for predicate in Predicate::ALL {
             let wanted = predicate == Predicate::Disjoint;
             assert_eq!(predicate.holds(&square, &odd), wanted);
             assert_eq!(predicate.holds(&odd, &square), wanted);
-            assert_eq!(Prepared::new(square.clone()).holds(predicate, [&odd].into_iter()), [wanted]);
+            assert_eq!(
+                Prepared::new(square.clone()).holds(predicate, [&odd].into_iter()),
+                [wanted]
+            );
         }
         assert_eq!(distance(&square, &odd), None);
     }
@@ -110,19 +118,21 @@ proptest! {
 }
 
 fn any_geometry() -> impl Strategy<Value = String> {
-    let point = (small(), small()).prop_map(|(x, y)| format!("{x} {y}"));
-    let list = move |min: usize| {
-        prop::collection::vec(point.clone(), min..5).prop_map(|points| format!("({})", points.join(",")))
+    let list = |min: usize| {
+        let point = (small(), small()).prop_map(|(x, y)| format!("{x} {y}"));
+        prop::collection::vec(point, min..5).prop_map(|points| format!("({})", points.join(",")))
     };
-    let ring = list(3).prop_map(|text| {
-        let first = text[1..].split([',', ')']).next().unwrap_or("").to_string();
-        format!("{},{first})", &text[..text.len() - 1])
-    });
+    let ring = || {
+        list(3).prop_map(|text| {
+            let first = text[1..].split([',', ')']).next().unwrap_or("").to_string();
+            format!("{},{first})", &text[..text.len() - 1])
+        })
+    };
     prop_oneof![
         list(1).prop_map(|list| format!("MULTIPOINT{list}")),
         list(2).prop_map(|list| format!("LINESTRING{list}")),
         (list(2), list(2)).prop_map(|(a, b)| format!("MULTILINESTRING({a},{b})")),
-        ring.clone().prop_map(|ring| format!("POLYGON({ring})")),
-        (list(2), ring).prop_map(|(line, ring)| format!("GEOMETRYCOLLECTION(LINESTRING{line},POLYGON({ring}))")),
+        ring().prop_map(|ring| format!("POLYGON({ring})")),
+        (list(2), ring()).prop_map(|(line, ring)| format!("GEOMETRYCOLLECTION(LINESTRING{line},POLYGON({ring}))")),
     ]
 }

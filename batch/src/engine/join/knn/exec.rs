@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, UInt32Array};
+use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result, internal_err};
@@ -36,6 +37,8 @@ const PAIRS_PER_STEP: usize = 8192;
 /// What an object takes beside its row: its shape, its place in the index, its rank.
 const OBJECT_BYTES: usize = 320;
 
+type SharedObjects = Arc<OnceCell<Result<Arc<Objects>, Arc<DataFusionError>>>>;
+
 /// For each query the k nearest objects: the objects are collected and indexed, the queries stream past them.
 ///
 /// Among equally near objects those win whose rows come first when rows are ordered by all their columns, so the result
@@ -53,7 +56,7 @@ pub struct KnnJoinExec {
     columns: Vec<ColumnIndex>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
-    objects: Arc<OnceCell<Result<Arc<Objects>, Arc<DataFusionError>>>>,
+    objects: SharedObjects,
 }
 
 impl KnnJoinExec {
@@ -65,7 +68,15 @@ impl KnnJoinExec {
         node: &KnnJoin,
     ) -> KnnJoinExec {
         let parts = (left_geometry, right_geometry);
-        KnnJoinExec::of(left, right, parts, node.k, node.metric, node.queries_left, node.keep_queries)
+        KnnJoinExec::of(
+            left,
+            right,
+            parts,
+            node.k,
+            node.metric,
+            node.queries_left,
+            node.keep_queries,
+        )
     }
 
     fn of(
@@ -104,7 +115,11 @@ impl KnnJoinExec {
 
     /// (queries, objects) of two things of the left and the right.
     fn roles<T>(&self, left: T, right: T) -> (T, T) {
-        if self.queries_left { (left, right) } else { (right, left) }
+        if self.queries_left {
+            (left, right)
+        } else {
+            (right, left)
+        }
     }
 }
 
@@ -134,7 +149,11 @@ impl ExecutionPlan for KnnJoinExec {
 
     fn input_distribution_requirements(&self) -> InputDistributionRequirements {
         let (queries, objects) = (Distribution::UnspecifiedDistribution, Distribution::SinglePartition);
-        let (left, right) = if self.queries_left { (queries, objects) } else { (objects, queries) };
+        let (left, right) = if self.queries_left {
+            (queries, objects)
+        } else {
+            (objects, queries)
+        };
         InputDistributionRequirements::new(vec![left, right])
     }
 
@@ -152,16 +171,20 @@ impl ExecutionPlan for KnnJoinExec {
         }
     }
 
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         let (Some(right), Some(left)) = (children.pop(), children.pop()) else {
             return internal_err!("a join has two inputs");
         };
         let geometries = (Arc::clone(&self.left_geometry), Arc::clone(&self.right_geometry));
-        let join =
-            KnnJoinExec::of(left, right, geometries, self.k, self.metric, self.queries_left, self.keep_queries);
+        let join = KnnJoinExec::of(
+            left,
+            right,
+            geometries,
+            self.k,
+            self.metric,
+            self.queries_left,
+            self.keep_queries,
+        );
         Ok(Arc::new(join))
     }
 
@@ -170,23 +193,27 @@ impl ExecutionPlan for KnnJoinExec {
         let (query, object) = self.roles(&self.left_geometry, &self.right_geometry);
         let run = Run {
             queries: queries.execute(partition, Arc::clone(&context))?,
-            objects: Arc::clone(objects),
             query: Arc::clone(query),
-            object: Arc::clone(object),
+            source: Source {
+                plan: Arc::clone(objects),
+                geometry: Arc::clone(object),
+                metric: self.metric,
+                context,
+                shared: Arc::clone(&self.objects),
+            },
             k: self.k,
-            metric: self.metric,
             queries_left: self.queries_left,
             keep_queries: self.keep_queries,
             columns: self.columns.clone(),
             schema: self.schema(),
-            context,
-            shared: Arc::clone(&self.objects),
             step: None,
             ready: VecDeque::new(),
             output_rows: MetricBuilder::new(&self.metrics).output_rows(partition),
         };
-        let batches =
-            stream::try_unfold(run, |mut run| async move { Ok(run.next().await?.map(|batch| (batch, run))) });
+        let batches = stream::try_unfold(
+            run,
+            |mut run| async move { Ok(run.next().await?.map(|batch| (batch, run))) },
+        );
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches.boxed())))
     }
 
@@ -222,10 +249,19 @@ impl Objects {
         let bytes = geometry_column(&geometries)?;
         let mut shapes = shapes(&geometries)?;
         let ordered = order.iter().map(|row| {
-            (*row, bytes(*row as usize).unwrap_or_default(), shapes[*row as usize].take())
+            (
+                *row,
+                bytes(*row as usize).unwrap_or_default(),
+                shapes[*row as usize].take(),
+            )
         });
         let index = Neighbors::new(ordered, metric);
-        Ok(Objects { rows, index, ranks, _reservation: reservation })
+        Ok(Objects {
+            rows,
+            index,
+            ranks,
+            _reservation: reservation,
+        })
     }
 
     fn order(&self, a: u32, b: u32) -> Ordering {
@@ -240,7 +276,12 @@ fn ordered(rows: &RecordBatch, reservation: &MemoryReservation) -> Result<Vec<u3
     if rows.num_columns() == 0 {
         return Ok(order);
     }
-    let fields = rows.schema().fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
+    let fields = rows
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| SortField::new(field.data_type().clone()))
+        .collect();
     let keys = RowConverter::new(fields)?.convert_columns(rows.columns())?;
     let size = keys.size();
     reservation.try_grow(size)?;
@@ -252,17 +293,13 @@ fn ordered(rows: &RecordBatch, reservation: &MemoryReservation) -> Result<Vec<u3
 /// One partition of the queries while it runs.
 struct Run {
     queries: SendableRecordBatchStream,
-    objects: Arc<dyn ExecutionPlan>,
     query: Arc<dyn PhysicalExpr>,
-    object: Arc<dyn PhysicalExpr>,
+    source: Source,
     k: usize,
-    metric: Metric,
     queries_left: bool,
     keep_queries: bool,
     columns: Vec<ColumnIndex>,
-    schema: arrow::datatypes::SchemaRef,
-    context: Arc<TaskContext>,
-    shared: Arc<OnceCell<Result<Arc<Objects>, Arc<DataFusionError>>>>,
+    schema: SchemaRef,
     step: Option<Step>,
     ready: VecDeque<RecordBatch>,
     output_rows: Count,
@@ -277,7 +314,7 @@ struct Step {
 
 impl Run {
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        let objects = self.objects().await?;
+        let objects = self.source.load().await?;
         loop {
             if let Some(batch) = self.ready.pop_front() {
                 self.output_rows.add(batch.num_rows());
@@ -294,9 +331,15 @@ impl Run {
                 tokio::task::yield_now().await;
                 continue;
             }
-            let Some(rows) = self.queries.try_next().await? else { return Ok(None) };
+            let Some(rows) = self.queries.try_next().await? else {
+                return Ok(None);
+            };
             let geometries = self.query.evaluate(&rows)?.into_array(rows.num_rows())?;
-            self.step = Some(Step { shapes: shapes(&geometries)?, rows, next_row: 0 });
+            self.step = Some(Step {
+                shapes: shapes(&geometries)?,
+                rows,
+                next_row: 0,
+            });
         }
     }
 
@@ -320,21 +363,47 @@ impl Run {
         }
         let (queries, found) = (UInt32Array::from(query_rows), UInt32Array::from(object_rows));
         if self.queries_left {
-            Pairs { left: queries, right: found }.rows(&self.schema, &self.columns, &step.rows, &objects.rows)
+            Pairs {
+                left: queries,
+                right: found,
+            }
+            .rows(&self.schema, &self.columns, &step.rows, &objects.rows)
         } else {
-            Pairs { left: found, right: queries }.rows(&self.schema, &self.columns, &objects.rows, &step.rows)
+            Pairs {
+                left: found,
+                right: queries,
+            }
+            .rows(&self.schema, &self.columns, &objects.rows, &step.rows)
         }
     }
+}
 
-    async fn objects(&self) -> Result<Arc<Objects>> {
-        let loaded = self.shared.get_or_init(|| async { self.load().await.map(Arc::new).map_err(Arc::new) }).await;
-        loaded.as_ref().map(Arc::clone).map_err(|error| DataFusionError::Shared(Arc::clone(error)))
+/// Where the objects come from.
+struct Source {
+    plan: Arc<dyn ExecutionPlan>,
+    geometry: Arc<dyn PhysicalExpr>,
+    metric: Metric,
+    context: Arc<TaskContext>,
+    shared: SharedObjects,
+}
+
+impl Source {
+    /// The objects, which the first partition to ask loads for all.
+    async fn load(&self) -> Result<Arc<Objects>> {
+        let loaded = self
+            .shared
+            .get_or_init(|| async { self.build().await.map(Arc::new).map_err(Arc::new) })
+            .await;
+        loaded
+            .as_ref()
+            .map(Arc::clone)
+            .map_err(|error| DataFusionError::Shared(Arc::clone(error)))
     }
 
-    async fn load(&self) -> Result<Objects> {
-        let stream = self.objects.execute(0, Arc::clone(&self.context))?;
+    async fn build(&self) -> Result<Objects> {
+        let stream = self.plan.execute(0, Arc::clone(&self.context))?;
         let reservation = MemoryConsumer::new("KnnJoinObjects").register(self.context.memory_pool());
         let rows = collect(stream, &reservation).await?;
-        Objects::new(rows, &self.object, self.metric, reservation)
+        Objects::new(rows, &self.geometry, self.metric, reservation)
     }
 }

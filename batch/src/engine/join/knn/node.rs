@@ -27,7 +27,10 @@ pub struct KnnJoin {
 }
 
 impl KnnJoin {
-    #[expect(clippy::too_many_arguments, reason = "the parts of a join; a builder would only repeat them")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a join; a builder would only repeat them"
+    )]
     pub fn new(
         left: Arc<LogicalPlan>,
         right: Arc<LogicalPlan>,
@@ -40,7 +43,17 @@ impl KnnJoin {
     ) -> Result<KnnJoin> {
         let kind = join_type(queries_left, keep_queries);
         let schema = Arc::new(build_join_schema(left.schema(), right.schema(), &kind)?);
-        Ok(KnnJoin { left, right, left_geometry, right_geometry, k, metric, queries_left, keep_queries, schema })
+        Ok(KnnJoin {
+            left,
+            right,
+            left_geometry,
+            right_geometry,
+            k,
+            metric,
+            queries_left,
+            keep_queries,
+            schema,
+        })
     }
 }
 
@@ -58,7 +71,10 @@ impl PartialOrd for KnnJoin {
         if self == other {
             return Some(Ordering::Equal);
         }
-        let order = self.left.partial_cmp(&other.left)?.then(self.right.partial_cmp(&other.right)?);
+        let order = self
+            .left
+            .partial_cmp(&other.left)?
+            .then(self.right.partial_cmp(&other.right)?);
         Some(order).filter(|order| order.is_ne())
     }
 }
@@ -87,7 +103,11 @@ impl UserDefinedLogicalNodeCore for KnnJoin {
             (&self.right_geometry, &self.left_geometry)
         };
         let kind = join_type(self.queries_left, self.keep_queries);
-        write!(f, "KnnJoin: {kind} k={}, query={query}, object={object}, metric={:?}", self.k, self.metric)
+        write!(
+            f,
+            "KnnJoin: {kind} k={}, query={query}, object={object}, metric={:?}",
+            self.k, self.metric
+        )
     }
 
     fn with_exprs_and_inputs(&self, mut exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
@@ -113,7 +133,9 @@ impl UserDefinedLogicalNodeCore for KnnJoin {
         let left_width = self.left.schema().fields().len();
         let needed = |plan: &LogicalPlan, geometry: &Expr, wanted: Vec<usize>| {
             let columns = geometry.column_refs();
-            let of_geometry = columns.into_iter().map(|column| plan.schema().maybe_index_of_column(column));
+            let of_geometry = columns
+                .into_iter()
+                .map(|column| plan.schema().maybe_index_of_column(column));
             let mut all: Vec<usize> = of_geometry.collect::<Option<Vec<_>>>()?;
             all.extend(wanted);
             all.sort_unstable();
@@ -121,7 +143,12 @@ impl UserDefinedLogicalNodeCore for KnnJoin {
             Some(all)
         };
         let of_left = output.iter().copied().filter(|at| *at < left_width).collect();
-        let of_right = output.iter().copied().filter(|at| *at >= left_width).map(|at| at - left_width).collect();
+        let of_right = output
+            .iter()
+            .copied()
+            .filter(|at| *at >= left_width)
+            .map(|at| at - left_width)
+            .collect();
         Some(vec![
             needed(&self.left, &self.left_geometry, of_left)?,
             needed(&self.right, &self.right_geometry, of_right)?,

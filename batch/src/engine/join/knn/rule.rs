@@ -10,9 +10,7 @@ use datafusion::common::{JoinType, Result, ScalarValue, plan_err};
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{
-    Expr, Extension, Filter, Join, LogicalPlan, UserDefinedLogicalNode,
-};
+use datafusion::logical_expr::{Expr, Extension, Filter, Join, LogicalPlan, UserDefinedLogicalNode};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
@@ -29,9 +27,7 @@ pub struct KnnRule;
 impl AnalyzerRule for KnnRule {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         plan.transform_up_with_subqueries(|plan| match plan {
-            LogicalPlan::Join(join) if join.filter.as_ref().is_some_and(has_knn) => {
-                replace(join).map(Transformed::yes)
-            }
+            LogicalPlan::Join(join) if join.filter.as_ref().is_some_and(has_knn) => replace(join).map(Transformed::yes),
             // FROM q, s WHERE ST_KNN(…): the same join, written the old way.
             LogicalPlan::Filter(filter) if has_knn(&filter.predicate) => from_where(filter),
             plan => Ok(Transformed::no(plan)),
@@ -56,7 +52,9 @@ fn has_knn(expr: &Expr) -> bool {
 }
 
 fn from_where(filter: Filter) -> Result<Transformed<LogicalPlan>> {
-    let LogicalPlan::Join(join) = filter.input.as_ref() else { return Ok(Transformed::no(LogicalPlan::Filter(filter))) };
+    let LogicalPlan::Join(join) = filter.input.as_ref() else {
+        return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+    };
     if join.join_type != JoinType::Inner || !join.on.is_empty() || join.filter.is_some() {
         return Ok(Transformed::no(LogicalPlan::Filter(filter)));
     }
@@ -93,7 +91,11 @@ fn replace(join: Join) -> Result<LogicalPlan> {
     let queries_left = match (of(query, &join.left), of(object, &join.right)) {
         (true, true) => true,
         _ if of(query, &join.right) && of(object, &join.left) => false,
-        _ => return plan_err!("the geometries of ST_KNN must come from one side of the join each: ST_KNN(query.g, object.g, k)"),
+        _ => {
+            return plan_err!(
+                "the geometries of ST_KNN must come from one side of the join each: ST_KNN(query.g, object.g, k)"
+            );
+        }
     };
     let keep_queries = match (join.join_type, queries_left) {
         (JoinType::Inner, _) => false,
