@@ -49,6 +49,7 @@ pub fn open(table: &TableSpec) -> Result<Box<dyn Source>, Error> {
     let mut rows = options.integer("number-of-rows")?;
     let rows_per_second = options.integer("rows-per-second")?.unwrap_or(10_000);
     options.refuse("scan.parallelism", "1")?;
+    options.watermarks()?;
     let mut kinds = Vec::new();
     for field in table.physical.fields() {
         let (kind, len) = read_field(&options, field.name(), field.data_type())?;
