@@ -14,8 +14,11 @@ SERVERS = {"bootstrap.servers": os.environ["BOOTSTRAP"]}
 START = 1_700_000_000_000
 
 
+ADMIN = AdminClient(SERVERS)  # Kept: a client that is collected gives up what it was asked.
+
+
 def admin():
-    return AdminClient(SERVERS)
+    return ADMIN
 
 
 def fresh_topic(partitions=3, config=None):

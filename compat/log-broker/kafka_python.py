@@ -59,7 +59,7 @@ def creates_describes_and_deletes_topics():
 def describes_configs():
     topic = fresh_topic()
     admin = kafka.KafkaAdminClient(bootstrap_servers=SERVERS)
-    described = str(admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)]))
+    described = str(admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all"))
     assert "retention.ms" in described and "604800000" in described, described[:500]
     admin.close()
 

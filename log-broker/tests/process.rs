@@ -1,5 +1,7 @@
 //! The real program, killed, misused and restarted, as its clients see it.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of a test are test code")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;

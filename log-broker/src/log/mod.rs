@@ -182,7 +182,7 @@ impl Log {
     }
 
     /// Bytes in all segments.
-    pub fn len(&self) -> u64 {
+    pub fn size_bytes(&self) -> u64 {
         self.segments.iter().map(Segment::len).sum()
     }
 

@@ -136,7 +136,7 @@ fn file_of_batches(count: usize) -> (Vec<u8>, Vec<(usize, i64)>) {
     let mut ends = vec![(0, 0)];
     for i in 0..count {
         append_values(&mut log, &["some value", "another"][..1 + i % 2], 5);
-        ends.push((log.len() as usize, log.end()));
+        ends.push((log.size_bytes() as usize, log.end()));
     }
     (memory.read(&Path::new(DIR).join(segment::name(0))).unwrap(), ends)
 }
@@ -380,7 +380,11 @@ fn retention_removes_old_and_surplus_segments() {
         ..small_segments()
     });
     log.apply_retention(1500).unwrap();
-    assert!(log.len() >= 500 && log.len() < 1000, "{}", log.len());
+    assert!(
+        log.size_bytes() >= 500 && log.size_bytes() < 1000,
+        "{}",
+        log.size_bytes()
+    );
     let start = log.start();
     // Even the newest goes when all of it is old.
     log.set_options(Options {
@@ -388,7 +392,7 @@ fn retention_removes_old_and_surplus_segments() {
         ..small_segments()
     });
     log.apply_retention(1_000_000).unwrap();
-    assert_eq!((log.start(), log.end(), log.len()), (20, 20, 0));
+    assert_eq!((log.start(), log.end(), log.size_bytes()), (20, 20, 0));
     assert!(start < 20);
     drop(log);
     let mut log = open(&disk, options).unwrap();
