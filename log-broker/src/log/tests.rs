@@ -200,7 +200,7 @@ fn after_a_power_loss_all_that_was_synced_is_there() {
                 &["x".repeat(200 + (seed as usize * 37 + i * 211) % 900).as_str()],
                 5,
             );
-            if (seed + i as u64) % 3 == 0 {
+            if (seed + i as u64).is_multiple_of(3) {
                 sync(&mut log);
                 durable = log.end();
             }
