@@ -8,6 +8,14 @@
 //! This is the only crate that knows all services. It speaks to them as anyone could: through their command lines, their
 //! wire clients and their files.
 
+/// `println!`, but a reader that has gone away (`bonsai status | head -1`) is no reason to panic.
+macro_rules! outln {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout().lock(), $($argument)*);
+    }};
+}
+
 mod cli;
 mod columns;
 mod demo;

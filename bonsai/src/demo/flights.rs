@@ -84,7 +84,7 @@ const YEAR: Expected = Expected {
 /// Runs the demo. Exit code 1 if a number is not what it must be.
 pub fn flights(stack: Stack, args: FlightsArgs) -> Result<ExitCode, Error> {
     let mut story = Story::new(STEPS);
-    println!(
+    outln!(
         "New York's departures of {}, through a log, a stream job, a file system and a batch job · state in {}",
         period(&args),
         stack.directory().display()
@@ -115,7 +115,7 @@ pub fn flights(stack: Stack, args: FlightsArgs) -> Result<ExitCode, Error> {
     })?;
     story.costs();
     if borrowed.was_started() {
-        println!(
+        outln!(
             "\nstopping the stack; its data stays in {}",
             stack.directory().display()
         );

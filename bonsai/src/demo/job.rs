@@ -55,7 +55,7 @@ impl Job {
                     log: self.log.clone(),
                 });
             }
-            println!("    {} {reason}; starting it again", self.name);
+            outln!("    {} {reason}; starting it again", self.name);
             attempt += 1;
             tokio::time::sleep(PAUSE).await;
         }

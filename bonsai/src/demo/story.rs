@@ -40,25 +40,25 @@ impl Story {
     pub fn step(&mut self, title: &str) {
         self.end_step();
         let number = self.costs.len() + 1;
-        println!("\n{}", self.styled(BOLD, &format!("{number}/{} {title}", self.steps)));
+        outln!("\n{}", self.styled(BOLD, &format!("{number}/{} {title}", self.steps)));
         self.step = Some((title.to_owned(), Instant::now()));
     }
 
     pub fn end_step(&mut self) {
         if let Some((title, started)) = self.step.take() {
             let cost = started.elapsed();
-            println!("    {}", self.styled(DIM, &seconds(cost)));
+            outln!("    {}", self.styled(DIM, &seconds(cost)));
             self.costs.push((title, cost));
         }
     }
 
     /// What one would type to do the same with the originals' clients.
     pub fn same_with(&self, command: &str) {
-        println!("    {}", self.styled(DIM, &format!("$ {command}")));
+        outln!("    {}", self.styled(DIM, &format!("$ {command}")));
     }
 
     pub fn say(&self, line: &str) {
-        println!("    {line}");
+        outln!("    {line}");
     }
 
     /// A number that was computed; ticked where it is known what it must be and it is.
@@ -66,17 +66,17 @@ impl Story {
         let number_text = thousands(number);
         match expected {
             Some(expected) if expected == number => {
-                println!("  {} {number_text} {what}", self.styled(GREEN, "✓"));
+                outln!("  {} {number_text} {what}", self.styled(GREEN, "✓"));
             }
             Some(expected) => {
                 self.failed += 1;
-                println!(
+                outln!(
                     "  {} {number_text} {what}, but it must be {}",
                     self.styled(RED, "✗"),
                     thousands(expected)
                 );
             }
-            None => println!("    {number_text} {what}"),
+            None => outln!("    {number_text} {what}"),
         }
     }
 
@@ -102,7 +102,7 @@ impl Story {
 
     /// What each step cost.
     pub fn costs(&self) {
-        println!("\n{}", self.styled(BOLD, "what it cost"));
+        outln!("\n{}", self.styled(BOLD, "what it cost"));
         let width = self
             .costs
             .iter()
@@ -110,14 +110,14 @@ impl Story {
             .max()
             .unwrap_or(0);
         for (title, cost) in &self.costs {
-            println!("    {title:width$}  {:>8}", seconds(*cost));
+            outln!("    {title:width$}  {:>8}", seconds(*cost));
         }
         let total: Duration = self.costs.iter().map(|(_, cost)| *cost).sum();
-        println!("    {:width$}  {:>8}", "together", seconds(total));
+        outln!("    {:width$}  {:>8}", "together", seconds(total));
     }
 
     pub fn heading(&self, text: &str) {
-        println!("\n{}", self.styled(BOLD, text));
+        outln!("\n{}", self.styled(BOLD, text));
     }
 
     fn styled(&self, style: Style, text: &str) -> String {
@@ -144,7 +144,7 @@ impl Progress {
         let share = done * PLAIN_LINES / self.total.max(1);
         if self.bar.is_hidden() && share > self.told {
             self.told = share;
-            println!("    {}/{} {}", thousands(done), thousands(self.total), self.unit);
+            outln!("    {}/{} {}", thousands(done), thousands(self.total), self.unit);
         }
     }
 }

@@ -18,7 +18,7 @@ pub fn env(stack: &Stack) -> Result<(), Error> {
     let conf = stack.conf();
     let variables = write(&ports, &conf)?;
     for (name, value) in variables {
-        println!("export {name}={}", quoted(&value));
+        outln!("export {name}={}", quoted(&value));
     }
     Ok(())
 }

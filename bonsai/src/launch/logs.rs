@@ -1,7 +1,7 @@
 //! `bonsai logs`: the end of each service's log, and with `-f` what is added to it.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,18 +28,24 @@ pub struct LogsArgs {
 
 pub fn logs(stack: &Stack, args: &LogsArgs) -> Result<(), Error> {
     let names = names(stack, args.service.as_deref())?;
+    // An error means that nobody reads any more.
+    let _ = show(stack, args, &names);
+    Ok(())
+}
+
+fn show(stack: &Stack, args: &LogsArgs, names: &[String]) -> io::Result<()> {
     let mut tails: Vec<Tail> = names.iter().map(|name| Tail::new(name, stack.log_of(name))).collect();
     for tail in &mut tails {
         let lines = tail.read();
         for line in lines.iter().skip(lines.len().saturating_sub(args.lines)) {
-            output::print_prefixed(&names, &tail.service, line);
+            output::print_prefixed(names, &tail.service, line)?;
         }
     }
     while args.follow {
         std::thread::sleep(POLL);
         for tail in &mut tails {
             for line in tail.read() {
-                output::print_prefixed(&names, &tail.service, &line);
+                output::print_prefixed(names, &tail.service, &line)?;
             }
         }
     }

@@ -81,7 +81,7 @@ impl Output {
     pub fn release(&self) {
         let mut inner = self.inner();
         for (service, line) in inner.held.take().into_iter().flatten() {
-            print_prefixed(&self.names, &service, &line);
+            self.print(&service, &line);
         }
     }
 
@@ -89,8 +89,13 @@ impl Output {
         match &mut inner.held {
             Some(held) if held.len() < HELD_LINES_MAX => held.push((service.to_owned(), line.to_owned())),
             Some(_) => {}
-            None => print_prefixed(&self.names, service, line),
+            None => self.print(service, line),
         }
+    }
+
+    /// A closed terminal must not end the supervisor.
+    fn print(&self, service: &str, line: &str) {
+        let _ = print_prefixed(&self.names, service, line);
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -103,7 +108,7 @@ pub fn path(directory: &Path, service: &str) -> PathBuf {
 }
 
 /// Prints `service | line`, coloured by the service's place in `names` where stdout is a terminal.
-pub fn print_prefixed(names: &[String], service: &str, line: &str) {
+pub fn print_prefixed(names: &[String], service: &str, line: &str) -> io::Result<()> {
     let width = names.iter().map(String::len).max().unwrap_or(0).max(LAUNCHER.len());
     let style = names
         .iter()
@@ -112,12 +117,11 @@ pub fn print_prefixed(names: &[String], service: &str, line: &str) {
             Style::new().fg_color(Some(Color::Ansi(COLOURS[place % COLOURS.len()])))
         });
     let mut stdout = io::stdout().lock();
-    // A closed terminal must not end the supervisor.
-    let _ = if is_coloured() {
+    if is_coloured() {
         writeln!(stdout, "{style}{service:width$} |{style:#} {line}")
     } else {
         writeln!(stdout, "{service:width$} | {line}")
-    };
+    }
 }
 
 pub fn is_coloured() -> bool {

@@ -128,8 +128,8 @@ pub fn down(stack: &Stack) -> Result<(), Error> {
         let ended = stack.end_leftovers()?;
         drop(lock);
         match ended.as_slice() {
-            [] => println!("nothing was up in {}", stack.directory.display()),
-            ended => println!("ended what a killed launcher had left: {}", ended.join(", ")),
+            [] => outln!("nothing was up in {}", stack.directory.display()),
+            ended => outln!("ended what a killed launcher had left: {}", ended.join(", ")),
         }
         return Ok(());
     }
@@ -138,7 +138,7 @@ pub fn down(stack: &Stack) -> Result<(), Error> {
     if !gone_by(&supervisor, started + DOWN_DEADLINE) {
         return Err(Error::NotEnded(DOWN_DEADLINE.as_secs(), supervisor.pid));
     }
-    println!(
+    outln!(
         "down after {} ms; the data stays in {}",
         started.elapsed().as_millis(),
         stack.directory.display()
@@ -167,8 +167,8 @@ pub fn reset(stack: &Stack, service: Option<&str>) -> Result<(), Error> {
     }
     drop(lock);
     match removed.as_slice() {
-        [] => println!("there was nothing to delete in {}", stack.directory.display()),
-        removed => println!("deleted {} in {}", removed.join(", "), stack.directory.display()),
+        [] => outln!("there was nothing to delete in {}", stack.directory.display()),
+        removed => outln!("deleted {} in {}", removed.join(", "), stack.directory.display()),
     }
     Ok(())
 }

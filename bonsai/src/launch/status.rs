@@ -17,16 +17,16 @@ pub fn status(stack: &Stack, as_json: bool) -> Result<(), Error> {
     };
     if as_json {
         let list: Vec<_> = services.iter().map(object).collect();
-        println!("{:#}", serde_json::Value::Array(list));
+        outln!("{:#}", serde_json::Value::Array(list));
         return Ok(());
     }
     match is_up {
-        true => println!(
+        true => outln!(
             "up in {} (pid {})\n",
             stack.directory().display(),
             snapshot.supervisor.pid
         ),
-        false => println!(
+        false => outln!(
             "nothing is up in {}; start it with `bonsai up`\n",
             stack.directory().display()
         ),
@@ -69,12 +69,17 @@ pub fn print_table(services: &[Status]) {
         .max()
         .unwrap_or(0)
         .max("service".len());
-    println!(
+    outln!(
         "{:width$}  {:<21}  {:>8}  {:<10}  {:>8}  {:>8}",
-        "service", "address", "pid", "state", "ready in", "RSS"
+        "service",
+        "address",
+        "pid",
+        "state",
+        "ready in",
+        "RSS"
     );
     for status in services {
-        println!(
+        outln!(
             "{:width$}  {:<21}  {:>8}  {:<10}  {:>8}  {:>8}",
             status.service,
             status.address,
@@ -86,7 +91,7 @@ pub fn print_table(services: &[Status]) {
     }
     let total: u64 = services.iter().filter_map(rss).sum();
     if total > 0 {
-        println!(
+        outln!(
             "{:width$}  {:<21}  {:>8}  {:<10}  {:>8}  {:>8}",
             "together",
             "",

@@ -68,7 +68,7 @@ pub async fn run(plan: Plan) -> Result<(), Error> {
         });
     }
     print_table(&board.services());
-    println!("\nall ready in {} ms\n", started.elapsed().as_millis());
+    outln!("\nall ready in {} ms\n", started.elapsed().as_millis());
     output.release();
     signals.next().await;
     output.say("draining; once more to force");

@@ -53,13 +53,13 @@ pub fn up(data: Option<&Path>, args: &UpArgs) -> Result<(), Error> {
         drop(lock);
         return detach(&stack, args);
     }
-    println!(
+    outln!(
         "bonsai {} · state in {}",
         env!("CARGO_PKG_VERSION"),
         stack.directory().display()
     );
     if !args.background {
-        println!("Ctrl-C stops all services; `bonsai status`, `logs`, `env` show more\n");
+        outln!("Ctrl-C stops all services; `bonsai status`, `logs`, `env` show more\n");
     }
     let plan = Plan {
         stack,
@@ -104,14 +104,14 @@ pub fn prepare(stack: &Stack, args: &UpArgs) -> Result<Prepared, Error> {
 
 fn detach(stack: &Stack, args: &UpArgs) -> Result<(), Error> {
     let background = start_behind(stack, args, false)?;
-    println!(
+    outln!(
         "bonsai {} · state in {}\n",
         env!("CARGO_PKG_VERSION"),
         stack.directory().display()
     );
     print_table(&background.snapshot.services);
     let pid = background.snapshot.supervisor.pid;
-    println!("\nrunning in the background (pid {pid}); `bonsai down` ends it");
+    outln!("\nrunning in the background (pid {pid}); `bonsai down` ends it");
     Ok(())
 }
 

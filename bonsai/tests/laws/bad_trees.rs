@@ -39,6 +39,9 @@ impl SmallTree {
             "Cargo.toml",
             &format!("{workspace}]\n{versions}[workspace.lints.rust]\n"),
         );
+        tree.write("log-broker/README.md", "What it is.\n");
+        tree.write("stream/README.md", "What it is.\n");
+        tree.write("host/disk/src/real.rs", "use std::fs::File;\n");
         tree.write("log-broker/src/main.rs", "fn main() {}\n");
         tree.write(
             "log-broker/src/group/mod.rs",
@@ -151,6 +154,7 @@ fn a_pure_room_names_no_runtime_clock_or_chance() {
         ("use rand::Rng;", "rand::"),
         ("fn id() { uuid::Uuid::new_v4(); }", "new_v4"),
         ("use std::net::TcpStream;", "std::net"),
+        ("fn read() { std::fs::read(\"a\"); }", "std::fs"),
     ] {
         for path in [
             "log-broker/src/group/mod.rs",
@@ -165,7 +169,7 @@ fn a_pure_room_names_no_runtime_clock_or_chance() {
         tree.write("log-broker/src/server/tasks.rs", code);
         tree.write("log-broker/src/group/tests.rs", code);
         tree.write("bonsai/src/launch.rs", code);
-        let under_test = format!("//! A room.\n#[cfg(test)]\nmod tests {{\n    {code}\n}}\n");
+        let under_test = format!("//! A room.\n#[cfg(test)]\nmod tests;\n#[cfg(test)]\nmod more {{\n    {code}\n}}\n");
         tree.write("log-broker/src/group/mod.rs", &under_test);
         assert_eq!(tree.broken(), Vec::<String>::new(), "the edge and tests may: {code}");
     }
@@ -216,6 +220,13 @@ fn a_crate_inherits_lints_and_versions() {
     let tree = SmallTree::new();
     tree.depend("host", "build-dependencies", "cc = \"1\"");
     tree.is_refused(&["host/Cargo.toml", "cc has a version of its own"]);
+}
+
+#[test]
+fn a_service_tells_how_to_use_it() {
+    let tree = SmallTree::new();
+    fs::remove_file(tree.root.path().join("stream/README.md")).unwrap();
+    tree.is_refused(&["stream", "README.md"]);
 }
 
 #[test]

@@ -1,9 +1,19 @@
-//! Law: what a page points at is there.
+//! Law: every service has a page that tells how to use it, and what a page points at is there.
 
-use crate::tree::Tree;
+use crate::tree::{Role, Tree};
 
 pub fn broken(tree: &Tree) -> Vec<String> {
     let mut broken = Vec::new();
+    for krate in tree
+        .crates
+        .iter()
+        .filter(|krate| matches!(krate.role, Role::Service(_)))
+    {
+        let page = format!("{}/README.md", krate.folder);
+        if !tree.pages.iter().any(|found| found.path == page) {
+            broken.push(format!("{}: it has no README.md", krate.folder));
+        }
+    }
     for page in &tree.pages {
         let folder = tree.root.join(&page.path);
         let folder = folder.parent().unwrap_or(&tree.root);

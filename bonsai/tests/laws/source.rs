@@ -5,6 +5,26 @@ pub fn code_of(text: &str) -> String {
     without_tests(&without_comments_and_strings(text))
 }
 
+/// The modules in files of their own that `text`, the file at `path`, has for its tests: their paths without `.rs`.
+pub fn test_modules(path: &str, text: &str) -> Vec<String> {
+    let (folder, name) = path.rsplit_once('/').unwrap_or_default();
+    let inside = match name {
+        "mod.rs" | "lib.rs" | "main.rs" => folder.to_owned(),
+        _ => format!("{folder}/{}", name.trim_end_matches(".rs")),
+    };
+    let after_attribute = text.split("#[cfg(test)]").skip(1);
+    after_attribute
+        .filter_map(|rest| {
+            let item = rest
+                .trim_start()
+                .lines()
+                .find(|line| !line.trim_start().starts_with('#'))?;
+            let declared = item.trim_start().trim_start_matches("pub ").strip_prefix("mod ")?;
+            Some(format!("{inside}/{}", declared.trim_end().strip_suffix(';')?))
+        })
+        .collect()
+}
+
 /// Blanks what stands under `#[cfg(test)]`. Relies on rustfmt: a block ends with a brace as far in as it began.
 fn without_tests(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
@@ -131,6 +151,13 @@ mod tests {
                 .count(),
             1
         );
+    }
+
+    #[test]
+    fn test_modules_are_found() {
+        let code = "#[cfg(test)]\nmod stories;\nmod other;\n#[cfg(test)]\nmod inside {\n}\n";
+        assert_eq!(test_modules("a/src/group/mod.rs", code), ["a/src/group/stories"]);
+        assert_eq!(test_modules("a/src/group.rs", code), ["a/src/group/stories"]);
     }
 
     #[test]
