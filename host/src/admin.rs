@@ -1,6 +1,8 @@
 //! HTTP as every service has it: `/metrics` (Prometheus) and `/healthz`, and a server for these and for a service's own
 //! pages that bad clients cannot hold up.
 
+mod process;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +29,13 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Says whether the service can serve: `Err` carries the reason.
 pub type Health = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// `/metrics` and `/healthz`, to be served alone or merged into a service's own router.
+/// `/metrics` and `/healthz`, to be served alone or merged into a service's own router. The process's own figures (memory,
+/// time, descriptors) come to those of `registry`.
 pub fn router(registry: Registry, health: Health) -> Router {
+    // Refused only where the service has metrics of these names itself.
+    if let Err(error) = process::Process::new().and_then(|process| registry.register(Box::new(process))) {
+        tracing::debug!(%error, "no process metrics");
+    }
     Router::new()
         .route("/metrics", get(move || metrics(registry.clone())))
         .route("/healthz", get(move || healthz(Arc::clone(&health))))

@@ -46,8 +46,8 @@ impl Shutdown {
                 }
             };
             next().await;
-            tracing::info!("shutting down");
             triggered.trigger();
+            tracing::info!("shutting down");
             tokio::select! {
                 () = next() => crate::fail(&"ended by a second signal"),
                 () = tokio::time::sleep(DRAIN_DEADLINE) => {

@@ -1,5 +1,6 @@
 //! Logs: `tracing` to stderr, as text or as one JSON object a line.
 
+use std::io::IsTerminal;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
@@ -42,7 +43,10 @@ pub fn init(options: &Options) {
     let filter = EnvFilter::try_new(&options.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        // Where stderr is closed there is nobody to tell, and a panic about it would end the task that logs.
+        .log_internal_errors(false);
     let _already_set = match options.log_format {
         Format::Text => builder.try_init(),
         Format::Json => builder.json().flatten_event(true).try_init(),

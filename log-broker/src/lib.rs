@@ -1,10 +1,75 @@
-//! See the crate's README.
+//! The log broker: Kafka's wire protocol on a partitioned log, as one process.
+//!
+//! Rooms, in the order in which a record passes them:
+//!
+//! - [`server`] is the only room with sockets, threads and a clock. It reads frames, answers them in order, and puts the
+//!   pure rooms to work. A produced batch is appended, then the *syncer* makes it durable together with everybody else's,
+//!   and only then is it acknowledged and visible to consumers.
+//! - [`log`] is one partition on disk: segments, indexes, recovery, retention, idempotent producers.
+//! - [`group`] decides who is in a consumer group and reads which partition; committed positions are its data too.
+//! - [`catalog`] names the topics; [`property`] holds every property with its default and source.
+//!
+//! The bytes of a batch are never looked into: it arrives as a slice of its frame, is checked by its CRC, is written with
+//! twelve bytes changed, is read back in one piece and leaves as it is. Compressed batches stay compressed.
+//!
+//! Deliberately missing: replication and several brokers, transactions, compaction, SASL and TLS, KRaft's own calls.
+
+pub mod catalog;
+pub mod group;
+pub mod log;
+pub mod property;
+pub mod server;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+/// A broker that speaks Kafka's protocol.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "log-broker", version)]
+pub struct Args {
+    /// Directory for the logs; created if it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Address to serve clients on; port 0 picks a free one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    pub listen: String,
+    /// Address that clients are told to connect to, where it is another one.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise: Option<String>,
+    /// Address of the page with /metrics and /healthz.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9644")]
+    pub admin: String,
+    /// Coordinator (or etcd) to register in; the broker serves also while it cannot be reached.
+    #[arg(long, value_name = "ADDR")]
+    pub coordinator: Option<String>,
+    /// When acks=all is answered and records become visible.
+    #[arg(long, value_enum, default_value = "sync")]
+    pub flush: Flush,
+    /// Sets a property by Kafka's name for it in a broker's configuration; may be repeated.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    #[command(flatten)]
+    pub telemetry: host::telemetry::Options,
+}
+
+/// What is done before a batch is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Flush {
+    /// It is on disk: one fdatasync for all batches that wait.
+    Sync,
+    /// It is with the operating system, Kafka's own policy: a power loss may take it.
+    Os,
+}
 
 /// The program's entry point; the first argument is the program's name.
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let _ = argv;
-    host::fail(&"nothing here yet")
+    let args: Args = match host::config::parse("log-broker", argv) {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
+    let telemetry = args.telemetry.clone();
+    host::run("log-broker", &telemetry, |shutdown| server::serve(args, shutdown))
 }

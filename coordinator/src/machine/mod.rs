@@ -15,9 +15,6 @@ mod apply;
 mod txn;
 pub mod validate;
 
-#[cfg(test)]
-mod script_test;
-
 use std::sync::Arc;
 
 use coordinator_wire::etcdserverpb as pb;

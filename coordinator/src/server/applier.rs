@@ -9,9 +9,10 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use super::node::{Node, TAIL_BYTES_MAX, Work, archivist_call::Call};
+use super::node::{Durable, Node, TAIL_BYTES_MAX, Work, archivist_call::Call};
 use crate::Error;
 use crate::machine::{Applied, Outcome, Request};
+use crate::store::ArchiveError;
 
 /// Entries that are applied under one lock; readers wait for so many at most.
 const BATCH_MAX: usize = 256;
@@ -35,11 +36,7 @@ fn run(node: &Node, work: &Receiver<Work>) {
         let mut next = Some(first);
         while let Some(item) = next.take() {
             match item {
-                Work::Apply {
-                    index,
-                    request,
-                    respond,
-                } => batch.push((index, request, respond)),
+                Work::Apply(entry) => batch.push(entry),
                 Work::Stop => stopping = true,
             }
             if batch.len() < BATCH_MAX {
@@ -53,12 +50,17 @@ fn run(node: &Node, work: &Receiver<Work>) {
     }
 }
 
-fn apply(node: &Node, batch: Vec<(u64, Request, oneshot::Sender<Result<Outcome, Error>>)>) -> Result<(), ()> {
+fn apply(node: &Node, batch: Vec<Durable>) -> Result<(), ArchiveError> {
     let mut waiting: Vec<Waiting> = Vec::with_capacity(batch.len());
     let mut revisions = Vec::new();
     let tail_bytes = {
         let mut machine = node.machine_mut();
-        for (index, request, respond) in batch {
+        for Durable {
+            index,
+            request,
+            respond,
+        } in batch
+        {
             match machine.apply(index, &request) {
                 Ok(Applied { outcome, changes }) => {
                     follow_lease(node, &outcome, &request);
@@ -68,7 +70,7 @@ fn apply(node: &Node, batch: Vec<(u64, Request, oneshot::Sender<Result<Outcome, 
                 }
                 Err(error) => {
                     node.fail(error.to_string());
-                    return Err(());
+                    return Err(error);
                 }
             }
         }

@@ -11,9 +11,9 @@ use crate::store::ArchiveError;
 /// How often it looks. A restart replays the log of about this time.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-pub(super) fn start(node: Arc<Node>, file: StoreFile) -> std::io::Result<JoinHandle<()>> {
+/// Starts with what recovery found: `archived` is the last entry that the file holds.
+pub(super) fn start(node: Arc<Node>, file: StoreFile, mut archived: u64) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("archivist".to_owned()).spawn(move || {
-        let mut archived = node.machine().applied();
         loop {
             let call = node.bell().wait(INTERVAL);
             match archive(&node, &file, archived) {

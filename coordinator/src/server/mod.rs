@@ -14,13 +14,16 @@
 //! serves reads until there is space again; a disk that fails otherwise ends the process with one clear line.
 //!
 //! # Where it stops
-//! It holds the machine's lock for selecting and applying, never across a read or a write of the disk.
+//! The machine's lock is held for selecting and applying, never while the log or the store file is written, and not
+//! while a range's values are loaded. Only what a transaction itself reads is loaded under it.
 
 mod applier;
 mod archivist;
 mod cluster;
 mod config;
 mod connections;
+#[cfg(test)]
+mod crash_test;
 mod expiry;
 mod health;
 mod http;

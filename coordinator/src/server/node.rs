@@ -39,14 +39,16 @@ pub(super) struct Limits {
     pub(super) progress_interval: std::time::Duration,
 }
 
+/// An entry that is durable and waits for the applier.
+pub(super) struct Durable {
+    pub(super) index: u64,
+    pub(super) request: Request,
+    pub(super) respond: oneshot::Sender<Result<Outcome, Error>>,
+}
+
 /// Work for the applier.
 pub(super) enum Work {
-    /// Entry `index` is durable.
-    Apply {
-        index: u64,
-        request: Request,
-        respond: oneshot::Sender<Result<Outcome, Error>>,
-    },
+    Apply(Durable),
     /// End the thread.
     Stop,
 }
@@ -257,6 +259,11 @@ impl Node {
         self.log.failure().map(|failure| failure.to_string())
     }
 
+    /// Whether the log refused the last write for lack of space.
+    pub(super) fn log_is_full(&self) -> bool {
+        matches!(self.log.failure(), Some(LogError::NoSpace(_)))
+    }
+
     pub(super) fn log_stats(&self) -> raft::log::Stats {
         self.log.stats()
     }
@@ -294,11 +301,11 @@ impl Node {
         self.log.submit(ENTRY_KIND, payload, move |written| match written {
             Ok(index) => {
                 // Where the applier has ended, dropping `respond` says so.
-                let _ended = work.send(Work::Apply {
+                let _ended = work.send(Work::Apply(Durable {
                     index,
                     request,
                     respond,
-                });
+                }));
             }
             Err(error) => {
                 if matches!(error, LogError::Stopped(_) | LogError::Corrupt { .. }) {

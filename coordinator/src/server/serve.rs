@@ -29,8 +29,8 @@ use super::{applier, archivist, cluster, connections, expiry, health, http, kv, 
 
 /// The format of the data directory that this program writes.
 const FORMAT_VERSION: u32 = 1;
-/// How long calls that are under way may take after the signal.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long calls that are under way may take after the signal; watches and keep-alives are ended at once.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// A client may send somewhat more than the largest request, and then learns by etcd's error that it is too large.
 const FRAME_OVERHEAD_BYTES: usize = 512 << 10;
 /// A connection that does not answer a ping within so long is closed, so that dead clients do not hold watches.
@@ -107,13 +107,17 @@ async fn bind(settings: &Settings) -> Result<(Vec<Listener>, Vec<SocketAddr>), F
 }
 
 /// The threads that stand between the log and the store file.
-struct Threads {
+pub(super) struct Threads {
     applier: std::thread::JoinHandle<()>,
     archivist: std::thread::JoinHandle<()>,
 }
 
 /// Recovers the state and starts the threads. Blocks.
-fn start(settings: &Settings, directory: &Path, disk: &Arc<dyn Disk>) -> Result<(Arc<Node>, Threads), Fatal> {
+pub(super) fn start(
+    settings: &Settings,
+    directory: &Path,
+    disk: &Arc<dyn Disk>,
+) -> Result<(Arc<Node>, Threads), Fatal> {
     let metrics = Metrics::new();
     let space = Arc::new(Space::default());
     let identity = settings.identity();
@@ -127,7 +131,15 @@ fn start(settings: &Settings, directory: &Path, disk: &Arc<dyn Disk>) -> Result<
         log,
         identity,
         archived,
-    } = recovery::recover(disk, timed, directory, Arc::clone(&space), identity).map_err(fatal)?;
+    } = recovery::recover(
+        disk,
+        timed,
+        directory,
+        Arc::clone(&space),
+        identity,
+        settings.log.clone(),
+    )
+    .map_err(fatal)?;
     let log = GroupCommit::start(log).map_err(fatal)?;
     let (work, queue) = mpsc::channel();
     let node = Arc::new(Node::new(Parts {
@@ -142,7 +154,7 @@ fn start(settings: &Settings, directory: &Path, disk: &Arc<dyn Disk>) -> Result<
         id_seed: id_seed(&identity),
     }));
     let applier = applier::start(Arc::clone(&node), queue).map_err(fatal)?;
-    let archivist = archivist::start(Arc::clone(&node), file).map_err(fatal)?;
+    let archivist = archivist::start(Arc::clone(&node), file, archived).map_err(fatal)?;
     Ok((node, Threads { applier, archivist }))
 }
 
@@ -156,7 +168,7 @@ fn id_seed(identity: &Identity) -> u64 {
 }
 
 /// Applies what is durable, archives it, and ends the threads. Blocks.
-fn stop(node: &Node, threads: Threads) {
+pub(super) fn stop(node: &Node, threads: Threads) {
     node.stop_applier();
     let applied = threads.applier.join();
     node.space.end();

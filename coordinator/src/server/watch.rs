@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::node::Node;
 use crate::Error;
-use crate::store::{Archive, Revision, Version};
+use crate::store::Version;
 use crate::watch::{Answer, Watchers};
 
 /// Answers that may wait for a client to read them; then its stream stops pulling.
@@ -158,7 +158,11 @@ impl Stream {
             return Ok(());
         };
         let node = Arc::clone(&self.node);
-        let read = tokio::task::spawn_blocking(move || read_history(&node, from, to)).await;
+        let read = tokio::task::spawn_blocking(move || {
+            let history = node.machine().store().history(from)?;
+            Ok(history.read(to, VERSIONS_READ_MAX)?)
+        })
+        .await;
         let answers = match read {
             Ok(Ok((changes, to))) => self.watchers.catch_up(&changes, to),
             Ok(Err(Error::Compacted)) => {
@@ -281,55 +285,6 @@ impl Stream {
         self.node.metrics.slow_watchers.add(difference(now.1, self.counted.1));
         self.counted = now;
     }
-}
-
-/// Versions in order from revision `from` on, whole revisions, not beyond `to`; and the revision up to which they are
-/// all that there is.
-fn read_history(node: &Node, from: i64, to: i64) -> Result<(Vec<Arc<Version>>, i64), Error> {
-    let (archive, tail) = node.machine().store().history(from)?;
-    let mut found: Vec<Arc<Version>> = Vec::new();
-    let until = tail
-        .first()
-        .map_or(Revision::end_of(to), |first| first.revision.min(Revision::end_of(to)));
-    let mut full = read_archive(archive.as_ref(), from, until, &mut found)?;
-    for version in tail {
-        // The archive may have it already; the tail is kept a little longer.
-        if full || version.revision.main > to || found.last().is_some_and(|last| last.revision >= version.revision) {
-            continue;
-        }
-        full = is_full(&found, version.revision);
-        if !full {
-            found.push(version);
-        }
-    }
-    let reached = if full {
-        found.last().map_or(to, |last| last.revision.main)
-    } else {
-        to
-    };
-    Ok((found, reached))
-}
-
-/// Whether `found` has enough, and `next` begins another revision.
-fn is_full(found: &[Arc<Version>], next: Revision) -> bool {
-    found.len() >= VERSIONS_READ_MAX && found.last().is_some_and(|last| last.revision.main < next.main)
-}
-
-fn read_archive(
-    archive: &dyn Archive,
-    from: i64,
-    until: Revision,
-    found: &mut Vec<Arc<Version>>,
-) -> Result<bool, Error> {
-    let mut full = false;
-    archive.scan(Revision::new(from, 0), until, &mut |version| {
-        full = is_full(found, version.revision);
-        if !full {
-            found.push(Arc::new(version));
-        }
-        !full
-    })?;
-    Ok(full)
 }
 
 /// Cuts events into answers of at most `bytes_max` each, as far as single events allow. All but the last say that more

@@ -4,6 +4,9 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
+/// Bounds as the standard library's maps take them.
+pub(super) type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
 /// One key, or a half-open range of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bounds {
@@ -36,7 +39,7 @@ impl Bounds {
     }
 
     /// The same as bounds of an ordered map; `None` where no key can lie within.
-    pub(super) fn as_range(&self) -> Option<(Bound<&[u8]>, Bound<&[u8]>)> {
+    pub(super) fn as_range(&self) -> Option<KeyRange<'_>> {
         match self {
             _ if self.is_empty() => None,
             Self::One(one) => Some((Bound::Included(one), Bound::Included(one))),

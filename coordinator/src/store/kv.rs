@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::archive::{Archive, ArchiveError};
 use super::bounds::Bounds;
+use super::history::History;
 use super::index::{Generation, Index};
 use super::version::{Revision, Version};
 use super::writer::Writer;
@@ -254,17 +255,17 @@ impl Store {
         }
     }
 
-    /// All versions from `from` to the current revision, in order, for whoever catches up: first the part in the archive,
-    /// then the part in memory. `Err(Error::Compacted)` where the part was compacted.
-    pub fn history(&self, from: i64) -> Result<(Arc<dyn Archive>, Vec<Arc<Version>>), Error> {
+    /// All versions from revision `from` on, for whoever catches up.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`] where some of them are gone.
+    pub fn history(&self, from: i64) -> Result<History, Error> {
         if from < self.compacted {
             return Err(Error::Compacted);
         }
         let first = self.tail.partition_point(|version| version.revision.main < from);
-        Ok((
-            Arc::clone(&self.archive),
-            self.tail.range(first..).map(Arc::clone).collect(),
-        ))
+        let tail = self.tail.range(first..).map(Arc::clone).collect();
+        Ok(History::new(from, Arc::clone(&self.archive), tail))
     }
 
     fn in_tail(&self, revision: Revision) -> Option<&Arc<Version>> {
@@ -277,7 +278,7 @@ impl Store {
             .map(|at| &self.tail[at])
     }
 
-    pub(super) fn index_put(&mut self, key: &Bytes, revision: Revision) -> Generation {
+    pub(super) fn index_put(&mut self, key: &[u8], revision: Revision) -> (Bytes, Generation) {
         self.index.put(key, revision)
     }
 

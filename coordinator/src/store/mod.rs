@@ -22,6 +22,7 @@
 
 mod archive;
 mod bounds;
+mod history;
 mod index;
 mod kv;
 mod range;
@@ -33,6 +34,7 @@ mod model_test;
 
 pub use archive::{Archive, ArchiveError, EmptyArchive};
 pub use bounds::Bounds;
+pub use history::History;
 pub use index::Index;
 pub use kv::{HandOver, Selection, Store};
 pub use range::RangePlan;

@@ -20,8 +20,5 @@
 mod feed;
 mod watchers;
 
-#[cfg(test)]
-mod watchers_test;
-
 pub use feed::{FEED_BYTES_MAX, Feed};
 pub use watchers::{Answer, WATCHERS_PER_STREAM_MAX, Watchers};

@@ -22,7 +22,13 @@ pub struct Record {
 
 impl Default for Record {
     fn default() -> Self {
-        Self { offset: 0, timestamp: -1, key: None, value: None, headers: Vec::new() }
+        Self {
+            offset: 0,
+            timestamp: -1,
+            key: None,
+            value: None,
+            headers: Vec::new(),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use arrow::datatypes::{DataType, FieldRef, Fields, Int32Type, Int64Type, SchemaR
 
 use super::number;
 use super::temporal::{self, Moment};
+use super::view::Value;
 use crate::Error;
 
 /// A growing column of one SQL type.
@@ -422,5 +423,78 @@ impl Rows {
             arrays,
             &options,
         )?)
+    }
+}
+
+impl Column {
+    /// Appends a copy of a value of this column's type; `false`, and nothing appended, where the types differ.
+    pub fn append_value(&mut self, value: Value<'_>) -> bool {
+        match (self, value) {
+            (column, Value::Null) => column.append_null(),
+            (Self::Boolean(b), Value::Boolean(v)) => b.append_value(v),
+            (Self::Int8(b), Value::Integer(v)) => b.append_value(v as i8),
+            (Self::Int16(b), Value::Integer(v)) => b.append_value(v as i16),
+            (Self::Int32(b), Value::Integer(v)) => b.append_value(v as i32),
+            (Self::Int64(b), Value::Integer(v)) => b.append_value(v),
+            (Self::Float32(b), Value::Float(v)) => b.append_value(v),
+            (Self::Float64(b), Value::Double(v)) => b.append_value(v),
+            (Self::Float64(b), Value::Float(v)) => b.append_value(v.into()),
+            (
+                Self::Decimal {
+                    values,
+                    precision,
+                    scale,
+                },
+                Value::Decimal { unscaled, scale: from },
+            ) => {
+                values.append_option(number::rescale(unscaled, from, *precision, *scale));
+            }
+            (Self::Text(b), Value::Text(v)) => b.append_value(v),
+            (Self::Bytes(b), Value::Bytes(v)) => b.append_value(v),
+            (Self::Date(b), Value::Date(v)) => b.append_value(v as i32),
+            (column @ Self::Time { .. }, Value::Time { second, nano, .. }) => return column.append_time(second, nano),
+            (column @ Self::Timestamp { .. }, Value::Timestamp { moment, .. }) => return column.append_moment(moment),
+            (Self::List { item, shape, .. }, Value::List { items, from, to }) => {
+                let fits = (from..to).all(|row| item.append_value(items.value(row)));
+                shape.close(item.len(), fits);
+                return fits;
+            }
+            (
+                Self::Map {
+                    keys, values, shape, ..
+                },
+                Value::Map {
+                    keys: from_keys,
+                    values: from_values,
+                    from,
+                    to,
+                },
+            ) => {
+                for row in from..to {
+                    if !keys.append_value(from_keys.value(row)) || !values.append_value(from_values.value(row)) {
+                        return false;
+                    }
+                }
+                shape.close(keys.len(), true);
+            }
+            (
+                Self::Row { children, valid, .. },
+                Value::Row {
+                    children: from, row, ..
+                },
+            ) => {
+                if children.len() != from.len() {
+                    return false;
+                }
+                for (child, from) in children.iter_mut().zip(from) {
+                    if !child.append_value(from.value(row)) {
+                        child.append_null();
+                    }
+                }
+                valid.push(true);
+            }
+            _ => return false,
+        }
+        true
     }
 }

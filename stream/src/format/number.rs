@@ -55,6 +55,33 @@ pub fn parse_decimal(text: &str, precision: u8, scale: i8) -> Option<Option<i128
     Some(fits.then_some(if negative { -value } else { value }))
 }
 
+/// A decimal at another scale, rounded half away from zero; `None` where it does not fit the precision.
+pub fn rescale(value: i128, from: i8, precision: u8, to: i8) -> Option<i128> {
+    let shift = i32::from(to) - i32::from(from);
+    let scaled = if shift >= 0 {
+        if value == 0 {
+            0
+        } else {
+            value.checked_mul(power_of_ten(shift as u32)?)?
+        }
+    } else {
+        match power_of_ten(shift.unsigned_abs()) {
+            Some(power) => {
+                let (quotient, rest) = (value / power, value % power);
+                quotient
+                    + if rest.unsigned_abs() >= power.unsigned_abs().div_ceil(2) {
+                        value.signum()
+                    } else {
+                        0
+                    }
+            }
+            None => 0,
+        }
+    };
+    let limit = power_of_ten(u32::from(precision)).unwrap_or(i128::MAX);
+    (scaled.unsigned_abs() < limit.unsigned_abs()).then_some(scaled)
+}
+
 /// `value * 10^-scale` in full: `BigDecimal.toPlainString`.
 pub fn plain_decimal(value: i128, scale: i8) -> String {
     let sign = if value < 0 { "-" } else { "" };

@@ -7,7 +7,7 @@ mod json;
 mod table;
 pub mod text;
 
-pub use json::write_json;
+pub use json::{write_json, write_value as write_json_value};
 pub use table::write_table;
 
 use chrono::{Offset, TimeZone};

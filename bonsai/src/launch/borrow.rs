@@ -1,0 +1,143 @@
+//! A stack for the length of a task: the one that runs in the directory, or else one that is started, and ended after.
+
+use std::fs::{self, File};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::Error;
+use super::board::{Snapshot, State};
+use super::lifeline;
+use super::ports::Ports;
+use super::procfs::Process;
+use super::service::SERVICES;
+use super::stack::Stack;
+use super::up::{UpArgs, prepare, program};
+
+/// Longer than any single service may take to start.
+const READY_DEADLINE: Duration = Duration::from_secs(90);
+const POLL: Duration = Duration::from_millis(10);
+
+/// A supervisor in another process, with all its services ready.
+#[derive(Debug)]
+pub struct Background {
+    pub snapshot: Snapshot,
+    child: Child,
+}
+
+/// Starts this program again as a supervisor, and returns when all is ready. With `lifeline` it ends when this process
+/// does; without, only at `bonsai down`.
+///
+/// Called after [`prepare`], so what can be refused at once has been.
+pub fn start_behind(stack: &Stack, args: &UpArgs, lifeline: bool) -> Result<Background, Error> {
+    let log = stack.log_of("bonsai");
+    let io_error = |error| Error::io(format!("cannot write {}", log.display()), error);
+    let file = File::create(&log).map_err(io_error)?;
+    let mut command = Command::new(program()?);
+    command
+        .arg("up")
+        .arg("--data")
+        .arg(stack.directory())
+        .arg("--background");
+    command.arg("--datanodes").arg(args.datanodes.to_string());
+    if !args.only.is_empty() {
+        command.arg("--only").arg(args.only.join(","));
+    }
+    if lifeline {
+        command.env(lifeline::VARIABLE, std::process::id().to_string());
+    } else {
+        command.env_remove(lifeline::VARIABLE);
+    }
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(file.try_clone().map_err(io_error)?)
+        .stderr(file)
+        .spawn()
+        .map_err(|error| Error::io("cannot start the background process", error))?;
+    let deadline = Instant::now() + READY_DEADLINE;
+    loop {
+        let ended = child
+            .try_wait()
+            .map_err(|error| Error::io("cannot watch the background process", error))?;
+        if ended.is_some() || Instant::now() >= deadline {
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            let reason = text
+                .lines()
+                .rev()
+                .find_map(|line| line.strip_prefix("error: "))
+                .unwrap_or("it said nothing");
+            return Err(Error::Background(reason.to_owned()));
+        }
+        if let Some(snapshot) = stack.running()?
+            && snapshot.supervisor.pid == child.id()
+            && snapshot.all(State::Ready)
+        {
+            return Ok(Background { snapshot, child });
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// A stack to work with.
+#[derive(Debug)]
+pub struct Borrowed {
+    pub ports: Ports,
+    pub snapshot: Snapshot,
+    /// `None` if it ran already, or is to be left running.
+    ours: Option<Child>,
+}
+
+impl Borrowed {
+    /// The whole stack, running and ready. One that runs already is used as it is, and left as it is.
+    pub fn new(stack: &Stack, args: &UpArgs, keep: bool) -> Result<Self, Error> {
+        if let Some(snapshot) = stack.running()? {
+            let missing = SERVICES
+                .iter()
+                .find(|service| !snapshot.services.iter().any(|status| status.service == service.name));
+            if let Some(missing) = missing {
+                return Err(Error::Lacks(stack.directory().to_owned(), missing.name));
+            }
+            let snapshot = wait_until_ready(stack, snapshot)?;
+            return Ok(Self {
+                ports: stack.ports()?,
+                snapshot,
+                ours: None,
+            });
+        }
+        drop(prepare(stack, args)?);
+        let background = start_behind(stack, args, !keep)?;
+        let ours = if keep { None } else { Some(background.child) };
+        Ok(Self {
+            ports: stack.ports()?,
+            snapshot: background.snapshot,
+            ours,
+        })
+    }
+
+    pub fn was_started(&self) -> bool {
+        self.ours.is_some()
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.ours.take() {
+            Process::of(child.id()).signal(rustix::process::Signal::TERM);
+            // It drains within its own deadlines.
+            let _ = child.wait();
+        }
+    }
+}
+
+fn wait_until_ready(stack: &Stack, mut snapshot: Snapshot) -> Result<Snapshot, Error> {
+    let deadline = Instant::now() + READY_DEADLINE;
+    while !snapshot.all(State::Ready) {
+        if Instant::now() >= deadline {
+            return Err(Error::NotReady(stack.directory().to_owned()));
+        }
+        std::thread::sleep(POLL);
+        snapshot = stack
+            .running()?
+            .ok_or_else(|| Error::NotUp(stack.directory().to_owned()))?;
+    }
+    Ok(snapshot)
+}

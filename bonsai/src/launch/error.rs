@@ -1,0 +1,62 @@
+use std::io;
+use std::path::PathBuf;
+
+/// Why the stack cannot be started, shown or stopped. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Operator: free the ports or choose others. One line a port.
+    #[error("{0}")]
+    Taken(String),
+    #[error("there is no free port between 20000 and 32000: stop some programs")]
+    NoFreePort,
+    /// Operator: mend the flag.
+    #[error("--port {0} is not SERVICE=NUMBER or SERVICE.PORT=NUMBER, such as log-broker=9093 or namenode.http=9871")]
+    BadPort(String),
+    #[error("{0} is unreadable: delete it, and ports are chosen anew")]
+    BadPortsFile(PathBuf),
+    #[error("{0} is unreadable: end the processes of this stack by hand, then delete it")]
+    BadStateFile(PathBuf),
+    /// Operator: mend the name.
+    #[error("there is no service {0}: choose among {1}")]
+    UnknownService(String, String),
+    #[error("{0} cannot run without {1}: add it to --only")]
+    Missing(&'static str, &'static str),
+    /// Operator: the stack runs already.
+    #[error("bonsai is already up in {0} ({1}): see it with `bonsai status`, end it with `bonsai down`")]
+    AlreadyUp(PathBuf, String),
+    #[error("bonsai is up in {0} ({1}): end it first with `bonsai down`")]
+    StillUp(PathBuf, String),
+    #[error("nothing is up in {0}: start it with `bonsai up`")]
+    NotUp(PathBuf),
+    #[error("there is no state of bonsai in {0}: start it with `bonsai up`, or name its directory with --data")]
+    NoState(PathBuf),
+    /// Operator: read the service's own error, which is in here.
+    #[error("{service} did not start: {reason} (its log: {log})")]
+    NotStarted {
+        service: String,
+        reason: String,
+        log: PathBuf,
+    },
+    /// Operator: as above, of a stack started in the background.
+    #[error("the stack did not start: {0}")]
+    Background(String),
+    #[error("the stack in {0} is up, but not all of it is ready: see `bonsai status` and `bonsai logs`")]
+    NotReady(PathBuf),
+    #[error("the stack in {0} runs without {1}: end it with `bonsai down`, or use another directory with --data")]
+    Lacks(PathBuf, &'static str),
+    #[error("the stack did not end within {0} seconds: end pid {1} by hand")]
+    NotEnded(u64, u32),
+    #[error(transparent)]
+    DataDir(#[from] host::DataDirError),
+    #[error("{what}: {source}")]
+    Io { what: String, source: io::Error },
+}
+
+impl Error {
+    pub fn io(what: impl Into<String>, source: io::Error) -> Self {
+        Self::Io {
+            what: what.into(),
+            source,
+        }
+    }
+}

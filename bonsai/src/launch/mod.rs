@@ -1,0 +1,40 @@
+//! The launcher: services as processes of this very program, started in order, watched, and ended in reverse.
+//!
+//! How it moves: [`up`] decides the ports ([`ports`]) and checks them all before anything is started, then gives each
+//! process of the table ([`service`]) a keeper ([`keeper`]). A keeper waits until those before it are ready, starts its
+//! process, reads its output ([`output`]), and starts it again when it dies. What each knows is on the board ([`board`]),
+//! which is also a file, so that `status`, `down`, `env` and the demo can see it from outside. Nothing here speaks a
+//! protocol: a service is ready when it says so on stdout, and it is asked to end with SIGTERM.
+//!
+//! One directory is one stack: locked by its supervisor, it holds the services' data directories, `logs/`, `ports`,
+//! `state.json`, `conf/` and what the demo makes. Two stacks are two directories.
+//!
+//! Where it stops: one machine, one user, loopback. It is no init system: a service has no schedule, no user of its own
+//! and no resource limits.
+
+mod board;
+mod borrow;
+mod environment;
+mod error;
+mod holder;
+mod keeper;
+pub mod lifeline;
+mod logs;
+mod output;
+mod ports;
+mod procfs;
+mod service;
+mod stack;
+mod status;
+mod supervisor;
+mod up;
+
+pub use borrow::Borrowed;
+pub use environment::env;
+pub use error::Error;
+pub use keeper::describe as describe_exit;
+pub use logs::{LogsArgs, logs};
+pub use output::is_coloured;
+pub use stack::{Stack, down, reset};
+pub use status::status;
+pub use up::{UpArgs, program, up};

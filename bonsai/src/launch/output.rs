@@ -1,0 +1,255 @@
+//! What the services print: each line goes to `DIR/logs/SERVICE.log` and, with a coloured prefix, to the terminal.
+//!
+//! A log file is bounded: at [`LOG_BYTES_MAX`] it becomes `SERVICE.log.1`, which replaces the one before. The terminal is
+//! held back while the services start, so that the table comes before the logs.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anstyle::{AnsiColor, Color, Style};
+
+/// Enough for a day of warnings, small enough for a laptop.
+pub const LOG_BYTES_MAX: u64 = 8 << 20;
+/// A longer line is cut into several, so that no service fills our memory.
+const LINE_BYTES_MAX: usize = 16 << 10;
+/// Lines kept for the terminal while it is held back; the files have them all.
+const HELD_LINES_MAX: usize = 1_000;
+
+const COLOURS: [AnsiColor; 6] = [
+    AnsiColor::Cyan,
+    AnsiColor::Yellow,
+    AnsiColor::Green,
+    AnsiColor::Magenta,
+    AnsiColor::Blue,
+    AnsiColor::BrightRed,
+];
+
+/// The launcher's own name in front of its own lines.
+pub const LAUNCHER: &str = "bonsai";
+
+#[derive(Debug)]
+pub struct Output {
+    directory: PathBuf,
+    names: Vec<String>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    logs: BTreeMap<String, BoundedLog>,
+    /// `None` once the terminal is released.
+    held: Option<Vec<(String, String)>>,
+}
+
+impl Output {
+    pub fn new(directory: &Path, names: Vec<String>) -> Self {
+        let inner = Mutex::new(Inner {
+            logs: BTreeMap::new(),
+            held: Some(Vec::new()),
+        });
+        Self {
+            directory: directory.to_owned(),
+            names,
+            inner,
+        }
+    }
+
+    pub fn path(&self, service: &str) -> PathBuf {
+        path(&self.directory, service)
+    }
+
+    /// A line of a service's output.
+    pub fn line(&self, service: &str, line: &str) {
+        let mut inner = self.inner();
+        let log = inner
+            .logs
+            .entry(service.to_owned())
+            .or_insert_with(|| BoundedLog::open(path(&self.directory, service), LOG_BYTES_MAX));
+        log.write(line);
+        self.show(&mut inner, service, line);
+    }
+
+    /// A line of the launcher itself; it is in no log file of a service.
+    pub fn say(&self, line: &str) {
+        self.show(&mut self.inner(), LAUNCHER, line);
+    }
+
+    /// Shows what was held back, and from now on everything at once.
+    pub fn release(&self) {
+        let mut inner = self.inner();
+        for (service, line) in inner.held.take().into_iter().flatten() {
+            self.print(&service, &line);
+        }
+    }
+
+    fn show(&self, inner: &mut Inner, service: &str, line: &str) {
+        match &mut inner.held {
+            Some(held) if held.len() < HELD_LINES_MAX => held.push((service.to_owned(), line.to_owned())),
+            Some(_) => {}
+            None => self.print(service, line),
+        }
+    }
+
+    /// A closed terminal must not end the supervisor.
+    fn print(&self, service: &str, line: &str) {
+        let _ = print_prefixed(&self.names, service, line);
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub fn path(directory: &Path, service: &str) -> PathBuf {
+    directory.join(format!("{service}.log"))
+}
+
+/// Prints `service | line`, coloured by the service's place in `names` where stdout is a terminal.
+pub fn print_prefixed(names: &[String], service: &str, line: &str) -> io::Result<()> {
+    let width = names.iter().map(String::len).max().unwrap_or(0).max(LAUNCHER.len());
+    let style = names
+        .iter()
+        .position(|name| name == service)
+        .map_or(Style::new().bold(), |place| {
+            Style::new().fg_color(Some(Color::Ansi(COLOURS[place % COLOURS.len()])))
+        });
+    let mut stdout = io::stdout().lock();
+    if is_coloured() {
+        writeln!(stdout, "{style}{service:width$} |{style:#} {line}")
+    } else {
+        writeln!(stdout, "{service:width$} | {line}")
+    }
+}
+
+pub fn is_coloured() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+#[derive(Debug)]
+struct BoundedLog {
+    path: PathBuf,
+    /// `None` when it cannot be written; said once.
+    file: Option<File>,
+    len: u64,
+    len_max: u64,
+}
+
+impl BoundedLog {
+    fn open(path: PathBuf, len_max: u64) -> Self {
+        let mut log = Self {
+            path,
+            file: None,
+            len: 0,
+            len_max,
+        };
+        log.reopen();
+        log
+    }
+
+    fn reopen(&mut self) {
+        match File::options().create(true).append(true).open(&self.path) {
+            Ok(file) => {
+                self.len = file.metadata().map_or(0, |metadata| metadata.len());
+                self.file = Some(file);
+            }
+            Err(error) => {
+                eprintln!("bonsai: cannot write {}: {error}", self.path.display());
+                self.file = None;
+            }
+        }
+    }
+
+    fn write(&mut self, line: &str) {
+        if self.len > 0 && self.len + line.len() as u64 >= self.len_max {
+            let old = self.path.with_extension("log.1");
+            if fs::rename(&self.path, old).is_ok() {
+                self.reopen();
+            }
+        }
+        let Some(file) = &mut self.file else { return };
+        match writeln!(file, "{line}") {
+            Ok(()) => self.len += line.len() as u64 + 1,
+            Err(error) => {
+                eprintln!("bonsai: cannot write {}: {error}", self.path.display());
+                self.file = None;
+            }
+        }
+    }
+}
+
+/// Cuts a stream of bytes into lines.
+#[derive(Debug, Default)]
+pub struct Lines {
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    /// The lines that `bytes` complete.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.rest.extend_from_slice(piece);
+            if piece.ends_with(b"\n") || self.rest.len() >= LINE_BYTES_MAX {
+                lines.extend(self.finish());
+            }
+        }
+        lines
+    }
+
+    /// What is left without an end of line.
+    pub fn finish(&mut self) -> Option<String> {
+        let line = std::mem::take(&mut self.rest);
+        if line.is_empty() {
+            return None;
+        }
+        Some(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_whole_however_the_bytes_arrive() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.push(b"one\ntw"), ["one"]);
+        assert_eq!(lines.push(b"o\r\n\nthree"), ["two", ""]);
+        assert_eq!(lines.finish().as_deref(), Some("three"));
+        assert_eq!(lines.finish(), None);
+    }
+
+    #[test]
+    fn an_endless_line_is_cut() {
+        let mut lines = Lines::default();
+        let cut: Vec<String> = (0..20).flat_map(|_| lines.push(&[b'x'; 4096])).collect();
+        assert_eq!(cut.len(), 5);
+        assert!(cut.iter().all(|line| line.len() == LINE_BYTES_MAX));
+    }
+
+    #[test]
+    fn a_log_keeps_its_bound_and_its_newest_lines() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.log");
+        let mut log = BoundedLog::open(path.clone(), 100);
+        for number in 0..50 {
+            log.write(&format!("line {number}"));
+        }
+        let newest = fs::read_to_string(&path).unwrap();
+        let before = fs::read_to_string(directory.path().join("x.log.1")).unwrap();
+        assert!(newest.ends_with("line 49\n"));
+        assert!(newest.len() <= 100 && before.len() <= 100);
+        let last_before: u32 = before
+            .lines()
+            .last()
+            .unwrap()
+            .strip_prefix("line ")
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(newest.starts_with(&format!("line {}\n", last_before + 1)));
+    }
+}

@@ -1,0 +1,146 @@
+//! `bonsai` as people run it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// Patience for whatever must happen soon, also on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A stack in a temporary directory, ended with the test.
+pub struct Stack {
+    directory: tempfile::TempDir,
+}
+
+impl Stack {
+    pub fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// One that is up, in the background.
+    pub fn up(words: &[&str]) -> Self {
+        let stack = Self::new();
+        stack.start(words);
+        stack
+    }
+
+    pub fn start(&self, words: &[&str]) {
+        let output = self.bonsai(&[&["up", "--any-port", "--detach"], words].concat());
+        assert!(output.status.success(), "{}", text(&output));
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Everything is in a folder of the temporary one, so that the launcher creates it.
+    pub fn data(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bonsai"));
+        command
+            .current_dir(self.path())
+            .args(words)
+            .arg("--data")
+            .arg(self.data())
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn bonsai(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    /// In the foreground, with its output piped.
+    pub fn spawn(&self, words: &[&str]) -> Child {
+        self.command(words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// `status --json`.
+    pub fn status(&self) -> Vec<Value> {
+        let output = self.bonsai(&["status", "--json"]);
+        assert!(output.status.success(), "{}", text(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    pub fn service(&self, name: &str) -> Value {
+        self.status()
+            .into_iter()
+            .find(|status| status["service"] == name)
+            .unwrap()
+    }
+
+    pub fn pid(&self, name: &str) -> Option<u64> {
+        self.service(name)["pid"].as_u64()
+    }
+
+    pub fn supervisor(&self) -> u64 {
+        let state: Value = serde_json::from_slice(&fs::read(self.data().join("state.json")).unwrap()).unwrap();
+        state["supervisor"]["pid"].as_u64().unwrap()
+    }
+
+    pub fn wait_until_ready(&self) {
+        soon("all services are ready", || {
+            self.data().join("state.json").exists() && self.status().iter().all(|status| status["state"] == "ready")
+        });
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if self.data().join("state.json").exists() {
+            let _ = self.bonsai(&["down"]);
+        }
+    }
+}
+
+/// Waits for something that must happen.
+pub fn soon(what: &str, mut happened: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !happened() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub fn signal(pid: u64, signal: Signal) {
+    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
+}
+
+pub fn is_alive(pid: u64) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+    })
+}
+
+/// What it said, for a message.
+pub fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// It failed as a program should: exit code 1 and one line that says what to do.
+pub fn refusal(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{}", text(output));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "{said}");
+    errors[0].to_owned()
+}

@@ -1,0 +1,170 @@
+//! The node on disks that break: power losses, a full disk, a failing sync.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Parser;
+use coordinator_wire::etcdserverpb as pb;
+use disk::Disk;
+use disk::faulty::{FaultyDisk, Loss, MemoryDisk};
+
+use super::config::{Arguments, Settings};
+use super::node::{Node, archivist_call::Call};
+use super::serve::{Threads, start, stop};
+use crate::Error;
+use crate::machine::{Outcome, Request};
+
+const DIRECTORY: &str = "/data";
+
+fn launch(disk: &Arc<dyn Disk>) -> (Arc<Node>, Threads) {
+    let arguments = Arguments::try_parse_from(["coordinator"]).expect("the defaults are valid");
+    let mut settings = Settings::from_arguments(arguments).expect("the defaults are valid");
+    // So small that the log is purged all the time.
+    settings.log.segment_bytes = 2_000;
+    disk.create_dir_all(Path::new(DIRECTORY)).expect("a directory");
+    start(&settings, Path::new(DIRECTORY), disk).expect("recovers")
+}
+
+fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Request {
+    Request::Put(pb::PutRequest {
+        key: key.into(),
+        value: value.into(),
+        ..Default::default()
+    })
+}
+
+fn read(node: &Node, key: &str) -> Option<Bytes> {
+    let machine = node.machine();
+    machine
+        .store()
+        .get(&Bytes::copy_from_slice(key.as_bytes()), 0)
+        .expect("readable")
+        .map(|found| found.kv.value.clone())
+}
+
+/// Puts from several tasks at once; returns the keys that were acknowledged.
+async fn put_many(node: &Arc<Node>, round: u64, tasks: u64, each: u64) -> Vec<String> {
+    let putting = (0..tasks).map(|task| {
+        let node = Arc::clone(node);
+        tokio::spawn(async move {
+            let mut acknowledged = Vec::new();
+            for number in 0..each {
+                let key = format!("{round}/{task}/{number}");
+                if node.propose(put(key.clone(), key.clone())).await.is_ok() {
+                    acknowledged.push(key);
+                }
+            }
+            acknowledged
+        })
+    });
+    let acknowledged = futures::future::join_all(putting).await;
+    acknowledged
+        .into_iter()
+        .flat_map(|keys| keys.expect("no task panics"))
+        .collect()
+}
+
+/// Twelve power losses, each while puts are under way and at another moment of the archivist's work.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_loss_takes_nothing_that_was_acknowledged() {
+    let memory = MemoryDisk::new();
+    let disk: Arc<dyn Disk> = Arc::new(memory.clone());
+    let mut acknowledged: Vec<String> = Vec::new();
+    let mut revision = 1;
+    for round in 0..12_u64 {
+        let (node, threads) = launch(&disk);
+        assert!(node.machine().store().revision() >= revision, "revisions never go back");
+        for key in &acknowledged {
+            assert_eq!(
+                read(&node, key).as_deref(),
+                Some(key.as_bytes()),
+                "{key} after round {round}"
+            );
+        }
+        let putting = put_many(&node, round, 4, 25);
+        if round % 3 != 0 {
+            node.bell().ring(Call::Now);
+        }
+        acknowledged.extend(putting.await);
+        revision = node.machine().store().revision();
+        if round % 4 == 3 {
+            let compaction = Request::Compaction(pb::CompactionRequest {
+                revision,
+                physical: false,
+            });
+            assert!(matches!(node.propose(compaction).await, Ok(Outcome::Compaction(_))));
+        }
+        // Some more, whose fate is open.
+        let (late, last_round) = (Arc::clone(&node), round + 1_000);
+        let late = tokio::spawn(async move { put_many(&late, last_round, 4, 50).await });
+        node.bell().ring(Call::Now);
+        tokio::time::sleep(Duration::from_millis(round)).await;
+        memory.crash(if round % 2 == 0 {
+            Loss::Sectors { seed: round }
+        } else {
+            Loss::All
+        });
+        // What is acknowledged after the lights went out was durable before.
+        acknowledged.extend(late.await.expect("no panic"));
+        stop(&node, threads);
+    }
+    assert!(acknowledged.len() >= 12 * 100, "the rounds did put something");
+    let segments = disk.list(&Path::new(DIRECTORY).join("log")).expect("a log");
+    assert!(
+        segments.len() < 60,
+        "the log is purged: {} segments are left",
+        segments.len()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
+    let faulty = FaultyDisk::new(Arc::new(MemoryDisk::new()));
+    let disk: Arc<dyn Disk> = Arc::new(faulty.clone());
+    let (node, threads) = launch(&disk);
+    node.propose(put("before", "1")).await.expect("there is space");
+    faulty.set_space_left(Some(0));
+    assert_eq!(node.propose(put("during", vec![7; 5_000])).await, Err(Error::NoSpace));
+    assert!(node.unhealthy().is_some(), "the health page tells it");
+    node.bell().ring(Call::Now);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(read(&node, "before").as_deref(), Some(&b"1"[..]));
+    assert_eq!(read(&node, "during"), None);
+    faulty.set_space_left(None);
+    node.propose(put("after", "1")).await.expect("there is space again");
+    let archived = node.archived(node.machine().applied());
+    let went_on = tokio::time::timeout(Duration::from_secs(5), archived).await;
+    assert!(
+        went_on.is_ok(),
+        "the archivist goes on by itself: {:?}",
+        node.unhealthy()
+    );
+    assert_eq!(node.unhealthy(), None);
+    stop(&node, threads);
+    let (node, threads) = launch(&disk);
+    assert_eq!(read(&node, "after").as_deref(), Some(&b"1"[..]));
+    assert_eq!(read(&node, "during"), None, "what was refused is not there");
+    stop(&node, threads);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_failed_sync_nothing_is_acknowledged_and_the_process_is_told_to_end() {
+    let faulty = FaultyDisk::new(Arc::new(MemoryDisk::new()));
+    let disk: Arc<dyn Disk> = Arc::new(faulty.clone());
+    let (node, threads) = launch(&disk);
+    node.propose(put("a", "1")).await.expect("the disk works");
+    faulty.fail_syncs(true);
+    assert_eq!(node.propose(put("b", "1")).await, Err(Error::Stopped));
+    faulty.fail_syncs(false);
+    assert_eq!(
+        node.propose(put("c", "1")).await,
+        Err(Error::Stopped),
+        "not even when the disk seems well again"
+    );
+    let mut failures = node.failures();
+    let told = tokio::time::timeout(Duration::from_secs(5), failures.wait_for(Option::is_some)).await;
+    assert!(told.is_ok(), "the process is told why it must end");
+    stop(&node, threads);
+}

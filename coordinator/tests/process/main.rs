@@ -1,0 +1,7 @@
+//! The real program as a process of its own: killed, given garbage, refused.
+
+mod client;
+mod garbage;
+mod kill;
+mod program;
+mod start;

@@ -1,0 +1,117 @@
+//! Starting: what it says, and what it refuses in one clear sentence.
+
+use std::fs;
+
+use coordinator_client::{Keys, RangeOptions};
+
+use crate::program::{Coordinator, run};
+
+/// The one line of an error.
+fn error_line(output: &std::process::Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "one line says it: {stderr}");
+    errors[0].to_owned()
+}
+
+#[test]
+fn a_taken_port_a_held_directory_and_a_newer_one_are_told() {
+    let (first, second) = (
+        tempfile::tempdir().expect("a directory"),
+        tempfile::tempdir().expect("a directory"),
+    );
+    let running = Coordinator::start(first.path());
+
+    let output = run(second.path(), &running.listen_url(), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = error_line(&output);
+    assert!(
+        error.contains(&running.address.to_string()) && error.contains("--listen-client-urls"),
+        "{error}"
+    );
+
+    let output = run(first.path(), "http://127.0.0.1:0", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        error_line(&output).contains("held by another process"),
+        "{}",
+        error_line(&output)
+    );
+
+    assert_eq!(running.terminate(), Some(0));
+    fs::write(first.path().join("FORMAT"), "bonsai coordinator 99\n").expect("written");
+    let output = run(first.path(), "http://127.0.0.1:0", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error_line(&output).contains("format 99"), "{}", error_line(&output));
+}
+
+#[test]
+fn what_it_cannot_obey_is_a_usage_error_that_names_the_flag() {
+    let data = tempfile::tempdir().expect("a directory");
+    for (flags, named) in [
+        (
+            ["--initial-cluster=default=http://h:1,other=http://h:2"],
+            "--initial-cluster",
+        ),
+        (["--cert-file=server.crt"], "--cert-file"),
+        (["--no-such-flag"], "--no-such-flag"),
+    ] {
+        let output = run(data.path(), "http://127.0.0.1:0", &flags);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(named), "{stderr}");
+    }
+}
+
+#[test]
+fn a_corrupt_log_is_refused_with_its_place() {
+    let data = tempfile::tempdir().expect("a directory");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let coordinator = Coordinator::start(data.path());
+    runtime.block_on(async {
+        let client = coordinator.client().await;
+        for number in 0..20 {
+            client.put("key", vec![number; 100]).await.expect("acknowledged");
+        }
+    });
+    coordinator.kill();
+    let segment = fs::read_dir(data.path().join("log"))
+        .expect("a log")
+        .next()
+        .expect("a segment")
+        .expect("readable");
+    let mut bytes = fs::read(segment.path()).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    fs::write(segment.path(), bytes).expect("written");
+    let output = run(data.path(), "http://127.0.0.1:0", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = error_line(&output);
+    assert!(error.contains("corrupt at byte") && error.contains("log"), "{error}");
+}
+
+#[tokio::test]
+async fn a_clean_end_keeps_everything_and_needs_no_replay() {
+    let data = tempfile::tempdir().expect("a directory");
+    let coordinator = Coordinator::start(data.path());
+    let client = coordinator.client().await;
+    for number in 0..50 {
+        client
+            .put(format!("k{number:02}"), number.to_string())
+            .await
+            .expect("acknowledged");
+    }
+    let before = client
+        .range(Keys::prefix("k"), RangeOptions::default())
+        .await
+        .expect("read");
+    assert_eq!(coordinator.terminate(), Some(0));
+    let coordinator = Coordinator::start(data.path());
+    let after = coordinator
+        .client()
+        .await
+        .range(Keys::prefix("k"), RangeOptions::default())
+        .await
+        .expect("read");
+    assert_eq!((after.kvs, after.revision), (before.kvs, before.revision));
+}

@@ -1,0 +1,335 @@
+//! The data node: the room around replicas on disk.
+//!
+//! [`transceiver`] waits for operations on the data transfer port and gives each a thread: [`receive`] writes a replica and
+//! passes it on, [`send`] reads one, [`transfer`] copies one elsewhere through a [`link`]. [`store`] is what is on disk,
+//! [`live`] what is being written. [`reporter`] keeps the name node informed and carries out its orders, among them to lead
+//! a [`recovery`]. [`service`] answers on the IPC port.
+
+pub mod identity;
+pub mod link;
+pub mod live;
+pub mod metrics;
+pub mod receive;
+pub mod recovery;
+pub mod reporter;
+pub mod send;
+pub mod service;
+pub mod settings;
+pub mod store;
+pub mod transceiver;
+pub mod transfer;
+pub mod wire;
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use clap::Parser;
+use dfs_wire::proto::hdfs::DatanodeIdProto;
+use disk::{Disk, RealDisk};
+use host::{DataDir, Listener, Shutdown};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::Error;
+use crate::ipc::{CLUSTER_PROTOCOL, Client};
+use identity::Identity;
+use reporter::News;
+use settings::Settings;
+use store::Store;
+
+/// The newest format of the data directory: identity and replicas.
+const FORMAT: u32 = 1;
+/// Stack of a thread that moves a block: its buffers are on the heap.
+pub(crate) const STACK_BYTES: usize = 256 << 10;
+const IPC_CONNECTIONS_MAX: usize = 1024;
+const HTTP_CONNECTIONS_MAX: usize = 1024;
+
+/// The blocks of the file system: data transfer, IPC and HTTP.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// Where replicas are kept; a fresh directory is formatted.
+    #[arg(long, value_name = "DIR", default_value = "data/datanode")]
+    data: PathBuf,
+    /// The name node's RPC address.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8020")]
+    namenode: String,
+    /// Where block contents are read and written.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9866")]
+    transfer: String,
+    /// Where readers of open files and other data nodes call.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9867")]
+    ipc: String,
+    /// WebHDFS, metrics, health.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9864")]
+    http: String,
+    /// A setting under Hadoop's name, such as dfs.datanode.du.reserved=1g; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    telemetry: host::telemetry::Options,
+}
+
+/// The data node.
+#[derive(Debug)]
+pub struct DataNode {
+    pub store: Store,
+    pub identity: Identity,
+    pub settings: Settings,
+    pub name_node: String,
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+    pool: Mutex<String>,
+    addresses: Addresses,
+    news: UnboundedSender<News>,
+    /// Replicas that are to be compared with their checksums, or are just being.
+    suspects: Mutex<HashSet<u64>>,
+    registered: AtomicBool,
+    pub connections: AtomicU32,
+    pub transfers: AtomicU32,
+    pub read_bytes: AtomicU64,
+    pub started: Instant,
+}
+
+/// Where a data node is reached.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    pub transfer: SocketAddr,
+    pub ipc: SocketAddr,
+    pub http: SocketAddr,
+}
+
+impl DataNode {
+    /// Reads what is on disk. Blocks.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        name_node: String,
+        settings: Settings,
+        addresses: Addresses,
+    ) -> std::io::Result<(Arc<Self>, UnboundedReceiver<News>)> {
+        let identity = Identity::open(&disk, directory)?;
+        let store = Store::open(Arc::clone(&disk), directory.join("blocks"), settings.reserved)?;
+        let (news, receiver) = unbounded_channel();
+        let node = Self {
+            store,
+            pool: Mutex::new(identity.pool_id.clone()),
+            identity,
+            settings,
+            name_node,
+            disk,
+            directory: directory.to_owned(),
+            addresses,
+            news,
+            suspects: Mutex::default(),
+            registered: AtomicBool::new(false),
+            connections: AtomicU32::new(0),
+            transfers: AtomicU32::new(0),
+            read_bytes: AtomicU64::new(0),
+            started: Instant::now(),
+        };
+        Ok((Arc::new(node), receiver))
+    }
+
+    /// The pool, once it joined one.
+    pub fn pool_id(&self) -> Option<String> {
+        let pool = self.pool.lock().expect("no holder of the pool's lock panics");
+        (!pool.is_empty()).then(|| pool.clone())
+    }
+
+    /// Belongs to this pool from now on.
+    fn join_pool(&self, pool_id: &str) -> std::io::Result<()> {
+        let mut pool = self.pool.lock().expect("no holder of the pool's lock panics");
+        if pool.is_empty() {
+            Identity {
+                pool_id: pool_id.to_owned(),
+                ..self.identity.clone()
+            }
+            .save(&self.disk, &self.directory)?;
+            *pool = pool_id.to_owned();
+        }
+        Ok(())
+    }
+
+    /// Refuses blocks of other name nodes.
+    pub fn check_pool(&self, pool_id: &str) -> Result<(), Error> {
+        match self.pool_id() {
+            Some(own) if own == pool_id => Ok(()),
+            _ => Err(Error::Io(format!("this data node does not serve block pool {pool_id}"))),
+        }
+    }
+
+    fn id_message(&self) -> DatanodeIdProto {
+        let ip = self.addresses.transfer.ip();
+        DatanodeIdProto {
+            ip_addr: ip.to_string(),
+            host_name: if ip.is_unspecified() {
+                String::new()
+            } else {
+                ip.to_string()
+            },
+            datanode_uuid: self.identity.uuid.clone(),
+            xfer_port: self.addresses.transfer.port().into(),
+            info_port: self.addresses.http.port().into(),
+            ipc_port: self.addresses.ipc.port().into(),
+            info_secure_port: None,
+        }
+    }
+
+    /// A new connection to the name node, as this data node.
+    pub fn name_node_client(&self) -> Client {
+        Client::new(
+            self.name_node.clone(),
+            "datanode",
+            CLUSTER_PROTOCOL,
+            *uuid::Uuid::new_v4().as_bytes(),
+        )
+    }
+
+    fn tell(&self, news: News) {
+        // The reporter ends with the process only.
+        let _ = self.news.send(news);
+    }
+
+    /// A replica is here now.
+    pub fn received(&self, block: u64) {
+        self.tell(News::Received(block));
+    }
+
+    /// Stops whoever writes a replica, and waits for it.
+    pub fn stop_writer(&self, block: u64) -> Result<(), Error> {
+        let Some(live) = self.store.get(block).and_then(|replica| replica.live) else {
+            return Ok(());
+        };
+        if !live.stop_and_wait() {
+            return Err(Error::Io(format!("the writer of blk_{block} does not stop")));
+        }
+        // The writer lets go of the replica right after it has finished.
+        for _ in 0..1000 {
+            if self.store.get(block).is_none_or(|replica| replica.live.is_none()) {
+                return Ok(());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        Err(Error::Io(format!("the writer of blk_{block} does not let go")))
+    }
+
+    /// Compares a replica with its checksums, because a reader was not content; the name node hears of a corrupt one.
+    pub fn suspect(self: &Arc<Self>, block: u64) {
+        if !self
+            .suspects
+            .lock()
+            .expect("no holder of the suspects' lock panics")
+            .insert(block)
+        {
+            return;
+        }
+        let node = Arc::clone(self);
+        let checking = std::thread::Builder::new()
+            .name("dn-verify".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                if !node.store.verify(block) {
+                    tracing::warn!(block, "a replica does not match its checksums");
+                    node.tell(News::Corrupt(block));
+                }
+                node.suspects
+                    .lock()
+                    .expect("no holder of the suspects' lock panics")
+                    .remove(&block);
+            });
+        if let Err(error) = checking {
+            tracing::warn!(%error, "no thread to verify a replica");
+            self.suspects
+                .lock()
+                .expect("no holder of the suspects' lock panics")
+                .remove(&block);
+        }
+    }
+
+    fn set_registered(&self, registered: bool) {
+        self.registered.store(registered, Ordering::Relaxed);
+    }
+
+    pub fn is_registered(&self) -> bool {
+        self.registered.load(Ordering::Relaxed)
+    }
+}
+
+pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match host::config::parse::<Args>("dfs datanode", argv) {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
+    let settings = match Settings::parse(args.set.iter().map(String::as_str)) {
+        Ok(settings) => settings,
+        Err(message) => {
+            host::fail(&message);
+            return ExitCode::from(2);
+        }
+    };
+    let telemetry = args.telemetry.clone();
+    host::run("datanode", &telemetry, |shutdown| serve(args, settings, shutdown))
+}
+
+async fn bind(flag: &str, address: &str, connections_max: usize) -> Result<(Listener, SocketAddr), String> {
+    let listener = Listener::bind(address, connections_max)
+        .await
+        .map_err(|error| format!("{error}; give another address with --{flag}"))?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    Ok((listener, address))
+}
+
+/// Ready is who can be written to: once the name node knows this data node and all it has.
+async fn announce(node: Arc<DataNode>) {
+    while !node.is_registered() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let Addresses { transfer, ipc, http } = node.addresses;
+    host::announce_ready("datanode", &[("transfer", transfer), ("ipc", ipc), ("http", http)]);
+}
+
+async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(), String> {
+    let directory = DataDir::open(&args.data, "datanode", FORMAT).map_err(|error| error.to_string())?;
+    let (transfer, transfer_address) = bind("transfer", &args.transfer, settings.transfer_connections).await?;
+    let (ipc, ipc_address) = bind("ipc", &args.ipc, IPC_CONNECTIONS_MAX).await?;
+    let (http, http_address) = bind("http", &args.http, HTTP_CONNECTIONS_MAX).await?;
+    let addresses = Addresses {
+        transfer: transfer_address,
+        ipc: ipc_address,
+        http: http_address,
+    };
+    let path = directory.path().to_owned();
+    let name_node = args.namenode.clone();
+    let opened =
+        tokio::task::spawn_blocking(move || DataNode::open(Arc::new(RealDisk), &path, name_node, settings, addresses));
+    let (node, news) = opened
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|error| format!("cannot read {}: {error}", directory.path().display()))?;
+
+    let registry = metrics::registry(&node).map_err(|error| error.to_string())?;
+    let watched = Arc::clone(&node);
+    let health: host::admin::Health = Arc::new(move || match watched.is_registered() {
+        true => Ok(()),
+        false => Err(format!("no word from the name node at {}", watched.name_node)),
+    });
+    let pages = host::admin::router(registry, health).merge(crate::webhdfs::datanode_router(Arc::clone(&node)));
+    let tasks = [
+        tokio::spawn(transceiver::serve(transfer, Arc::clone(&node), shutdown.clone())),
+        tokio::spawn(crate::ipc::serve(ipc, Arc::clone(&node), shutdown.clone())),
+        tokio::spawn(host::admin::serve(http, pages, shutdown.clone())),
+    ];
+    tokio::spawn(announce(Arc::clone(&node)));
+    let outcome = reporter::run(node, news, shutdown.clone()).await;
+    shutdown.trigger();
+    for task in tasks {
+        let _ = task.await;
+    }
+    outcome
+}

@@ -1,0 +1,40 @@
+//! Hadoop RPC over TCP: the server that name node and data node answer on, and the client that data nodes call with.
+//!
+//! A connection opens with a preamble, maybe a SASL negotiation (answered with "not needed"), and a context that names the
+//! user; then calls come, many at a time, and are answered in the order in which they are done. The server trusts the
+//! user's name, as HDFS does without Kerberos.
+
+mod client;
+mod server;
+
+pub use client::{CallError, Client};
+pub use server::{Call, Service, serve};
+
+/// What clients of the name node speak.
+pub const CLIENT_PROTOCOL: &str = "org.apache.hadoop.hdfs.protocol.ClientProtocol";
+/// What clients ask a data node's IPC port.
+pub const CLIENT_DATANODE_PROTOCOL: &str = "org.apache.hadoop.hdfs.protocol.ClientDatanodeProtocol";
+/// Hadoop's question which methods a server has.
+pub const PROTOCOL_INFO: &str = "org.apache.hadoop.ipc.ProtocolMetaInfoPB";
+/// Data node to name node, data node to data node: our own.
+pub const CLUSTER_PROTOCOL: &str = "bonsai.dfs.ClusterProtocol";
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// How much is allocated ahead of what has arrived.
+const READ_AHEAD_BYTES: usize = 64 << 10;
+
+/// Reads exactly `length` bytes, which were claimed and are believed only as they come.
+pub(crate) async fn read_claimed(stream: &mut (impl AsyncRead + Unpin), length: usize) -> std::io::Result<Bytes> {
+    let mut buffer = BytesMut::with_capacity(length.min(READ_AHEAD_BYTES));
+    while buffer.len() < length {
+        let missing = length - buffer.len();
+        buffer.reserve(missing.min(READ_AHEAD_BYTES.max(buffer.len())));
+        let read = (&mut *stream).take(missing as u64).read_buf(&mut buffer).await?;
+        if read == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(buffer.freeze())
+}

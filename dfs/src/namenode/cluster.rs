@@ -1,0 +1,276 @@
+//! Calls of data nodes.
+
+use bytes::Bytes;
+use dfs_wire::proto::cluster::{self, replica};
+use prost::Message;
+
+use super::directory::Asker;
+use super::state::{NameNode, State};
+use super::status::datanode_info;
+use crate::Error;
+use crate::block::{Address, Command, Event, Replica, ReplicaState, Usage};
+use crate::ipc::Call;
+use crate::namespace::{Block, RECOVERY_HOLDER};
+
+/// Commands that one heartbeat carries.
+const COMMANDS_PER_HEARTBEAT: usize = 500;
+
+fn replica_of(message: &cluster::Replica) -> Replica {
+    Replica {
+        block: message.block_id,
+        generation_stamp: message.generation_stamp,
+        length: message.length,
+        state: match message.state() {
+            replica::State::Finalized => ReplicaState::Finalized,
+            replica::State::Rbw => ReplicaState::Rbw,
+            replica::State::Rwr => ReplicaState::Rwr,
+        },
+    }
+}
+
+fn replica_message(block: Block) -> cluster::Replica {
+    cluster::Replica {
+        block_id: block.id,
+        generation_stamp: block.generation_stamp,
+        length: block.length,
+        state: None,
+    }
+}
+
+impl NameNode {
+    pub(super) async fn cluster_call(&self, call: &Call) -> Result<Bytes, Error> {
+        let argument = call.argument.clone();
+        let answer = match call.method.as_str() {
+            "register" => self
+                .register(call, cluster::RegisterRequest::decode(argument)?)?
+                .encode_to_vec(),
+            "heartbeat" => self
+                .heartbeat(&cluster::HeartbeatRequest::decode(argument)?)
+                .encode_to_vec(),
+            "blockReport" => {
+                let asked = cluster::BlockReportRequest::decode(argument)?;
+                let replicas: Vec<Replica> = asked.replicas.iter().map(replica_of).collect();
+                tracing::info!(node = asked.datanode_uuid, replicas = replicas.len(), "block report");
+                let event = Event::Reported {
+                    uuid: &asked.datanode_uuid,
+                    replicas: &replicas,
+                };
+                self.lock().step(event, self.now());
+                cluster::BlockReportResponse {}.encode_to_vec()
+            }
+            "blockReceived" => {
+                let asked = cluster::BlockReceivedRequest::decode(argument)?;
+                let replicas: Vec<Replica> = asked.received.iter().map(replica_of).collect();
+                let event = Event::Received {
+                    uuid: &asked.datanode_uuid,
+                    replicas: &replicas,
+                    deleted: &asked.deleted,
+                };
+                self.lock().step(event, self.now());
+                cluster::BlockReceivedResponse {}.encode_to_vec()
+            }
+            "badBlock" => {
+                let asked = cluster::BadBlockRequest::decode(argument)?;
+                tracing::warn!(
+                    block = asked.block_id,
+                    node = asked.datanode_uuid,
+                    "a data node found a corrupt replica"
+                );
+                let event = Event::Corrupt {
+                    uuid: &asked.datanode_uuid,
+                    block: asked.block_id,
+                };
+                self.lock().step(event, self.now());
+                cluster::BadBlockResponse {}.encode_to_vec()
+            }
+            "commitRecovery" => {
+                self.commit_recovery(cluster::CommitRecoveryRequest::decode(argument)?)
+                    .await?;
+                cluster::CommitRecoveryResponse {}.encode_to_vec()
+            }
+            _ => return Err(Error::NoSuchMethod(call.method.clone(), call.protocol.clone())),
+        };
+        Ok(Bytes::from(answer))
+    }
+
+    fn register(&self, call: &Call, asked: cluster::RegisterRequest) -> Result<cluster::RegisterResponse, Error> {
+        if !asked.pool_id.is_empty() && asked.pool_id != self.pool_id {
+            return Err(Error::Io(format!(
+                "this data node's blocks belong to pool {}, the name node's pool is {}: give it an empty directory, or the \
+                 address of its own name node",
+                asked.pool_id, self.pool_id
+            )));
+        }
+        // A data node that listens on all addresses is reached at the one it called from.
+        let unspecified = asked.id.ip_addr.is_empty() || asked.id.ip_addr == "0.0.0.0" || asked.id.ip_addr == "::";
+        let ip = if unspecified {
+            call.peer.ip().to_string()
+        } else {
+            asked.id.ip_addr
+        };
+        let host = if asked.id.host_name.is_empty() {
+            ip.clone()
+        } else {
+            asked.id.host_name
+        };
+        tracing::info!(
+            node = asked.id.datanode_uuid,
+            ip,
+            port = asked.id.xfer_port,
+            "a data node registered"
+        );
+        let address = Address {
+            uuid: asked.id.datanode_uuid,
+            storage_uuid: asked.storage_uuid,
+            ip,
+            host,
+            transfer_port: asked.id.xfer_port,
+            http_port: asked.id.info_port,
+            ipc_port: asked.id.ipc_port,
+        };
+        let mut state = self.lock();
+        state.speakers.insert(call.connection, address.uuid.clone());
+        state.step(Event::Registered(address), self.now());
+        Ok(cluster::RegisterResponse {
+            pool_id: self.pool_id.clone(),
+            heartbeat_millis: self.settings.heartbeat_ms,
+        })
+    }
+
+    /// A killed data node is known by its broken connection long before its heartbeats are missed: nobody is sent to it.
+    pub(super) fn data_node_gone(&self, connection: u64) {
+        let mut state = self.lock();
+        if let Some(uuid) = state.speakers.remove(&connection) {
+            tracing::info!(node = uuid, "the connection to a data node broke");
+            state.step(Event::Lost { uuid: &uuid }, self.now());
+        }
+    }
+
+    fn heartbeat(&self, asked: &cluster::HeartbeatRequest) -> cluster::HeartbeatResponse {
+        let mut state = self.lock();
+        let id = match state.blocks.find_node(&asked.datanode_uuid) {
+            Some(node) if node.alive => node.id,
+            _ => {
+                return cluster::HeartbeatResponse {
+                    register_again: true,
+                    commands: Vec::new(),
+                };
+            }
+        };
+        let usage = Usage {
+            capacity: asked.capacity,
+            used: asked.used,
+            remaining: asked.remaining,
+            transfers: asked.transfers,
+            connections: asked.connections,
+        };
+        state.step(
+            Event::Heartbeat {
+                uuid: &asked.datanode_uuid,
+                usage,
+            },
+            self.now(),
+        );
+        let mut queued = state.commands.remove(&id).unwrap_or_default();
+        if queued.len() > COMMANDS_PER_HEARTBEAT {
+            let rest = queued.split_off(COMMANDS_PER_HEARTBEAT);
+            state.commands.insert(id, rest);
+        }
+        let commands = queued
+            .into_iter()
+            .map(|command| command_message(&state, command))
+            .collect();
+        cluster::HeartbeatResponse {
+            register_again: false,
+            commands,
+        }
+    }
+
+    /// Data nodes agreed on the last block of a file whose writer is gone.
+    async fn commit_recovery(&self, asked: cluster::CommitRecoveryRequest) -> Result<(), Error> {
+        let asker = Asker {
+            user: self.user.clone(),
+            ip: String::new(),
+            key: None,
+        };
+        self.commit(None, |state, now| {
+            let known = state.recoveries.get(&asked.block_id).copied();
+            let Some(pending) = known.filter(|pending| pending.new_stamp == asked.new_generation_stamp) else {
+                return Err(Error::Io(format!(
+                    "the recovery of blk_{} was given up",
+                    asked.block_id
+                )));
+            };
+            state.recoveries.remove(&asked.block_id);
+            let file = state.names.inode(pending.file).and_then(|inode| inode.as_file());
+            let open = file
+                .filter(|file| file.holder.as_deref() == Some(RECOVERY_HOLDER))
+                .and_then(|f| f.open_block());
+            if open.is_none_or(|open| open.id != asked.block_id) {
+                return Err(Error::Io(format!("blk_{} is not under recovery", asked.block_id)));
+            }
+            let nodes = asked
+                .datanode_uuids
+                .iter()
+                .filter_map(|uuid| state.blocks.find_node(uuid));
+            let nodes = nodes.map(|node| node.id).collect();
+            state.blocks.set_pipeline(asked.block_id, nodes);
+            let block = Block {
+                id: asked.block_id,
+                generation_stamp: asked.new_generation_stamp,
+                length: asked.length,
+            };
+            state.names.finish_recovery(asker.at(now), pending.file, block);
+            tracing::info!(block = asked.block_id, length = asked.length, "recovered a block");
+            Ok(cluster::CommitRecoveryResponse {})
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+fn command_message(state: &State, command: Command) -> cluster::Command {
+    let infos = |nodes: Vec<crate::block::NodeId>| {
+        nodes
+            .into_iter()
+            .map(|node| datanode_info(state.blocks.node(node)))
+            .collect()
+    };
+    match command {
+        Command::Transfer { block, targets } => cluster::Command {
+            transfer: Some(cluster::TransferBlock {
+                block: replica_message(block),
+                targets: infos(targets),
+            }),
+            ..Default::default()
+        },
+        Command::Invalidate {
+            block,
+            generation_stamp,
+        } => {
+            let block = Block {
+                id: block,
+                generation_stamp,
+                length: 0,
+            };
+            cluster::Command {
+                invalidate: Some(cluster::InvalidateBlocks {
+                    blocks: vec![replica_message(block)],
+                }),
+                ..Default::default()
+            }
+        }
+        Command::Recover {
+            block,
+            new_stamp,
+            locations,
+        } => cluster::Command {
+            recover: Some(cluster::RecoverBlock {
+                block: replica_message(block),
+                new_generation_stamp: new_stamp,
+                locations: infos(locations),
+            }),
+            ..Default::default()
+        },
+    }
+}

@@ -1,0 +1,252 @@
+//! Calls on directories and attributes, and all that only reads.
+
+use dfs_wire::proto::hdfs::*;
+
+use super::retry::CallKey;
+use super::state::NameNode;
+use crate::Error;
+use crate::namespace::Caller;
+
+/// Who makes a call.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    pub user: String,
+    /// The address it calls from.
+    pub ip: String,
+    /// For the retry cache.
+    pub key: Option<CallKey>,
+}
+
+impl Asker {
+    pub(super) fn at(&self, now: u64) -> Caller<'_> {
+        Caller { user: &self.user, now }
+    }
+}
+
+impl NameNode {
+    pub async fn mkdirs(&self, asker: &Asker, asked: MkdirsRequestProto) -> Result<MkdirsResponseProto, Error> {
+        let what = format!("create directory {}", asked.src);
+        self.change(&what, asker.key.clone(), |state, now| {
+            state
+                .names
+                .mkdirs(asker.at(now), &asked.src, asked.masked.perm as u16, asked.create_parent)?;
+            Ok(MkdirsResponseProto { result: true })
+        })
+        .await
+    }
+
+    pub async fn delete(&self, asker: &Asker, asked: DeleteRequestProto) -> Result<DeleteResponseProto, Error> {
+        self.change(&format!("delete {}", asked.src), asker.key.clone(), |state, now| {
+            Ok(DeleteResponseProto {
+                result: state.names.delete(asker.at(now), &asked.src, asked.recursive)?,
+            })
+        })
+        .await
+    }
+
+    pub async fn rename(&self, asker: &Asker, asked: RenameRequestProto) -> Result<RenameResponseProto, Error> {
+        self.change(&format!("rename {}", asked.src), asker.key.clone(), |state, now| {
+            let result = state.names.rename_into(asker.at(now), &asked.src, &asked.dst)?;
+            Ok(RenameResponseProto { result })
+        })
+        .await
+    }
+
+    pub async fn rename2(&self, asker: &Asker, asked: Rename2RequestProto) -> Result<Rename2ResponseProto, Error> {
+        self.change(&format!("rename {}", asked.src), asker.key.clone(), |state, now| {
+            state
+                .names
+                .rename(asker.at(now), &asked.src, &asked.dst, asked.overwrite_dest)?;
+            Ok(Rename2ResponseProto {})
+        })
+        .await
+    }
+
+    pub async fn set_permission(
+        &self,
+        asker: &Asker,
+        asked: SetPermissionRequestProto,
+    ) -> Result<SetPermissionResponseProto, Error> {
+        self.change(
+            &format!("set permission for {}", asked.src),
+            asker.key.clone(),
+            |state, now| {
+                state
+                    .names
+                    .set_permission(asker.at(now), &asked.src, asked.permission.perm as u16)?;
+                Ok(SetPermissionResponseProto {})
+            },
+        )
+        .await
+    }
+
+    pub async fn set_owner(&self, asker: &Asker, asked: SetOwnerRequestProto) -> Result<SetOwnerResponseProto, Error> {
+        self.change(
+            &format!("set owner for {}", asked.src),
+            asker.key.clone(),
+            |state, now| {
+                let given = |name: Option<String>| name.filter(|name| !name.is_empty());
+                state
+                    .names
+                    .set_owner(asker.at(now), &asked.src, given(asked.username), given(asked.groupname))?;
+                Ok(SetOwnerResponseProto {})
+            },
+        )
+        .await
+    }
+
+    pub async fn set_times(&self, asker: &Asker, asked: SetTimesRequestProto) -> Result<SetTimesResponseProto, Error> {
+        self.change(&format!("set times {}", asked.src), asker.key.clone(), |state, now| {
+            // -1 says: leave it.
+            let given = |time: u64| (time != u64::MAX).then_some(time);
+            state
+                .names
+                .set_times(asker.at(now), &asked.src, given(asked.mtime), given(asked.atime))?;
+            Ok(SetTimesResponseProto {})
+        })
+        .await
+    }
+
+    pub async fn set_replication(
+        &self,
+        asker: &Asker,
+        asked: SetReplicationRequestProto,
+    ) -> Result<SetReplicationResponseProto, Error> {
+        let replication = self.check_replication(asked.replication)?;
+        self.change(
+            &format!("set replication for {}", asked.src),
+            asker.key.clone(),
+            |state, now| {
+                let result = state.names.set_replication(asker.at(now), &asked.src, replication)?;
+                Ok(SetReplicationResponseProto { result })
+            },
+        )
+        .await
+    }
+
+    pub(super) fn check_replication(&self, replication: u32) -> Result<u16, Error> {
+        let max = self.settings.replication_max;
+        match u16::try_from(replication) {
+            Ok(replication) if (1..=max).contains(&replication) => Ok(replication),
+            _ => Err(Error::Io(format!(
+                "Requested replication factor of {replication} is not within 1 and {max}"
+            ))),
+        }
+    }
+
+    pub fn file_info(&self, path: &str) -> Result<Option<HdfsFileStatusProto>, Error> {
+        let state = self.lock();
+        Ok(state
+            .names
+            .lookup(path)?
+            .map(|inode| self.status(&state, inode, "", None)))
+    }
+
+    pub fn located_file_info(&self, path: &str, ip: &str) -> Result<Option<HdfsFileStatusProto>, Error> {
+        let state = self.lock();
+        Ok(state.names.lookup(path)?.map(|inode| {
+            let locations = inode.as_file().map(|_| self.locations(&state, inode, 0, u64::MAX, ip));
+            self.status(&state, inode, "", locations)
+        }))
+    }
+
+    pub fn listing(
+        &self,
+        path: &str,
+        after: &[u8],
+        with_locations: bool,
+        ip: &str,
+    ) -> Result<Option<DirectoryListingProto>, Error> {
+        let state = self.lock();
+        let limit = self.settings.list_limit as usize;
+        let Some((page, remaining)) = state.names.list(path, after, limit)? else {
+            return Ok(None);
+        };
+        let is_directory = state.names.lookup(path)?.is_some_and(|inode| inode.is_directory());
+        let partial_listing = page
+            .into_iter()
+            .map(|inode| {
+                let name = if is_directory { &*inode.name } else { "" };
+                let locations =
+                    (with_locations && !inode.is_directory()).then(|| self.locations(&state, inode, 0, u64::MAX, ip));
+                self.status(&state, inode, name, locations)
+            })
+            .collect();
+        Ok(Some(DirectoryListingProto {
+            partial_listing,
+            remaining_entries: remaining as u32,
+        }))
+    }
+
+    pub fn block_locations(&self, path: &str, offset: u64, length: u64, ip: &str) -> Result<LocatedBlocksProto, Error> {
+        let state = self.lock();
+        let (inode, _) = state.names.file(path)?;
+        Ok(self.locations(&state, inode, offset, length, ip))
+    }
+
+    pub fn content_summary(&self, path: &str) -> Result<ContentSummaryProto, Error> {
+        let summary = self.lock().names.summary(path)?;
+        Ok(ContentSummaryProto {
+            length: summary.length,
+            file_count: summary.files,
+            directory_count: summary.directories,
+            // -1: none is set.
+            quota: u64::MAX,
+            space_consumed: summary.space,
+            space_quota: u64::MAX,
+            erasure_coding_policy: Some("Replicated".to_owned()),
+        })
+    }
+
+    pub fn fs_stats(&self) -> GetFsStatsResponseProto {
+        let state = self.lock();
+        let usage = state.blocks.usage();
+        let health = state.blocks.health();
+        GetFsStatsResponseProto {
+            capacity: usage.capacity,
+            used: usage.used,
+            remaining: usage.remaining,
+            under_replicated: health.under_replicated,
+            corrupt_blocks: health.corrupt,
+            missing_blocks: health.missing,
+            missing_repl_one_blocks: Some(0),
+            blocks_in_future: Some(0),
+            pending_deletion_blocks: Some(0),
+        }
+    }
+
+    pub fn datanodes(&self, kind: DatanodeReportTypeProto) -> Vec<DatanodeInfoProto> {
+        let state = self.lock();
+        let wanted = |node: &&crate::block::Node| match kind {
+            DatanodeReportTypeProto::All => true,
+            DatanodeReportTypeProto::Live => node.alive,
+            DatanodeReportTypeProto::Dead => !node.alive,
+            _ => false,
+        };
+        state
+            .blocks
+            .nodes()
+            .iter()
+            .filter(wanted)
+            .map(super::status::datanode_info)
+            .collect()
+    }
+
+    /// Enters, leaves or asks for safe mode; true if it is on afterwards.
+    pub fn safe_mode(&self, action: SafeModeActionProto) -> bool {
+        let now = self.now();
+        let mut state = self.lock();
+        match action {
+            SafeModeActionProto::SafemodeLeave | SafeModeActionProto::SafemodeForceExit => {
+                let effects = state.blocks.set_safe_mode(false, now);
+                state.carry_out(effects);
+            }
+            SafeModeActionProto::SafemodeEnter => {
+                let effects = state.blocks.set_safe_mode(true, now);
+                state.carry_out(effects);
+            }
+            SafeModeActionProto::SafemodeGet => {}
+        }
+        state.blocks.in_safe_mode() || state.low_on_space || self.is_failed()
+    }
+}

@@ -1,0 +1,120 @@
+//! The name node: the room around the namespace and the block map.
+//!
+//! [`service`] takes a call apart and hands it to [`directory`] (what is there), [`writing`] (files that are being written)
+//! or [`cluster`] (what data nodes say). All of them go through [`state`], where memory lives behind one lock and where
+//! a change waits for [`journal`], the edit log, before it is answered. [`monitor`] does what nobody asks for.
+//!
+//! Reads see a change a moment before it is durable, as in HDFS: whoever reads it and loses the name node at that moment
+//! has seen what never came to be.
+
+pub mod cluster;
+pub mod directory;
+pub mod journal;
+pub mod metrics;
+pub mod monitor;
+pub mod retry;
+pub mod service;
+pub mod settings;
+pub mod state;
+pub mod status;
+pub mod writing;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use disk::RealDisk;
+use host::{DataDir, Listener, Shutdown};
+
+use settings::Settings;
+use state::NameNode;
+
+/// The newest format of the data directory: image and edits.
+const FORMAT: u32 = 1;
+/// Clients and data nodes. Each holds a connection or two.
+const RPC_CONNECTIONS_MAX: usize = 4096;
+const HTTP_CONNECTIONS_MAX: usize = 1024;
+
+/// The namespace of the file system: Hadoop RPC and WebHDFS.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// Where image and edit log are kept; a fresh directory is formatted.
+    #[arg(long, value_name = "DIR", default_value = "data/namenode")]
+    data: PathBuf,
+    /// Where clients and data nodes call (hdfs://HOST:PORT).
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8020")]
+    rpc: String,
+    /// WebHDFS, metrics, health.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9870")]
+    http: String,
+    /// A setting under Hadoop's name, such as dfs.replication=1; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    telemetry: host::telemetry::Options,
+}
+
+pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match host::config::parse::<Args>("dfs namenode", argv) {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
+    let settings = match Settings::parse(args.set.iter().map(String::as_str)) {
+        Ok(settings) => settings,
+        Err(message) => {
+            host::fail(&message);
+            return ExitCode::from(2);
+        }
+    };
+    host::run("namenode", &args.telemetry, |shutdown| {
+        serve(args.data, args.rpc, args.http, settings, shutdown)
+    })
+}
+
+async fn serve(data: PathBuf, rpc: String, http: String, settings: Settings, shutdown: Shutdown) -> Result<(), String> {
+    let directory = DataDir::open(&data, "namenode", FORMAT).map_err(|error| error.to_string())?;
+    let rpc = Listener::bind(&rpc, RPC_CONNECTIONS_MAX)
+        .await
+        .map_err(|error| format!("{error}; give another address with --rpc"))?;
+    let http = Listener::bind(&http, HTTP_CONNECTIONS_MAX)
+        .await
+        .map_err(|error| format!("{error}; give another address with --http"))?;
+    let addresses = (
+        rpc.local_addr().map_err(|error| error.to_string())?,
+        http.local_addr().map_err(|error| error.to_string())?,
+    );
+    let user = std::env::var("HADOOP_USER_NAME")
+        .or_else(|_| std::env::var("USER"))
+        .unwrap_or_else(|_| "root".to_owned());
+    let pool = format!("BP-{}", uuid::Uuid::new_v4());
+    let path = directory.path().to_owned();
+    let opened = tokio::task::spawn_blocking(move || NameNode::open(Arc::new(RealDisk), path, settings, user, pool));
+    let opened = opened.await.map_err(|error| error.to_string())?;
+    let node = Arc::new(opened.map_err(|error| error.to_string())?);
+
+    let registry = metrics::registry(&node).map_err(|error| error.to_string())?;
+    let watched = Arc::clone(&node);
+    let health: host::admin::Health = Arc::new(move || match watched.is_failed() {
+        true => Err("the edit log cannot be written".to_owned()),
+        false => Ok(()),
+    });
+    let pages =
+        host::admin::router(registry, health).merge(crate::webhdfs::namenode_router(Arc::clone(&node), addresses.0));
+    let tasks = [
+        tokio::spawn(crate::ipc::serve(rpc, Arc::clone(&node), shutdown.clone())),
+        tokio::spawn(host::admin::serve(http, pages, shutdown.clone())),
+        tokio::spawn(monitor::run(Arc::clone(&node), shutdown.clone())),
+    ];
+    host::announce_ready("namenode", &[("rpc", addresses.0), ("http", addresses.1)]);
+    for task in tasks {
+        let _ = task.await;
+    }
+    let last = tokio::task::spawn_blocking(move || node.checkpoint()).await;
+    if let Ok(Err(error)) = last {
+        tracing::warn!(%error, "no image was written at the end; the edit log has everything");
+    }
+    Ok(())
+}

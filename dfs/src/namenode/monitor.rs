@@ -1,0 +1,112 @@
+//! What happens by itself: dead data nodes, lost replicas, old leases, checkpoints, space on the disk.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use dfs_wire::proto::hdfs::RecoverLeaseResponseProto;
+use host::Shutdown;
+
+use super::directory::Asker;
+use super::state::NameNode;
+use crate::block::Event;
+use crate::namespace::RECOVERY_HOLDER;
+
+const TICK: Duration = Duration::from_millis(200);
+/// How often leases, space and the retry cache are looked at, in ticks.
+const SLOW_TICKS: u64 = 5;
+
+/// Runs until `shutdown`.
+pub async fn run(name_node: Arc<NameNode>, shutdown: Shutdown) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut last_checkpoint = (Instant::now(), name_node.operations.load(Ordering::Relaxed));
+    let mut ticks = 0u64;
+    loop {
+        tokio::select! {
+            _ = interval.tick() => {}
+            () = shutdown.requested() => return,
+        }
+        name_node.lock().step(Event::Tick, name_node.now());
+        ticks += 1;
+        if !ticks.is_multiple_of(SLOW_TICKS) {
+            continue;
+        }
+        name_node.check_space();
+        name_node.expire_leases().await;
+        let (at, operations) = last_checkpoint;
+        let new = name_node.operations.load(Ordering::Relaxed) - operations;
+        let settings = &name_node.settings;
+        let period = Duration::from_secs(settings.checkpoint_period_s);
+        if new >= settings.checkpoint_transactions || (new > 0 && at.elapsed() >= period) || name_node.is_failed() {
+            last_checkpoint = (Instant::now(), name_node.operations.load(Ordering::Relaxed));
+            let this = Arc::clone(&name_node);
+            let _ = tokio::task::spawn_blocking(move || this.maintain()).await;
+        }
+    }
+}
+
+impl NameNode {
+    fn maintain(&self) {
+        if self.is_failed() {
+            if let Err(error) = self.reload() {
+                tracing::error!(%error, "the edit log still takes no writes");
+            }
+            return;
+        }
+        if let Err(error) = self.checkpoint() {
+            tracing::error!(%error, "could not write an image");
+        }
+    }
+
+    /// Refuses changes before the disk is full, as HDFS does, and serves them again when there is space.
+    fn check_space(&self) {
+        let Ok(stat) = rustix::fs::statvfs(self.data_directory()) else {
+            return;
+        };
+        let low = stat.f_bavail * stat.f_frsize < self.settings.reserved_bytes;
+        let now = self.now();
+        let mut state = self.lock();
+        if state.low_on_space != low {
+            state.low_on_space = low;
+            match low {
+                true => tracing::error!("too little space is left for the edit log: changes are refused"),
+                false => tracing::info!("there is space for the edit log again"),
+            }
+        }
+        state.retries.expire(now, self.settings.retry_cache_ms);
+    }
+
+    /// Closes files whose writers were not heard of for the hard limit, and goes on with recoveries.
+    async fn expire_leases(&self) {
+        let files = {
+            let state = self.lock();
+            if state.blocks.in_safe_mode() {
+                return;
+            }
+            let mut files = state
+                .names
+                .leases()
+                .expired_files(self.now(), self.settings.lease_hard_limit_ms);
+            files.extend(state.names.leases().files(RECOVERY_HOLDER));
+            files
+        };
+        if files.is_empty() {
+            return;
+        }
+        let asker = Asker {
+            user: self.user.clone(),
+            ip: String::new(),
+            key: None,
+        };
+        let closed = self.change("close files of lost writers", None, |state, now| {
+            for file in &files {
+                self.start_recovery(state, asker.at(now), *file);
+            }
+            Ok(RecoverLeaseResponseProto { result: true })
+        });
+        if let Err(error) = closed.await {
+            tracing::warn!(%error, "could not close files of lost writers");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Edits: what the edit log holds. A change of a field's number or meaning is a new format version of the data directory.
+
+/// A block as an edit names it.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct EditBlock {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(uint64, tag = "2")]
+    pub generation_stamp: u64,
+    #[prost(uint64, tag = "3")]
+    pub length: u64,
+}
+
+/// A new directory or file.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Add {
+    #[prost(uint64, tag = "1")]
+    pub parent: u64,
+    #[prost(uint64, tag = "2")]
+    pub id: u64,
+    #[prost(string, tag = "3")]
+    pub name: String,
+    #[prost(string, tag = "4")]
+    pub owner: String,
+    #[prost(string, tag = "5")]
+    pub group: String,
+    #[prost(uint32, tag = "6")]
+    pub permission: u32,
+    #[prost(uint64, tag = "7")]
+    pub time: u64,
+    /// Absent for a directory.
+    #[prost(message, optional, tag = "8")]
+    pub file: Option<NewFile>,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct NewFile {
+    #[prost(uint32, tag = "1")]
+    pub replication: u32,
+    #[prost(uint64, tag = "2")]
+    pub block_size: u64,
+    #[prost(string, tag = "3")]
+    pub holder: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Delete {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(uint64, tag = "2")]
+    pub time: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Rename {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(uint64, tag = "2")]
+    pub parent: u64,
+    #[prost(string, tag = "3")]
+    pub name: String,
+    #[prost(uint64, tag = "4")]
+    pub time: u64,
+}
+
+/// The file gets one more block, which is being written.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct AddBlock {
+    #[prost(uint64, tag = "1")]
+    pub file: u64,
+    #[prost(message, required, tag = "2")]
+    pub block: EditBlock,
+}
+
+/// The last block has this length and stamp. `complete`: it is not being written any more.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct UpdateBlock {
+    #[prost(uint64, tag = "1")]
+    pub file: u64,
+    #[prost(message, required, tag = "2")]
+    pub block: EditBlock,
+    #[prost(bool, tag = "3")]
+    pub complete: bool,
+}
+
+/// The last block, which was being written, is given up.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct DropBlock {
+    #[prost(uint64, tag = "1")]
+    pub file: u64,
+    #[prost(uint64, tag = "2")]
+    pub block: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Close {
+    #[prost(uint64, tag = "1")]
+    pub file: u64,
+    #[prost(uint64, tag = "2")]
+    pub time: u64,
+}
+
+/// The file is (again) written by `holder`; `last_block`: the last block is being written again.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Hold {
+    #[prost(uint64, tag = "1")]
+    pub file: u64,
+    #[prost(string, tag = "2")]
+    pub holder: String,
+    #[prost(bool, tag = "3")]
+    pub last_block: bool,
+}
+
+/// Attributes that change; the others are absent.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct SetAttributes {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(uint32, optional, tag = "2")]
+    pub permission: Option<u32>,
+    #[prost(string, optional, tag = "3")]
+    pub owner: Option<String>,
+    #[prost(string, optional, tag = "4")]
+    pub group: Option<String>,
+    #[prost(uint64, optional, tag = "5")]
+    pub modified: Option<u64>,
+    #[prost(uint64, optional, tag = "6")]
+    pub accessed: Option<u64>,
+    #[prost(uint32, optional, tag = "7")]
+    pub replication: Option<u32>,
+}
+
+/// A generation stamp was given out.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Stamp {
+    #[prost(uint64, tag = "1")]
+    pub generation_stamp: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Oneof)]
+pub enum Edit {
+    #[prost(message, tag = "1")]
+    Add(Add),
+    #[prost(message, tag = "2")]
+    Delete(Delete),
+    #[prost(message, tag = "3")]
+    Rename(Rename),
+    #[prost(message, tag = "4")]
+    AddBlock(AddBlock),
+    #[prost(message, tag = "5")]
+    UpdateBlock(UpdateBlock),
+    #[prost(message, tag = "6")]
+    DropBlock(DropBlock),
+    #[prost(message, tag = "7")]
+    Close(Close),
+    #[prost(message, tag = "8")]
+    Hold(Hold),
+    #[prost(message, tag = "9")]
+    SetAttributes(SetAttributes),
+    #[prost(message, tag = "10")]
+    Stamp(Stamp),
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EditBox {
+    #[prost(oneof = "Edit", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    pub edit: Option<Edit>,
+}
+
+/// One record of the edit log: all edits of one call, which happen together or not at all, and what the caller was
+/// answered, so that a call repeated after a restart is answered the same.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Transaction {
+    /// Counts without gaps. One that does not follow the last was written after a refused one, was never acknowledged, and
+    /// is skipped.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(uint64, tag = "2")]
+    pub time: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub edits: Vec<EditBox>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub client_id: Vec<u8>,
+    #[prost(sint32, tag = "5")]
+    pub call_id: i32,
+    #[prost(bytes = "bytes", tag = "6")]
+    pub response: bytes::Bytes,
+}

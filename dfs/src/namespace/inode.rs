@@ -1,0 +1,113 @@
+//! What the tree is made of, kept small: millions of these are in memory.
+
+use std::collections::{BTreeMap, HashMap};
+
+pub type InodeId = u64;
+
+/// A block of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    pub id: u64,
+    /// Raised whenever the set of replicas that count changes, so that stale ones are known.
+    pub generation_stamp: u64,
+    /// Bytes; for one that is being written, as many as are known.
+    pub length: u64,
+}
+
+#[derive(Debug)]
+pub struct Inode {
+    pub id: InodeId,
+    pub parent: InodeId,
+    pub name: Box<str>,
+    /// Index into [`Names`].
+    pub owner: u32,
+    pub group: u32,
+    pub permission: u16,
+    /// Milliseconds since 1970.
+    pub modified: u64,
+    pub accessed: u64,
+    pub kind: Kind,
+}
+
+#[derive(Debug)]
+pub enum Kind {
+    /// Children in the byte order of their names, which is the order of a listing.
+    Directory(BTreeMap<Box<str>, InodeId>),
+    File(File),
+}
+
+#[derive(Debug)]
+pub struct File {
+    pub replication: u16,
+    pub block_size: u64,
+    pub blocks: Vec<Block>,
+    /// Who writes it; `None` once closed.
+    pub holder: Option<Box<str>>,
+    /// True while the last block is being written.
+    pub last_open: bool,
+}
+
+impl File {
+    /// Length with what is known of the block that is being written.
+    pub fn length(&self) -> u64 {
+        self.blocks.iter().map(|block| block.length).sum()
+    }
+
+    /// Length without the block that is being written.
+    pub fn closed_length(&self) -> u64 {
+        let closed = self.blocks.len() - usize::from(self.last_open);
+        self.blocks[..closed].iter().map(|block| block.length).sum()
+    }
+
+    /// The block that is being written.
+    pub fn open_block(&self) -> Option<Block> {
+        if self.last_open {
+            self.blocks.last().copied()
+        } else {
+            None
+        }
+    }
+}
+
+impl Inode {
+    pub fn is_directory(&self) -> bool {
+        matches!(self.kind, Kind::Directory(_))
+    }
+
+    pub fn as_file(&self) -> Option<&File> {
+        match &self.kind {
+            Kind::File(file) => Some(file),
+            Kind::Directory(_) => None,
+        }
+    }
+
+    pub fn as_file_mut(&mut self) -> Option<&mut File> {
+        match &mut self.kind {
+            Kind::File(file) => Some(file),
+            Kind::Directory(_) => None,
+        }
+    }
+}
+
+/// User and group names, each kept once.
+#[derive(Debug, Default)]
+pub struct Names {
+    names: Vec<Box<str>>,
+    indexes: HashMap<Box<str>, u32>,
+}
+
+impl Names {
+    pub fn intern(&mut self, name: &str) -> u32 {
+        if let Some(index) = self.indexes.get(name) {
+            return *index;
+        }
+        let index = self.names.len() as u32;
+        self.names.push(name.into());
+        self.indexes.insert(name.into(), index);
+        index
+    }
+
+    pub fn name(&self, index: u32) -> &str {
+        self.names.get(index as usize).map_or("", |name| name)
+    }
+}

@@ -1,0 +1,206 @@
+//! The namespace: directories, files, which blocks a file has, and who may write it. Pure.
+//!
+//! # How it moves
+//! Every change is an [`Edit`]: an operation ([`tree`], [`file`]) checks what it was asked, then makes edits and applies
+//! them; [`Namespace::take_edits`] hands them to the edit log. Starting anew applies the edits of the log to an
+//! [`image`], through the same [`apply`], so that what was acknowledged is exactly what is there again. An edit
+//! carries all that its effect depends on: ids, times, owners. Nothing here reads a clock.
+//!
+//! What a change means for blocks comes out as [`BlockChange`]s, which the block map ([`crate::block`]) is fed with:
+//! the namespace knows which blocks a file has, the block map knows where they are. Neither calls the other.
+//!
+//! # Leases
+//! A file that is open for writing names its holder. Leases are renewed by holder ([`lease`]); after the soft limit another
+//! client may take a file over, after the hard limit the name node closes it. Renewal times are not logged: a restarted
+//! name node gives every holder a full term.
+//!
+//! # Where it stops
+//! Deliberately missing: symbolic links, snapshots, quotas, ACLs, extended attributes, erasure coding, truncate, concat.
+//! Permissions are kept and shown, and not enforced.
+
+pub mod apply;
+pub mod edit;
+pub mod file;
+pub mod image;
+pub mod inode;
+pub mod lease;
+pub mod path;
+pub mod tree;
+
+#[cfg(test)]
+mod script_tests;
+
+use std::collections::HashMap;
+
+pub use edit::Edit;
+pub use inode::{Block, File, Inode, InodeId, Kind};
+
+use crate::Error;
+use inode::Names;
+use lease::Leases;
+
+/// The root directory's id, as in HDFS.
+pub const ROOT: InodeId = 16385;
+/// The first block id, as in HDFS (2^30).
+pub const FIRST_BLOCK: u64 = 1 << 30;
+/// The first generation stamp, as in HDFS.
+pub const FIRST_STAMP: u64 = 1000;
+/// Who holds the lease of a file that the name node itself is closing.
+pub const RECOVERY_HOLDER: &str = "NameNode_Recovery";
+
+/// What an edit means for the block map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockChange {
+    /// A block was added to a file and is being written.
+    Added {
+        block: Block,
+        inode: InodeId,
+        replication: u16,
+    },
+    /// Its length or generation stamp is known better.
+    Updated { block: Block },
+    /// It will not change any more.
+    Completed { block: Block },
+    /// It is being written again.
+    Reopened { block: Block },
+    /// It should have this many replicas.
+    Replication { block: u64, replication: u16 },
+    /// No file has it any more.
+    Removed { block: u64 },
+}
+
+/// Who calls and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    pub user: &'a str,
+    /// Milliseconds since 1970.
+    pub now: u64,
+}
+
+/// The tree, its counters and leases.
+///
+/// - Every inode but the root is in exactly one directory, under its own name.
+/// - A file under construction has a lease; no other file has.
+/// - All blocks of a file are complete, except the last one of a file under construction.
+/// - Ids and generation stamps only grow.
+#[derive(Debug)]
+pub struct Namespace {
+    pub(crate) inodes: HashMap<InodeId, Inode>,
+    pub(crate) names: Names,
+    pub(crate) leases: Leases,
+    pub(crate) next_inode: InodeId,
+    pub(crate) next_block: u64,
+    pub(crate) generation_stamp: u64,
+    pub(crate) files: u64,
+    edits: Vec<Edit>,
+    changes: Vec<BlockChange>,
+}
+
+impl Namespace {
+    /// A fresh namespace: the root directory of `owner`.
+    pub fn new(owner: &str, group: &str, now: u64) -> Self {
+        let mut names = Names::default();
+        let root = Inode {
+            id: ROOT,
+            parent: ROOT,
+            name: "".into(),
+            owner: names.intern(owner),
+            group: names.intern(group),
+            permission: 0o755,
+            modified: now,
+            accessed: 0,
+            kind: Kind::Directory(Default::default()),
+        };
+        Self {
+            inodes: HashMap::from([(ROOT, root)]),
+            names,
+            leases: Leases::default(),
+            next_inode: ROOT + 1,
+            next_block: FIRST_BLOCK,
+            generation_stamp: FIRST_STAMP,
+            files: 0,
+            edits: Vec::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    /// The edits made since the last call, for the log.
+    pub fn take_edits(&mut self) -> Vec<Edit> {
+        std::mem::take(&mut self.edits)
+    }
+
+    /// The changes made since the last call, for the block map.
+    pub fn take_changes(&mut self) -> Vec<BlockChange> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Applies an edit and keeps it for the log.
+    fn make(&mut self, edit: Edit, now: u64) {
+        let applied = self.apply(&edit, now);
+        debug_assert!(
+            applied.is_ok(),
+            "an operation made an edit that does not apply: {applied:?}"
+        );
+        self.edits.push(edit);
+    }
+
+    pub fn inode(&self, id: InodeId) -> Option<&Inode> {
+        self.inodes.get(&id)
+    }
+
+    pub fn inode_count(&self) -> u64 {
+        self.inodes.len() as u64
+    }
+
+    pub fn file_count(&self) -> u64 {
+        self.files
+    }
+
+    pub fn owner_of(&self, inode: &Inode) -> &str {
+        self.names.name(inode.owner)
+    }
+
+    pub fn group_of(&self, inode: &Inode) -> &str {
+        self.names.name(inode.group)
+    }
+
+    pub fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// Finds what `path` names.
+    pub fn lookup(&self, path: &str) -> Result<Option<&Inode>, Error> {
+        let mut inode = &self.inodes[&ROOT];
+        for name in path::components(path)? {
+            let Kind::Directory(children) = &inode.kind else {
+                return Ok(None);
+            };
+            match children.get(name) {
+                Some(id) => inode = &self.inodes[id],
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(inode))
+    }
+
+    /// Finds a file that has to exist.
+    pub fn file(&self, path: &str) -> Result<(&Inode, &File), Error> {
+        let inode = self.lookup(path)?.ok_or_else(|| Error::not_found(path))?;
+        match &inode.kind {
+            Kind::File(file) => Ok((inode, file)),
+            Kind::Directory(_) => Err(Error::FileNotFound(format!("Path is not a file: {path}"))),
+        }
+    }
+
+    /// The path of an inode.
+    pub fn path_of(&self, id: InodeId) -> String {
+        let mut names = Vec::new();
+        let mut at = id;
+        while at != ROOT {
+            let Some(inode) = self.inodes.get(&at) else { break };
+            names.push(&*inode.name);
+            at = inode.parent;
+        }
+        names.iter().rev().fold(String::new(), |path, name| path + "/" + name)
+    }
+}

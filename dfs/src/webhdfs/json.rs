@@ -1,0 +1,98 @@
+//! Answers in Hadoop's JSON.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use dfs_wire::proto::hdfs::hdfs_file_status_proto::FileType;
+use dfs_wire::proto::hdfs::{ContentSummaryProto, HdfsFileStatusProto, LocatedBlockProto};
+use serde_json::{Value, json};
+
+use crate::Error;
+
+/// An error as a client of WebHDFS gets it.
+#[derive(Debug)]
+pub struct Failure(pub Error);
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = match &self.0 {
+            Error::FileNotFound(_) | Error::ReplicaNotFound(_) => StatusCode::NOT_FOUND,
+            Error::IllegalArgument(_) | Error::Unsupported(_) | Error::NoSuchMethod(..) | Error::InvalidPath(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            _ => StatusCode::FORBIDDEN,
+        };
+        let class = match &self.0 {
+            Error::IllegalArgument(_) => "java.lang.IllegalArgumentException",
+            other => other.java_class(),
+        };
+        remote_exception(status, class, &self.0.to_string())
+    }
+}
+
+pub fn remote_exception(status: StatusCode, class: &str, message: &str) -> Response {
+    let exception = class.rsplit('.').next().unwrap_or(class);
+    let body = json!({"RemoteException": {
+        "exception": exception, "javaClassName": class, "message": message,
+    }});
+    (status, Json(body)).into_response()
+}
+
+pub fn file_status(status: &HdfsFileStatusProto) -> Value {
+    let directory = status.file_type() == FileType::IsDir;
+    json!({
+        "accessTime": status.access_time,
+        "blockSize": status.blocksize(),
+        "childrenNum": status.children_num().max(0),
+        "fileId": status.file_id(),
+        "group": status.group,
+        "length": status.length,
+        "modificationTime": status.modification_time,
+        "owner": status.owner,
+        "pathSuffix": String::from_utf8_lossy(&status.path),
+        "permission": format!("{:o}", status.permission.perm),
+        "replication": status.block_replication(),
+        "storagePolicy": 0,
+        "type": if directory { "DIRECTORY" } else { "FILE" },
+    })
+}
+
+pub fn content_summary(summary: &ContentSummaryProto) -> Value {
+    json!({"ContentSummary": {
+        "directoryCount": summary.directory_count,
+        "ecPolicy": "",
+        "fileCount": summary.file_count,
+        "length": summary.length,
+        "quota": summary.quota as i64,
+        "spaceConsumed": summary.space_consumed,
+        "spaceQuota": summary.space_quota as i64,
+        "typeQuota": {},
+    }})
+}
+
+pub fn block_location(block: &LocatedBlockProto) -> Value {
+    let address = |port: fn(&dfs_wire::proto::hdfs::DatanodeIdProto) -> u32| -> Vec<String> {
+        block
+            .locs
+            .iter()
+            .map(|info| format!("{}:{}", info.id.ip_addr, port(&info.id)))
+            .collect()
+    };
+    json!({
+        "cachedHosts": [],
+        "corrupt": block.corrupt,
+        "hosts": block.locs.iter().map(|info| info.id.host_name.clone()).collect::<Vec<_>>(),
+        "length": block.b.num_bytes(),
+        "names": address(|id| id.xfer_port),
+        "offset": block.offset,
+        "storageTypes": vec!["DISK"; block.locs.len()],
+        "topologyPaths":
+            address(|id| id.xfer_port).iter().map(|name| format!("/default-rack/{name}")).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,333 @@
+//! The name node's side.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, State};
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use axum::{Extension, Json, Router};
+use dfs_wire::proto::hdfs::{
+    DeleteRequestProto, FsPermissionProto, MkdirsRequestProto, Rename2RequestProto, RenameRequestProto,
+    SetOwnerRequestProto, SetPermissionRequestProto, SetReplicationRequestProto, SetTimesRequestProto,
+};
+use serde_json::{Value, json};
+
+use super::PREFIX;
+use super::json::{self, Failure, remote_exception};
+use super::query::{Query, encode};
+use crate::Error;
+use crate::namenode::directory::Asker;
+use crate::namenode::state::NameNode;
+
+/// The name node and where clients call it.
+#[derive(Clone)]
+struct Served {
+    node: Arc<NameNode>,
+    rpc: SocketAddr,
+}
+
+pub fn router(node: Arc<NameNode>, rpc: SocketAddr) -> Router {
+    Router::new()
+        .route(PREFIX, any(answer))
+        .route(&format!("{PREFIX}/"), any(answer))
+        .route(&format!("{PREFIX}/{{*path}}"), any(answer))
+        .with_state(Served { node, rpc })
+}
+
+async fn answer(
+    State(served): State<Served>,
+    Extension(ConnectInfo(peer)): Extension<ConnectInfo<SocketAddr>>,
+    method: Method,
+    uri: Uri,
+) -> Response {
+    match try_answer(&served, peer, &method, &uri).await {
+        Ok(response) => response,
+        Err(error) => Failure(error).into_response(),
+    }
+}
+
+async fn try_answer(served: &Served, peer: SocketAddr, method: &Method, uri: &Uri) -> Result<Response, Error> {
+    let query = Query::parse(uri)?;
+    let asker = Asker {
+        user: query.user(),
+        ip: peer.ip().to_string(),
+        key: None,
+    };
+    match method.as_str() {
+        "GET" => get(served, &asker, &query),
+        "PUT" => put(served, &asker, &query).await,
+        "POST" => match query.operation.as_str() {
+            "APPEND" => redirect(served, &query, None),
+            "CONCAT" | "TRUNCATE" | "UNSETSTORAGEPOLICY" | "UNSETECPOLICY" => unsupported(&query),
+            _ => Ok(unknown(&query, "POST")),
+        },
+        "DELETE" => match query.operation.as_str() {
+            "DELETE" => {
+                let asked = DeleteRequestProto {
+                    src: query.path.clone(),
+                    recursive: query.flag("recursive", false)?,
+                };
+                let result = served.node.delete(&asker, asked).await?.result;
+                Ok(Json(json!({"boolean": result})).into_response())
+            }
+            "DELETESNAPSHOT" => unsupported(&query),
+            _ => Ok(unknown(&query, "DELETE")),
+        },
+        _ => Ok(StatusCode::METHOD_NOT_ALLOWED.into_response()),
+    }
+}
+
+fn unsupported(query: &Query) -> Result<Response, Error> {
+    Err(Error::Unsupported(format!(
+        "{} is not supported by this name node.",
+        query.operation
+    )))
+}
+
+fn unknown(query: &Query, method: &str) -> Response {
+    let message = format!(
+        "Invalid value for webhdfs parameter \"op\": java.lang.IllegalArgumentException: {} is not a valid {method} \
+         operation.",
+        if query.operation.is_empty() {
+            "null"
+        } else {
+            &query.operation
+        }
+    );
+    remote_exception(StatusCode::BAD_REQUEST, "java.lang.IllegalArgumentException", &message)
+}
+
+fn not_found(path: &str) -> Error {
+    Error::FileNotFound(format!("File does not exist: {path}"))
+}
+
+fn get(served: &Served, asker: &Asker, query: &Query) -> Result<Response, Error> {
+    let (node, path) = (&served.node, query.path.as_str());
+    let body = match query.operation.as_str() {
+        "OPEN" => return open(served, query),
+        "GETFILESTATUS" | "GETFILELINKSTATUS" => {
+            let status = node.file_info(path)?.ok_or_else(|| not_found(path))?;
+            json!({"FileStatus": json::file_status(&status)})
+        }
+        "LISTSTATUS" => list(node, path)?,
+        "LISTSTATUS_BATCH" => {
+            let after = query.get("startafter").unwrap_or_default();
+            let listing = node
+                .listing(path, after.as_bytes(), false, "")?
+                .ok_or_else(|| not_found(path))?;
+            let statuses: Vec<Value> = listing.partial_listing.iter().map(json::file_status).collect();
+            json!({"DirectoryListing": {
+                "partialListing": {"FileStatuses": {"FileStatus": statuses}},
+                "remainingEntries": listing.remaining_entries,
+            }})
+        }
+        "GETCONTENTSUMMARY" => json::content_summary(&node.content_summary(path)?),
+        "GETHOMEDIRECTORY" => json!({"Path": format!("/user/{}", asker.user)}),
+        "GETTRASHROOT" => json!({"Path": format!("/user/{}/.Trash", asker.user)}),
+        "GETFILEBLOCKLOCATIONS" | "GET_BLOCK_LOCATIONS" => {
+            let offset = query.number("offset")?.unwrap_or(0);
+            let length = query.number("length")?.unwrap_or(u64::MAX);
+            let located = node.block_locations(path, offset, length, &asker.ip)?;
+            let blocks: Vec<Value> = located.blocks.iter().map(json::block_location).collect();
+            json!({"BlockLocations": {"BlockLocation": blocks}})
+        }
+        "GETSERVERDEFAULTS" => {
+            let defaults = node.server_defaults();
+            json!({"FsServerDefaults": {
+                "replication": defaults.replication, "encryptDataTransfer": false,
+                "defaultStoragePolicyId": 0, "writePacketSize": defaults.write_packet_size,
+                "fileBufferSize": defaults.file_buffer_size, "checksumType": 2,
+                "trashInterval": defaults.trash_interval(), "keyProviderUri": "",
+                "blockSize": defaults.block_size, "bytesPerChecksum": defaults.bytes_per_checksum,
+            }})
+        }
+        "GETACLSTATUS"
+        | "GETXATTRS"
+        | "LISTXATTRS"
+        | "CHECKACCESS"
+        | "GETDELEGATIONTOKEN"
+        | "GETSTORAGEPOLICY"
+        | "GETALLSTORAGEPOLICY"
+        | "GETSNAPSHOTDIFF"
+        | "GETSNAPSHOTTABLEDIRECTORYLIST"
+        | "GETECPOLICY"
+        | "GETQUOTAUSAGE"
+        | "GETLINKTARGET"
+        | "GETSNAPSHOTLIST"
+        | "GETFILECHECKSUM" => return unsupported(query),
+        _ => return Ok(unknown(query, "GET")),
+    };
+    Ok(Json(body).into_response())
+}
+
+/// All entries: WebHDFS has no pages unless asked for.
+fn list(node: &NameNode, path: &str) -> Result<Value, Error> {
+    let mut statuses = Vec::new();
+    let mut after = Vec::new();
+    loop {
+        let listing = node.listing(path, &after, false, "")?.ok_or_else(|| not_found(path))?;
+        statuses.extend(listing.partial_listing.iter().map(json::file_status));
+        match listing.partial_listing.last() {
+            Some(last) if listing.remaining_entries > 0 => after = last.path.to_vec(),
+            _ => return Ok(json!({"FileStatuses": {"FileStatus": statuses}})),
+        }
+    }
+}
+
+fn open(served: &Served, query: &Query) -> Result<Response, Error> {
+    let path = &query.path;
+    let status = served
+        .node
+        .file_info(path)?
+        .ok_or_else(|| Error::FileNotFound(format!("File {path} not found.")))?;
+    let offset = query.number("offset")?.unwrap_or(0);
+    if status.length > 0 && offset >= status.length {
+        let length = status.length;
+        return Err(Error::Io(format!(
+            "Offset={offset} out of the range [0, {length}); OPEN, path={path}"
+        )));
+    }
+    redirect(served, query, Some(offset))
+}
+
+async fn put(served: &Served, asker: &Asker, query: &Query) -> Result<Response, Error> {
+    let (node, src) = (&served.node, query.path.clone());
+    let body = match query.operation.as_str() {
+        "CREATE" => return redirect(served, query, None),
+        "MKDIRS" => {
+            let masked = FsPermissionProto {
+                perm: query.permission("permission", 0o755)?,
+            };
+            let asked = MkdirsRequestProto {
+                src,
+                masked,
+                create_parent: true,
+                unmasked: None,
+            };
+            json!({"boolean": node.mkdirs(asker, asked).await?.result})
+        }
+        "RENAME" => {
+            let dst = query.required("destination")?.to_owned();
+            match query.get("renameoptions") {
+                None => json!({"boolean": node.rename(asker, RenameRequestProto { src, dst }).await?.result}),
+                Some(options) => {
+                    let overwrite_dest = options
+                        .split(',')
+                        .any(|option| option.eq_ignore_ascii_case("OVERWRITE"));
+                    let asked = Rename2RequestProto {
+                        src,
+                        dst,
+                        overwrite_dest,
+                        move_to_trash: None,
+                    };
+                    node.rename2(asker, asked).await?;
+                    return Ok(StatusCode::OK.into_response());
+                }
+            }
+        }
+        "SETREPLICATION" => {
+            let replication = query.number("replication")?.unwrap_or(node.settings.replication.into());
+            let asked = SetReplicationRequestProto {
+                src,
+                replication: replication.min(u32::MAX.into()) as u32,
+            };
+            json!({"boolean": node.set_replication(asker, asked).await?.result})
+        }
+        "SETPERMISSION" => {
+            let permission = FsPermissionProto {
+                perm: query.permission("permission", 0o755)?,
+            };
+            node.set_permission(asker, SetPermissionRequestProto { src, permission })
+                .await?;
+            return Ok(StatusCode::OK.into_response());
+        }
+        "SETOWNER" => {
+            let given = |name: &str| query.get(name).map(str::to_owned);
+            let (username, groupname) = (given("owner"), given("group"));
+            if username.is_none() && groupname.is_none() {
+                return Err(Error::IllegalArgument("Both owner and group are empty.".to_owned()));
+            }
+            node.set_owner(
+                asker,
+                SetOwnerRequestProto {
+                    src,
+                    username,
+                    groupname,
+                },
+            )
+            .await?;
+            return Ok(StatusCode::OK.into_response());
+        }
+        "SETTIMES" => {
+            let time = |name: &str| match query.get(name) {
+                Some("-1") | None => Ok(u64::MAX),
+                Some(_) => Ok::<_, Error>(query.number(name)?.unwrap_or(u64::MAX)),
+            };
+            let (mtime, atime) = (time("modificationtime")?, time("accesstime")?);
+            node.set_times(asker, SetTimesRequestProto { src, mtime, atime })
+                .await?;
+            return Ok(StatusCode::OK.into_response());
+        }
+        "CREATESYMLINK"
+        | "MODIFYACLENTRIES"
+        | "REMOVEACLENTRIES"
+        | "REMOVEDEFAULTACL"
+        | "REMOVEACL"
+        | "SETACL"
+        | "SETXATTR"
+        | "REMOVEXATTR"
+        | "ALLOWSNAPSHOT"
+        | "DISALLOWSNAPSHOT"
+        | "CREATESNAPSHOT"
+        | "RENAMESNAPSHOT"
+        | "SETSTORAGEPOLICY"
+        | "SATISFYSTORAGEPOLICY"
+        | "SETQUOTA"
+        | "SETQUOTABYSTORAGETYPE"
+        | "SETECPOLICY"
+        | "ENABLEECPOLICY"
+        | "DISABLEECPOLICY"
+        | "RENEWDELEGATIONTOKEN"
+        | "CANCELDELEGATIONTOKEN" => {
+            return unsupported(query);
+        }
+        _ => return Ok(unknown(query, "PUT")),
+    };
+    Ok(Json(body).into_response())
+}
+
+/// Sends the client on to a data node: one that has the block at `offset`, where there is one.
+fn redirect(served: &Served, query: &Query, offset: Option<u64>) -> Result<Response, Error> {
+    let node = &served.node;
+    let near = offset.and_then(|offset| {
+        let located = node.block_locations(&query.path, offset, 1, "").ok()?;
+        let info = located.blocks.into_iter().next()?.locs.into_iter().next()?;
+        Some(info.id)
+    });
+    let target = match near {
+        Some(id) => id,
+        None => {
+            let state = node.lock();
+            let chosen = state.blocks.place(1, 0, &[], "", node.now(), node.seed());
+            let info = chosen
+                .first()
+                .map(|id| crate::namenode::status::datanode_info(state.blocks.node(*id)));
+            info.ok_or_else(|| Error::Io("Failed to find datanode, suggest to check cluster health.".to_owned()))?
+                .id
+        }
+    };
+    let location = format!(
+        "http://{}:{}{PREFIX}{}?{}&namenoderpcaddress={}",
+        target.ip_addr,
+        target.info_port,
+        encode(&query.path),
+        query.encode_parameters(),
+        served.rpc
+    );
+    if query.flag("noredirect", false)? {
+        return Ok(Json(json!({"Location": location})).into_response());
+    }
+    Ok((StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response())
+}

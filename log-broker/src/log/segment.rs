@@ -1,0 +1,144 @@
+//! One segment: a file of batches and its indexes.
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+use disk::{Disk, DiskFile, Mode};
+use log_broker_wire::batch::{self, BatchHeader};
+
+use super::Options;
+use super::index::{self, Index};
+
+/// * `len` bytes of the file are whole, checked batches with offsets in `base..next`.
+#[derive(Debug)]
+pub(super) struct Segment {
+    base: i64,
+    next: i64,
+    len: u64,
+    file: Arc<dyn DiskFile>,
+    index: Index,
+    /// When the first batch was written, by this broker's clock; for rolling by age.
+    begun_ms: Option<i64>,
+}
+
+impl Segment {
+    /// Creates an empty segment whose name is durable.
+    pub(super) fn create(disk: &dyn Disk, dir: &Path, base: i64, _now_ms: i64) -> io::Result<Self> {
+        let file = disk.open(&dir.join(name(base)), Mode::Write)?;
+        file.set_len(0)?;
+        disk.sync_dir(dir)?;
+        Ok(Self {
+            base,
+            next: base,
+            len: 0,
+            file,
+            index: Index::default(),
+            begun_ms: None,
+        })
+    }
+
+    /// A segment whose contents were checked.
+    pub(super) fn known(
+        base: i64,
+        next: i64,
+        len: u64,
+        file: Arc<dyn DiskFile>,
+        index: Index,
+        begun_ms: Option<i64>,
+    ) -> Self {
+        Self {
+            base,
+            next,
+            len,
+            file,
+            index,
+            begun_ms,
+        }
+    }
+
+    pub(super) fn base(&self) -> i64 {
+        self.base
+    }
+
+    /// The offset behind the last batch.
+    pub(super) fn next(&self) -> i64 {
+        self.next
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(super) fn file(&self) -> Arc<dyn DiskFile> {
+        Arc::clone(&self.file)
+    }
+
+    pub(super) fn max_timestamp(&self) -> Option<i64> {
+        self.index.max_timestamp()
+    }
+
+    pub(super) fn must_roll(&self, batch_len: u64, now_ms: i64, options: &Options) -> bool {
+        let too_long = self.len + batch_len > options.segment_bytes.min(u64::from(u32::MAX));
+        let too_old = self.begun_ms.is_some_and(|begun| now_ms - begun > options.segment_ms);
+        // Index entries hold offsets relative to the base in 32 bits.
+        let too_wide = self.next - self.base > i64::from(i32::MAX) - i64::from(u16::MAX);
+        self.len > 0 && (too_long || too_old || too_wide)
+    }
+
+    /// Writes a batch behind the last one. After an error the file may be longer than `len`: see [`Segment::cut_back`].
+    pub(super) fn append(&mut self, bytes: &[u8], header: &BatchHeader, interval: u64, now_ms: i64) -> io::Result<()> {
+        let prefix = batch::placed_prefix(bytes.len(), header.base_offset, header.leader_epoch);
+        let slices = [IoSlice::new(&prefix), IoSlice::new(&bytes[prefix.len()..])];
+        self.file.write_vectored_at(&slices, self.len)?;
+        self.index.add(header, self.base, self.len, interval);
+        self.len += bytes.len() as u64;
+        self.next = header.next_offset();
+        self.begun_ms.get_or_insert(now_ms);
+        Ok(())
+    }
+
+    pub(super) fn cut_back(&mut self) -> io::Result<()> {
+        self.file.set_len(self.len)
+    }
+
+    /// A position from which a walk over the batches finds `offset`.
+    pub(super) fn position_of(&self, offset: i64) -> u64 {
+        self.index.position_of(u32::try_from(offset - self.base).unwrap_or(0))
+    }
+
+    /// A position before which every timestamp is below `timestamp`.
+    pub(super) fn position_of_time(&self, timestamp: i64) -> u64 {
+        self.index.position_of_time(timestamp)
+    }
+
+    pub(super) fn write_indexes(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+        self.index.write(disk, dir, self.base)
+    }
+
+    /// Removes the files. What is already gone is fine: a crash may have stopped an earlier attempt.
+    pub(super) fn remove(self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+        // The log itself last, so that a crash leaves nothing without it.
+        for name in [
+            index::offset_name(self.base),
+            index::time_name(self.base),
+            name(self.base),
+        ] {
+            let path = dir.join(name);
+            if disk.exists(&path)? {
+                disk.remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn name(base: i64) -> String {
+    format!("{base:020}.log")
+}
+
+/// The base offset in the name of a segment file.
+pub(super) fn base_of(name: &str) -> Option<i64> {
+    let digits = name.strip_suffix(".log")?;
+    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+}

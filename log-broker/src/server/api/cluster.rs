@@ -1,0 +1,230 @@
+//! What there is: ApiVersions, Metadata, DescribeCluster, DescribeLogDirs.
+
+use std::sync::Arc;
+
+use log_broker_wire::ErrorCode;
+use log_broker_wire::messages::ApiKey;
+use log_broker_wire::messages::api_versions::{ApiVersion, ApiVersionsResponse};
+use log_broker_wire::messages::describe_cluster::{
+    DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse,
+};
+use log_broker_wire::messages::describe_log_dirs::{
+    DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeLogDirsResult,
+    DescribeLogDirsTopic,
+};
+use log_broker_wire::messages::metadata::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
+    MetadataResponseTopic,
+};
+
+use super::super::broker::{Broker, NODE_ID};
+use super::super::dispatch;
+use super::super::partition::Refused;
+use super::super::topics::Topic;
+use super::blocking;
+use crate::catalog;
+
+/// Metadata before this version takes an empty list for all topics.
+const EMPTY_IS_NONE: i16 = 1;
+/// ...and before this version cannot forbid to create them.
+const CAN_FORBID_CREATION: i16 = 4;
+
+pub(in super::super) async fn api_versions() -> ApiVersionsResponse {
+    let api_keys = ApiKey::ALL.iter().map(|api| {
+        let versions = dispatch::served(*api);
+        ApiVersion {
+            api_key: api.key(),
+            min_version: *versions.start(),
+            max_version: *versions.end(),
+        }
+    });
+    ApiVersionsResponse {
+        api_keys: api_keys.collect(),
+        ..Default::default()
+    }
+}
+
+/// For a client that speaks a newer ApiVersions: it reads what is served here, and asks again (KIP-511).
+pub(in super::super) fn unknown_api_versions() -> ApiVersionsResponse {
+    let versions = dispatch::served(ApiKey::ApiVersions);
+    let own = ApiVersion {
+        api_key: ApiKey::ApiVersions.key(),
+        min_version: *versions.start(),
+        max_version: *versions.end(),
+    };
+    ApiVersionsResponse {
+        error_code: ErrorCode::UNSUPPORTED_VERSION.0,
+        api_keys: vec![own],
+        ..Default::default()
+    }
+}
+
+pub(in super::super) async fn metadata(
+    broker: &Arc<Broker>,
+    request: MetadataRequest,
+    version: i16,
+) -> MetadataResponse {
+    let may_create = (version < CAN_FORBID_CREATION || request.allow_auto_topic_creation)
+        && broker.properties.flag("auto.create.topics.enable");
+    let topics = match request.topics {
+        Some(topics) if version >= EMPTY_IS_NONE || !topics.is_empty() => {
+            let mut found = Vec::with_capacity(topics.len());
+            for topic in topics {
+                found.push(one_topic(broker, topic, may_create).await);
+            }
+            found
+        }
+        _ => broker
+            .topics
+            .all()
+            .into_iter()
+            .map(|(name, topic)| describe_topic(broker, name, &topic))
+            .collect(),
+    };
+    let (host, port) = broker.advertised.clone();
+    MetadataResponse {
+        brokers: vec![MetadataResponseBroker {
+            node_id: NODE_ID,
+            host,
+            port: i32::from(port),
+            rack: None,
+        }],
+        cluster_id: Some(broker.topics.cluster_id().to_owned()),
+        controller_id: NODE_ID,
+        topics,
+        ..Default::default()
+    }
+}
+
+async fn one_topic(broker: &Arc<Broker>, asked: MetadataRequestTopic, may_create: bool) -> MetadataResponseTopic {
+    let Some(name) = asked.name else {
+        return match broker.topics.get_by_id(asked.topic_id) {
+            Some((name, topic)) => describe_topic(broker, name, &topic),
+            None => MetadataResponseTopic {
+                error_code: ErrorCode::UNKNOWN_TOPIC_ID.0,
+                topic_id: asked.topic_id,
+                ..Default::default()
+            },
+        };
+    };
+    if let Some(topic) = broker.topics.get(&name) {
+        return describe_topic(broker, name, &topic);
+    }
+    let error = if catalog::check_name(&name).is_err() {
+        ErrorCode::INVALID_TOPIC_EXCEPTION
+    } else if !may_create {
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+    } else {
+        match create(broker, name.clone()).await {
+            // Somebody else may have been faster.
+            Ok(())
+            | Err(Refused {
+                code: ErrorCode::TOPIC_ALREADY_EXISTS,
+                ..
+            }) => match broker.topics.get(&name) {
+                Some(topic) => return describe_topic(broker, name, &topic),
+                None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            },
+            Err(refused) => {
+                tracing::warn!(topic = name, ?refused, "cannot create the topic");
+                ErrorCode::LEADER_NOT_AVAILABLE // Clients try this again, and the disk may have space then.
+            }
+        }
+    };
+    MetadataResponseTopic {
+        error_code: error.0,
+        name: Some(name),
+        ..Default::default()
+    }
+}
+
+async fn create(broker: &Arc<Broker>, name: String) -> Result<(), Refused> {
+    blocking(broker, move |broker| {
+        let partitions = broker.properties.number("num.partitions") as i32;
+        broker.topics.create(&name, partitions, Default::default())?;
+        broker.measure();
+        Ok(())
+    })
+    .await
+}
+
+fn describe_topic(broker: &Broker, name: String, topic: &Topic) -> MetadataResponseTopic {
+    let partition = |index: i32| MetadataResponsePartition {
+        partition_index: index,
+        leader_id: NODE_ID,
+        leader_epoch: broker.topics.leader_epoch(),
+        replica_nodes: vec![NODE_ID],
+        isr_nodes: vec![NODE_ID],
+        ..Default::default()
+    };
+    MetadataResponseTopic {
+        name: Some(name),
+        topic_id: topic.id,
+        partitions: topic.partitions.iter().map(|found| partition(found.index)).collect(),
+        ..Default::default()
+    }
+}
+
+pub(in super::super) async fn describe(
+    broker: &Arc<Broker>,
+    request: DescribeClusterRequest,
+) -> DescribeClusterResponse {
+    let (host, port) = broker.advertised.clone();
+    let own = DescribeClusterBroker {
+        broker_id: NODE_ID,
+        host,
+        port: i32::from(port),
+        rack: None,
+        is_fenced: false,
+    };
+    if request.endpoint_type != 1 {
+        return DescribeClusterResponse {
+            error_code: ErrorCode::INVALID_REQUEST.0,
+            error_message: Some("only brokers can be described, there are no controllers".to_owned()),
+            endpoint_type: request.endpoint_type,
+            ..Default::default()
+        };
+    }
+    DescribeClusterResponse {
+        cluster_id: broker.topics.cluster_id().to_owned(),
+        controller_id: NODE_ID,
+        brokers: vec![own],
+        ..Default::default()
+    }
+}
+
+pub(in super::super) async fn log_dirs(
+    broker: &Arc<Broker>,
+    request: DescribeLogDirsRequest,
+) -> DescribeLogDirsResponse {
+    let wanted = |topic: &str, index: i32| {
+        let asked = request.topics.as_ref();
+        asked.is_none_or(|asked| asked.iter().any(|t| t.topic == topic && t.partitions.contains(&index)))
+    };
+    let topics = broker.topics.all().into_iter().map(|(name, topic)| {
+        let partitions = topic
+            .partitions
+            .iter()
+            .filter(|found| wanted(&name, found.index))
+            .map(|found| {
+                let size = found.with_log(|log| Ok::<_, Refused>(log.size_bytes())).unwrap_or(0);
+                DescribeLogDirsPartition {
+                    partition_index: found.index,
+                    partition_size: i64::try_from(size).unwrap_or(i64::MAX),
+                    ..Default::default()
+                }
+            });
+        let partitions = partitions.collect();
+        DescribeLogDirsTopic { name, partitions }
+    });
+    let topics = topics.filter(|topic| !topic.partitions.is_empty()).collect();
+    let log_dir = broker.data().display().to_string();
+    DescribeLogDirsResponse {
+        results: vec![DescribeLogDirsResult {
+            log_dir,
+            topics,
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}

@@ -1,0 +1,54 @@
+//! One function a call: from its request to its response. What a call refuses, it refuses with Kafka's error code.
+
+pub(super) mod cluster;
+pub(super) mod configs;
+pub(super) mod fetch;
+pub(super) mod groups;
+pub(super) mod offsets;
+pub(super) mod positions;
+pub(super) mod produce;
+pub(super) mod topics;
+
+use std::sync::Arc;
+
+use log_broker_wire::ErrorCode;
+
+use super::broker::Broker;
+use super::partition::Refused;
+
+/// Does something that blocks on the disk, on a thread for that.
+async fn blocking<T: Send + 'static>(
+    broker: &Arc<Broker>,
+    action: impl FnOnce(&Broker) -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
+    let broker = Arc::clone(broker);
+    match tokio::task::spawn_blocking(move || action(&broker)).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            tracing::error!(%error, "a request failed");
+            Err(ErrorCode::UNKNOWN_SERVER_ERROR.into())
+        }
+    }
+}
+
+/// The code and message of an outcome.
+fn outcome<T>(outcome: Result<T, Refused>) -> (i16, Option<String>) {
+    match outcome {
+        Ok(_) => (ErrorCode::NONE.0, None),
+        Err(refused) => (
+            refused.code.0,
+            Some(refused.message.unwrap_or_else(|| refused.code.name().to_owned())),
+        ),
+    }
+}
+
+/// Holds a client's idea of the leader epoch against ours.
+fn check_epoch(broker: &Broker, told: i32) -> Result<(), Refused> {
+    let current = broker.topics.leader_epoch();
+    match told {
+        -1 => Ok(()),
+        told if told < current => Err(ErrorCode::FENCED_LEADER_EPOCH.into()),
+        told if told > current => Err(ErrorCode::UNKNOWN_LEADER_EPOCH.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,218 @@
+//! What all connections share.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use disk::Disk;
+use host::Shutdown;
+use log_broker_wire::ErrorCode;
+use tokio::sync::{Semaphore, oneshot};
+
+use super::coordinator::Coordinator;
+use super::metrics::Metrics;
+use super::partition::{Partition, Refused, lock};
+use super::syncer::Syncer;
+use super::topics::Topics;
+use super::{Error, now_ms};
+use crate::Flush;
+use crate::property::BrokerProperties;
+
+/// Bytes that requests may have announced and not yet been answered for, over all connections, counted in [`ANNOUNCED_UNIT`].
+const ANNOUNCED_BYTES_MAX: usize = 256 << 20;
+/// The unit in which announced bytes are counted.
+pub(super) const ANNOUNCED_UNIT: usize = 1 << 10;
+
+/// The id of this broker, while there is one.
+pub(super) const NODE_ID: i32 = 0;
+
+/// The broker: topics, groups, and what they need.
+#[derive(Debug)]
+pub struct Broker {
+    pub(super) properties: BrokerProperties,
+    pub(super) advertised: (String, u16),
+    pub(super) topics: Topics,
+    pub(super) groups: Coordinator,
+    pub(super) announced: Arc<Semaphore>,
+    flush: Flush,
+    metrics: Arc<Metrics>,
+    /// `None` once closed.
+    syncer: RwLock<Option<Syncer>>,
+    producer_ids: Mutex<std::ops::Range<i64>>,
+    data: std::path::PathBuf,
+}
+
+impl Broker {
+    /// Opens everything in `dir`. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        properties: BrokerProperties,
+        flush: Flush,
+        advertised: (String, u16),
+    ) -> Result<Arc<Self>, Error> {
+        let storage = |reason: String| Error::Storage {
+            path: dir.display().to_string(),
+            reason,
+        };
+        let metrics = Arc::new(Metrics::new().map_err(|error| storage(error.to_string()))?);
+        let topics = Topics::open(Arc::clone(&disk), dir, properties.clone()).map_err(storage)?;
+        let groups = Coordinator::open(disk, dir, &properties).map_err(storage)?;
+        let syncer = Syncer::start(&metrics).map_err(|error| storage(error.to_string()))?;
+        let broker = Self {
+            properties,
+            advertised,
+            topics,
+            groups,
+            announced: Arc::new(Semaphore::new(ANNOUNCED_BYTES_MAX / ANNOUNCED_UNIT)),
+            flush,
+            metrics,
+            syncer: RwLock::new(Some(syncer)),
+            producer_ids: Mutex::new(0..0),
+            data: dir.to_owned(),
+        };
+        broker.measure();
+        Ok(Arc::new(broker))
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(super) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Whether everything can be served.
+    ///
+    /// # Errors
+    /// Which partitions cannot.
+    pub fn health(&self) -> Result<(), String> {
+        let failures: Vec<String> = self.failures().collect();
+        if failures.is_empty() {
+            Ok(())
+        } else {
+            Err(failures.join("\n"))
+        }
+    }
+
+    fn failures(&self) -> impl Iterator<Item = String> {
+        let partitions = self
+            .topics
+            .all()
+            .into_iter()
+            .flat_map(|(_, topic)| topic.partitions.clone());
+        partitions.filter_map(|partition| {
+            partition
+                .failure()
+                .map(|reason| format!("{}/{}: {reason}", partition.topic, partition.index))
+        })
+    }
+
+    /// Sets the gauges that nothing else keeps.
+    pub(super) fn measure(&self) {
+        let topics = self.topics.all();
+        self.metrics.topics.set(topics.len() as i64);
+        self.metrics
+            .partitions
+            .set(topics.iter().map(|(_, topic)| topic.partitions.len() as i64).sum());
+        self.metrics.partitions_offline.set(self.failures().count() as i64);
+        self.metrics.group_members.set(self.groups.member_count() as i64);
+    }
+
+    /// Makes an appended batch durable and visible; the receiver tells when, where `--flush` waits for it.
+    pub(super) fn settle(
+        &self,
+        partition: &Arc<Partition>,
+        end: i64,
+        wanted: bool,
+    ) -> Option<oneshot::Receiver<Result<(), Refused>>> {
+        match self.flush {
+            Flush::Os => {
+                let _offline = partition.with_log(|log| {
+                    log.trust_page_cache();
+                    Ok::<_, Refused>(())
+                });
+                partition.wake();
+                None
+            }
+            Flush::Sync => {
+                let syncer = self.syncer.read().unwrap_or_else(PoisonError::into_inner);
+                match (&*syncer, wanted) {
+                    (Some(syncer), true) => Some(syncer.sync(partition, end)),
+                    (Some(syncer), false) => {
+                        syncer.sync_soon(partition, end);
+                        None
+                    }
+                    // Closing: a receiver without a sender refuses.
+                    (None, _) => Some(oneshot::channel().1),
+                }
+            }
+        }
+    }
+
+    /// A producer id that was never given before. Blocks on the disk now and then.
+    pub(super) fn next_producer_id(&self) -> Result<i64, Refused> {
+        let mut block = lock(&self.producer_ids);
+        if block.is_empty() {
+            *block = self.topics.reserve_producer_ids()?;
+        }
+        block.next().ok_or_else(|| ErrorCode::UNKNOWN_SERVER_ERROR.into())
+    }
+
+    /// Syncs and closes everything. Blocks on the disk.
+    pub(super) fn close(&self) {
+        let syncer = self.syncer.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(syncer) = syncer {
+            syncer.close();
+        }
+        for (name, topic) in self.topics.all() {
+            for partition in &topic.partitions {
+                if let Err(refused) = partition.with_log(|log| log.close()) {
+                    tracing::warn!(
+                        topic = name,
+                        partition = partition.index,
+                        ?refused,
+                        "not closed in order"
+                    );
+                }
+            }
+        }
+        self.groups.close();
+    }
+}
+
+/// Removes what retention no longer keeps, now and then.
+pub(super) async fn retention(broker: Arc<Broker>, shutdown: Shutdown) {
+    let pause = broker.properties.number("log.retention.check.interval.ms");
+    let pause = Duration::from_millis(u64::try_from(pause).unwrap_or(1));
+    while !shutdown.is_requested() {
+        tokio::time::sleep(pause).await;
+        let broker = Arc::clone(&broker);
+        let round = tokio::task::spawn_blocking(move || {
+            for (name, topic) in broker.topics.all() {
+                for partition in &topic.partitions {
+                    match partition.with_log(|log| log.apply_retention(now_ms())) {
+                        Ok(0) => {}
+                        Ok(segments) => {
+                            tracing::info!(
+                                topic = name,
+                                partition = partition.index,
+                                segments,
+                                "removed by retention"
+                            );
+                        }
+                        Err(refused) => {
+                            tracing::warn!(topic = name, partition = partition.index, ?refused, "retention failed");
+                        }
+                    }
+                }
+            }
+            broker.measure();
+        });
+        let _ = round.await;
+    }
+}

@@ -1,0 +1,194 @@
+//! From a frame to whoever answers it.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use log_broker_wire::frame::{self, RequestHeader};
+use log_broker_wire::messages::ApiKey;
+use log_broker_wire::messages::{
+    alter_configs::AlterConfigsRequest, api_versions::ApiVersionsRequest, create_partitions::CreatePartitionsRequest,
+    create_topics::CreateTopicsRequest, delete_groups::DeleteGroupsRequest, delete_records::DeleteRecordsRequest,
+    delete_topics::DeleteTopicsRequest, describe_cluster::DescribeClusterRequest,
+    describe_configs::DescribeConfigsRequest, describe_groups::DescribeGroupsRequest,
+    describe_log_dirs::DescribeLogDirsRequest, fetch::FetchRequest, find_coordinator::FindCoordinatorRequest,
+    heartbeat::HeartbeatRequest, incremental_alter_configs::IncrementalAlterConfigsRequest,
+    init_producer_id::InitProducerIdRequest, join_group::JoinGroupRequest, leave_group::LeaveGroupRequest,
+    list_groups::ListGroupsRequest, list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
+    offset_commit::OffsetCommitRequest, offset_delete::OffsetDeleteRequest, offset_fetch::OffsetFetchRequest,
+    offset_for_leader_epoch::OffsetForLeaderEpochRequest, produce::ProduceRequest, sync_group::SyncGroupRequest,
+};
+use log_broker_wire::{Message, Request};
+
+use super::api;
+use super::broker::Broker;
+
+/// The versions that are served. Produce below 3 is named only because librdkafka takes its absence for a lack of
+/// compression; Kafka 4 does the same. What is left out at the upper end belongs to transactions.
+pub(super) fn served(api: ApiKey) -> RangeInclusive<i16> {
+    match api {
+        ApiKey::Produce => 0..=11,
+        ApiKey::Fetch => 4..=17,
+        ApiKey::InitProducerId => 0..=4,
+        _ => api.versions(),
+    }
+}
+
+/// Why a request ends its connection, as in Kafka: what follows it cannot be understood either.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("a request with unknown key {0} or version {1}")]
+    Unknown(i16, i16),
+    #[error("a malformed {api} request: {source}")]
+    Malformed {
+        api: &'static str,
+        source: log_broker_wire::Error,
+    },
+}
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    pub(super) host: String,
+}
+
+/// A request that was begun.
+pub(super) enum Begun {
+    /// Appended; to be answered when it is durable.
+    Produce(RequestHeader, api::produce::Begun),
+    /// Not begun, in truth: it is carried out when its turn to be answered comes.
+    Later(RequestHeader, ApiKey, Bytes, Client),
+    Answered(Vec<Bytes>),
+}
+
+/// Begins what a frame asks for.
+pub(super) fn begin(broker: &Arc<Broker>, bytes: Bytes, client: &Client) -> Result<Begun, Error> {
+    let malformed = |api: &'static str| move |source| Error::Malformed { api, source };
+    let (header, body) = frame::read_request(bytes).map_err(malformed("header of a"))?;
+    let Some(api) = ApiKey::from_key(header.key) else {
+        return Err(Error::Unknown(header.key, header.version));
+    };
+    broker.metrics().requests.with_label_values(&[api.name()]).inc();
+    let body = match body {
+        Some(body) if served(api).contains(&header.version) => body,
+        _ if api == ApiKey::ApiVersions => {
+            let answer = api::cluster::unknown_api_versions();
+            return Ok(Begun::Answered(frame::write_unknown_api_versions(
+                &answer,
+                header.correlation_id,
+            )));
+        }
+        _ => return Err(Error::Unknown(header.key, header.version)),
+    };
+    if api != ApiKey::Produce {
+        return Ok(Begun::Later(header, api, body, client.clone()));
+    }
+    let request = ProduceRequest::decode(body, header.version).map_err(malformed("Produce"))?;
+    Ok(Begun::Produce(header, api::produce::begin(broker, request)))
+}
+
+impl Begun {
+    /// The answer; empty where none is to be sent.
+    pub(super) async fn finish(self, broker: &Arc<Broker>) -> Result<Vec<Bytes>, Error> {
+        match self {
+            Begun::Answered(answer) => Ok(answer),
+            Begun::Produce(header, begun) => Ok(match begun.finish().await {
+                Some(response) => frame::write_response(&response, header.version, header.correlation_id),
+                None => Vec::new(),
+            }),
+            Begun::Later(header, api, body, client) => {
+                answer(broker, &header, api, body, &client)
+                    .await
+                    .map_err(|source| Error::Malformed {
+                        api: api.name(),
+                        source,
+                    })
+            }
+        }
+    }
+}
+
+/// Decodes, calls, encodes.
+macro_rules! call {
+    ($header:ident, $body:ident, $request:ty, $handler:expr) => {{
+        let request = <$request>::decode($body, $header.version)?;
+        let handler = $handler;
+        let response: <$request as Request>::Response = handler(request).await;
+        frame::write_response(&response, $header.version, $header.correlation_id)
+    }};
+}
+
+async fn answer(
+    broker: &Arc<Broker>,
+    header: &RequestHeader,
+    api: ApiKey,
+    body: Bytes,
+    client: &Client,
+) -> Result<Vec<Bytes>, log_broker_wire::Error> {
+    let version = header.version;
+    Ok(match api {
+        ApiKey::Produce => unreachable!("produce requests are begun when they are read"),
+        ApiKey::Fetch => call!(header, body, FetchRequest, |r| api::fetch::answer(broker, r, version)),
+        ApiKey::ListOffsets => call!(header, body, ListOffsetsRequest, |r| api::offsets::list(broker, r)),
+        ApiKey::OffsetForLeaderEpoch => {
+            call!(header, body, OffsetForLeaderEpochRequest, |r| api::offsets::epoch_ends(
+                broker, r
+            ))
+        }
+        ApiKey::DeleteRecords => call!(header, body, DeleteRecordsRequest, |r| api::offsets::delete_records(
+            broker, r
+        )),
+        ApiKey::Metadata => call!(header, body, MetadataRequest, |r| api::cluster::metadata(
+            broker, r, version
+        )),
+        ApiKey::ApiVersions => call!(header, body, ApiVersionsRequest, |_| api::cluster::api_versions()),
+        ApiKey::DescribeCluster => call!(header, body, DescribeClusterRequest, |r| api::cluster::describe(
+            broker, r
+        )),
+        ApiKey::DescribeLogDirs => call!(header, body, DescribeLogDirsRequest, |r| api::cluster::log_dirs(
+            broker, r
+        )),
+        ApiKey::InitProducerId => call!(header, body, InitProducerIdRequest, |r| api::produce::init_id(
+            broker, r
+        )),
+        ApiKey::CreateTopics => call!(header, body, CreateTopicsRequest, |r| api::topics::create(broker, r)),
+        ApiKey::DeleteTopics => call!(header, body, DeleteTopicsRequest, |r| api::topics::delete(
+            broker, r, version
+        )),
+        ApiKey::CreatePartitions => call!(header, body, CreatePartitionsRequest, |r| api::topics::grow(broker, r)),
+        ApiKey::DescribeConfigs => call!(header, body, DescribeConfigsRequest, |r| api::configs::describe(
+            broker, r
+        )),
+        ApiKey::AlterConfigs => call!(header, body, AlterConfigsRequest, |r| api::configs::replace(broker, r)),
+        ApiKey::IncrementalAlterConfigs => {
+            call!(header, body, IncrementalAlterConfigsRequest, |r| api::configs::alter(
+                broker, r
+            ))
+        }
+        ApiKey::FindCoordinator => {
+            call!(header, body, FindCoordinatorRequest, |r| api::groups::find(
+                broker, r, version
+            ))
+        }
+        ApiKey::JoinGroup => {
+            call!(header, body, JoinGroupRequest, |r| api::groups::join(
+                broker, r, header, client
+            ))
+        }
+        ApiKey::SyncGroup => call!(header, body, SyncGroupRequest, |r| api::groups::sync(broker, r)),
+        ApiKey::Heartbeat => call!(header, body, HeartbeatRequest, |r| api::groups::heartbeat(broker, r)),
+        ApiKey::LeaveGroup => call!(header, body, LeaveGroupRequest, |r| api::groups::leave(
+            broker, r, version
+        )),
+        ApiKey::DescribeGroups => call!(header, body, DescribeGroupsRequest, |r| api::groups::describe(
+            broker, r
+        )),
+        ApiKey::ListGroups => call!(header, body, ListGroupsRequest, |r| api::groups::list(broker, r)),
+        ApiKey::DeleteGroups => call!(header, body, DeleteGroupsRequest, |r| api::groups::delete(broker, r)),
+        ApiKey::OffsetCommit => call!(header, body, OffsetCommitRequest, |r| api::positions::commit(broker, r)),
+        ApiKey::OffsetFetch => call!(header, body, OffsetFetchRequest, |r| api::positions::fetch(
+            broker, r, version
+        )),
+        ApiKey::OffsetDelete => call!(header, body, OffsetDeleteRequest, |r| api::positions::delete(broker, r)),
+    })
+}

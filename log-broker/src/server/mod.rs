@@ -1,0 +1,167 @@
+//! The only room with sockets, threads and a clock.
+//!
+//! ```text
+//!  socket -> connection -> dispatch -> api::* -> topics / partition -> log        (append, read)
+//!                                          |                 |
+//!                                          |                 +-> syncer (threads): fdatasync, then acknowledge
+//!                                          +-> coordinator -> group               (join, sync, commit)
+//! ```
+//!
+//! A connection's requests are answered in order, but a produced batch is appended as soon as it is read, so the batches
+//! that one client has in flight share an fdatasync. A long poll costs a waiting task and an entry in the list of each
+//! partition it looks at; it wakes when records become visible there.
+
+mod api;
+mod broker;
+mod connection;
+mod coordinator;
+mod dispatch;
+mod metrics;
+mod partition;
+mod registration;
+mod syncer;
+#[cfg(test)]
+mod tests;
+mod topics;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use disk::{Disk, RealDisk};
+use host::{DataDir, DataDirError, Listener, Shutdown};
+
+use crate::Args;
+use crate::property::BrokerProperties;
+
+pub use broker::Broker;
+
+/// Connections that the admin page serves at a time.
+const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// How long connections may finish what they are at after a shutdown was asked for.
+const DRAIN_TIME: Duration = Duration::from_secs(3);
+
+/// Version of the data directory's format.
+const FORMAT: u32 = 1;
+
+/// What ends the broker, or keeps it from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Operator: correct the setting.
+    #[error("{0}")]
+    Setting(String),
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// Operator: choose another address.
+    #[error("{0}")]
+    Listen(std::io::Error),
+    /// Operator: look at the disk.
+    #[error("cannot use {path}: {reason}")]
+    Storage { path: String, reason: String },
+}
+
+/// Serves until shutdown is requested.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
+    let properties = BrokerProperties::parse(args.set.iter().map(String::as_str)).map_err(Error::Setting)?;
+    let connections_max = usize::try_from(properties.number("max.connections")).unwrap_or(usize::MAX);
+    let data = DataDir::open(&args.data, "log-broker", FORMAT)?;
+    let listener = Listener::bind_for("--listen", &args.listen, connections_max)
+        .await
+        .map_err(Error::Listen)?;
+    let admin = Listener::bind_for("--admin", &args.admin, ADMIN_CONNECTIONS_MAX)
+        .await
+        .map_err(Error::Listen)?;
+    let listen = listener.local_addr().map_err(Error::Listen)?;
+    let admin_address = admin.local_addr().map_err(Error::Listen)?;
+    let advertised = advertised(args.advertise.as_deref(), listen)?;
+
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let directory = data.path().to_owned();
+    let flush = args.flush;
+    let opened = tokio::task::spawn_blocking(move || Broker::open(disk, &directory, properties, flush, advertised));
+    let broker = opened.await.map_err(|error| Error::Storage {
+        path: args.data.display().to_string(),
+        reason: error.to_string(),
+    })??;
+
+    let health = Arc::clone(&broker);
+    let router = host::admin::router(broker.metrics().registry(), Arc::new(move || health.health()));
+    let admin_task = tokio::spawn(host::admin::serve(admin, router, shutdown.clone()));
+    let chores = [
+        tokio::spawn(broker::retention(Arc::clone(&broker), shutdown.clone())),
+        tokio::spawn(coordinator::timers(Arc::clone(&broker), shutdown.clone())),
+    ];
+    let registration = args
+        .coordinator
+        .map(|address| tokio::spawn(registration::keep(Arc::clone(&broker), address, shutdown.clone())));
+
+    host::announce_ready("log-broker", &[("listen", listen), ("admin", admin_address)]);
+    accept(&listener, &broker, &shutdown).await;
+
+    for chore in chores {
+        chore.abort();
+    }
+    if let Some(registration) = registration {
+        let _ended = tokio::time::timeout(DRAIN_TIME, registration).await;
+    }
+    admin_task.abort();
+    let closing = Arc::clone(&broker);
+    tokio::task::spawn_blocking(move || closing.close())
+        .await
+        .map_err(|error| Error::Storage {
+            path: args.data.display().to_string(),
+            reason: error.to_string(),
+        })?;
+    drop(data);
+    Ok(())
+}
+
+/// Takes connections until shutdown is requested, then waits a while for those that are open.
+async fn accept(listener: &Listener, broker: &Arc<Broker>, shutdown: &Shutdown) {
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            () = shutdown.requested() => break,
+            (stream, peer, permit) = listener.accept() => {
+                connections.spawn(connection::run(Arc::clone(broker), stream, peer, permit, shutdown.clone()));
+            }
+            Some(_ended) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_TIME, drained).await.is_err() {
+        tracing::info!("closing the connections that are still busy");
+    }
+}
+
+/// The host and port that clients are told.
+fn advertised(advertise: Option<&str>, listen: SocketAddr) -> Result<(String, u16), Error> {
+    let Some(address) = advertise else {
+        if listen.ip().is_unspecified() {
+            tracing::warn!("listening on all addresses, clients are told 127.0.0.1; --advertise HOST:PORT changes it");
+            return Ok(("127.0.0.1".to_owned(), listen.port()));
+        }
+        return Ok((listen.ip().to_string(), listen.port()));
+    };
+    let parsed = address
+        .rsplit_once(':')
+        .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    match parsed {
+        Some((host, port)) if !host.is_empty() => {
+            let port = if port == 0 { listen.port() } else { port };
+            Ok((host.trim_start_matches('[').trim_end_matches(']').to_owned(), port))
+        }
+        _ => Err(Error::Setting(format!("--advertise {address}: write it as HOST:PORT"))),
+    }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
+}
