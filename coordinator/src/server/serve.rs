@@ -131,7 +131,15 @@ pub(super) fn start(
         log,
         identity,
         archived,
-    } = recovery::recover(disk, timed, directory, Arc::clone(&space), identity).map_err(fatal)?;
+    } = recovery::recover(
+        disk,
+        timed,
+        directory,
+        Arc::clone(&space),
+        identity,
+        settings.log.clone(),
+    )
+    .map_err(fatal)?;
     let log = GroupCommit::start(log).map_err(fatal)?;
     let (work, queue) = mpsc::channel();
     let node = Arc::new(Node::new(Parts {
