@@ -1,18 +1,133 @@
-//! See the crate's README.
+//! The stream runner: Flink SQL over Arrow batches, with exactly-once checkpoints.
+//!
+//! `stream run FILE.sql` reads a program in Flink's grammar ([`sql`]), plans each statement into a [`graph`] of pure
+//! [`operator`]s, and runs it as tasks on bounded channels ([`runtime`]). Rows flow as Arrow batches, yet watermarks move
+//! with every row ([`time`]), so exactly the rows that Flink calls late are late. With `--state` the job is cut into
+//! epochs ([`checkpoint`]) that a restart continues from; sinks show an epoch's rows once it is published. Sources and
+//! sinks are [`connector`]s with a [`format`](crate::format), results go out through [`output`], and Flink's
+//! [`functions`] are vectorised.
+//!
+//! It stops where a program needs what is not here: such a statement is refused by name and place before it runs.
+//! Deliberately missing: joins, OVER windows, retraction, user functions, jobs that spread over machines.
 
+mod checkpoint;
 pub mod connector;
 mod error;
 pub mod format;
 pub mod functions;
+pub mod graph;
+mod operator;
 pub mod output;
+pub mod runtime;
+pub mod sql;
+pub mod time;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand};
+use host::telemetry;
+use prometheus::Registry;
+use runtime::Meter;
+use runtime::program::{self, Output};
+use runtime::progress;
 
 pub use error::Error;
 
+/// Connections to /metrics at a time: a scraper and some people.
+const ADMIN_CONNECTIONS_MAX: usize = 32;
+
+/// Runs Flink SQL.
+#[derive(Debug, Parser)]
+#[command(name = "stream")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    telemetry: telemetry::Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the statements of a file and prints the last one's result.
+    Run(RunArguments),
+}
+
+#[derive(Debug, Args)]
+struct RunArguments {
+    /// The program.
+    #[arg(value_name = "FILE.sql")]
+    file: PathBuf,
+    /// How many tasks share the keys of an aggregation.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=128))]
+    parallelism: u32,
+    /// Where checkpoints are kept: started again with the same directory, the program goes on where it was.
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value = "table")]
+    output: Output,
+    /// When this file appears, sources stop at what is there and the job ends.
+    #[arg(long, value_name = "PATH")]
+    drain_file: Option<PathBuf>,
+    /// Serves /metrics and /healthz here while the program runs.
+    #[arg(long, value_name = "HOST:PORT")]
+    admin: Option<String>,
+}
+
 /// The program's entry point; the first argument is the program's name.
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let _ = argv;
-    host::fail(&"nothing here yet")
+    let arguments: Arguments = match host::config::parse("stream", argv) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    let mut telemetry = arguments.telemetry;
+    let Command::Run(run) = arguments.command;
+    if telemetry.log_level == "info" {
+        // A program's stderr is for its summary and its error.
+        telemetry.log_level = "warn".to_owned();
+    }
+    host::run("stream", &telemetry, |shutdown| async move {
+        run_program(run, shutdown).await
+    })
+}
+
+async fn run_program(run: RunArguments, shutdown: host::Shutdown) -> Result<(), String> {
+    let registry = Registry::new();
+    let meter = Meter::new(&registry);
+    let text =
+        std::fs::read_to_string(&run.file).map_err(|error| format!("cannot read {}: {error}", run.file.display()))?;
+    let _held = match &run.state {
+        None => None,
+        Some(path) => Some(host::DataDir::open(path, "stream", 1).map_err(|error| error.to_string())?),
+    };
+    let plan = program::Plan {
+        text,
+        parallelism: run.parallelism,
+        state: run.state,
+        drain_file: run.drain_file,
+        output: run.output,
+    };
+    if let Some(address) = &run.admin {
+        serve_admin(address, registry, &shutdown).await?;
+    }
+    let shown = tokio::spawn(progress::show(meter.clone()));
+    let outcome = program::run(&plan, &meter, &shutdown).await;
+    shown.abort();
+    progress::clear();
+    outcome.map_err(|error| error.to_string())
+}
+
+/// Serves the metrics until the process ends.
+async fn serve_admin(address: &str, registry: Registry, shutdown: &host::Shutdown) -> Result<(), String> {
+    let listener = host::Listener::bind(address, ADMIN_CONNECTIONS_MAX)
+        .await
+        .map_err(|error| error.to_string())?;
+    let bound = listener.local_addr().map_err(|error| error.to_string())?;
+    tracing::warn!(admin = %bound, "serving /metrics");
+    let router = host::admin::router(registry, Arc::new(|| Ok(())));
+    tokio::spawn(host::admin::serve(listener, router, shutdown.clone()));
+    Ok(())
 }

@@ -102,8 +102,8 @@ pub(super) fn put(
     } else {
         request.lease
     };
-    writer.put(&request.key, value, lease);
-    leases.attach(&request.key, lease);
+    let key = writer.put(&request.key, value, lease);
+    leases.attach(&key, lease);
     let prev_kv = before.filter(|_| request.prev_kv).map(|before| before.kv.clone());
     Ok(pb::PutResponse {
         header: header(writer.revision()),

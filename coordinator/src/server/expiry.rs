@@ -1,4 +1,7 @@
 //! The expirer: proposes the revocation of leases whose time is over.
+//!
+//! It also finds out when a full disk is not full any more: that shows only when something is written, which nobody does
+//! who has looked at `/health` first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +22,10 @@ pub(super) async fn run(node: Arc<Node>, shutdown: host::Shutdown) {
         tokio::select! {
             () = shutdown.requested() => return,
             () = tokio::time::sleep(INTERVAL) => {}
+        }
+        if node.log_is_full() {
+            // The machine refuses it, which changes nothing; that it could be written is what counts.
+            let _refused = node.propose(Request::LeaseRevoke(LeaseRevokeRequest { id: 0 })).await;
         }
         loop {
             let due = node.deadlines().due(node.now_ms(), REVOCATIONS_MAX);

@@ -259,6 +259,11 @@ impl Node {
         self.log.failure().map(|failure| failure.to_string())
     }
 
+    /// Whether the log refused the last write for lack of space.
+    pub(super) fn log_is_full(&self) -> bool {
+        matches!(self.log.failure(), Some(LogError::NoSpace(_)))
+    }
+
     pub(super) fn log_stats(&self) -> raft::log::Stats {
         self.log.stats()
     }

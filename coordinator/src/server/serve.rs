@@ -29,8 +29,8 @@ use super::{applier, archivist, cluster, connections, expiry, health, http, kv, 
 
 /// The format of the data directory that this program writes.
 const FORMAT_VERSION: u32 = 1;
-/// How long calls that are under way may take after the signal.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long calls that are under way may take after the signal; watches and keep-alives are ended at once.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// A client may send somewhat more than the largest request, and then learns by etcd's error that it is too large.
 const FRAME_OVERHEAD_BYTES: usize = 512 << 10;
 /// A connection that does not answer a ping within so long is closed, so that dead clients do not hold watches.

@@ -1,6 +1,7 @@
 //! The key index: for each key, in order, the revisions at which it changed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 
 use bytes::Bytes;
 
@@ -67,6 +68,12 @@ pub(super) struct Generation {
     pub version: i64,
 }
 
+/// A key's history, with the map's own copy of the key.
+fn find<'a>(keys: &'a mut BTreeMap<Bytes, History>, key: &[u8]) -> Option<(&'a Bytes, &'a mut History)> {
+    keys.range_mut::<[u8], _>((Bound::Included(key), Bound::Included(key)))
+        .next()
+}
+
 /// All keys with their history since the last compaction.
 ///
 /// - The stamps of a key ascend; the first one after a tombstone, or of all, is a put.
@@ -88,22 +95,25 @@ impl Index {
         self.keys.is_empty()
     }
 
-    pub(super) fn put(&mut self, key: &Bytes, revision: Revision) -> Generation {
+    /// Marks a key put, and returns the index's own copy of it, which does not hold on to what it was received in.
+    pub(super) fn put(&mut self, key: &[u8], revision: Revision) -> (Bytes, Generation) {
         let stamp = Stamp {
             revision,
             deleted: false,
         };
-        let Some(history) = self.keys.get_mut(key) else {
+        let Some((own, history)) = find(&mut self.keys, key) else {
             let history = History {
                 stamps: Stamps::One(stamp),
                 created: revision.main,
                 version: 1,
             };
-            self.keys.insert(key.clone(), history);
-            return Generation {
+            let own = Bytes::copy_from_slice(key);
+            self.keys.insert(own.clone(), history);
+            let generation = Generation {
                 created: revision.main,
                 version: 1,
             };
+            return (own, generation);
         };
         if history.last().deleted {
             (history.created, history.version) = (revision.main, 1);
@@ -111,11 +121,12 @@ impl Index {
             history.version += 1;
         }
         history.stamps.push(stamp);
-        self.superseded.push_back((revision.main, key.clone()));
-        Generation {
+        let generation = Generation {
             created: history.created,
             version: history.version,
-        }
+        };
+        self.superseded.push_back((revision.main, own.clone()));
+        (own.clone(), generation)
     }
 
     /// Marks a key deleted; does nothing where it does not live.
@@ -137,14 +148,13 @@ impl Index {
             deleted: version.deleted,
         };
         let (created, count) = (version.kv.create_revision, version.kv.version);
-        match self.keys.get_mut(&version.kv.key) {
-            Some(history) => {
+        match find(&mut self.keys, &version.kv.key) {
+            Some((own, history)) => {
                 history.stamps.push(stamp);
                 if !version.deleted {
                     (history.created, history.version) = (created, count);
                 }
-                self.superseded
-                    .push_back((version.revision.main, version.kv.key.clone()));
+                self.superseded.push_back((version.revision.main, own.clone()));
             }
             None => {
                 if version.deleted {

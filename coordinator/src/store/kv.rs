@@ -278,7 +278,7 @@ impl Store {
             .map(|at| &self.tail[at])
     }
 
-    pub(super) fn index_put(&mut self, key: &Bytes, revision: Revision) -> Generation {
+    pub(super) fn index_put(&mut self, key: &[u8], revision: Revision) -> (Bytes, Generation) {
         self.index.put(key, revision)
     }
 

@@ -42,15 +42,17 @@ impl<'a> Writer<'a> {
         )
     }
 
-    pub fn put(&mut self, key: &Bytes, value: &Bytes, lease: i64) {
+    /// Sets a key, and returns the store's own copy of it. What is kept is copied: a slice of the buffer in which a request
+    /// was received would keep all of that buffer, for as long as the key lives.
+    pub fn put(&mut self, key: &[u8], value: &[u8], lease: i64) -> Bytes {
         let revision = self.next();
-        let generation = self.store.index_put(key, revision);
+        let (key, generation) = self.store.index_put(key, revision);
         let kv = KeyValue {
             key: key.clone(),
             create_revision: generation.created,
             mod_revision: revision.main,
             version: generation.version,
-            value: value.clone(),
+            value: Bytes::copy_from_slice(value),
             lease,
         };
         self.push(Version {
@@ -58,6 +60,7 @@ impl<'a> Writer<'a> {
             deleted: false,
             kv,
         });
+        key
     }
 
     /// Deletes the living keys within `bounds` and returns them, in order.

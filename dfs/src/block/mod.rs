@@ -41,6 +41,8 @@ pub enum Event<'a> {
     Registered(Address),
     /// A data node is alive.
     Heartbeat { uuid: &'a str, usage: Usage },
+    /// The connection to a data node broke.
+    Lost { uuid: &'a str },
     /// All replicas of a data node.
     Reported { uuid: &'a str, replicas: &'a [Replica] },
     /// A data node has these replicas now, and these blocks no more.
@@ -186,6 +188,12 @@ impl Blocks {
                 if let Some(node) = self.node_mut(uuid) {
                     node.usage = usage;
                     node.heard = now;
+                    node.suspect = false;
+                }
+            }
+            Event::Lost { uuid } => {
+                if let Some(node) = self.node_mut(uuid) {
+                    node.suspect = true;
                 }
             }
             Event::Reported { uuid, replicas } => self.reported(uuid, replicas, now, &mut effects),

@@ -39,12 +39,19 @@ pub struct Node {
     pub alive: bool,
     /// When it was last heard of, in milliseconds.
     pub heard: u64,
+    /// Its connection broke: maybe it is gone, and the last choice until it is heard of again.
+    pub suspect: bool,
     /// True once it has reported all its replicas since it registered.
     pub reported: bool,
     pub(super) blocks: BTreeSet<u64>,
 }
 
 impl Node {
+    /// True if it may be gone, though it does not count as dead yet.
+    pub fn is_doubtful(&self, now: u64, stale_after_ms: u64) -> bool {
+        self.suspect || self.heard + stale_after_ms < now
+    }
+
     pub fn block_count(&self) -> usize {
         self.blocks.len()
     }
@@ -66,6 +73,7 @@ impl Blocks {
                 node.address = address;
                 node.alive = true;
                 node.heard = now;
+                node.suspect = false;
                 node.reported = false;
             }
             None => self.nodes.push(Node {
@@ -74,6 +82,7 @@ impl Blocks {
                 usage: Usage::default(),
                 alive: true,
                 heard: now,
+                suspect: false,
                 reported: false,
                 blocks: BTreeSet::new(),
             }),

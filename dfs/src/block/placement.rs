@@ -20,12 +20,16 @@ impl Blocks {
             .live_nodes()
             .filter(|node| !excluded.contains(&node.id) && (node.usage.capacity == 0 || node.usage.remaining >= bytes))
             .map(|node| {
-                let stale = node.heard + self.policy.stale_after_ms < now;
+                let stale = node.is_doubtful(now, self.policy.stale_after_ms);
                 let tie = mix(seed ^ u64::from(node.id.0));
                 ((stale, node.usage.connections / 8, tie), node)
             })
             .collect();
         candidates.sort_by_key(|(rank, _)| *rank);
+        // Better one replica less for a while than a pipeline that breaks at once.
+        if candidates.first().is_some_and(|(rank, _)| !rank.0) {
+            candidates.retain(|(rank, _)| !rank.0);
+        }
         // With several data nodes on the client's machine none is nearer than the other.
         let local: Vec<usize> = candidates
             .iter()

@@ -107,7 +107,8 @@ impl Blocks {
                 );
             }
         }
-        let needs_work = info.complete && (!good || info.good() != usize::from(info.replication));
+        let needs_work =
+            info.complete && (info.good() != usize::from(info.replication) || info.good() != info.locations.len());
         self.nodes[node.0 as usize].blocks.insert(replica.block);
         effects.push(Effect::Stored(replica.block));
         if needs_work {

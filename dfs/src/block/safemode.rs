@@ -46,7 +46,7 @@ impl Blocks {
     fn enough_reported(&self) -> bool {
         let (total, stored) = self.reported_blocks();
         let nodes = self.live_nodes().filter(|node| node.reported).count();
-        stored >= (total as f64 * self.policy.safe_part).floor() as u64 && nodes >= self.policy.safe_nodes
+        stored >= (total as f64 * self.policy.safe_part).ceil() as u64 && nodes >= self.policy.safe_nodes
     }
 
     pub(super) fn check_safe_mode(&mut self, now: u64, effects: &mut Vec<Effect>) {

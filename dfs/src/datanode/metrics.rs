@@ -9,8 +9,10 @@ use prometheus::{IntGauge, Registry};
 
 use super::DataNode;
 
+/// Where a number comes from.
+type Source = fn(&DataNode) -> u64;
 /// A name, what it says, and where it comes from.
-type Number = (&'static str, &'static str, fn(&DataNode) -> u64);
+type Number = (&'static str, &'static str, Source);
 
 const NUMBERS: &[Number] = &[
     ("dfs_datanode_replicas", "Replicas on disk.", |node| {
@@ -45,7 +47,7 @@ const NUMBERS: &[Number] = &[
 
 struct Numbers {
     node: Arc<DataNode>,
-    gauges: Vec<(IntGauge, fn(&DataNode) -> u64)>,
+    gauges: Vec<(IntGauge, Source)>,
 }
 
 impl Collector for Numbers {

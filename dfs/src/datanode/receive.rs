@@ -199,8 +199,7 @@ fn receive(
                 return finish(node, asked, live, files);
             }
             if header.sync {
-                files.data.sync_data()?;
-                files.meta.sync_data()?;
+                files.sync()?;
             }
             Ok(())
         });
@@ -284,8 +283,7 @@ fn finish(node: &Arc<DataNode>, asked: &OpWriteBlockProto, live: &Arc<Live>, fil
     let id = asked.header.base_header.block.block_id;
     let length = live.snapshot().length;
     if matches!(asked.stage(), Stage::TransferRbw | Stage::TransferFinalized) {
-        files.data.sync_data()?;
-        files.meta.sync_data()?;
+        files.sync()?;
         return Ok(());
     }
     node.store.finalize(id, files, length)?;

@@ -63,6 +63,22 @@ pub struct Files {
     pub checksum: Checksum,
 }
 
+impl Files {
+    /// Makes data and checksums durable: both at once, so that the file system's journal is written once.
+    pub fn sync(&self) -> io::Result<()> {
+        std::thread::scope(|scope| {
+            let meta = std::thread::Builder::new()
+                .stack_size(super::STACK_BYTES)
+                .spawn_scoped(scope, || self.meta.sync_data())?;
+            let data = self.data.sync_data();
+            let meta = meta
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("a thread that syncs died")));
+            data.and(meta)
+        })
+    }
+}
+
 /// All replicas of a data node.
 #[derive(Debug)]
 pub struct Store {
@@ -353,8 +369,7 @@ impl Store {
 
     /// Makes a replica durable and final.
     pub fn finalize(&self, block: u64, files: &Files, length: u64) -> Result<(), Error> {
-        files.data.sync_data()?;
-        files.meta.sync_data()?;
+        files.sync()?;
         let mut replicas = self.lock();
         let Some(replica) = replicas.get_mut(&block) else {
             return Err(Error::Io(format!("blk_{block} was removed while it was written")));
@@ -490,3 +505,7 @@ fn truncate(files: &Files, length: u64) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

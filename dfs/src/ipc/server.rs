@@ -30,6 +30,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// One call.
 #[derive(Debug, Clone)]
 pub struct Call {
+    /// Which connection it came on; the same for all calls of one.
+    pub connection: u64,
     pub user: Arc<str>,
     pub peer: SocketAddr,
     pub client_id: Vec<u8>,
@@ -43,11 +45,16 @@ pub struct Call {
 pub trait Service: Send + Sync + 'static {
     /// The encoded response, or the exception.
     fn call(self: Arc<Self>, call: Call) -> impl Future<Output = Result<Bytes, Error>> + Send;
+
+    /// A connection was closed.
+    fn closed(&self, connection: u64) {
+        let _ = connection;
+    }
 }
 
 /// Answers connections until `shutdown`.
 pub async fn serve<S: Service>(listener: Listener, service: Arc<S>, shutdown: Shutdown) {
-    loop {
+    for number in 0.. {
         let (stream, peer, permit) = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.requested() => return,
@@ -56,16 +63,22 @@ pub async fn serve<S: Service>(listener: Listener, service: Arc<S>, shutdown: Sh
         tokio::spawn(async move {
             let _permit = permit;
             tokio::select! {
-                outcome = connection(stream, peer, service) => if let Err(error) = outcome {
+                outcome = connection(stream, peer, number, Arc::clone(&service)) => if let Err(error) = outcome {
                     tracing::debug!(%peer, %error, "rpc connection closed");
                 },
                 () = shutdown.requested() => {}
             }
+            service.closed(number);
         });
     }
 }
 
-async fn connection<S: Service>(mut stream: TcpStream, peer: SocketAddr, service: Arc<S>) -> Result<(), Error> {
+async fn connection<S: Service>(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    number: u64,
+    service: Arc<S>,
+) -> Result<(), Error> {
     let mut preamble = [0; rpc::PREAMBLE_BYTES];
     tokio::time::timeout(GREETING_TIMEOUT, stream.read_exact(&mut preamble))
         .await
@@ -78,7 +91,7 @@ async fn connection<S: Service>(mut stream: TcpStream, peer: SocketAddr, service
     let (reader, writer) = stream.into_split();
     let (answers, queue) = mpsc::channel(CALLS_MAX);
     let writing = tokio::spawn(write_answers(writer, queue));
-    let outcome = read_calls(reader, peer, service, answers).await;
+    let outcome = read_calls(reader, (number, peer), service, answers).await;
     // Calls that are still being answered hold a sender; the writer ends with the last of them.
     let _ = writing.await;
     outcome
@@ -102,7 +115,7 @@ async fn write_answers(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Byt
 
 async fn read_calls<S: Service>(
     mut reader: OwnedReadHalf,
-    peer: SocketAddr,
+    (connection, peer): (u64, SocketAddr),
     service: Arc<S>,
     answers: mpsc::Sender<Bytes>,
 ) -> Result<(), Error> {
@@ -128,6 +141,7 @@ async fn read_calls<S: Service>(
                 };
                 let (method, argument) = rpc::parse_call(rest)?;
                 let call = Call {
+                    connection,
                     user: Arc::clone(user),
                     peer,
                     client_id: header.client_id.clone(),

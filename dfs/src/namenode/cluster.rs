@@ -128,11 +128,22 @@ impl NameNode {
             http_port: asked.id.info_port,
             ipc_port: asked.id.ipc_port,
         };
-        self.lock().step(Event::Registered(address), self.now());
+        let mut state = self.lock();
+        state.speakers.insert(call.connection, address.uuid.clone());
+        state.step(Event::Registered(address), self.now());
         Ok(cluster::RegisterResponse {
             pool_id: self.pool_id.clone(),
             heartbeat_millis: self.settings.heartbeat_ms,
         })
+    }
+
+    /// A killed data node is known by its broken connection long before its heartbeats are missed: nobody is sent to it.
+    pub(super) fn data_node_gone(&self, connection: u64) {
+        let mut state = self.lock();
+        if let Some(uuid) = state.speakers.remove(&connection) {
+            tracing::info!(node = uuid, "the connection to a data node broke");
+            state.step(Event::Lost { uuid: &uuid }, self.now());
+        }
     }
 
     fn heartbeat(&self, asked: &cluster::HeartbeatRequest) -> cluster::HeartbeatResponse {

@@ -8,8 +8,10 @@ use prometheus::{IntGauge, Registry};
 
 use super::state::NameNode;
 
+/// Where a number comes from.
+type Source = fn(&NameNode) -> u64;
 /// A name, what it says, and where it comes from.
-type Number = (&'static str, &'static str, fn(&NameNode) -> u64);
+type Number = (&'static str, &'static str, Source);
 
 const NUMBERS: &[Number] = &[
     ("dfs_namenode_files", "Files in the namespace.", |node| {
@@ -66,7 +68,7 @@ const NUMBERS: &[Number] = &[
 
 struct Numbers {
     node: Arc<NameNode>,
-    gauges: Vec<(IntGauge, fn(&NameNode) -> u64)>,
+    gauges: Vec<(IntGauge, Source)>,
 }
 
 impl Collector for Numbers {

@@ -29,7 +29,7 @@ pub async fn run(name_node: Arc<NameNode>, shutdown: Shutdown) {
         }
         name_node.lock().step(Event::Tick, name_node.now());
         ticks += 1;
-        if ticks % SLOW_TICKS != 0 {
+        if !ticks.is_multiple_of(SLOW_TICKS) {
             continue;
         }
         name_node.check_space();

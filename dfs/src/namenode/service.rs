@@ -42,6 +42,10 @@ impl Service for NameNode {
             _ => Err(Error::NoSuchProtocol(call.protocol)),
         }
     }
+
+    fn closed(&self, connection: u64) {
+        self.data_node_gone(connection);
+    }
 }
 
 impl NameNode {

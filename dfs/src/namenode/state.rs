@@ -43,6 +43,8 @@ pub struct State {
     pub commands: BTreeMap<NodeId, Vec<Command>>,
     /// By block.
     pub recoveries: BTreeMap<u64, PendingRecovery>,
+    /// The data node that speaks on a connection.
+    pub speakers: HashMap<u64, String>,
     /// Who waits for a replica of a block.
     waiters: HashMap<u64, Arc<Notify>>,
     /// The last transaction.
@@ -97,6 +99,7 @@ impl State {
             retries,
             commands: BTreeMap::new(),
             recoveries: BTreeMap::new(),
+            speakers: HashMap::new(),
             waiters: HashMap::new(),
             transaction,
             low_on_space: false,

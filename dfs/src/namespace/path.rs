@@ -57,7 +57,7 @@ mod tests {
     fn paths_are_absolute_and_plain() {
         assert_eq!(components("/").unwrap(), Vec::<&str>::new());
         assert_eq!(components("/a/b/").unwrap(), ["a", "b"]);
-        for bad in ["", "a", "//", "/a//b", "/a/../b", "/.", "/a:b"] {
+        for bad in ["", "a", "/a//", "/a//b", "/a/../b", "/.", "/a:b"] {
             assert!(components(bad).is_err(), "{bad}");
         }
         assert!(components(&format!("/{}", "x".repeat(256))).is_err());

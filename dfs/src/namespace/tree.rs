@@ -182,9 +182,10 @@ impl Namespace {
             }
             other => other?,
         };
-        let parent = parent
-            .map(|parent| parent.id)
-            .ok_or_else(|| Error::FileNotFound(format!("rename destination parent {destination} not found.")))?;
+        let parent = parent.map(|parent| parent.id).ok_or_else(|| {
+            let parent = path::split(destination).map_or("/", |(parent, _)| parent);
+            Error::FileNotFound(format!("rename destination parent {parent} not found."))
+        })?;
         if let Some(id) = replaced {
             self.make(Edit::Delete(Delete { id, time: caller.now }), caller.now);
         }

@@ -59,8 +59,11 @@ impl Default for ProducerOptions {
 pub struct Producer {
     client: Client,
     options: ProducerOptions,
-    partitions: Mutex<BTreeMap<(String, i32), Arc<tokio::sync::Mutex<Sequence>>>>,
+    partitions: Mutex<BTreeMap<(String, i32), SharedSequence>>,
 }
+
+/// Held by the one call that sends to its partition.
+type SharedSequence = Arc<tokio::sync::Mutex<Sequence>>;
 
 /// Who we are to a partition, and the number of the next record.
 ///

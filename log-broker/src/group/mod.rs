@@ -345,6 +345,12 @@ impl Groups {
         effects
     }
 
+    /// Forgets a group without members at once, and says whether there was one.
+    pub fn forget(&mut self, group: &str) -> bool {
+        let empty = self.groups.get(group).is_some_and(|group| group.members.is_empty());
+        empty && self.groups.remove(group).is_some()
+    }
+
     /// When [`Groups::tick`] has to be called next.
     pub fn next_deadline(&self) -> Option<i64> {
         self.groups.values().filter_map(Group::next_deadline).min()

@@ -16,10 +16,10 @@
 //! newest segment is full it is synced and sealed: sealed segments are complete by construction.
 //!
 //! What a crash leaves: only the newest segment can be torn. [`Log::open`] reads it batch by batch; from the first batch
-//! that is not whole and right on, the rest is cut, *unless* a good batch follows, or a snapshot tells that the place was
-//! durable. Then it is not a torn tail but damage, and the log refuses to open and names the place: cutting there would
-//! silently lose what was acknowledged. (Kafka cuts in both cases, because its replicas have the rest; here there are
-//! none.)
+//! that is not whole and right on, the rest is cut, *unless* a good batch follows (and no sector between is missing, as a
+//! power loss in the middle of a write leaves it), or a snapshot tells that the place was durable. Then it is not a torn
+//! tail but damage, and the log refuses to open and names the place: cutting there would silently lose what was
+//! acknowledged. (Kafka cuts in both cases, because its replicas have the rest; here there are none.)
 //!
 //! Deliberately missing: compaction, tiered storage, transactions. Blocking calls on [`disk::Disk`], no clock.
 
@@ -182,7 +182,7 @@ impl Log {
     }
 
     /// Bytes in all segments.
-    pub fn len(&self) -> u64 {
+    pub fn size_bytes(&self) -> u64 {
         self.segments.iter().map(Segment::len).sum()
     }
 

@@ -16,6 +16,9 @@ use super::{Log, LogError, Options, checkpoint, retention};
 /// Bytes read at a time.
 const CHUNK_LEN: usize = 1 << 20;
 
+/// What a disk stores whole or not at all, in bytes.
+const SECTOR_LEN: u64 = 512;
+
 /// Longest batch that a file may claim, in bytes: no larger request is accepted.
 const BATCH_LEN_MAX: usize = log_broker_wire::frame::FRAME_BYTES_MAX;
 
@@ -204,7 +207,10 @@ fn open_active(
     let len = file.len()?;
     let scan = Scan::run(&*file, base, len, options.index_interval_bytes)?;
     if let Some(bad) = scan.bad {
-        if has_good_batch_behind(&*file, scan.len, len, scan.next)? {
+        let behind = good_batch_behind(&*file, scan.len, len, scan.next)?;
+        if let Some(behind) = behind
+            && !has_lost_sector(&*file, scan.len, behind)?
+        {
             let reason = bad.to_string();
             return Err(LogError::Damaged {
                 file: path,
@@ -248,10 +254,11 @@ impl Scan {
             let position = walk.position;
             match walk.next_batch() {
                 Ok(None) => break,
-                Ok(Some(header)) if header.base_offset < scan.next => {
-                    scan.bad = Some(BatchError::Count {
-                        count: header.count,
-                        last_offset_delta: -1,
+                // Nothing is compacted here, so offsets have no gaps.
+                Ok(Some(header)) if header.base_offset != scan.next => {
+                    scan.bad = Some(BatchError::Offset {
+                        got: header.base_offset,
+                        expected: scan.next,
                     });
                     break;
                 }
@@ -274,8 +281,8 @@ impl Scan {
     }
 }
 
-/// Whether a whole and right batch with a later offset stands anywhere behind `position`.
-fn has_good_batch_behind(file: &dyn DiskFile, position: u64, len: u64, next: i64) -> io::Result<bool> {
+/// Where, behind `position`, a whole and right batch with a later offset stands.
+fn good_batch_behind(file: &dyn DiskFile, position: u64, len: u64, next: i64) -> io::Result<Option<u64>> {
     let mut start = position + 1;
     while start + (HEADER_LEN as u64) <= len {
         let mut chunk = vec![0; (CHUNK_LEN + HEADER_LEN).min((len - start) as usize)];
@@ -294,11 +301,31 @@ fn has_good_batch_behind(file: &dyn DiskFile, position: u64, len: u64, next: i64
                 let mut bytes = vec![0; header.len];
                 file.read_exact_at(&mut bytes, at)?;
                 if batch::check(&bytes).is_ok() {
-                    return Ok(true);
+                    return Ok(Some(at));
                 }
             }
         }
         start += CHUNK_LEN as u64;
+    }
+    Ok(None)
+}
+
+/// Whether the bytes of a bad batch, up to the good one `behind` it, have a sector of zeros: a write that was under way
+/// when the power went leaves such holes, since a disk may store its sectors in any order. Nothing of that write was
+/// acknowledged. A changed byte leaves no such hole.
+fn has_lost_sector(file: &dyn DiskFile, position: u64, behind: u64) -> io::Result<bool> {
+    let mut start = position;
+    while start < behind {
+        let end = (start / SECTOR_LEN + 1) * SECTOR_LEN;
+        if end > behind {
+            return Ok(false); // It has the good batch's first bytes, so it was stored.
+        }
+        let mut sector = vec![0; (end - start) as usize];
+        file.read_exact_at(&mut sector, start)?;
+        if sector.iter().all(|byte| *byte == 0) {
+            return Ok(true);
+        }
+        start = end;
     }
     Ok(false)
 }

@@ -29,7 +29,7 @@ impl Log {
         while self.segments.len() > 1 {
             let oldest = &self.segments[0];
             let too_much = u64::try_from(self.options.retention_bytes)
-                .is_ok_and(|retention_bytes| self.len() - oldest.len() >= retention_bytes);
+                .is_ok_and(|retention_bytes| self.size_bytes() - oldest.len() >= retention_bytes);
             if oldest.next() > self.durable_end || !(too_much || too_old(oldest, self.options.retention_ms)) {
                 break;
             }

@@ -204,6 +204,11 @@ impl Coordinator {
         lock(&self.core).groups.has_members(group)
     }
 
+    /// Forgets a group without members; its positions are another matter. Says whether there was one.
+    pub(super) fn forget(&self, group: &str) -> bool {
+        lock(&self.core).groups.forget(group)
+    }
+
     pub(super) fn member_count(&self) -> usize {
         lock(&self.core).groups.member_count()
     }

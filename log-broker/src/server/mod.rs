@@ -20,6 +20,8 @@ mod metrics;
 mod partition;
 mod registration;
 mod syncer;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 use std::net::SocketAddr;

@@ -41,6 +41,9 @@ pub enum BatchError {
     /// Peer: record count and last offset delta contradict each other.
     #[error("a batch of {count} records cannot end {last_offset_delta} behind its first")]
     Count { count: i32, last_offset_delta: i32 },
+    /// Disk: the batch stands in the wrong place.
+    #[error("the batch has offset {got}, {expected} comes here")]
+    Offset { got: i64, expected: i64 },
     /// Peer: a compression codec that does not exist.
     #[error("compression codec {0} does not exist")]
     Codec(i16),

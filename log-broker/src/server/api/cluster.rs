@@ -207,7 +207,7 @@ pub(in super::super) async fn log_dirs(
             .iter()
             .filter(|found| wanted(&name, found.index))
             .map(|found| {
-                let size = found.with_log(|log| Ok::<_, Refused>(log.len())).unwrap_or(0);
+                let size = found.with_log(|log| Ok::<_, Refused>(log.size_bytes())).unwrap_or(0);
                 DescribeLogDirsPartition {
                     partition_index: found.index,
                     partition_size: i64::try_from(size).unwrap_or(i64::MAX),

@@ -57,7 +57,16 @@ pub(in super::super) async fn answer(broker: &Arc<Broker>, request: FetchRequest
 }
 
 /// The topics of a request, looked up once.
-struct Wanted<'a>(Vec<(&'a FetchTopic, String, Vec<Option<Arc<Partition>>>, ErrorCode)>);
+struct Wanted<'a>(Vec<WantedTopic<'a>>);
+
+struct WantedTopic<'a> {
+    asked: &'a FetchTopic,
+    name: String,
+    /// Beside each partition that was asked for, what there is.
+    found: Vec<Option<Arc<Partition>>>,
+    /// What is said of those that are not there.
+    missing: ErrorCode,
+}
 
 impl<'a> Wanted<'a> {
     fn resolve(broker: &Broker, request: &'a FetchRequest, version: i16) -> Self {
@@ -82,16 +91,19 @@ impl<'a> Wanted<'a> {
                     .get(usize::try_from(asked.partition).ok()?)
                     .cloned()
             });
-            let partitions = partitions.collect();
-            (topic, name, partitions, missing)
+            let found = partitions.collect();
+            WantedTopic {
+                asked: topic,
+                name,
+                found,
+                missing,
+            }
         };
         Self(request.topics.iter().map(resolve).collect())
     }
 
     fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
-        self.0
-            .iter()
-            .flat_map(|(_, _, partitions, _)| partitions.iter().flatten())
+        self.0.iter().flat_map(|topic| topic.found.iter().flatten())
     }
 
     /// Reads what is there: the response, its bytes, and whether something failed, which is told at once.
@@ -100,7 +112,13 @@ impl<'a> Wanted<'a> {
         let mut left = usize::try_from(request.max_bytes).unwrap_or(0).min(broker_max);
         let (mut bytes, mut failed) = (0, false);
         let mut responses = Vec::with_capacity(self.0.len());
-        for (topic, name, found, missing) in &self.0 {
+        for WantedTopic {
+            asked: topic,
+            name,
+            found,
+            missing,
+        } in &self.0
+        {
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for (asked, partition) in topic.partitions.iter().zip(found) {
                 let partition_max = usize::try_from(asked.partition_max_bytes).unwrap_or(0);

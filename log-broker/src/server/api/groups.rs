@@ -251,16 +251,18 @@ pub(in super::super) async fn delete(broker: &Arc<Broker>, request: DeleteGroups
             ErrorCode::INVALID_GROUP_ID
         } else if broker.groups.has_members(&group_id) {
             ErrorCode::NON_EMPTY_GROUP
-        } else if !broker.groups.has_offsets(&group_id) {
-            ErrorCode::GROUP_ID_NOT_FOUND
         } else {
-            let forgotten = broker
-                .groups
-                .change(Change::ForgetGroup {
+            let known = broker.groups.forget(&group_id);
+            if broker.groups.has_offsets(&group_id) {
+                let change = Change::ForgetGroup {
                     group: group_id.clone(),
-                })
-                .await;
-            forgotten.err().unwrap_or(ErrorCode::NONE)
+                };
+                broker.groups.change(change).await.err().unwrap_or(ErrorCode::NONE)
+            } else if known {
+                ErrorCode::NONE
+            } else {
+                ErrorCode::GROUP_ID_NOT_FOUND
+            }
         };
         results.push(DeletableGroupResult {
             group_id,

@@ -26,8 +26,10 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 pub(in super::super) struct Begun {
     acks: i16,
     deadline: Instant,
-    topics: Vec<(String, Vec<(i32, Result<Stored, Refused>)>)>,
+    topics: Vec<(String, Vec<(i32, Outcome)>)>,
 }
+
+type Outcome = Result<Stored, Refused>;
 
 struct Stored {
     base_offset: i64,

@@ -1,0 +1,131 @@
+//! From relations to tasks.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use super::{Node, Output, Step, Target};
+use crate::connector::TableSpec;
+
+/// Tasks by vertex, upstream first.
+#[derive(Debug, Clone, Default)]
+pub struct Graph {
+    pub vertices: Vec<Vertex>,
+}
+
+/// Tasks that do the same: `parallelism` of them.
+#[derive(Debug, Clone)]
+pub struct Vertex {
+    pub origin: Origin,
+    pub steps: Vec<Step>,
+    pub parallelism: u32,
+    /// Where the last step's rows go; none for a vertex that others read.
+    pub target: Option<Target>,
+    /// Whether its first step is keyed, so that it may have several subtasks.
+    pub keyed: bool,
+}
+
+/// Where a vertex has its rows from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// A table, and the idle timeout of its splits in milliseconds.
+    Table(Arc<TableSpec>, Option<i64>),
+    Values(RecordBatch),
+    /// The vertices whose rows come over channels.
+    Channels(Vec<(usize, Exchange)>),
+}
+
+/// Which of the reader's subtasks gets a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exchange {
+    /// By the hash of these columns.
+    Hash(Vec<usize>),
+    /// The first.
+    Gather,
+}
+
+/// Cuts a job into vertices; keyed ones get `parallelism` subtasks.
+pub fn build(outputs: &[Output], parallelism: u32) -> Graph {
+    let mut builder = Builder {
+        graph: Graph::default(),
+        parallelism,
+    };
+    for output in outputs {
+        let last = builder.node(&output.node);
+        builder.finish(last, &output.target);
+    }
+    builder.graph
+}
+
+struct Builder {
+    graph: Graph,
+    parallelism: u32,
+}
+
+impl Builder {
+    /// Returns the vertices whose rows together are the node's.
+    fn node(&mut self, node: &Node) -> Vec<usize> {
+        match node {
+            Node::Scan(table, idle_ms) => {
+                vec![self.add(Origin::Table(Arc::clone(table), *idle_ms), Vec::new(), 1, false)]
+            }
+            Node::Values(batch) => vec![self.add(Origin::Values(batch.clone()), Vec::new(), 1, false)],
+            Node::Union(inputs) => inputs.iter().flat_map(|input| self.node(input)).collect(),
+            Node::Step(input, step) => {
+                let inputs = self.node(input);
+                self.step(inputs, step)
+            }
+            Node::Aggregate(input, plan) => {
+                let inputs = self.node(input);
+                let (exchange, parallelism) = if plan.keys.is_empty() {
+                    (Exchange::Gather, 1)
+                } else {
+                    (Exchange::Hash(plan.keys.clone()), self.parallelism)
+                };
+                let channels = inputs.into_iter().map(|input| (input, exchange.clone())).collect();
+                vec![self.add(
+                    Origin::Channels(channels),
+                    vec![Step::Aggregate(plan.clone())],
+                    parallelism,
+                    true,
+                )]
+            }
+        }
+    }
+
+    /// Puts a step behind its inputs: in their own tasks, unless all rows must meet.
+    fn step(&mut self, inputs: Vec<usize>, step: &Step) -> Vec<usize> {
+        let meets = step.gathers() && !self.is_single(&inputs);
+        if meets {
+            let channels = inputs.into_iter().map(|input| (input, Exchange::Gather)).collect();
+            return vec![self.add(Origin::Channels(channels), vec![step.clone()], 1, false)];
+        }
+        for input in &inputs {
+            self.graph.vertices[*input].steps.push(step.clone());
+        }
+        inputs
+    }
+
+    /// A vertex of its own for the target: reading and writing overlap, and the graph has the same vertices whatever
+    /// the parallelism, so that an epoch of one fits the other.
+    fn finish(&mut self, inputs: Vec<usize>, target: &Target) {
+        let channels = inputs.into_iter().map(|input| (input, Exchange::Gather)).collect();
+        let vertex = self.add(Origin::Channels(channels), Vec::new(), 1, false);
+        self.graph.vertices[vertex].target = Some(target.clone());
+    }
+
+    fn is_single(&self, inputs: &[usize]) -> bool {
+        matches!(inputs, [one] if !self.graph.vertices[*one].keyed)
+    }
+
+    fn add(&mut self, origin: Origin, steps: Vec<Step>, parallelism: u32, keyed: bool) -> usize {
+        self.graph.vertices.push(Vertex {
+            origin,
+            steps,
+            parallelism,
+            target: None,
+            keyed,
+        });
+        self.graph.vertices.len() - 1
+    }
+}

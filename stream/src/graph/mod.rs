@@ -1,0 +1,128 @@
+//! A job's plan: first a tree of relations, then a graph of tasks.
+//!
+//! The SQL rooms build a [`Node`] tree. [`build`] cuts it into *vertices*: a source with the stateless operators behind
+//! it, a keyed operator with those behind it, a sink. Between vertices rows go over channels, by the hash of their keys
+//! or all to one. Only keyed operators run in parallel; each row's watermark travels with it, so the result does not
+//! depend on the parallelism. Pure: opens nothing, runs nothing.
+
+mod build;
+mod route;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::SortOptions;
+use arrow::datatypes::SchemaRef;
+use chrono_tz::Tz;
+use datafusion::physical_expr::PhysicalExpr;
+
+pub use build::{Exchange, Graph, Origin, Vertex, build};
+pub use route::{key_group_filter, partition};
+
+use crate::Error;
+use crate::connector::TableSpec;
+use crate::operator::aggregate::{self, Aggregate};
+use crate::operator::assign::{NotNull, ReadCounter, WatermarkAssigner, WindowAssigner};
+use crate::operator::calc::Calc;
+use crate::operator::{Expand, Limit, Operator, TimeSort};
+use crate::time::window::Windows;
+
+/// A relation: how its rows come to be.
+#[derive(Debug, Clone)]
+pub enum Node {
+    /// A table, and after how many milliseconds without rows a split of it is idle.
+    Scan(Arc<TableSpec>, Option<i64>),
+    Values(RecordBatch),
+    /// An operator that needs no other task's rows.
+    Step(Box<Node>, Step),
+    /// Grouped aggregates: rows with equal keys meet in one task.
+    Aggregate(Box<Node>, aggregate::Plan),
+    /// All rows of all inputs.
+    Union(Vec<Node>),
+}
+
+/// An operator as the planner describes it; each subtask makes its own.
+#[derive(Debug, Clone)]
+pub enum Step {
+    Calc(Calc),
+    ReadCounter,
+    Watermark {
+        column: usize,
+        name: String,
+        candidate: Arc<dyn PhysicalExpr>,
+        by_split: bool,
+        interval_ms: i64,
+    },
+    Windows {
+        column: usize,
+        windows: Windows,
+        zone: Option<Tz>,
+        schema: SchemaRef,
+    },
+    Expand {
+        keys: Vec<usize>,
+        sets: Vec<Vec<bool>>,
+        schema: SchemaRef,
+    },
+    NotNull(Vec<(usize, String)>),
+    /// All rows meet in one task, the first so many go on.
+    Limit(u64),
+    /// All rows meet in one task and leave it ordered by time.
+    Sort {
+        columns: Vec<(usize, SortOptions)>,
+        schema: SchemaRef,
+    },
+    Aggregate(aggregate::Plan),
+}
+
+impl Step {
+    pub fn operator(&self) -> Result<Box<dyn Operator>, Error> {
+        Ok(match self.clone() {
+            Self::Calc(calc) => Box::new(calc),
+            Self::ReadCounter => Box::<ReadCounter>::default(),
+            Self::Watermark {
+                column,
+                name,
+                candidate,
+                by_split,
+                interval_ms,
+            } => Box::new(WatermarkAssigner::new(column, name, candidate, by_split, interval_ms)),
+            Self::Windows {
+                column,
+                windows,
+                zone,
+                schema,
+            } => Box::new(WindowAssigner {
+                column,
+                windows,
+                zone,
+                schema,
+            }),
+            Self::Expand { keys, sets, schema } => Box::new(Expand { keys, sets, schema }),
+            Self::NotNull(columns) => Box::new(NotNull { columns }),
+            Self::Limit(rows) => Box::new(Limit::new(rows)),
+            Self::Sort { columns, schema } => Box::new(TimeSort::new(columns, schema)),
+            Self::Aggregate(plan) => Box::new(Aggregate::new(plan)?),
+        })
+    }
+
+    /// Whether all rows must meet in one task.
+    fn gathers(&self) -> bool {
+        matches!(self, Self::Limit(_) | Self::Sort { .. })
+    }
+}
+
+/// Where a job's rows go.
+#[derive(Debug, Clone)]
+pub enum Target {
+    Table(Arc<TableSpec>),
+    /// To whoever asked the query.
+    Collect,
+}
+
+/// One output of a job: a relation and where it goes. A statement set has several.
+#[derive(Debug, Clone)]
+pub struct Output {
+    pub node: Node,
+    pub target: Target,
+}

@@ -1,0 +1,180 @@
+//! Comparisons and truth.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::expressions::{BinaryExpr, in_list, is_not_null, is_null};
+use sqlparser::ast::Expr;
+
+use super::coerce::{cast_to, common_type, decimal_of, is_numeric};
+use super::{Binder, Bound, at};
+use crate::Error;
+use crate::sql::data_type::name;
+
+impl Binder<'_> {
+    pub(super) fn compare(&mut self, left: Bound, op: Operator, right: Bound, at: &str) -> Result<Bound, Error> {
+        let (left, right) = self.comparable(left, right, at)?;
+        Ok(Bound::new(
+            Arc::new(BinaryExpr::new(left.expr, op, right.expr)),
+            DataType::Boolean,
+        ))
+    }
+
+    /// Casts both sides to the type in which they are compared.
+    fn comparable(&mut self, left: Bound, right: Bound, at: &str) -> Result<(Bound, Bound), Error> {
+        let refuse = |left: &Bound, right: &Bound| {
+            Error::validate(format!(
+                "Cannot compare {} with {}{at}",
+                name(&left.data),
+                name(&right.data)
+            ))
+        };
+        if matches!(left.data, DataType::Map(..)) || matches!(right.data, DataType::Map(..)) {
+            return Err(refuse(&left, &right));
+        }
+        // A string beside something else is read as that.
+        if left.data == DataType::Utf8 && is_readable(&right.data) {
+            let left = self.cast_by_function(left, &right.data, at)?;
+            return Ok((left, right));
+        }
+        if right.data == DataType::Utf8 && is_readable(&left.data) {
+            let right = self.cast_by_function(right, &left.data, at)?;
+            return Ok((left, right));
+        }
+        let common = match (decimal_of(&left.data), decimal_of(&right.data)) {
+            (Some((lp, ls)), Some((rp, rs))) if !(left.data.is_signed_integer() && right.data.is_signed_integer()) => {
+                let scale = ls.max(rs);
+                let whole = (i16::from(lp) - i16::from(ls)).max(i16::from(rp) - i16::from(rs));
+                let precision = whole + i16::from(scale);
+                // Compared exactly also where no DECIMAL of 38 digits holds both.
+                if precision > 38 {
+                    DataType::Decimal256(76, scale)
+                } else {
+                    DataType::Decimal128(precision as u8, scale)
+                }
+            }
+            _ => common_type(&[left.data.clone(), right.data.clone()]).ok_or_else(|| refuse(&left, &right))?,
+        };
+        let common = if common == DataType::Float32 && left.data != right.data {
+            DataType::Float64
+        } else {
+            common
+        };
+        Ok((cast_to(left, &common)?, cast_to(right, &common)?))
+    }
+
+    pub(super) fn is_null(&mut self, inner: &Expr, negated: bool) -> Result<Bound, Error> {
+        let bound = self.bind(inner)?;
+        let expr = if negated {
+            is_not_null(bound.expr)
+        } else {
+            is_null(bound.expr)
+        };
+        Ok(Bound::new(expr.map_err(Error::validate)?, DataType::Boolean))
+    }
+
+    pub(super) fn is_truth(&mut self, inner: &Expr, truth: bool, negated: bool) -> Result<Bound, Error> {
+        let bound = self.bind_condition(inner, "IS")?;
+        let op = if negated {
+            Operator::IsDistinctFrom
+        } else {
+            Operator::IsNotDistinctFrom
+        };
+        let truth = Bound::literal(ScalarValue::Boolean(Some(truth)));
+        Ok(Bound::new(
+            Arc::new(BinaryExpr::new(bound.expr, op, truth.expr)),
+            DataType::Boolean,
+        ))
+    }
+
+    pub(super) fn distinct(&mut self, left: &Expr, right: &Expr, distinct: bool) -> Result<Bound, Error> {
+        let place = at(left);
+        let (left, right) = (self.bind(left)?, self.bind(right)?);
+        let op = if distinct {
+            Operator::IsDistinctFrom
+        } else {
+            Operator::IsNotDistinctFrom
+        };
+        self.compare(left, op, right, &place)
+    }
+
+    pub(super) fn between(&mut self, inner: &Expr, low: &Expr, high: &Expr, negated: bool) -> Result<Bound, Error> {
+        let place = at(inner);
+        let (inner, low, high) = (self.bind(inner)?, self.bind(low)?, self.bind(high)?);
+        let above = self.compare(inner.clone(), Operator::GtEq, low, &place)?;
+        let below = self.compare(inner, Operator::LtEq, high, &place)?;
+        let both = Arc::new(BinaryExpr::new(above.expr, Operator::And, below.expr));
+        if !negated {
+            return Ok(Bound::new(both, DataType::Boolean));
+        }
+        let expr = datafusion::physical_expr::expressions::not(both).map_err(Error::validate)?;
+        Ok(Bound::new(expr, DataType::Boolean))
+    }
+
+    /// `x BETWEEN SYMMETRIC a AND b`: between them in either order.
+    pub(super) fn between_symmetric(&mut self, args: Vec<Bound>, place: &str) -> Result<Bound, Error> {
+        let [inner, a, b] =
+            <[Bound; 3]>::try_from(args).map_err(|_| Error::parse("BETWEEN SYMMETRIC wants two bounds"))?;
+        let mut side = |low: &Bound, high: &Bound| {
+            let above = self.compare(inner.clone(), Operator::GtEq, low.clone(), place)?;
+            let below = self.compare(inner.clone(), Operator::LtEq, high.clone(), place)?;
+            Ok::<_, Error>(Arc::new(BinaryExpr::new(above.expr, Operator::And, below.expr)))
+        };
+        let (forth, back) = (side(&a, &b)?, side(&b, &a)?);
+        Ok(Bound::new(
+            Arc::new(BinaryExpr::new(forth, Operator::Or, back)),
+            DataType::Boolean,
+        ))
+    }
+
+    pub(super) fn in_list(&mut self, inner: &Expr, list: &[Expr], negated: bool) -> Result<Bound, Error> {
+        let place = at(inner);
+        let inner = self.bind(inner)?;
+        let list = list.iter().map(|item| self.bind(item)).collect::<Result<Vec<_>, _>>()?;
+        let mut types: Vec<DataType> = list.iter().map(|item| item.data.clone()).collect();
+        types.push(inner.data.clone());
+        let common = match common_type(&types) {
+            Some(common) => common,
+            // Strings among others: each is compared by itself.
+            None => return self.in_list_singly(inner, list, negated, &place),
+        };
+        let list = list
+            .into_iter()
+            .map(|item| Ok(cast_to(item, &common)?.expr))
+            .collect::<Result<Vec<_>, Error>>()?;
+        let inner = cast_to(inner, &common)?;
+        let expr = in_list(inner.expr, list, &negated, self.schema).map_err(Error::validate)?;
+        Ok(Bound::new(expr, DataType::Boolean))
+    }
+
+    fn in_list_singly(&mut self, inner: Bound, list: Vec<Bound>, negated: bool, at: &str) -> Result<Bound, Error> {
+        let mut any: Option<Bound> = None;
+        for item in list {
+            let equal = self.compare(inner.clone(), Operator::Eq, item, at)?;
+            any = Some(match any {
+                None => equal,
+                Some(any) => Bound::new(
+                    Arc::new(BinaryExpr::new(any.expr, Operator::Or, equal.expr)),
+                    DataType::Boolean,
+                ),
+            });
+        }
+        let any = any.ok_or_else(|| Error::parse(format!("IN wants a list that is not empty{at}")))?;
+        if !negated {
+            return Ok(any);
+        }
+        let expr = datafusion::physical_expr::expressions::not(any.expr).map_err(Error::validate)?;
+        Ok(Bound::new(expr, DataType::Boolean))
+    }
+}
+
+/// Whether a string is read as this type when compared with it.
+fn is_readable(data: &DataType) -> bool {
+    is_numeric(data)
+        || matches!(
+            data,
+            DataType::Boolean | DataType::Date32 | DataType::Time32(_) | DataType::Timestamp(..)
+        )
+}

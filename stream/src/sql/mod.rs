@@ -1,0 +1,30 @@
+//! Flink SQL: from text to a job's plan.
+//!
+//! [`parse`](parse::parse) reads statements in Flink's grammar; the [`Session`] keeps what they change (tables, views, options) and plans
+//! queries and INSERTs through the [`planner`] into [`crate::graph`]. What is not known is refused where it stands:
+//! `parse` for what is not Flink's grammar, `validate` for wrong names, types and options, `unsupported` for what Flink
+//! has and we have not. Nothing here opens a socket or runs a row, except that constants of VALUES are computed.
+//!
+//! Deliberately missing: joins, OVER windows, MATCH_RECOGNIZE, set operations but UNION, subqueries in expressions,
+//! session windows, catalogs, user functions.
+
+mod catalog;
+pub mod data_type;
+mod ddl;
+mod dialect;
+mod expr;
+mod group;
+mod insert;
+pub mod parse;
+mod planner;
+mod relation;
+mod scope;
+mod session;
+pub mod statement;
+mod table;
+#[cfg(test)]
+mod tests;
+mod window;
+
+pub use relation::positional;
+pub use session::{Answer, Job, Options, Session};

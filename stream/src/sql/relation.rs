@@ -1,0 +1,111 @@
+//! A planned relation: its plan, its names, and what may be done with it.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use super::expr::Bound;
+use super::scope::{Role, Scope, ScopeColumn};
+use crate::graph::{Node, Step};
+use crate::operator::calc::Calc;
+
+#[derive(Debug, Clone)]
+pub struct Relation {
+    pub node: Node,
+    pub scope: Scope,
+    /// Columns `c0`, `c1`, … in the scope's order: names are the scope's business.
+    pub schema: SchemaRef,
+    /// Its rows are a final result, that Flink would tell as a changelog.
+    pub updating: bool,
+    /// It ends by itself.
+    pub bounded: bool,
+    /// Set between GROUP BY and the aggregation: which columns hold the keys.
+    pub key_columns: Vec<usize>,
+    /// The zone that its windows are laid out in, if it is not UTC.
+    pub window_zone: Option<chrono_tz::Tz>,
+}
+
+impl Relation {
+    /// Rows that end and are not updated.
+    pub fn bounded(node: Node, scope: Scope, schema: SchemaRef) -> Self {
+        Self {
+            node,
+            scope,
+            schema,
+            updating: false,
+            bounded: true,
+            key_columns: Vec::new(),
+            window_zone: None,
+        }
+    }
+
+    /// Computes `columns` for the rows that `filter` keeps.
+    pub fn project(self, filter: Option<Bound>, columns: Vec<(Bound, ScopeColumn)>) -> Self {
+        let schema = positional(columns.iter().map(|(bound, _)| bound.data.clone()));
+        let (exprs, scope): (Vec<_>, Vec<_>) = columns.into_iter().map(|(bound, column)| (bound.expr, column)).unzip();
+        let calc = Calc {
+            filter: filter.map(|filter| filter.expr),
+            columns: exprs,
+            schema: Arc::clone(&schema),
+        };
+        Self {
+            node: Node::Step(Box::new(self.node), Step::Calc(calc)),
+            scope: Scope { columns: scope },
+            schema,
+            ..self
+        }
+    }
+
+    /// The rows for which `condition` is true.
+    pub fn filter(self, condition: Bound) -> Self {
+        let columns = self.columns();
+        self.project(Some(condition), columns)
+    }
+
+    /// All columns as they are.
+    pub fn columns(&self) -> Vec<(Bound, ScopeColumn)> {
+        let bound = |index: usize| Bound::column(index, self.schema.field(index).data_type().clone());
+        self.scope
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| (bound(index), column.clone()))
+            .collect()
+    }
+
+    pub fn step(self, step: Step) -> Self {
+        Self {
+            node: Node::Step(Box::new(self.node), step),
+            ..self
+        }
+    }
+
+    /// The columns under the names that the result shows.
+    pub fn result_schema(&self) -> SchemaRef {
+        let fields: Vec<Field> = self
+            .scope
+            .columns
+            .iter()
+            .map(|column| Field::new(&column.name, column.data.clone(), true))
+            .collect();
+        Arc::new(Schema::new(fields))
+    }
+}
+
+pub fn positional(types: impl Iterator<Item = DataType>) -> SchemaRef {
+    let fields: Vec<Field> = types
+        .enumerate()
+        .map(|(index, data)| Field::new(format!("c{index}"), data, true))
+        .collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// A column that has a name of its own.
+pub fn column(qualifier: Option<&str>, name: &str, data: &DataType, role: Role) -> ScopeColumn {
+    ScopeColumn {
+        qualifier: qualifier.map(str::to_owned),
+        name: name.to_owned(),
+        data: data.clone(),
+        role,
+    }
+}
