@@ -22,6 +22,8 @@ pub(super) const ETCD_VERSION: &str = "3.6.16";
 const REQUEST_BYTES_MAX: usize = 1_536 << 10;
 /// etcd's default of `--max-txn-ops`.
 const TXN_OPERATIONS_MAX: usize = 128;
+/// A segment of the log, in bytes. All segments that are left are read at a start, mostly one or two.
+const LOG_SEGMENT_BYTES: u64 = 16 << 20;
 const CONCURRENT_STREAMS_MAX: u32 = 10_000;
 
 /// A coordinator with etcd's v3 API. Flags are etcd's, with one dash or two; each also as a variable, ETCD_NAME and so on.
@@ -144,6 +146,7 @@ pub(super) struct Settings {
     pub(super) peer_urls: Vec<String>,
     token: String,
     pub(super) limits: Limits,
+    pub(super) log: raft::log::Options,
     pub(super) concurrent_streams_max: u32,
 }
 
@@ -194,6 +197,10 @@ impl Settings {
                 request_bytes_max: arguments.max_request_bytes,
                 txn_operations_max: arguments.max_txn_ops,
                 progress_interval: arguments.watch_progress_notify_interval,
+            },
+            log: raft::log::Options {
+                segment_bytes: LOG_SEGMENT_BYTES,
+                ..Default::default()
             },
             concurrent_streams_max: arguments.max_concurrent_streams,
             name: arguments.name,

@@ -10,8 +10,9 @@ use coordinator_wire::etcdserverpb as pb;
 use disk::Disk;
 use disk::faulty::{FaultyDisk, Loss, MemoryDisk};
 
+use super::bell::Call;
 use super::config::{Arguments, Settings};
-use super::node::{Node, archivist_call::Call};
+use super::node::Node;
 use super::serve::{Threads, start, stop};
 use crate::Error;
 use crate::machine::{Outcome, Request};
@@ -20,7 +21,9 @@ const DIRECTORY: &str = "/data";
 
 fn launch(disk: &Arc<dyn Disk>) -> (Arc<Node>, Threads) {
     let arguments = Arguments::try_parse_from(["coordinator"]).expect("the defaults are valid");
-    let settings = Settings::from_arguments(arguments).expect("the defaults are valid");
+    let mut settings = Settings::from_arguments(arguments).expect("the defaults are valid");
+    // So small that the log is purged all the time.
+    settings.log.segment_bytes = 2_000;
     disk.create_dir_all(Path::new(DIRECTORY)).expect("a directory");
     start(&settings, Path::new(DIRECTORY), disk).expect("recovers")
 }
@@ -109,6 +112,12 @@ async fn a_power_loss_takes_nothing_that_was_acknowledged() {
         stop(&node, threads);
     }
     assert!(acknowledged.len() >= 12 * 100, "the rounds did put something");
+    let segments = disk.list(&Path::new(DIRECTORY).join("log")).expect("a log");
+    assert!(
+        segments.len() < 60,
+        "the log is purged: {} segments are left",
+        segments.len()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

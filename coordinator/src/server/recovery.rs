@@ -53,6 +53,7 @@ pub(super) fn recover(
     directory: &Path,
     space: Arc<Space>,
     identity: Identity,
+    options: Options,
 ) -> Result<Recovered, RecoveryError> {
     let (file, numbers) = StoreFile::open(disk.as_ref(), &directory.join(STORE_FILE), space, identity)?;
     let mut leases = Leases::default();
@@ -77,7 +78,7 @@ pub(super) fn recover(
     let mut machine = Machine::restore(store, leases, numbers.applied);
     let options = Options {
         first_index: numbers.applied + 1,
-        ..Options::default()
+        ..options
     };
     let (log, found) = Log::open(log_disk, directory.join(LOG_DIRECTORY), options)?;
     if let Some(cut) = &found.cut {

@@ -18,9 +18,10 @@ use raft::log::GroupCommit;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
+use super::bell::Call;
 use super::config::Settings;
 use super::metrics::Metrics;
-use super::node::{Node, Parts, archivist_call::Call};
+use super::node::{Node, Parts};
 use super::recovery::{self, Recovered};
 use super::redb_disk::Space;
 use super::store_file::Identity;
@@ -131,7 +132,15 @@ pub(super) fn start(
         log,
         identity,
         archived,
-    } = recovery::recover(disk, timed, directory, Arc::clone(&space), identity).map_err(fatal)?;
+    } = recovery::recover(
+        disk,
+        timed,
+        directory,
+        Arc::clone(&space),
+        identity,
+        settings.log.clone(),
+    )
+    .map_err(fatal)?;
     let log = GroupCommit::start(log).map_err(fatal)?;
     let (work, queue) = mpsc::channel();
     let node = Arc::new(Node::new(Parts {

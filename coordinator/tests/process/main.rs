@@ -1,5 +1,6 @@
 //! The real program as a process of its own: killed, given garbage, refused.
 
+mod client;
 mod garbage;
 mod kill;
 mod program;

@@ -25,7 +25,6 @@ pub struct Settings {
     pub retry_cache_ms: u64,
     pub trash_minutes: u64,
     pub report_wait_ms: u64,
-    pub permissions: bool,
     pub supergroup: String,
 }
 
@@ -52,7 +51,6 @@ impl Default for Settings {
             retry_cache_ms: 600_000,
             trash_minutes: 0,
             report_wait_ms: 2000,
-            permissions: false,
             supergroup: "supergroup".to_owned(),
         }
     }

@@ -417,3 +417,7 @@ impl NameNode {
         &self.directory
     }
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

@@ -107,6 +107,10 @@ fn get(served: &Served, asker: &Asker, query: &Query) -> Result<Response, Error>
     let (node, path) = (&served.node, query.path.as_str());
     let body = match query.operation.as_str() {
         "OPEN" => return open(served, query),
+        "GETFILECHECKSUM" => {
+            node.lock().names.file(path)?;
+            return redirect(served, query, Some(0));
+        }
         "GETFILESTATUS" | "GETFILELINKSTATUS" => {
             let status = node.file_info(path)?.ok_or_else(|| not_found(path))?;
             json!({"FileStatus": json::file_status(&status)})
@@ -155,8 +159,7 @@ fn get(served: &Served, asker: &Asker, query: &Query) -> Result<Response, Error>
         | "GETECPOLICY"
         | "GETQUOTAUSAGE"
         | "GETLINKTARGET"
-        | "GETSNAPSHOTLIST"
-        | "GETFILECHECKSUM" => return unsupported(query),
+        | "GETSNAPSHOTLIST" => return unsupported(query),
         _ => return Ok(unknown(query, "GET")),
     };
     Ok(Json(body).into_response())

@@ -26,6 +26,11 @@ pub(super) fn describe(command: &Command, layers: &Layers, matches: &ArgMatches)
                 layers.origin(long),
             ) {
                 (Some(ValueSource::CommandLine), _) => "flag".to_owned(),
+                // A variable that the program itself names, such as the coordinator's ETCD_NAME.
+                (Some(ValueSource::EnvVariable), _) => {
+                    let name = option.get_env().unwrap_or_default();
+                    format!("variable {}", name.to_string_lossy())
+                }
                 (_, Some(origin)) => origin.to_string(),
                 (Some(_), None) => "default".to_owned(),
                 (None, None) => "not set".to_owned(),

@@ -15,9 +15,11 @@
 //! Opening validates the table's options as Flink does: an option that nobody knows is refused by name. Connectors do not
 //! know SQL, watermarks or checkpoints; they may use sockets, files and clocks.
 
+mod datagen;
 mod filesystem;
 mod kafka;
 mod options;
+pub mod outside;
 mod print;
 mod spec;
 
@@ -122,6 +124,7 @@ impl RowKind {
 /// Opens a table for reading, after validating its options.
 pub fn open_source(table: &TableSpec, context: &Context) -> Result<Box<dyn Source>, Error> {
     match connector_of(table)? {
+        "datagen" => datagen::open(table),
         "filesystem" => filesystem::open_source(table, context),
         "kafka" => kafka::open_source(table, context),
         name @ ("print" | "blackhole") => Err(Error::validate(format!(
@@ -138,6 +141,9 @@ pub fn open_sink(table: &TableSpec, context: &Context) -> Result<Box<dyn Sink>, 
         "kafka" => kafka::open_sink(table, context),
         "print" => print::open_print(table, context),
         "blackhole" => print::open_blackhole(table),
+        "datagen" => Err(Error::validate(
+            "Connector 'datagen' can only be used as a source. It cannot be used as a sink.",
+        )),
         name => Err(unknown_connector(name)),
     }
 }

@@ -116,6 +116,17 @@ impl<'a> Options<'a> {
             .collect()
     }
 
+    /// The options of a source's watermarks, which the runtime reads. Ours move with every row, whatever the strategy.
+    pub fn watermarks(&self) -> Result<(), Error> {
+        self.one_of("scan.watermark.emit.strategy", &["on-event", "on-periodic"], "on-event")?;
+        match self.integer("scan.watermark.emit.on-event.gap")? {
+            None | Some(1) => {}
+            Some(_) => self.refuse("scan.watermark.emit.on-event.gap", "1")?,
+        }
+        self.refuse("scan.watermark.alignment.group", "")?;
+        self.duration("scan.watermark.idle-timeout").map(|_| ())
+    }
+
     /// Refuses an option that Flink has and we do not, unless it says what we do anyway.
     pub fn refuse(&self, key: &str, unless: &str) -> Result<(), Error> {
         match self.text(key) {

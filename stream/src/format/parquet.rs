@@ -200,7 +200,7 @@ impl ParquetWriter {
     }
 
     /// About how many bytes the file has so far.
-    pub fn len(&self) -> usize {
+    pub fn bytes_so_far(&self) -> usize {
         self.writer.bytes_written() + self.writer.in_progress_size()
     }
 

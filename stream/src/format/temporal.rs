@@ -212,7 +212,7 @@ pub fn parse_time_leniently(text: &str) -> Option<(u32, u32)> {
     let nano = match fraction.len() {
         0 => 0,
         n if n <= 9 => part(fraction, 9)? * 10u32.pow(9 - n as u32),
-        _ => part(&fraction.get(..9)?, 9)?,
+        _ => part(fraction.get(..9)?, 9)?,
     };
     (hour < 24 && minute < 60 && second < 60).then_some((hour * 3600 + minute * 60 + second, nano))
 }

@@ -38,7 +38,7 @@ pub fn can_cast(from: &DataType, to: &DataType) -> bool {
         (Boolean, number) | (number, Boolean) => number.is_numeric(),
         (Date32, Timestamp(..)) | (Timestamp(..), Date32 | Time32(_) | Timestamp(..)) => true,
         (Time32(_), Time32(_) | Timestamp(..)) => true,
-        (Duration(_) | Interval(_), number) | (number, Duration(_) | Interval(_)) => number.is_integer(),
+        (Duration(_) | Interval(_), number) => number.is_integer(),
         (List(from), List(to)) => can_cast(from.data_type(), to.data_type()),
         (Map(from, _), Map(to, _)) => can_cast(from.data_type(), to.data_type()),
         (Struct(from), Struct(to)) => {

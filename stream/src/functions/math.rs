@@ -3,7 +3,6 @@
 use std::cmp::Ordering;
 
 use arrow::datatypes::DataType;
-use rand::{RngExt, SeedableRng};
 
 use super::arguments::{as_double, as_int, common, double, first, int};
 use super::string::{give_int, null};
@@ -91,8 +90,9 @@ pub const FUNCTIONS: &[Function] = &[
     Function::new(&["SIGN"], "n", first, sign),
     Function::new(&["PI"], "", double, |_, _, out| give_double(out, std::f64::consts::PI)),
     Function::new(&["E"], "", double, |_, _, out| give_double(out, std::f64::consts::E)),
-    Function::new(&["RAND"], "?i", double, |_, a, out| {
-        give_double(out, generator(a.first()).random())
+    Function::new(&["RAND"], "?i", double, |call, a, out| {
+        // The upper 53 bits: all doubles of one distance below 1.
+        give_double(out, (random(call, a.first()) >> 11) as f64 / (1u64 << 53) as f64)
     })
     .volatile(),
     Function::new(&["RAND_INTEGER"], "i?i", int, rand_integer).volatile(),
@@ -283,14 +283,19 @@ fn modulo(_: &mut Call<'_>, a: &[Value<'_>], out: &mut Column) -> Result<(), Fai
     }
 }
 
-fn generator(seed: Option<&Value<'_>>) -> rand::rngs::StdRng {
-    match seed {
-        Some(seed) => rand::rngs::StdRng::seed_from_u64(as_int(seed) as u64),
-        None => rand::make_rng(),
-    }
+/// A random number: by a seed always the same one, else a new one.
+fn random(call: &Call<'_>, seed: Option<&Value<'_>>) -> u64 {
+    let Some(seed) = seed else {
+        return (call.outside.random)();
+    };
+    // SplitMix64 by Sebastiano Vigna.
+    let mut z = (as_int(seed) as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
 }
 
-fn rand_integer(_: &mut Call<'_>, a: &[Value<'_>], out: &mut Column) -> Result<(), Failure> {
+fn rand_integer(call: &mut Call<'_>, a: &[Value<'_>], out: &mut Column) -> Result<(), Failure> {
     let (seed, bound) = if a.len() == 2 {
         (a.first(), as_int(&a[1]))
     } else {
@@ -299,7 +304,7 @@ fn rand_integer(_: &mut Call<'_>, a: &[Value<'_>], out: &mut Column) -> Result<(
     if bound <= 0 {
         return Err(format!("RAND_INTEGER wants a bound above 0, not {bound}."));
     }
-    give_int(out, generator(seed).random_range(0..bound))
+    give_int(out, (random(call, seed) % bound as u64) as i64)
 }
 
 /// The greatest or the least of some values of comparable types.

@@ -30,7 +30,9 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use chrono_tz::Tz;
 use datafusion::common::{DataFusionError, Result as PlanResult, ScalarValue};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
 
 use crate::format::column::Column;
 use crate::format::view::{Value, View};
@@ -46,12 +48,22 @@ pub struct SessionFacts {
     pub now_ms: i64,
 }
 
+/// What is new in every row; handed in, so that this room needs neither clock nor chance.
+#[derive(Clone, Copy)]
+pub struct Outside {
+    /// Second since 1970 and nanosecond.
+    pub now: fn() -> (i64, u32),
+    /// Any of all numbers, each as likely.
+    pub random: fn() -> u64,
+}
+
 /// Why a row has no result.
 type Failure = String;
 
 /// What a call keeps from row to row.
 struct Call<'a> {
     session: &'a SessionFacts,
+    outside: Outside,
     regexes: regex::Cache,
 }
 
@@ -118,18 +130,20 @@ pub fn scalar(name: &str, session: &SessionFacts) -> Option<Arc<ScalarUDF>> {
         .iter()
         .flat_map(|table| table.iter())
         .find(|function| function.names.contains(&name))?;
-    Some(Arc::new(ScalarUDF::from(Called::new(function, session))))
+    let outside = crate::connector::outside::REAL;
+    Some(Arc::new(ScalarUDF::from(Called::new(function, session, outside))))
 }
 
 /// A function as DataFusion calls it.
 struct Called {
     function: &'static Function,
     session: SessionFacts,
+    outside: Outside,
     signature: Signature,
 }
 
 impl Called {
-    fn new(function: &'static Function, session: &SessionFacts) -> Self {
+    fn new(function: &'static Function, session: &SessionFacts, outside: Outside) -> Self {
         let volatility = if function.volatile {
             Volatility::Volatile
         } else {
@@ -138,7 +152,9 @@ impl Called {
         Self {
             function,
             session: session.clone(),
-            signature: Signature::variadic_any(volatility),
+            outside,
+            // Also without arguments: VariadicAny alone wants one at least.
+            signature: Signature::one_of(vec![TypeSignature::VariadicAny, TypeSignature::Nullary], volatility),
         }
     }
 }
@@ -181,6 +197,7 @@ impl ScalarUDFImpl for Called {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
         let mut call = Call {
             session: &self.session,
+            outside: self.outside,
             regexes: regex::Cache::default(),
         };
         let eval = |values: &[Value<'_>], column: &mut Column| {

@@ -231,7 +231,7 @@ impl Fields {
             (_, true, true) | (_, false, true) => count,
             (_, true, false) => available.min(18),
             ('y' | 'u', false, false) if count != 2 => available.clamp(count, 18),
-            (_, false, false) if count == 1 => available.min(19).max(1),
+            (_, false, false) if count == 1 => available.clamp(1, 19),
             (_, false, false) => count,
         };
         if available < width || width == 0 {

@@ -103,8 +103,11 @@ pub const FUNCTIONS: &[Function] = &[
         |_| Ok(map_of(DataType::Utf8, DataType::Utf8)),
         str_to_map,
     ),
-    Function::new(&["UUID"], "", text, |_, _, out| {
-        give(out, &uuid::Uuid::new_v4().to_string())
+    Function::new(&["UUID"], "", text, |call, _, out| {
+        let (high, low) = ((call.outside.random)(), (call.outside.random)());
+        let bits = u128::from(high) << 64 | u128::from(low);
+        let uuid = uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid();
+        give(out, &uuid.to_string())
     })
     .volatile(),
     Function::new(&["CURRENT_DATABASE"], "", text, |_, _, out| {

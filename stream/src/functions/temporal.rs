@@ -78,8 +78,9 @@ pub const FUNCTIONS: &[Function] = &[
     Function::new(&["CURRENT_TIMESTAMP", "NOW"], "", timestamp_ltz, |call, _, out| {
         give_moment(out, now(call))
     }),
-    Function::new(&["CURRENT_ROW_TIMESTAMP"], "", timestamp_ltz, |_, _, out| {
-        give_moment(out, this_moment())
+    Function::new(&["CURRENT_ROW_TIMESTAMP"], "", timestamp_ltz, |call, _, out| {
+        let (second, nano) = (call.outside.now)();
+        give_moment(out, Moment::new(second, nano))
     })
     .volatile(),
 ];
@@ -108,13 +109,6 @@ fn now(call: &Call<'_>) -> Moment {
 
 fn now_local(call: &Call<'_>) -> Moment {
     local(now(call), call.session.zone)
-}
-
-fn this_moment() -> Moment {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    Moment::new(since.as_secs() as i64, since.subsec_nanos())
 }
 
 /// The local date and time that a value shows.

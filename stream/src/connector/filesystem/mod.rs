@@ -61,6 +61,7 @@ impl Settings {
             name => FileFormat::Messages(MessageFormat::read(name, &options, "")?),
         };
         options.refuse("source.monitor-interval", "")?;
+        options.watermarks()?;
         options.refuse("source.path.regex-pattern", "")?;
         options.refuse("auto-compaction", "false")?;
         options.refuse("sink.partition-commit.policy.kind", "")?;

@@ -179,7 +179,7 @@ impl FileSink {
             }
             OpenPart::Parquet(writer) => {
                 writer.write(&rows)?;
-                writer.len()
+                writer.bytes_so_far()
             }
         };
         if len >= self.settings.part_bytes_max {

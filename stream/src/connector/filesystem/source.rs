@@ -366,3 +366,6 @@ impl Source for FileSource {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,6 +55,7 @@ impl Settings {
     fn read(table: &TableSpec) -> Result<Self, Error> {
         let options = Options::new("kafka", &table.options);
         options.refuse("topic-pattern", "")?;
+        options.watermarks()?;
         options.refuse("sink.parallelism", "1")?;
         options.refuse("scan.parallelism", "1")?;
         options.duration("scan.topic-partition-discovery.interval")?;

@@ -271,7 +271,7 @@ fn append_whole(column: &mut Column, text: &str) -> bool {
             values.append_value(value as i32);
             true
         }
-        Column::Int64(values) if (-9.223372036854775808e18..9.223372036854775808e18).contains(&value) => {
+        Column::Int64(values) if (i64::MIN as f64..i64::MAX as f64).contains(&value) => {
             values.append_value(value as i64);
             true
         }

@@ -1,0 +1,300 @@
+//! The spatial join's node in the physical plan.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, Result, internal_err, project_schema};
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::JoinType;
+use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::joins::utils::{ColumnIndex, JoinFilter, build_join_schema};
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, ExecutionPlanProperties, InputDistributionRequirements,
+    Partitioning, PhysicalExpr, PlanProperties,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::sync::OnceCell;
+
+use super::build::BuildSide;
+use super::condition::{Condition, Test};
+use super::probe::{Join, Probe};
+
+type SharedBuild = Arc<OnceCell<Result<Arc<BuildSide>, Arc<DataFusionError>>>>;
+
+/// Joins by a spatial predicate: the left side is indexed, the right side streams past it.
+///
+/// - Every left row is in exactly one cell, so no pair comes twice; a right row visits every cell whose rows' bounds it
+///   meets, so none is lost.
+/// - Rows whose geometry is NULL, empty or not finite match nothing, and come once in the joins that keep rows without
+///   a partner.
+#[derive(Debug)]
+pub struct SpatialJoin {
+    left: Arc<dyn ExecutionPlan>,
+    right: Arc<dyn ExecutionPlan>,
+    condition: Condition,
+    rest: Option<JoinFilter>,
+    join_type: JoinType,
+    projection: Option<Vec<usize>>,
+    partitions: usize,
+    columns: Vec<ColumnIndex>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+    build: SharedBuild,
+}
+
+impl SpatialJoin {
+    pub fn new(
+        left: Arc<dyn ExecutionPlan>,
+        right: Arc<dyn ExecutionPlan>,
+        condition: Condition,
+        rest: Option<JoinFilter>,
+        join_type: JoinType,
+        projection: Option<Vec<usize>>,
+        partitions: usize,
+    ) -> Result<SpatialJoin> {
+        let (schema, mut columns) = build_join_schema(&left.schema(), &right.schema(), &join_type);
+        let schema: SchemaRef = Arc::new(schema);
+        let schema = project_schema(&schema, projection.as_ref())?;
+        if let Some(projection) = &projection {
+            columns = projection.iter().map(|at| columns[*at].clone()).collect();
+        }
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(right.output_partitioning().partition_count()),
+            EmissionType::Both,
+            Boundedness::Bounded,
+        );
+        Ok(SpatialJoin {
+            left,
+            right,
+            condition,
+            rest,
+            join_type,
+            projection,
+            partitions,
+            columns,
+            properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+            build: SharedBuild::default(),
+        })
+    }
+
+    fn start(&self, partition: usize, context: &Arc<TaskContext>) -> Result<Run> {
+        let join = Join {
+            condition: self.condition.clone(),
+            rest: self.rest.clone(),
+            join_type: self.join_type,
+            columns: self.columns.clone(),
+            schema: self.schema(),
+            batch_rows: context.session_config().batch_size(),
+        };
+        let counter = |name: &'static str| MetricBuilder::new(&self.metrics).counter(name, partition);
+        Ok(Run {
+            join,
+            right: self.right.execute(partition, Arc::clone(context))?,
+            left: Left {
+                plan: Arc::clone(&self.left),
+                context: Arc::clone(context),
+                shared: Arc::clone(&self.build),
+                cells: self.partitions,
+                streams: self.right.output_partitioning().partition_count(),
+                build_rows: counter("build_rows"),
+                build_cells: counter("build_cells"),
+            },
+            build: None,
+            probe: None,
+            ready: VecDeque::new(),
+            ended: false,
+            output_rows: MetricBuilder::new(&self.metrics).output_rows(partition),
+        })
+    }
+}
+
+impl DisplayAs for SpatialJoin {
+    fn fmt_as(&self, kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if matches!(kind, DisplayFormatType::TreeRender) {
+            writeln!(f, "join_type={:?}", self.join_type)?;
+            writeln!(f, "partitions={}", self.partitions)?;
+            return writeln!(f, "on={}", self.condition);
+        }
+        write!(
+            f,
+            "SpatialJoinExec: join_type={:?}, on={}, partitions={}",
+            self.join_type, self.condition, self.partitions
+        )?;
+        if let Some(rest) = &self.rest {
+            write!(f, ", filter={}", rest.expression())?;
+        }
+        if self.projection.is_some() {
+            let names: Vec<_> = self
+                .schema()
+                .fields()
+                .iter()
+                .map(|field| field.name().clone())
+                .collect();
+            write!(f, ", projection=[{}]", names.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+impl ExecutionPlan for SpatialJoin {
+    fn name(&self) -> &str {
+        "SpatialJoinExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        InputDistributionRequirements::new(vec![
+            Distribution::SinglePartition,
+            Distribution::UnspecifiedDistribution,
+        ])
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.left, &self.right]
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        let limit = match &self.condition.test {
+            Test::Distance { limit, .. } => Some(limit),
+            Test::Relation(_) => None,
+        };
+        let rest = self.rest.as_ref().map(|rest| rest.expression());
+        for expr in [&self.condition.left, &self.condition.right]
+            .into_iter()
+            .chain(limit)
+            .chain(rest)
+        {
+            if f(expr)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        let (Some(right), Some(left)) = (children.pop(), children.pop()) else {
+            return internal_err!("a join has two inputs");
+        };
+        Ok(Arc::new(SpatialJoin::new(
+            left,
+            right,
+            self.condition.clone(),
+            self.rest.clone(),
+            self.join_type,
+            self.projection.clone(),
+            self.partitions,
+        )?))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let run = self.start(partition, &context)?;
+        let batches = stream::try_unfold(
+            run,
+            |mut run| async move { Ok(run.next().await?.map(|batch| (batch, run))) },
+        );
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches.boxed())))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+}
+
+/// One partition of the right side while it runs.
+struct Run {
+    join: Join,
+    right: SendableRecordBatchStream,
+    left: Left,
+    build: Option<Arc<BuildSide>>,
+    probe: Option<Probe>,
+    ready: VecDeque<RecordBatch>,
+    ended: bool,
+    output_rows: Count,
+}
+
+impl Run {
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let build = match &self.build {
+            Some(build) => Arc::clone(build),
+            None => Arc::clone(self.build.insert(self.left.load(&self.join).await?)),
+        };
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                self.output_rows.add(batch.num_rows());
+                return Ok(Some(batch));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            if let Some(probe) = &mut self.probe {
+                match probe.step(&self.join, &build)? {
+                    Some(batches) => self
+                        .ready
+                        .extend(batches.into_iter().filter(|batch| batch.num_rows() > 0)),
+                    None => self.probe = None,
+                }
+                // A step is long; others may want the thread, or the query may be over.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            match self.right.try_next().await? {
+                Some(batch) => self.probe = Some(Probe::new(&self.join, batch)?),
+                None => {
+                    self.ended = true;
+                    if build.stream_ended() && self.join.tracks_left() {
+                        self.ready.extend(self.join.left_rows(&build)?);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where the left side comes from.
+struct Left {
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    shared: SharedBuild,
+    cells: usize,
+    streams: usize,
+    build_rows: Count,
+    build_cells: Count,
+}
+
+impl Left {
+    /// The left side, which the first partition to ask loads for all.
+    async fn load(&self, join: &Join) -> Result<Arc<BuildSide>> {
+        let load = || async { self.build(join).await.map(Arc::new).map_err(Arc::new) };
+        let loaded = self.shared.get_or_init(load).await;
+        loaded
+            .as_ref()
+            .map(Arc::clone)
+            .map_err(|error| DataFusionError::Shared(Arc::clone(error)))
+    }
+
+    async fn build(&self, join: &Join) -> Result<BuildSide> {
+        let stream = self.plan.execute(0, Arc::clone(&self.context))?;
+        let reservation = MemoryConsumer::new("SpatialJoinBuild").register(self.context.memory_pool());
+        let tracks = join.tracks_left();
+        let build = BuildSide::load(stream, &join.condition, self.cells, tracks, self.streams, reservation).await?;
+        self.build_rows.add(build.rows.num_rows());
+        self.build_cells.add(build.candidates.cells());
+        Ok(build)
+    }
+}

@@ -1,0 +1,114 @@
+//! A session with its limits.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use super::{join, tables};
+use crate::Error;
+use crate::spatial::functions;
+
+/// An error about memory names this many of the largest consumers.
+const CONSUMERS_NAMED: usize = 5;
+
+/// What the command line can set.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Shared by all operators; those that can, spill when it is used up. `None`: no limit.
+    pub memory_limit: Option<Memory>,
+    /// Where spilled data goes; the system's temporary directory otherwise.
+    pub spill: Option<PathBuf>,
+    /// Threads of work a stage, and cells of the spatial partitioner.
+    pub partitions: Option<usize>,
+}
+
+/// A number of bytes: `512MB`, `2GB`, `1.5GiB`, `64KB` (K, M, G are powers of 1024).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory(pub usize);
+
+impl FromStr for Memory {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Memory, String> {
+        let bad = || format!("'{text}' is no amount of memory: write for example 512MB or 2GB");
+        let upper = text.trim().to_ascii_uppercase();
+        let digits = upper.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = match upper[digits.len()..].trim_end_matches('B').trim_end_matches('I') {
+            "" => 1u64,
+            "K" => 1 << 10,
+            "M" => 1 << 20,
+            "G" => 1 << 30,
+            "T" => 1 << 40,
+            _ => return Err(bad()),
+        };
+        let number: f64 = digits.trim().parse().map_err(|_| bad())?;
+        let bytes = number * unit as f64;
+        if !(bytes >= 1.0 && bytes <= u64::MAX as f64 / 2.0) {
+            return Err(bad());
+        }
+        Ok(Memory(bytes as usize))
+    }
+}
+
+pub fn open(options: &Options) -> Result<SessionContext, Error> {
+    let mut config = SessionConfig::new()
+        .with_information_schema(true)
+        .with_option_extension(join::Options::default());
+    if let Some(partitions) = options.partitions {
+        config = config.with_target_partitions(partitions.max(1));
+        config.options_mut().extensions.insert(join::Options {
+            partitions: partitions.max(1),
+        });
+    }
+    let mut disk = DiskManagerBuilder::default();
+    if let Some(spill) = &options.spill {
+        std::fs::create_dir_all(spill).map_err(|error| Error::file("create the spill directory", spill, error))?;
+        disk = disk.with_mode(DiskManagerMode::Directories(vec![spill.clone()]));
+    }
+    let mut runtime = RuntimeEnvBuilder::new()
+        .with_disk_manager_builder(disk)
+        .with_object_store_registry(Arc::new(tables::Stores::default()));
+    if let Some(Memory(bytes)) = options.memory_limit {
+        let named = std::num::NonZeroUsize::new(CONSUMERS_NAMED).unwrap_or(std::num::NonZeroUsize::MIN);
+        runtime = runtime.with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(bytes), named)));
+    }
+    let state = SessionStateBuilder::new()
+        .with_default_features()
+        .with_config(config)
+        .with_runtime_env(runtime.build_arc()?);
+    let context = SessionContext::new_with_state(join::install(state).build());
+    functions::scalars()
+        .into_iter()
+        .for_each(|function| context.register_udf(function));
+    for function in functions::aggregates() {
+        context.register_udaf(Arc::unwrap_or_clone(function));
+    }
+    Ok(tables::with_files(context))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_with_its_unit() {
+        for (text, bytes) in [
+            ("512MB", 512 << 20),
+            ("2g", 2 << 30),
+            ("1.5KiB", 1536),
+            ("100", 100),
+            ("64 K", 65536),
+        ] {
+            assert_eq!(text.parse(), Ok(Memory(bytes)), "{text}");
+        }
+        for text in ["", "MB", "-1MB", "5 apples", "0", "1e99G"] {
+            assert!(text.parse::<Memory>().is_err(), "{text}");
+        }
+    }
+}

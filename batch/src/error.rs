@@ -1,0 +1,47 @@
+//! What can go wrong, and who must act.
+
+use datafusion::common::DataFusionError;
+
+/// Every error ends the program with exit code 1 and one line.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The SQL, the data or the limits: fix the query, the file or the flag that the text names.
+    #[error("{}", message(.0))]
+    Query(#[from] DataFusionError),
+    /// A file of ours could not be read or written.
+    #[error("cannot {action} {path}: {error}")]
+    File {
+        action: &'static str,
+        path: String,
+        error: std::io::Error,
+    },
+    /// The result could not be written to stdout.
+    #[error("cannot write the result: {0}")]
+    Output(std::io::Error),
+    /// What was asked for makes no sense; the text says what to do.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl Error {
+    pub fn file(action: &'static str, path: &std::path::Path, error: std::io::Error) -> Error {
+        Error::File {
+            action,
+            path: path.display().to_string(),
+            error,
+        }
+    }
+}
+
+/// DataFusion's text on one line, without the layers' names that it puts in front.
+fn message(error: &DataFusionError) -> String {
+    let text = match error {
+        DataFusionError::Collection(errors) => errors.iter().map(message).collect::<Vec<_>>().join("; "),
+        DataFusionError::Context(context, inner) => format!("{context}: {}", message(inner)),
+        DataFusionError::Diagnostic(_, inner) => message(inner),
+        DataFusionError::Shared(inner) => message(inner),
+        DataFusionError::Execution(text) | DataFusionError::Plan(text) => text.clone(),
+        other => other.strip_backtrace(),
+    };
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

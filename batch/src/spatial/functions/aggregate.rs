@@ -1,0 +1,315 @@
+//! Aggregates over geometry: ST_Envelope_Agg, ST_Collect_Agg, ST_Union_Agg, ST_Intersection_Agg.
+//!
+//! NULLs are left out; over no rows each is NULL. The envelope needs a box as its state. The others gather the rows'
+//! geometries and compute at the end, in one sweep: a union row by row would build all that grows in between.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{DataFusionError, Result, ScalarValue};
+use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, TypeSignature, Volatility};
+use geo::{BooleanOps, Geometry, GeometryCollection, MultiLineString, MultiPoint, MultiPolygon, Polygon, unary_union};
+
+use super::measure::envelope;
+use super::scalar::{GEOMETRY_EXTENSION, geometry_column};
+use crate::spatial::geometry::{Bounds, GeometryError, Shape, bounds, wkb};
+
+pub fn all() -> Vec<Arc<AggregateUDF>> {
+    let makes = [Make::Envelope, Make::Collection, Make::Union, Make::Intersection];
+    let function = |make| {
+        let binary = [DataType::Binary, DataType::BinaryView].map(|kind| TypeSignature::Exact(vec![kind]));
+        let signature = Signature::one_of(binary.to_vec(), Volatility::Immutable);
+        Arc::new(AggregateUDF::new_from_impl(Aggregate { make, signature }))
+    };
+    makes.into_iter().map(function).collect()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Make {
+    Envelope,
+    Collection,
+    Union,
+    Intersection,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Aggregate {
+    make: Make,
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for Aggregate {
+    fn name(&self) -> &str {
+        match self.make {
+            Make::Envelope => "st_envelope_agg",
+            Make::Collection => "st_collect_agg",
+            Make::Union => "st_union_agg",
+            Make::Intersection => "st_intersection_agg",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Binary)
+    }
+
+    fn return_field(&self, _arg_fields: &[FieldRef]) -> Result<FieldRef> {
+        let (key, name) = GEOMETRY_EXTENSION;
+        let metadata = HashMap::from([(key.to_string(), name.to_string())]);
+        Ok(Arc::new(
+            Field::new(self.name(), DataType::Binary, true).with_metadata(metadata),
+        ))
+    }
+
+    fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        Ok(match self.make {
+            Make::Envelope => Box::new(Envelope { bounds: None, srid: 0 }),
+            make => Box::new(Gather {
+                name: self.name().to_string(),
+                make,
+                rows: Vec::new(),
+                bytes: 0,
+            }),
+        })
+    }
+}
+
+fn fail(name: &str, error: &GeometryError) -> DataFusionError {
+    DataFusionError::Execution(format!("{name}: {error}"))
+}
+
+/// The box so far. Its state is the box as a geometry, whose box it is again.
+#[derive(Debug)]
+struct Envelope {
+    bounds: Option<Bounds>,
+    srid: u32,
+}
+
+impl Envelope {
+    fn value(&self) -> ScalarValue {
+        ScalarValue::Binary(self.bounds.map(|bounds| wkb::encode(&envelope(&bounds), self.srid)))
+    }
+}
+
+impl Accumulator for Envelope {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let rows = geometry_column(&values[0])?;
+        for bytes in (0..values[0].len()).filter_map(rows) {
+            let of_row = bounds(&bytes).map_err(|error| fail("st_envelope_agg", &error))?;
+            let Some(of_row) = of_row else { continue };
+            self.bounds = Some(self.bounds.map_or(of_row, |bounds| bounds.union(of_row)));
+            if self.srid == 0 {
+                self.srid = wkb::header(&bytes).ok().and_then(|header| header.srid).unwrap_or(0);
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.update_batch(states)
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        Ok(self.value())
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![self.value()])
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self)
+    }
+}
+
+/// The rows' geometries. Their state is one after the other, each with its length in front.
+#[derive(Debug)]
+struct Gather {
+    name: String,
+    make: Make,
+    rows: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Gather {
+    fn add(&mut self, bytes: Vec<u8>) {
+        self.bytes += bytes.capacity() + size_of::<Vec<u8>>();
+        self.rows.push(bytes);
+    }
+
+    fn compute(&self) -> Result<Option<Vec<u8>>, GeometryError> {
+        if self.rows.is_empty() {
+            return Ok(None);
+        }
+        let shapes: Vec<Shape> = self
+            .rows
+            .iter()
+            .map(|bytes| Shape::decode(bytes))
+            .collect::<Result<_, _>>()?;
+        let mut srid = shapes[0].srid;
+        for shape in &shapes[1..] {
+            srid = shapes[0].same_srid(shape)?.max(srid);
+        }
+        let geometries = shapes.into_iter().map(|shape| (shape.is_empty(), shape.geometry));
+        let made = match self.make {
+            Make::Union => union(
+                geometries
+                    .filter(|(empty, _)| !empty)
+                    .map(|(_, geometry)| geometry)
+                    .collect(),
+            )?,
+            Make::Intersection => intersection(geometries.map(|(_, geometry)| geometry).collect())?,
+            _ => collect(geometries.map(|(_, geometry)| geometry).collect()),
+        };
+        Ok(Some(wkb::encode(&made, srid)))
+    }
+}
+
+impl Accumulator for Gather {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let rows = geometry_column(&values[0])?;
+        (0..values[0].len()).filter_map(rows).for_each(|bytes| self.add(bytes));
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        let mut out = Vec::with_capacity(self.bytes);
+        for row in &self.rows {
+            wkb::put_count(&mut out, row.len());
+            out.extend_from_slice(row);
+        }
+        Ok(vec![ScalarValue::Binary(Some(out))])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        for state in states[0].as_binary::<i32>().iter().flatten() {
+            let mut rest = state;
+            while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+                let length = u32::from_le_bytes(*length) as usize;
+                let Some((row, tail)) = tail.split_at_checked(length) else {
+                    break;
+                };
+                self.add(row.to_vec());
+                rest = tail;
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        Ok(ScalarValue::Binary(
+            self.compute().map_err(|error| fail(&self.name, &error))?,
+        ))
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.bytes
+    }
+}
+
+/// A multi-geometry where all are of one single kind, else a collection.
+fn collect(geometries: Vec<Geometry<f64>>) -> Geometry<f64> {
+    fn all<T>(geometries: &[Geometry<f64>], pick: impl Fn(&Geometry<f64>) -> Option<T>) -> Option<Vec<T>> {
+        geometries.iter().map(pick).collect()
+    }
+    let points = all(&geometries, |geometry| {
+        if let Geometry::Point(point) = geometry {
+            Some(*point)
+        } else {
+            None
+        }
+    });
+    if let Some(points) = points {
+        return Geometry::MultiPoint(MultiPoint(points));
+    }
+    let lines = all(&geometries, |geometry| {
+        if let Geometry::LineString(line) = geometry {
+            Some(line.clone())
+        } else {
+            None
+        }
+    });
+    if let Some(lines) = lines {
+        return Geometry::MultiLineString(MultiLineString(lines));
+    }
+    let polygons = all(&geometries, |geometry| {
+        if let Geometry::Polygon(polygon) = geometry {
+            Some(polygon.clone())
+        } else {
+            None
+        }
+    });
+    match polygons {
+        Some(polygons) => Geometry::MultiPolygon(MultiPolygon(polygons)),
+        None => Geometry::GeometryCollection(GeometryCollection(geometries)),
+    }
+}
+
+/// Polygons with polygons, or points with points.
+fn union(geometries: Vec<Geometry<f64>>) -> Result<Geometry<f64>, GeometryError> {
+    if geometries.is_empty() {
+        return Ok(Geometry::GeometryCollection(GeometryCollection(Vec::new())));
+    }
+    if let Some(polygons) = polygons(&geometries) {
+        let mut united = unary_union(&polygons);
+        return Ok(if united.0.len() == 1 {
+            Geometry::Polygon(united.0.remove(0))
+        } else {
+            Geometry::MultiPolygon(united)
+        });
+    }
+    let mut points = Vec::new();
+    for geometry in geometries {
+        match geometry {
+            Geometry::Point(point) => points.push(point),
+            Geometry::MultiPoint(more) => points.extend(more),
+            _ => {
+                return Err(GeometryError::Unsupported(
+                    "it unites polygons with polygons or points with points, not other kinds".into(),
+                ));
+            }
+        }
+    }
+    points.sort_by(|a, b| a.x().total_cmp(&b.x()).then(a.y().total_cmp(&b.y())));
+    points.dedup();
+    Ok(if points.len() == 1 {
+        Geometry::Point(points[0])
+    } else {
+        Geometry::MultiPoint(MultiPoint(points))
+    })
+}
+
+fn intersection(geometries: Vec<Geometry<f64>>) -> Result<Geometry<f64>, GeometryError> {
+    let unsupported = || GeometryError::Unsupported("it intersects polygons only".into());
+    let mut areas = geometries.into_iter().map(|geometry| match geometry {
+        Geometry::Polygon(polygon) => Ok(MultiPolygon(vec![polygon])),
+        Geometry::MultiPolygon(polygons) => Ok(polygons),
+        _ => Err(unsupported()),
+    });
+    let first = areas.next().unwrap_or_else(|| Err(unsupported()))?;
+    let mut common = areas.try_fold(first, |common, area| Ok(common.intersection(&area?)))?;
+    Ok(if common.0.len() == 1 {
+        Geometry::Polygon(common.0.remove(0))
+    } else {
+        Geometry::MultiPolygon(common)
+    })
+}
+
+/// All polygons, when there is nothing else.
+fn polygons(geometries: &[Geometry<f64>]) -> Option<Vec<Polygon<f64>>> {
+    let mut all = Vec::with_capacity(geometries.len());
+    for geometry in geometries {
+        match geometry {
+            Geometry::Polygon(polygon) => all.push(polygon.clone()),
+            Geometry::MultiPolygon(polygons) => all.extend(polygons.iter().cloned()),
+            _ => return None,
+        }
+    }
+    Some(all)
+}
