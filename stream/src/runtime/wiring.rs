@@ -32,6 +32,9 @@ pub struct Tasks {
     pub running: JoinSet<Result<(), Failure>>,
 }
 
+/// A sink, and what it committed in the epoch that was restored.
+pub type OpenSink = (Box<dyn Sink>, Option<Value>);
+
 /// What wiring needs besides the graph.
 pub struct Wiring<'a> {
     pub graph: &'a Graph,
@@ -214,7 +217,7 @@ impl Wiring<'_> {
     }
 
     /// The sinks alone, each with what it committed in the epoch that was restored.
-    pub fn sinks(&self) -> Result<Vec<(Box<dyn Sink>, Option<Value>)>, Error> {
+    pub fn sinks(&self) -> Result<Vec<OpenSink>, Error> {
         let mut sinks = Vec::new();
         for (number, vertex) in self.graph.vertices.iter().enumerate() {
             let Some(Target::Table(table)) = &vertex.target else {
