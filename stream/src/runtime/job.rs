@@ -10,14 +10,16 @@ use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
 use disk::RealDisk;
 use host::Shutdown;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::task::{Command, Told};
-use super::wiring::{OpenSink, Tasks, Wiring};
+use super::wiring::{Tasks, Wiring};
 use super::{Failure, Meter};
 use crate::Error;
 use crate::checkpoint::{Coordinator, Effect, Happened, Store, TaskId, TaskState};
+use crate::connector::Sink;
 use crate::graph::{Output, build};
 use crate::operator::Counters;
 
@@ -119,7 +121,7 @@ struct Run<'a> {
     restored_from: Option<u64>,
     finished_before: Option<Counters>,
     /// The sinks of a job that had finished, and what each committed last.
-    sinks: Vec<OpenSink>,
+    sinks: Vec<(Box<dyn Sink>, Option<Value>)>,
     checkpoints: u64,
     counters: Counters,
 }
