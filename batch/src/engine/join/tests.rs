@@ -276,9 +276,9 @@ async fn a_build_side_larger_than_the_memory_is_refused_clearly() {
 async fn a_sort_larger_than_the_memory_spills() {
     let spill = tempfile::tempdir().unwrap();
     let limits = Options {
-        memory_limit: Some(Memory(24 << 20)),
+        memory_limit: Some(Memory(16 << 20)),
         spill: Some(spill.path().to_path_buf()),
-        partitions: Some(2),
+        partitions: Some(1),
     };
     let query = format!(
         "SELECT sum(a) AS a, count(*) AS n FROM (SELECT CAST(row_number() OVER (ORDER BY m, i) AS BIGINT) * (i % 3) AS a \
