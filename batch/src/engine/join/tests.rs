@@ -27,7 +27,7 @@ async fn define(engine: &Engine, sql: &str) {
     engine.context().sql(sql).await.unwrap().collect().await.unwrap();
 }
 
-/// Two tables of about 300 rows each on a coarse lattice: points and boxes, doubles, NULL, empty, not finite.
+/// Two tables of about 140 rows each on a coarse lattice: points and boxes, doubles, NULL, empty, not finite.
 async fn tables(engine: &Engine, seed: u64) {
     let random = |salt: u64, of: u64| {
         format!(
@@ -50,7 +50,7 @@ async fn tables(engine: &Engine, seed: u64) {
             engine,
             &format!(
                 "CREATE TABLE {name} AS SELECT i AS id, {number} AS n, {} AS g FROM \
-                 (SELECT value % 290 AS i FROM generate_series(0, 309) AS t(value)) AS t",
+                 (SELECT value % 130 AS i FROM generate_series(0, 139) AS t(value)) AS t",
                 geometry(salt)
             ),
         )
@@ -199,7 +199,7 @@ async fn what_is_said_beside_the_neighbours_applies_after_them() {
     let some = "SELECT 2 * count(*) AS n FROM l WHERE NOT ST_IsEmpty(g) AND ST_XMax(g) < 1e300";
     assert_eq!(lines(&engine, before).await, lines(&engine, some).await);
     let outer = "SELECT count(*) AS n FROM l LEFT JOIN (SELECT * FROM r WHERE false) AS r ON ST_KNN(l.g, r.g, 2)";
-    assert_eq!(lines(&engine, outer).await, ["{\"n\":310}"]);
+    assert_eq!(lines(&engine, outer).await, ["{\"n\":140}"]);
 }
 
 #[tokio::test]
