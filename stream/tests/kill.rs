@@ -1,5 +1,7 @@
 //! The real program, killed in the middle: each window is in the output once.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;

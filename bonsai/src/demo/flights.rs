@@ -1,6 +1,7 @@
 //! The story, step by step.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -43,6 +44,9 @@ pub struct FlightsArgs {
     /// Replay so many flights a second, with the stream job running beside.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
+    /// Only write the records to FILE, one `KEY|JSON` a line: what `kcat -P -t flights -K '|' -l FILE` sends.
+    #[arg(long, value_name = "FILE")]
+    landings: Option<PathBuf>,
     /// If the stack must be started: on free ports.
     #[arg(long)]
     any_port: bool,
@@ -83,6 +87,11 @@ const YEAR: Expected = Expected {
 
 /// Runs the demo. Exit code 1 if a number is not what it must be.
 pub fn flights(stack: Stack, args: FlightsArgs) -> Result<ExitCode, Error> {
+    if let Some(path) = &args.landings {
+        let count = write_landings(path, args.year)?;
+        outln!("{} records in {}", thousands(count), path.display());
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut story = Story::new(STEPS);
     outln!(
         "New York's departures of {}, through a log, a stream job, a file system and a batch job · state in {}",
@@ -128,6 +137,22 @@ pub fn flights(stack: Stack, args: FlightsArgs) -> Result<ExitCode, Error> {
         )));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn write_landings(path: &Path, year: bool) -> Result<u64, Error> {
+    let landings = read_landings(year)?;
+    let failed = || Error::io(format!("cannot write {}", path.display()));
+    let mut file = BufWriter::new(File::create(path).map_err(failed())?);
+    for landing in landings.iter() {
+        writeln!(file, "{}|{}", landing.origin, landing.json).map_err(failed())?;
+    }
+    file.flush().map_err(failed())?;
+    Ok(landings.len() as u64)
+}
+
+fn read_landings(year: bool) -> Result<Landings, Error> {
+    let file = data::flights(year);
+    Landings::read(file.contents).map_err(Error::read(file.name))
 }
 
 fn period(args: &FlightsArgs) -> &'static str {
@@ -220,8 +245,7 @@ impl Demo {
 
     /// Replay and windows: one after the other, or with `--rate` at the same time. Returns the number of late rows.
     async fn stream(&self, story: &mut Story) -> Result<u64, Error> {
-        let landings = data::flights(self.args.year);
-        let landings = Landings::read(landings.contents).map_err(Error::read(landings.name))?;
+        let landings = read_landings(self.args.year)?;
         let client = log_broker_client::Client::connect(&self.broker, "bonsai-demo").await?;
         let state = self.directory.join("state");
         remove_tree(&state)?;
@@ -230,7 +254,8 @@ impl Demo {
         let job = self.stream_job(&state, &drain)?;
 
         story.step("replay the flights into the log, in the order in which they land");
-        story.same_with(&format!("kcat -b {} -P -t {TOPIC} -K '|' landings.txt", self.broker));
+        story.same_with("bonsai demo flights --landings landings.txt");
+        story.same_with(&format!("kcat -b {} -P -t {TOPIC} -K '|' -l landings.txt", self.broker));
         replay::recreate_topic(&client).await?;
         let expected = self.expected();
         if self.args.rate.is_some() {

@@ -41,7 +41,10 @@ fn show(stack: &Stack, args: &LogsArgs, names: &[String]) -> io::Result<()> {
             output::print_prefixed(names, &tail.service, line)?;
         }
     }
-    while args.follow {
+    if !args.follow {
+        return Ok(());
+    }
+    loop {
         std::thread::sleep(POLL);
         for tail in &mut tails {
             for line in tail.read() {
@@ -49,7 +52,6 @@ fn show(stack: &Stack, args: &LogsArgs, names: &[String]) -> io::Result<()> {
             }
         }
     }
-    Ok(())
 }
 
 fn names(stack: &Stack, wanted: Option<&str>) -> Result<Vec<String>, Error> {

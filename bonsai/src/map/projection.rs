@@ -75,7 +75,7 @@ impl Part {
     pub fn of_place(longitude: f64, latitude: f64) -> Option<Self> {
         match (longitude, latitude) {
             (-125.0..=-66.0, 24.0..=50.0) => Some(Self::Contiguous),
-            (_, 51.0..=72.0) if longitude < -129.0 || longitude > 170.0 => Some(Self::Alaska),
+            (_, 51.0..=72.0) if !(-129.0..=170.0).contains(&longitude) => Some(Self::Alaska),
             (-161.0..=-154.0, 18.0..=23.0) => Some(Self::Hawaii),
             (-68.0..=-65.0, 17.5..=19.0) => Some(Self::PuertoRico),
             _ => None,

@@ -9,7 +9,8 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use super::node::{Durable, Node, TAIL_BYTES_MAX, Work, archivist_call::Call};
+use super::bell::Call;
+use super::node::{Durable, Node, TAIL_BYTES_MAX, Work};
 use crate::Error;
 use crate::machine::{Applied, Outcome, Request};
 use crate::store::ArchiveError;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::node::{Node, archivist_call::Call};
+use super::bell::Call;
+use super::node::Node;
 use super::store_file::StoreFile;
 use crate::store::ArchiveError;
 

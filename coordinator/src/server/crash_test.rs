@@ -10,8 +10,9 @@ use coordinator_wire::etcdserverpb as pb;
 use disk::Disk;
 use disk::faulty::{FaultyDisk, Loss, MemoryDisk};
 
+use super::bell::Call;
 use super::config::{Arguments, Settings};
-use super::node::{Node, archivist_call::Call};
+use super::node::Node;
 use super::serve::{Threads, start, stop};
 use crate::Error;
 use crate::machine::{Outcome, Request};

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{RawQuery, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tonic::Status;
@@ -18,7 +19,6 @@ pub(super) fn router(node: &Arc<Node>) -> Router {
         let node = Arc::clone(node);
         Arc::new(move || node.unhealthy().map_or(Ok(()), Err))
     };
-    let refresh = Arc::clone(node);
     Router::new()
         .route("/version", get(version))
         .route("/health", get(health_page))
@@ -26,15 +26,27 @@ pub(super) fn router(node: &Arc<Node>) -> Router {
         .route("/readyz", get(readyz))
         .with_state(Arc::clone(node))
         .merge(host::admin::router(node.metrics.registry(), health))
-        .layer(axum::middleware::from_fn(
-            move |request: axum::extract::Request, next: axum::middleware::Next| {
-                if request.uri().path() == "/metrics" {
-                    refresh.metrics.refresh(&refresh);
-                }
-                next.run(request)
-            },
-        ))
+        .layer(middleware::from_fn_with_state(Arc::clone(node), around))
         .fallback(unknown)
+}
+
+/// What every page has in common: fresh figures, and etcd's leave for scripts of other origins to read it.
+async fn around(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    if request.uri().path() == "/metrics" {
+        node.metrics.refresh(&node);
+    }
+    let mut response = next.run(request).await;
+    for (name, value) in [
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "accept, content-type, authorization",
+        ),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "POST, GET, OPTIONS, PUT, DELETE"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 /// A gRPC call that is not served gets gRPC's answer, a path that does not exist HTTP's.

@@ -32,7 +32,6 @@ pub(super) struct Metrics {
     pub(super) lease_expired: IntCounter,
     pub(super) log_sync: Histogram,
     pub(super) backend_commit: Histogram,
-    applied: IntCounter,
     handled: IntCounterVec,
     keys: IntGauge,
     revision: IntGauge,
@@ -118,7 +117,7 @@ impl Metrics {
             lease_granted: register.counter("etcd_debugging_lease_granted_total", "Leases granted."),
             lease_revoked: register.counter("etcd_debugging_lease_revoked_total", "Leases revoked by clients."),
             lease_renewed: register.counter("etcd_debugging_lease_renewed_total", "Renewals of leases."),
-            lease_expired: register.counter("etcd_server_lease_expired_total", "Leases that expired."),
+            lease_expired: register.counter("etcd_debugging_server_lease_expired_total", "Leases that expired."),
             log_sync: register.seconds(
                 "etcd_disk_wal_fsync_duration_seconds",
                 "Seconds a sync of the log takes.",
@@ -127,7 +126,6 @@ impl Metrics {
                 "etcd_disk_backend_commit_duration_seconds",
                 "Seconds a commit of the store file takes.",
             ),
-            applied: register.counter("etcd_server_proposals_applied_total", "Entries applied."),
             handled: register.add(handled),
             keys: register.gauge("etcd_debugging_mvcc_keys_total", "Keys in the index."),
             revision: register.gauge("etcd_debugging_mvcc_current_revision", "The store's revision."),
@@ -137,7 +135,7 @@ impl Metrics {
             ),
             pending: register.gauge("etcd_server_proposals_pending", "Requests that wait for the log."),
             committed: register.gauge("etcd_server_proposals_committed_total", "The last entry committed."),
-            applied_index: register.gauge("coordinator_applied_index", "The last entry applied."),
+            applied_index: register.gauge("etcd_server_proposals_applied_total", "The last entry applied."),
             size: register.gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes of the store file."),
             size_in_use: register.gauge(
                 "etcd_mvcc_db_total_size_in_use_in_bytes",
@@ -155,9 +153,8 @@ impl Metrics {
         self.registry.clone()
     }
 
-    /// Counts one entry that was applied, and its changes.
+    /// Counts the changes of one entry that was applied.
     pub(super) fn applied(&self, changes: &[Arc<Version>]) {
-        self.applied.inc();
         let deleted = changes.iter().filter(|version| version.deleted).count();
         self.deletes.inc_by(deleted as u64);
         self.puts.inc_by((changes.len() - deleted) as u64);

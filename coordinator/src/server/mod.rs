@@ -19,6 +19,7 @@
 
 mod applier;
 mod archivist;
+mod bell;
 mod cluster;
 mod config;
 mod connections;

@@ -10,6 +10,7 @@ use prost::Message;
 use raft::log::{GroupCommit, LogError};
 use tokio::sync::{oneshot, watch};
 
+use super::bell::{Bell, Call};
 use super::metrics::Metrics;
 use super::redb_disk::Space;
 use super::store_file::Identity;
@@ -70,53 +71,11 @@ pub(super) struct Node {
     tail_bytes: AtomicUsize,
     /// The last entry that the store file holds.
     archived: watch::Sender<u64>,
-    archivist: archivist_call::Bell,
+    archivist: Bell,
     /// Why the process must end, once it must.
     failure: watch::Sender<Option<String>>,
     started: Instant,
     next_id: AtomicU64,
-}
-
-/// How the archivist is called before its time.
-pub(super) mod archivist_call {
-    use std::sync::{Condvar, Mutex};
-    use std::time::Duration;
-
-    /// What the archivist is called for.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-    pub(crate) enum Call {
-        /// Nothing: its time has come.
-        #[default]
-        Routine,
-        /// There is much to do, or someone waits.
-        Now,
-        /// Once more, then end.
-        Last,
-    }
-
-    #[derive(Debug, Default)]
-    pub(crate) struct Bell {
-        call: Mutex<Call>,
-        rung: Condvar,
-    }
-
-    impl Bell {
-        pub(crate) fn ring(&self, call: Call) {
-            let mut waiting = self.call.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            *waiting = (*waiting).max(call);
-            self.rung.notify_all();
-        }
-
-        /// Waits until rung, or for `interval`.
-        pub(crate) fn wait(&self, interval: Duration) -> Call {
-            let waiting = self.call.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let (mut call, _timeout) = self
-                .rung
-                .wait_timeout_while(waiting, interval, |call| *call == Call::Routine)
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            std::mem::take(&mut *call)
-        }
-    }
 }
 
 /// What a node is made of, besides what it makes itself.
@@ -157,7 +116,7 @@ impl Node {
             pending: AtomicUsize::new(0),
             tail_bytes: AtomicUsize::new(0),
             archived: watch::Sender::new(parts.archived),
-            archivist: archivist_call::Bell::default(),
+            archivist: Bell::default(),
             failure: watch::Sender::new(None),
             started: Instant::now(),
             next_id: AtomicU64::new(parts.id_seed),
@@ -212,7 +171,7 @@ impl Node {
         self.revision.send_replace(revision);
     }
 
-    pub(super) fn bell(&self) -> &archivist_call::Bell {
+    pub(super) fn bell(&self) -> &Bell {
         &self.archivist
     }
 
@@ -228,7 +187,7 @@ impl Node {
 
     /// Waits until the store file holds entry `index`.
     pub(super) async fn archived(&self, index: u64) {
-        self.archivist.ring(archivist_call::Call::Now);
+        self.archivist.ring(Call::Now);
         let mut archived = self.archived.subscribe();
         // An error means that the node is gone, and with it whoever waits.
         let _gone = archived.wait_for(|archived| *archived >= index).await;

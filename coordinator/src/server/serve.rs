@@ -18,9 +18,10 @@ use raft::log::GroupCommit;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
+use super::bell::Call;
 use super::config::Settings;
 use super::metrics::Metrics;
-use super::node::{Node, Parts, archivist_call::Call};
+use super::node::{Node, Parts};
 use super::recovery::{self, Recovered};
 use super::redb_disk::Space;
 use super::store_file::Identity;

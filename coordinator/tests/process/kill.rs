@@ -38,6 +38,7 @@ async fn kill_9_under_put_load_loses_nothing_acknowledged() {
     let mut acknowledged: BTreeMap<String, i64> = BTreeMap::new();
     let mut revision = 0;
     let mut coordinator = Coordinator::start(data.path());
+    let listen = coordinator.listen_url();
     let (lease, _ttl) = coordinator.client().await.lease_grant(600).await.expect("granted");
     for cycle in 0..CYCLES {
         let stop = Arc::new(AtomicBool::new(false));
@@ -48,7 +49,7 @@ async fn kill_9_under_put_load_loses_nothing_acknowledged() {
         tokio::time::sleep(Duration::from_millis(150 + 170 * cycle)).await;
         coordinator.kill();
         stop.store(true, Ordering::Relaxed);
-        coordinator = Coordinator::start(data.path());
+        coordinator = Coordinator::start_at(data.path(), &listen);
         let mut fresh = 0;
         for writer in writers {
             let keys = writer.await.expect("no panic");

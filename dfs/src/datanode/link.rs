@@ -4,6 +4,8 @@
 
 use std::io::{self, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
@@ -45,6 +47,7 @@ pub struct BlockWriter {
     seqno: i64,
     offset: u64,
     window: Option<std::sync::mpsc::SyncSender<(i64, bool)>>,
+    acknowledged: Arc<AtomicI64>,
     acknowledgements: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -80,10 +83,12 @@ impl BlockWriter {
         }
         let (window, sent) = sync_channel(WINDOW);
         let reading = stream.try_clone()?;
+        let acknowledged = Arc::new(AtomicI64::new(-1));
+        let seen = Arc::clone(&acknowledged);
         let acknowledgements = std::thread::Builder::new()
             .name("dn-acks".to_owned())
             .stack_size(super::STACK_BYTES)
-            .spawn(move || read_acknowledgements(reading, &sent))?;
+            .spawn(move || read_acknowledgements(reading, &sent, &seen))?;
         let offset = if stage == Stage::PipelineSetupAppend {
             block.num_bytes()
         } else {
@@ -95,6 +100,7 @@ impl BlockWriter {
             seqno: 0,
             offset,
             window: Some(window),
+            acknowledged,
             acknowledgements: Some(acknowledgements),
         })
     }
@@ -152,6 +158,17 @@ impl BlockWriter {
         }
     }
 
+    /// Waits until all nodes have what was sent so far, as `hflush` does.
+    pub fn wait_acknowledged(&mut self) -> io::Result<()> {
+        while self.acknowledged.load(Ordering::SeqCst) + 1 < self.seqno {
+            if self.acknowledgements.as_ref().is_none_or(JoinHandle::is_finished) {
+                return Err(self.failure(io::ErrorKind::BrokenPipe.into()));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
     /// Sends the last packet and waits until all nodes have the block. Returns its length.
     pub fn finish(mut self) -> io::Result<u64> {
         self.packet(&[], &[], true)?;
@@ -163,7 +180,11 @@ impl BlockWriter {
     }
 }
 
-fn read_acknowledgements(mut stream: TcpStream, sent: &Receiver<(i64, bool)>) -> io::Result<()> {
+fn read_acknowledgements(
+    mut stream: TcpStream,
+    sent: &Receiver<(i64, bool)>,
+    acknowledged: &AtomicI64,
+) -> io::Result<()> {
     while let Ok((seqno, last)) = sent.recv() {
         let ack: PipelineAckProto = read_message(&mut stream)?;
         if ack.seqno != seqno {
@@ -181,6 +202,7 @@ fn read_acknowledgements(mut stream: TcpStream, sent: &Receiver<(i64, bool)>) ->
                 format!("a data node of the pipeline failed: {:?}", ack.reply),
             ));
         }
+        acknowledged.store(seqno, Ordering::SeqCst);
         if last {
             return Ok(());
         }

@@ -44,6 +44,7 @@ async fn try_answer(node: &Arc<DataNode>, method: &Method, uri: &Uri, body: Body
             Ok(StatusCode::OK.into_response())
         }
         ("GET", "OPEN") => open(fs, &query).await,
+        ("GET", "GETFILECHECKSUM") => super::checksum::answer(fs, &query).await,
         _ => {
             let message = format!(
                 "Invalid value for webhdfs parameter \"op\": {} is not an operation of a data node.",

@@ -8,6 +8,7 @@
 //! Users are who they say they are (`user.name`). Deliberately missing: delegation tokens, ACLs, extended attributes,
 //! snapshots, truncate and concat: answered with UnsupportedOperationException.
 
+mod checksum;
 mod client;
 mod datanode;
 mod json;

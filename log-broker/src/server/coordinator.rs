@@ -30,6 +30,9 @@ use crate::property::BrokerProperties;
 const DIR: &str = "__consumer_offsets";
 const IMAGE: &str = "offsets.json";
 
+/// Bytes of a segment of the write-ahead log; what an image holds is purged by the segment.
+const SEGMENT_BYTES: u64 = 4 << 20;
+
 /// Changes after which a new image is written.
 const CHANGES_PER_IMAGE: u64 = 20_000;
 
@@ -105,7 +108,7 @@ impl Coordinator {
         };
         let options = Options {
             first_index: image.index + 1,
-            ..Options::default()
+            segment_bytes: SEGMENT_BYTES,
         };
         let (log, _) = Log::open(Arc::clone(&disk), dir.join("log"), options).map_err(|error| error.to_string())?;
         replay(&log, &mut image).map_err(|error| error.to_string())?;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coordinator_client::{Client, Error, PutOptions};
+use coordinator_client::{Client, PutOptions};
 use host::Shutdown;
+use tokio::time::timeout;
 
 use super::broker::{Broker, NODE_ID};
 
@@ -13,6 +14,9 @@ const PREFIX: &str = "/bonsai/log-broker/brokers/";
 
 /// How long the entry outlives a broker that was killed, in seconds.
 const LEASE_SECONDS: i64 = 10;
+
+/// How long the coordinator may take to answer at first; the client itself would try for longer, in silence.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -44,12 +48,15 @@ pub(super) async fn keep(broker: Arc<Broker>, address: String, shutdown: Shutdow
 }
 
 /// Registers, and returns when the registration is lost or given up for the shutdown.
-async fn registered(broker: &Broker, address: &str, shutdown: &Shutdown) -> Result<(), Error> {
+async fn registered(broker: &Broker, address: &str, shutdown: &Shutdown) -> Result<(), String> {
+    let text = |error: coordinator_client::Error| error.to_string();
     let client = tokio::select! {
-        client = Client::connect(address) => client?,
+        client = timeout(CONNECT_TIMEOUT, Client::connect(address)) => {
+            client.map_err(|_| format!("no answer within {CONNECT_TIMEOUT:?}"))?.map_err(text)?
+        }
         () = shutdown.requested() => return Ok(()),
     };
-    let (lease, ttl) = client.lease_grant(LEASE_SECONDS).await?;
+    let (lease, ttl) = client.lease_grant(LEASE_SECONDS).await.map_err(text)?;
     let (host, port) = &broker.advertised;
     let value = serde_json::json!({ "host": host, "port": port, "cluster_id": broker.topics.cluster_id() });
     let key = format!("{PREFIX}{NODE_ID}");
@@ -62,14 +69,15 @@ async fn registered(broker: &Broker, address: &str, shutdown: &Shutdown) -> Resu
                 ..PutOptions::default()
             },
         )
-        .await?;
+        .await
+        .map_err(text)?;
     tracing::info!(address, key, "registered in the coordinator");
     let keeper = client.lease_keep_alive(lease, ttl);
     tokio::select! {
         () = keeper.lost() => Ok(()),
         () = shutdown.requested() => {
             drop(keeper);
-            client.lease_revoke(lease).await
+            client.lease_revoke(lease).await.map_err(text)
         }
     }
 }

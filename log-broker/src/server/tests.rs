@@ -1,34 +1,45 @@
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use disk::Disk;
-use disk::faulty::{FaultyDisk, MemoryDisk};
+use disk::faulty::FaultyDisk;
+use disk::{Disk, RealDisk};
 use log_broker_wire::compression::Codec;
 use log_broker_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use log_broker_wire::{ErrorCode, Record, record};
 
 use super::{Broker, api};
-use crate::Flush;
 use crate::property::BrokerProperties;
+use crate::{Flush, catalog, log};
 
-fn open(disk: &Arc<dyn Disk>) -> Arc<Broker> {
-    let advertised = ("localhost".to_owned(), 1);
-    Broker::open(
-        Arc::clone(disk),
-        Path::new("/data"),
-        BrokerProperties::default(),
-        Flush::Sync,
-        advertised,
-    )
-    .unwrap()
+/// A data directory on a disk that can be told to fail.
+struct World {
+    dir: tempfile::TempDir,
+    faulty: FaultyDisk,
 }
 
-fn faulty() -> (FaultyDisk, Arc<dyn Disk>) {
-    let memory = MemoryDisk::new();
-    memory.create_dir_all(Path::new("/data")).unwrap();
-    let faulty = FaultyDisk::new(Arc::new(memory));
-    (faulty.clone(), Arc::new(faulty))
+impl World {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            faulty: FaultyDisk::new(Arc::new(RealDisk)),
+        }
+    }
+
+    fn try_open(&self) -> Result<Arc<Broker>, super::Error> {
+        let advertised = ("localhost".to_owned(), 1);
+        let disk: Arc<dyn Disk> = Arc::new(self.faulty.clone());
+        Broker::open(
+            disk,
+            self.dir.path(),
+            BrokerProperties::default(),
+            Flush::Sync,
+            advertised,
+        )
+    }
+
+    fn open(&self) -> Arc<Broker> {
+        self.try_open().unwrap()
+    }
 }
 
 async fn produce(broker: &Broker, batch: Bytes) -> (ErrorCode, i64) {
@@ -62,8 +73,9 @@ fn batch(value: &str) -> Bytes {
 
 #[tokio::test]
 async fn a_full_disk_is_a_storage_error_until_there_is_space() {
-    let (faulty, disk) = faulty();
-    let broker = open(&disk);
+    let world = World::new();
+    let faulty = world.faulty.clone();
+    let broker = world.open();
     broker.topics.create("t", 1, Default::default()).unwrap();
     assert_eq!(produce(&broker, batch("a")).await, (ErrorCode::NONE, 0));
     faulty.set_space_left(Some(20));
@@ -81,8 +93,9 @@ async fn a_full_disk_is_a_storage_error_until_there_is_space() {
 
 #[tokio::test]
 async fn a_failed_sync_ends_acknowledgements_and_says_so() {
-    let (faulty, disk) = faulty();
-    let broker = open(&disk);
+    let world = World::new();
+    let faulty = world.faulty.clone();
+    let broker = world.open();
     broker.topics.create("t", 1, Default::default()).unwrap();
     assert_eq!(produce(&broker, batch("a")).await.0, ErrorCode::NONE);
     faulty.fail_syncs(true);
@@ -91,15 +104,16 @@ async fn a_failed_sync_ends_acknowledgements_and_says_so() {
     assert_eq!(produce(&broker, batch("c")).await.0, ErrorCode::KAFKA_STORAGE_ERROR);
     assert!(broker.health().unwrap_err().contains("restart"));
     broker.close();
-    let broker = open(&disk);
+    let broker = world.open();
     assert_eq!(broker.health(), Ok(()));
     assert_eq!(produce(&broker, batch("d")).await.0, ErrorCode::NONE);
 }
 
 #[tokio::test]
 async fn many_producers_share_a_sync() {
-    let (faulty, disk) = faulty();
-    let broker = open(&disk);
+    let world = World::new();
+    let faulty = world.faulty.clone();
+    let broker = world.open();
     broker.topics.create("t", 1, Default::default()).unwrap();
     let before = faulty.syncs();
     let begun: Vec<_> = (0..200)
@@ -139,8 +153,8 @@ async fn many_producers_share_a_sync() {
 
 #[tokio::test]
 async fn what_a_client_may_not_store_is_refused() {
-    let (_, disk) = faulty();
-    let broker = open(&disk);
+    let world = World::new();
+    let broker = world.open();
     broker.topics.create("t", 1, Default::default()).unwrap();
     let good = batch("good");
     let changed = |change: &dyn Fn(&mut Vec<u8>)| {
@@ -183,4 +197,45 @@ async fn what_a_client_may_not_store_is_refused() {
         assert_eq!(produce(&broker, bytes).await, (code, -1), "{what}");
     }
     assert_eq!(produce(&broker, good).await, (ErrorCode::NONE, 0));
+}
+
+#[tokio::test]
+async fn the_records_of_a_deleted_topic_do_not_come_back_with_its_name() {
+    let world = World::new();
+    let broker = world.open();
+    let name = "n".repeat(249); // The longest there is.
+    broker.topics.create(&name, 1, Default::default()).unwrap();
+    broker.topics.delete(&name).unwrap();
+    assert!(
+        world
+            .faulty
+            .list(world.dir.path())
+            .unwrap()
+            .iter()
+            .all(|entry| !entry.name.starts_with("nnn"))
+    );
+    broker.topics.create("t", 1, Default::default()).unwrap();
+    produce(&broker, batch("old")).await;
+    broker.close();
+    // As a crash leaves it between the catalog and the removal of the logs.
+    let catalog = log::read_optional(&world.faulty, world.dir.path(), catalog::FILE)
+        .unwrap()
+        .unwrap();
+    let mut catalog: catalog::Catalog = serde_json::from_slice(&catalog).unwrap();
+    catalog.topics.clear();
+    let catalog = serde_json::to_vec(&catalog).unwrap();
+    log::replace(&world.faulty, world.dir.path(), catalog::FILE, &catalog).unwrap();
+    let broker = world.open();
+    broker.topics.create("t", 1, Default::default()).unwrap();
+    assert_eq!(produce(&broker, batch("new")).await, (ErrorCode::NONE, 0));
+    broker.close();
+    // Without its catalog the broker does not start.
+    world.faulty.remove_file(&world.dir.path().join(catalog::FILE)).unwrap();
+    assert!(
+        world
+            .try_open()
+            .unwrap_err()
+            .to_string()
+            .contains("catalog.json is missing")
+    );
 }

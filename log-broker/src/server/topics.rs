@@ -51,7 +51,10 @@ impl Topics {
         let path = dir.join(catalog::FILE);
         let contents = log::read_optional(&*disk, dir, catalog::FILE).map_err(|error| error.to_string())?;
         let mut catalog = match contents {
-            None => Catalog::new(Uuid::new_v4().simple().to_string()[..22].to_owned()),
+            None => {
+                check_is_empty(&*disk, dir)?;
+                Catalog::new(Uuid::new_v4().simple().to_string()[..22].to_owned())
+            }
             Some(contents) => serde_json::from_slice(&contents)
                 .map_err(|error| format!("{} is damaged ({error}); restore it from a copy", path.display()))?,
         };
@@ -124,6 +127,7 @@ impl Topics {
             partitions,
             properties,
         };
+        self.put_leftovers_aside(name, 0, partitions)?;
         let topic = self.build(name, &entry, &[]);
         // What cannot be used from the beginning is not begun: the disk is full, most likely.
         if let Some(reason) = topic.partitions.iter().find_map(|partition| partition.failure()) {
@@ -169,6 +173,7 @@ impl Topics {
         };
         let before = entry.partitions;
         entry.partitions = count;
+        self.put_leftovers_aside(name, before, count)?;
         let kept = self.get(name).map(|topic| topic.partitions.clone()).unwrap_or_default();
         let topic = self.build(name, &entry, &kept);
         self.change(&mut catalog, |catalog| {
@@ -262,17 +267,49 @@ impl Topics {
     fn discard(&self, name: &str, from: i32, to: i32) {
         for index in from..to {
             let dir = self.dir.join(catalog::partition_dir(name, index));
-            let doomed = self
-                .dir
-                .join(format!("{name}-{index}.{}{DELETED}", Uuid::new_v4().simple()));
-            let removed = self
-                .disk
-                .rename(&dir, &doomed)
-                .and_then(|()| self.disk.remove_dir_all(&doomed));
-            if let Err(error) = removed {
+            if let Err(error) = self
+                .put_aside(&dir)
+                .and_then(|doomed| self.disk.remove_dir_all(&doomed))
+            {
                 tracing::warn!(dir = %dir.display(), %error, "cannot remove a deleted log now");
             }
         }
+    }
+
+    /// Puts aside what is left of a deleted topic of the same name, if a crash or an error kept it from being removed:
+    /// its records must not come back with the name.
+    fn put_leftovers_aside(&self, name: &str, from: i32, to: i32) -> Result<(), Refused> {
+        for index in from..to {
+            let dir = self.dir.join(catalog::partition_dir(name, index));
+            let put_aside = match self.disk.exists(&dir) {
+                Ok(true) => self.put_aside(&dir).map(|_| ()),
+                exists => exists.map(|_| ()),
+            };
+            put_aside.map_err(|error| {
+                let message = format!("cannot put {} aside: {error}", dir.display());
+                refused(ErrorCode::KAFKA_STORAGE_ERROR, message)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn put_aside(&self, dir: &Path) -> std::io::Result<PathBuf> {
+        let doomed = self.dir.join(format!("{}{DELETED}", Uuid::new_v4().simple()));
+        self.disk.rename(dir, &doomed)?;
+        Ok(doomed)
+    }
+}
+
+/// Without its catalog a broker would take its own logs for leftovers.
+fn check_is_empty(disk: &dyn Disk, dir: &Path) -> Result<(), String> {
+    let entries = disk.list(dir).map_err(|error| error.to_string())?;
+    match entries.iter().find(|entry| entry.is_dir && entry.name != "lost+found") {
+        None => Ok(()),
+        Some(log) => Err(format!(
+            "{} is missing beside {}: restore it from a copy, or give an empty directory",
+            dir.join(catalog::FILE).display(),
+            log.name
+        )),
     }
 }
 

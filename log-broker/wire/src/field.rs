@@ -14,6 +14,9 @@ pub const DECODED_BYTES_MAX: usize = 64 << 20;
 /// Slices of at least this many bytes become segments of their own when written, instead of being copied.
 const SEGMENT_BYTES_MIN: usize = 4096;
 
+/// Elements for which memory is reserved before they were read.
+const ELEMENTS_RESERVED_MAX: usize = 1024;
+
 /// Longest string that the old (not flexible) encoding can carry.
 const STRING_BYTES_MAX: usize = i16::MAX as usize;
 
@@ -405,7 +408,7 @@ impl<T: Field> Nullable for Vec<T> {
             return Ok(None);
         };
         input.charge(length.saturating_mul(size_of::<T>()))?;
-        let mut elements = Vec::with_capacity(length);
+        let mut elements = Vec::with_capacity(length.min(ELEMENTS_RESERVED_MAX));
         for _ in 0..length {
             elements.push(T::decode(input, at.nullable(false))?);
         }

@@ -1,10 +1,14 @@
 //! Every message, in every version, both ways, against the `kafka-protocol` crate.
 //!
-//! It is the oracle only: it reserves what a length claims before it looks whether the bytes are there.
+//! Then noise: changed and cut messages, which are an error or another message.
+//!
+//! The crate is the oracle only: it reserves what a length claims before it looks whether the bytes are there.
 
 use bytes::Bytes;
 use kafka_protocol::messages as theirs;
 use kafka_protocol::protocol::{Decodable, Encodable, Message as TheirMessage};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 
 use crate::messages as ours;
 use crate::{At, Message, Writer};
@@ -43,6 +47,37 @@ fn cross<O: Message + PartialEq + std::fmt::Debug, T: TheirMessage + Encodable +
     assert!(compared > 0);
 }
 
+/// Whatever arrives is an error or a message; nothing panics, and nothing is reserved for what is not there.
+fn survives_noise<O: Message>() {
+    let noise = (
+        any::<u32>(),
+        prop::collection::vec((any::<usize>(), any::<u8>()), 1..8),
+        any::<usize>(),
+    );
+    let mut runner = TestRunner::new(Config {
+        cases: 200,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let outcome = runner.run(&noise, |(seed, changes, cut)| {
+        let span = u32::from(O::VERSIONS.end().abs_diff(*O::VERSIONS.start())) + 1;
+        let version = O::VERSIONS.start() + (seed % span) as i16;
+        let mut out = Writer::default();
+        O::sample_at(&mut (seed % 50), At::new(version, O::is_flexible(version))).encode(&mut out, version);
+        let mut bytes = out.into_bytes().to_vec();
+        for (place, byte) in changes {
+            if !bytes.is_empty() {
+                let place = place % bytes.len();
+                bytes[place] = byte;
+            }
+        }
+        bytes.truncate(cut % (bytes.len() + 1) + bytes.len() / 2);
+        let _ = O::decode(bytes.into(), version);
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
 fn every_cut_is_an_error<O: Message>(bytes: &Bytes, version: i16, what: &str) {
     let step = (bytes.len() / 50).max(1); // Long samples hold long runs of the same byte.
     for len in (0..bytes.len()).step_by(step) {
@@ -56,6 +91,8 @@ macro_rules! cross {
         fn $test() {
             cross::<ours::$test::$request, theirs::$request>();
             cross::<ours::$test::$response, theirs::$response>();
+            survives_noise::<ours::$test::$request>();
+            survives_noise::<ours::$test::$response>();
         }
     )*};
 }

@@ -30,7 +30,9 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use chrono_tz::Tz;
 use datafusion::common::{DataFusionError, Result as PlanResult, ScalarValue};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
 
 use crate::format::column::Column;
 use crate::format::view::{Value, View};
@@ -151,7 +153,8 @@ impl Called {
             function,
             session: session.clone(),
             outside,
-            signature: Signature::variadic_any(volatility),
+            // Also without arguments: VariadicAny alone wants one at least.
+            signature: Signature::one_of(vec![TypeSignature::VariadicAny, TypeSignature::Nullary], volatility),
         }
     }
 }

@@ -10,6 +10,7 @@ use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
 use disk::RealDisk;
 use host::Shutdown;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -18,6 +19,7 @@ use super::wiring::{Tasks, Wiring};
 use super::{Failure, Meter};
 use crate::Error;
 use crate::checkpoint::{Coordinator, Effect, Happened, Store, TaskId, TaskState};
+use crate::connector::Sink;
 use crate::graph::{Output, build};
 use crate::operator::Counters;
 
@@ -76,9 +78,6 @@ pub async fn run_job(
     loop {
         let started = Instant::now();
         let mut run = Run::prepare(outputs, settings, meter, results.as_ref())?;
-        if let Some(report) = run.already_finished() {
-            return Ok(report);
-        }
         restored_from = restored_from.or(run.restored_from);
         let outcome = run.run(shutdown).await;
         checkpoints += run.checkpoints;
@@ -91,7 +90,7 @@ pub async fn run_job(
                     checkpoints,
                     restored_from,
                     finished,
-                    was_finished: false,
+                    was_finished: run.finished_before.is_some(),
                 });
             }
             Err(Failure::Peer(error @ Error::Runtime(_))) if settings.state.is_some() && !shutdown.is_requested() => {
@@ -121,6 +120,8 @@ struct Run<'a> {
     tasks: Option<Tasks>,
     restored_from: Option<u64>,
     finished_before: Option<Counters>,
+    /// The sinks of a job that had finished, and what each committed last.
+    sinks: Vec<(Box<dyn Sink>, Option<Value>)>,
     checkpoints: u64,
     counters: Counters,
 }
@@ -166,10 +167,9 @@ impl<'a> Run<'a> {
             results,
             next_epoch: last + 1,
         };
-        let tasks = if finished_before.is_some() {
-            None
-        } else {
-            Some(wiring.start()?)
+        let (tasks, sinks) = match finished_before {
+            None => (Some(wiring.start()?), Vec::new()),
+            Some(_) => (None, wiring.sinks()?),
         };
         Ok(Self {
             settings,
@@ -179,23 +179,26 @@ impl<'a> Run<'a> {
             tasks,
             restored_from,
             finished_before,
+            sinks,
             checkpoints: 0,
             counters: Counters::default(),
         })
     }
 
-    fn already_finished(&self) -> Option<Report> {
-        self.finished_before.map(|counters| Report {
-            counters,
-            checkpoints: 0,
-            restored_from: self.restored_from,
-            finished: true,
-            was_finished: true,
-        })
+    /// The job had finished, but perhaps the process died before its last rows became visible: commits them again.
+    async fn commit_again(&mut self, counters: Counters) -> Result<bool, Failure> {
+        for (sink, last) in &mut self.sinks {
+            sink.recover(last.as_ref()).await.map_err(Failure::Peer)?;
+        }
+        self.counters = counters;
+        Ok(true)
     }
 
     /// True if the job came to its end, false if it was stopped.
     async fn run(&mut self, shutdown: &Shutdown) -> Result<bool, Failure> {
+        if let Some(counters) = self.finished_before {
+            return self.commit_again(counters).await;
+        }
         let Some(mut tasks) = self.tasks.take() else {
             return Ok(true);
         };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -16,9 +17,12 @@ use super::task::{Body, Command, Route, Told};
 use super::{Failure, Meter, Settings};
 use crate::Error;
 use crate::checkpoint::{TaskId, TaskState};
-use crate::connector::{Context, TableSpec, open_sink, open_source};
+use crate::connector::{Context, Sink, TableSpec, open_sink, open_source};
 use crate::graph::{Exchange, Graph, Origin, Target, Vertex, key_group_filter};
 use crate::operator::Chain;
+
+/// A sink, and what it committed last.
+pub type Committed = (Box<dyn Sink>, Option<Value>);
 
 /// Batches that wait between two tasks: enough to keep both busy, few enough to keep memory and barriers short.
 const CHANNEL_BATCHES: usize = 4;
@@ -210,6 +214,25 @@ impl Wiring<'_> {
                 None => Err(Error::runtime("nobody wants this query's rows")),
             },
         }
+    }
+
+    /// The sinks alone, each with what it committed in the epoch that was restored.
+    pub fn sinks(&self) -> Result<Vec<Committed>, Error> {
+        let mut sinks = Vec::new();
+        for (number, vertex) in self.graph.vertices.iter().enumerate() {
+            let Some(Target::Table(table)) = &vertex.target else {
+                continue;
+            };
+            for subtask in 0..vertex.parallelism {
+                let task = TaskId {
+                    vertex: number as u32,
+                    subtask,
+                };
+                let last = self.restored.get(&task).and_then(|state| state.committable.clone());
+                sinks.push((open_sink(table, &self.context(task))?, last));
+            }
+        }
+        Ok(sinks)
     }
 }
 

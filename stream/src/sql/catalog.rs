@@ -29,7 +29,7 @@ pub struct View {
 
 #[derive(Debug, Clone)]
 pub enum Entry {
-    Table(Table),
+    Table(Box<Table>),
     View(View),
 }
 

@@ -292,7 +292,8 @@ impl TypeParser<'_, '_> {
             if matches!(self.parser.peek_token_ref().token, Token::SingleQuotedString(_)) {
                 self.parser.advance_token();
             }
-            if !self.parser.consume_token(&Token::Comma) {
+            // A `>>` within has closed this type too: the comma is not ours.
+            if self.closed > 0 || !self.parser.consume_token(&Token::Comma) {
                 break;
             }
         }

@@ -150,7 +150,7 @@ fn primary_key(parser: &mut Parser, table: &mut CreateTable, columns: Vec<Ident>
 fn column(parser: &mut Parser, table: &mut CreateTable) -> Result<(), Error> {
     let name = parser.parse_identifier().map_err(parse_error)?;
     let kind = if take_words(parser, &["AS"]) {
-        ColumnKind::Computed(parser.parse_expr().map_err(parse_error)?)
+        ColumnKind::Computed(Box::new(parser.parse_expr().map_err(parse_error)?))
     } else {
         let data_type = data_type::parse(parser).map_err(parse_error)?;
         if take_words(parser, &["METADATA"]) {

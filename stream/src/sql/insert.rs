@@ -22,7 +22,7 @@ use crate::graph::{Output, Step, Target};
 pub fn plan(planner: &mut Planner<'_>, insert: &Insert) -> Result<Output, Error> {
     let at_table = place(insert.table.place);
     let target = match planner.catalog.find(&insert.table)? {
-        Entry::Table(table) => table.clone(),
+        Entry::Table(table) => table.as_ref().clone(),
         Entry::View(_) => {
             return Err(Error::unsupported(format!(
                 "Sink 'default_catalog.default_database.{}' does not exists{at_table}: it is a view",
@@ -151,13 +151,13 @@ fn fit(
         length: None,
         ..data.clone()
     };
-    let nested = plain.data.is_nested();
-    if nested
+    let lossy = plain.data.is_nested()
+        || matches!(plain.data, DataType::Decimal128(..))
         || matches!(
             (&bound.data, &plain.data),
             (DataType::Timestamp(..), DataType::Timestamp(..))
-        )
-    {
+        );
+    if lossy {
         return planner.binder(relation).cast_bound(bound, &plain, false, at_table);
     }
     widen(bound, &plain.data)

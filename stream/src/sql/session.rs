@@ -216,7 +216,7 @@ impl Session {
         self.with_planner(now_ms, |planner| table::check(planner, &table))?;
         self.catalog.add(
             &create.name,
-            Entry::Table(table),
+            Entry::Table(Box::new(table)),
             create.temporary,
             create.if_not_exists,
         )?;

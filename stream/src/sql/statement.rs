@@ -65,7 +65,7 @@ pub struct Column {
 #[derive(Debug, Clone)]
 pub enum ColumnKind {
     Physical(SqlType),
-    Computed(Expr),
+    Computed(Box<Expr>),
     Metadata {
         data_type: SqlType,
         key: Option<String>,

@@ -141,7 +141,7 @@ fn is_number(data_type: &DataType) -> bool {
 }
 
 /// A state column of the expected type; anything else is a checkpoint of another program.
-fn column<'a, T: 'static>(state: &'a [ArrayRef], index: usize) -> Result<&'a T, Error> {
+fn column<T: 'static>(state: &[ArrayRef], index: usize) -> Result<&T, Error> {
     let column = state.get(index).and_then(|column| column.as_any().downcast_ref::<T>());
     column.ok_or_else(|| Error::runtime("the checkpoint's aggregate state has another form than this program's"))
 }

@@ -30,18 +30,6 @@ const NILADIC: [&str; 6] = [
 ];
 /// Functions whose first argument is the name of a unit.
 const UNIT_FIRST: [&str; 2] = ["TIMESTAMPADD", "TIMESTAMPDIFF"];
-/// Fields that are functions too: YEAR(x) is EXTRACT(YEAR FROM x).
-const FIELDS: [&str; 9] = [
-    "YEAR",
-    "QUARTER",
-    "MONTH",
-    "WEEK",
-    "DAYOFYEAR",
-    "DAYOFMONTH",
-    "DAYOFWEEK",
-    "HOUR",
-    "MINUTE",
-];
 
 impl Binder<'_> {
     /// A column that does not exist may be a function without brackets.
@@ -114,6 +102,8 @@ impl Binder<'_> {
             "COALESCE" | "IFNULL" => return self.coalesce(args, place),
             "NULLIF" => return self.nullif(args, place),
             "IF" => return self.choice(args, place),
+            // As a value; as a time attribute it is not served, and a window over it is refused.
+            "PROCTIME" => return self.apply("CURRENT_ROW_TIMESTAMP", args, place),
             "MOD" => {
                 let [left, right] = <[Bound; 2]>::try_from(args)
                     .map_err(|_| Error::validate(format!("MOD wants two arguments{place}")))?;
@@ -124,19 +114,6 @@ impl Binder<'_> {
         if let Some(udf) = functions::scalar(upper, self.session) {
             return self.scalar(udf, args, upper, place);
         }
-        if args.len() == 1 && FIELDS.contains(&upper) {
-            let udf = functions::scalar("EXTRACT", self.session);
-            if let Some(udf) = udf {
-                let unit = match upper {
-                    "DAYOFYEAR" => "DOY",
-                    "DAYOFWEEK" => "DOW",
-                    "DAYOFMONTH" => "DAY",
-                    other => other,
-                };
-                let args = std::iter::once(text(unit)).chain(args).collect();
-                return self.scalar(udf, args, upper, place);
-            }
-        }
         let types: Vec<String> = args.iter().map(|arg| data_type::name(&arg.data)).collect();
         Err(Error::validate(format!(
             "No match found for function signature {upper}({}){place}",
@@ -144,7 +121,13 @@ impl Binder<'_> {
         )))
     }
 
-    fn scalar(&self, udf: Arc<ScalarUDF>, args: Vec<Bound>, name: &str, place: &str) -> Result<Bound, Error> {
+    pub(super) fn scalar(
+        &self,
+        udf: Arc<ScalarUDF>,
+        args: Vec<Bound>,
+        name: &str,
+        place: &str,
+    ) -> Result<Bound, Error> {
         let args = args.into_iter().map(|arg| arg.expr).collect();
         let expr = ScalarFunctionExpr::try_new(udf, args, self.schema, Arc::new(ConfigOptions::default()))
             .map_err(|error| Error::validate(format!("{name}{place}: {}", error.strip_backtrace())))?;
@@ -245,18 +228,7 @@ impl Binder<'_> {
                 trim_where,
                 trim_what,
                 trim_characters: None,
-            } => {
-                let side = match trim_where {
-                    None | Some(TrimWhereField::Both) => "BOTH",
-                    Some(TrimWhereField::Leading) => "LEADING",
-                    Some(TrimWhereField::Trailing) => "TRAILING",
-                };
-                let what = trim_what
-                    .as_deref()
-                    .map_or_else(|| Ok(text(" ")), |what| self.bind(what))?;
-                let inner = self.bind(inner)?;
-                self.apply("TRIM", vec![text(side), what, inner], &place)
-            }
+            } => self.trim(*trim_where, trim_what.as_deref(), inner, &place),
             Expr::Like {
                 negated,
                 any: false,
@@ -284,6 +256,23 @@ impl Binder<'_> {
                 Err(Error::unsupported(format!("the expression {text}{place}")))
             }
         }
+    }
+
+    fn trim(
+        &mut self,
+        side: Option<TrimWhereField>,
+        what: Option<&Expr>,
+        inner: &Expr,
+        place: &str,
+    ) -> Result<Bound, Error> {
+        let side = match side {
+            None | Some(TrimWhereField::Both) => "BOTH",
+            Some(TrimWhereField::Leading) => "LEADING",
+            Some(TrimWhereField::Trailing) => "TRAILING",
+        };
+        let what = what.map_or_else(|| Ok(text(" ")), |what| self.bind(what))?;
+        let inner = self.bind(inner)?;
+        self.apply("TRIM", vec![text(side), what, inner], place)
     }
 
     fn call_of(&mut self, name: &str, args: &[&Expr], place: &str) -> Result<Bound, Error> {

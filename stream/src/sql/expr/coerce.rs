@@ -102,9 +102,8 @@ pub fn implicit_cast(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
         (Null, _) => true,
         (l, r) if l.is_signed_integer() && r.is_signed_integer() => l.primitive_width() <= r.primitive_width(),
-        (l, Decimal128(precision, scale)) => decimal_of(l).is_some_and(|(p, s)| {
-            s <= *scale && i16::from(p) - i16::from(s) <= i16::from(*precision) - i16::from(*scale)
-        }),
+        // Rounded to the scale; NULL where the digits do not fit.
+        (l, Decimal128(..)) => decimal_of(l).is_some(),
         (l, Float64) => is_numeric(l),
         (l, Float32) => l.is_signed_integer() || matches!(l, Decimal128(..)),
         (Timestamp(..), Timestamp(..)) | (Time32(_), Time32(_)) | (Date32, Timestamp(..)) => true,

@@ -13,6 +13,7 @@ mod case;
 mod coerce;
 mod compare;
 mod decimal;
+mod field;
 mod grouped;
 mod literal;
 
@@ -189,15 +190,13 @@ impl Binder<'_> {
     }
 
     fn field(&mut self, bound: Bound, field: &Ident) -> Result<Bound, Error> {
-        if !matches!(bound.data, DataType::Struct(_)) {
-            return Err(Error::validate(format!(
-                "Column '{}' not found{}",
-                field.value,
-                place(field.span.start)
-            )));
-        }
-        let name = Bound::literal(ScalarValue::Utf8(Some(field.value.clone())));
-        self.apply("FIELD", vec![bound, name], &place(field.span.start))
+        let at = place(field.span.start);
+        let found = match &bound.data {
+            DataType::Struct(fields) => fields.iter().position(|f| *f.name() == field.value),
+            _ => None,
+        };
+        let index = found.ok_or_else(|| Error::validate(format!("Column '{}' not found{at}", field.value)))?;
+        self.scalar(field::udf(index), vec![bound], &field.value, &at)
     }
 
     fn unary(&mut self, op: &ast::UnaryOperator, inner: &Expr, whole: &Expr) -> Result<Bound, Error> {

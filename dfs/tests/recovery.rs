@@ -1,0 +1,134 @@
+//! A writer that is gone, with our own client where stock ones cannot be made to break off.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod cluster;
+
+use cluster::{Cluster, eventually};
+use dfs::datanode::link::{BlockWriter, read_block};
+use dfs::ipc::{CLIENT_PROTOCOL, Client};
+use dfs_wire::checksum::Checksum;
+use dfs_wire::proto::hdfs::op_write_block_proto::BlockConstructionStage as Stage;
+use dfs_wire::proto::hdfs::*;
+
+fn content(length: usize) -> Vec<u8> {
+    (0..length).map(|i| (i * 31 % 251) as u8).collect()
+}
+
+fn client(cluster: &Cluster, id: u8) -> Client {
+    Client::new(cluster.rpc().to_string(), "alice", CLIENT_PROTOCOL, [id; 16])
+}
+
+/// Creates a file, writes `data` without closing it, and returns once all of it is acknowledged.
+async fn write_and_vanish(client: &mut Client, replication: u32, data: &[u8]) -> BlockWriter {
+    let asked = CreateRequestProto {
+        src: "/x".to_owned(),
+        masked: FsPermissionProto { perm: 0o644 },
+        client_name: "writer".to_owned(),
+        create_flag: 1,
+        create_parent: true,
+        replication,
+        block_size: 128 << 20,
+        ..Default::default()
+    };
+    client.call::<CreateResponseProto>("create", &asked).await.unwrap();
+    let asked = AddBlockRequestProto {
+        src: "/x".to_owned(),
+        client_name: "writer".to_owned(),
+        ..Default::default()
+    };
+    let located = client
+        .call::<AddBlockResponseProto>("addBlock", &asked)
+        .await
+        .unwrap()
+        .block;
+    let mut writer = BlockWriter::open(
+        &located.b,
+        &located.locs,
+        Stage::PipelineSetupCreate,
+        "writer",
+        Checksum::default(),
+    )
+    .unwrap();
+    for piece in data.chunks(50_000 / 512 * 512) {
+        writer.write(piece).unwrap();
+    }
+    writer.wait_acknowledged().unwrap();
+    let asked = FsyncRequestProto {
+        src: "/x".to_owned(),
+        client: "writer".to_owned(),
+        last_block_length: Some(data.len() as i64),
+        file_id: None,
+    };
+    client.call::<FsyncResponseProto>("fsync", &asked).await.unwrap();
+    writer
+}
+
+async fn recover_and_read(cluster: &Cluster) -> Vec<u8> {
+    let mut client = client(cluster, 2);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let asked = RecoverLeaseRequestProto {
+            src: "/x".to_owned(),
+            client_name: "other".to_owned(),
+        };
+        let answer = client.call::<RecoverLeaseResponseProto>("recoverLease", &asked).await;
+        if answer.is_ok_and(|answer| answer.result) {
+            break;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the lease was not recovered in time"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let asked = GetBlockLocationsRequestProto {
+        src: "/x".to_owned(),
+        offset: 0,
+        length: u64::MAX >> 1,
+    };
+    let located = client
+        .call::<GetBlockLocationsResponseProto>("getBlockLocations", &asked)
+        .await
+        .unwrap();
+    let mut read = Vec::new();
+    for block in located.locations.unwrap().blocks {
+        let length = block.b.num_bytes();
+        let take = |piece: &[u8]| {
+            read.extend_from_slice(piece);
+            Ok(())
+        };
+        tokio::task::block_in_place(|| read_block(&block.locs[0], &block.b, "other", 0, length, take)).unwrap();
+    }
+    read
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flushed_bytes_outlive_the_writer_and_its_data_node() {
+    let mut cluster = Cluster::start(1);
+    let data = content(1_000_001);
+    let writer = write_and_vanish(&mut client(&cluster, 1), 1, &data).await;
+    cluster.kill_data_node(0);
+    drop(writer);
+    cluster.start_data_node(0);
+    assert!(recover_and_read(&cluster).await == data);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_data_nodes_agree_on_what_a_vanished_writer_left() {
+    let mut cluster = Cluster::start(3);
+    let data = content(777_777);
+    let writer = write_and_vanish(&mut client(&cluster, 1), 3, &data).await;
+    drop(writer);
+    cluster.restart_name_node();
+    eventually("all data nodes are back", || {
+        cluster.metric("dfs_namenode_live_datanodes") == 3
+    });
+    assert!(recover_and_read(&cluster).await == data);
+    let replicas: Vec<Vec<u8>> = (0..3)
+        .map(|node| std::fs::read(cluster.replicas(node).first().unwrap()).unwrap())
+        .collect();
+    assert!(
+        replicas.iter().all(|replica| *replica == data),
+        "all replicas are the same bytes"
+    );
+}
