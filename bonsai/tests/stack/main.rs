@@ -1,6 +1,7 @@
 //! The stack as people run it, with the real services as real processes: each test has a directory and ports of its own.
 
 mod demo;
+mod full_disk;
 mod harness;
 mod life;
 mod reference;

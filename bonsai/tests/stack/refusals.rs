@@ -22,7 +22,7 @@ fn wrong_words_are_usage_errors() {
 
 #[test]
 fn each_service_is_in_the_one_program() {
-    for words in [&["coordinator"][..], &["log-broker"], &["dfs"]] {
+    for words in [&["coordinator"][..], &["log-broker"], &["dfs"], &["stream"], &["batch"]] {
         let output = Command::new(env!("CARGO_BIN_EXE_bonsai"))
             .args(words)
             .arg("--help")

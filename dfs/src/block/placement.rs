@@ -3,6 +3,13 @@
 use super::{Blocks, NodeId};
 
 impl Blocks {
+    /// True if a data node that is not in `excluded` was heard of just now.
+    pub fn can_place(&self, excluded: &[NodeId], now: u64) -> bool {
+        let stale_after = self.policy.stale_after_ms;
+        self.live_nodes()
+            .any(|node| !excluded.contains(&node.id) && !node.is_doubtful(now, stale_after))
+    }
+
     /// Up to `count` live data nodes for a block of `bytes`, none of them in `excluded`.
     ///
     /// The data node on the client's machine comes first, as in HDFS; then those that were heard of lately and have the

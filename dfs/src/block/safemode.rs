@@ -18,6 +18,11 @@ impl Blocks {
         self.safe_mode != SafeMode::Off
     }
 
+    /// True in the safe mode of a start, which ends by itself.
+    pub fn is_starting(&self) -> bool {
+        matches!(self.safe_mode, SafeMode::Starting | SafeMode::Extended(_))
+    }
+
     /// An operator's word.
     pub fn set_safe_mode(&mut self, on: bool, now: u64) -> Vec<Effect> {
         let mut effects = Vec::new();

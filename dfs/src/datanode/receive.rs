@@ -199,7 +199,7 @@ fn receive(
                 return finish(node, asked, live, files);
             }
             if header.sync {
-                files.sync()?;
+                node.store.sync(asked.header.base_header.block.block_id, files)?;
             }
             Ok(())
         });
@@ -283,7 +283,7 @@ fn finish(node: &Arc<DataNode>, asked: &OpWriteBlockProto, live: &Arc<Live>, fil
     let id = asked.header.base_header.block.block_id;
     let length = live.snapshot().length;
     if matches!(asked.stage(), Stage::TransferRbw | Stage::TransferFinalized) {
-        files.sync()?;
+        node.store.sync(id, files)?;
         return Ok(());
     }
     node.store.finalize(id, files, length)?;

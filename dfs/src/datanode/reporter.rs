@@ -22,7 +22,8 @@ use super::{DataNode, recovery, transfer};
 use crate::ipc::{CallError, Client};
 
 const RETRY_MIN: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(2);
+/// A restarted name node is found within half a second: until then it is in safe mode.
+const RETRY_MAX: Duration = Duration::from_millis(500);
 /// News sent in one call.
 const NEWS_PER_CALL: usize = 1000;
 

@@ -20,7 +20,7 @@ use super::DataNode;
 use super::store::{Files, Replica};
 use super::wire::{invalid, read_message};
 use crate::Error;
-use crate::pipeline::{crc_offset, span};
+use crate::pipeline::{Span, crc_offset, span};
 
 /// Data bytes of a packet: two system calls each, and a reader verifies one while the next is on its way.
 const PACKET_BYTES: u64 = 128 << 10;
@@ -106,14 +106,12 @@ pub fn serve(node: &Arc<DataNode>, stream: &mut TcpStream, asked: &OpReadBlockPr
             return Ok(());
         }
     };
-    let checksum = view.files.checksum;
-    let told = if asked.send_checksums() {
-        checksum
-    } else {
-        Checksum {
+    let told = match asked.send_checksums() {
+        true => view.files.checksum,
+        false => Checksum {
             kind: Kind::Null,
-            ..checksum
-        }
+            ..view.files.checksum
+        },
     };
     let answer = BlockOpResponseProto {
         status: Status::Success as i32,
@@ -125,7 +123,27 @@ pub fn serve(node: &Arc<DataNode>, stream: &mut TcpStream, asked: &OpReadBlockPr
     };
     stream.write_all(&answer.encode_length_delimited_to_vec())?;
 
-    let chunk = u64::from(checksum.chunk);
+    send_packets(stream, &view, told, span)?;
+    node.read_bytes
+        .fetch_add(span.end - span.start, std::sync::atomic::Ordering::Relaxed);
+
+    match read_message::<ClientReadStatusProto>(stream) {
+        Ok(status) if matches!(status.status(), Status::Success | Status::ChecksumOk) => Ok(()),
+        Ok(_) => {
+            node.suspect(block.block_id);
+            Ok(())
+        }
+        Err(error) => {
+            // The reader went away after all was sent and without a word: perhaps the checksums were wrong.
+            node.suspect(block.block_id);
+            Err(error)
+        }
+    }
+}
+
+/// Sends a span in packets, then the empty one that ends it.
+fn send_packets(stream: &mut TcpStream, view: &View, told: Checksum, span: Span) -> io::Result<()> {
+    let chunk = u64::from(told.chunk);
     let step = (PACKET_BYTES / chunk).max(1) * chunk;
     let (mut offset, mut seqno) = (span.start, 0);
     while offset < span.end {
@@ -156,22 +174,7 @@ pub fn serve(node: &Arc<DataNode>, stream: &mut TcpStream, asked: &OpReadBlockPr
         data_bytes: 0,
         sync: false,
     };
-    stream.write_all(&header.encode(0))?;
-    node.read_bytes
-        .fetch_add(span.end - span.start, std::sync::atomic::Ordering::Relaxed);
-
-    match read_message::<ClientReadStatusProto>(stream) {
-        Ok(status) if matches!(status.status(), Status::Success | Status::ChecksumOk) => Ok(()),
-        Ok(_) => {
-            node.suspect(block.block_id);
-            Ok(())
-        }
-        Err(error) => {
-            // The reader went away after all was sent and without a word: perhaps the checksums were wrong.
-            node.suspect(block.block_id);
-            Err(error)
-        }
-    }
+    stream.write_all(&header.encode(0))
 }
 
 /// Serves BLOCK_CHECKSUM: MD5 of all chunk checksums, or their combination.

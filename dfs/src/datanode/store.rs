@@ -386,6 +386,12 @@ impl Store {
         Ok(self.disk.sync_dir(&self.folder(block))?)
     }
 
+    /// Makes what was written of an open replica durable, its name included.
+    pub fn sync(&self, block: u64, files: &Files) -> io::Result<()> {
+        files.sync()?;
+        self.disk.sync_dir(&self.folder(block))
+    }
+
     /// The writer of a replica is gone; what it wrote stays. A copy that was under way is removed.
     pub fn release(&self, block: u64, live: &Arc<Live>, length: u64) {
         let mut replicas = self.lock();

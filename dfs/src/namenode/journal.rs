@@ -56,6 +56,30 @@ pub struct Journal {
     durable: Arc<AtomicU64>,
 }
 
+impl Recovered {
+    /// Applies the edits of the log from a record on.
+    fn replay(&mut self, log: &Log, from: u64, now: u64) -> Result<(), JournalError> {
+        for record in log.read(from)? {
+            let record = record?;
+            let edits = Transaction::decode(record.payload).map_err(|error| JournalError::Edits(error.to_string()))?;
+            if edits.number != self.transaction + 1 {
+                tracing::warn!(number = edits.number, "skipped an edit that was never acknowledged");
+                continue;
+            }
+            for edit in edits.edits.iter().filter_map(|boxed| boxed.edit.as_ref()) {
+                self.namespace
+                    .apply(edit, now)
+                    .map_err(|error| JournalError::Edits(error.to_string()))?;
+                self.replayed += 1;
+            }
+            self.transaction = edits.number;
+            self.retries
+                .insert(&edits.client_id, edits.call_id, edits.response, now);
+        }
+        Ok(())
+    }
+}
+
 impl Journal {
     /// Reads image and edits; formats an empty directory with a new pool `pool_id`.
     pub fn open(
@@ -85,7 +109,7 @@ impl Journal {
             write_image(&disk, directory, &namespace.to_image(header)).map_err(io)?;
         }
         let bytes = read_file(&disk, &path).map_err(io)?;
-        let (mut namespace, header) = Namespace::from_image(&bytes, now).map_err(|error| JournalError::Image {
+        let (namespace, header) = Namespace::from_image(&bytes, now).map_err(|error| JournalError::Image {
             path: path.clone(),
             reason: error.to_string(),
         })?;
@@ -105,48 +129,27 @@ impl Journal {
                 header.log_index, recovery.first_index, recovery.next_index
             )));
         }
-        let mut retries = RetryCache::default();
-        let mut transaction = header.transaction;
-        let mut replayed = 0;
         let from = recovery.first_index.max(header.log_index + 1);
-        for record in log.read(from)? {
-            let record = record?;
-            let edits = Transaction::decode(record.payload).map_err(|error| JournalError::Edits(error.to_string()))?;
-            if edits.number != transaction + 1 {
-                tracing::warn!(number = edits.number, "skipped an edit that was never acknowledged");
-                continue;
-            }
-            for edit in edits.edits.iter().filter_map(|boxed| boxed.edit.as_ref()) {
-                namespace
-                    .apply(edit, now)
-                    .map_err(|error| JournalError::Edits(error.to_string()))?;
-                replayed += 1;
-            }
-            transaction = edits.number;
-            retries.insert(&edits.client_id, edits.call_id, edits.response, now);
-        }
+        let mut recovered = Recovered {
+            namespace,
+            retries: RetryCache::default(),
+            pool_id: header.pool_id,
+            transaction: header.transaction,
+            replayed: 0,
+        };
+        recovered.replay(&log, from, now)?;
         let durable = Arc::new(AtomicU64::new(recovery.next_index.saturating_sub(1)));
         let commit = GroupCommit::start(log).map_err(|source| JournalError::Io {
             path: directory.join(EDITS),
             source,
         })?;
-        let pool_id = header.pool_id;
         let journal = Self {
             disk,
             directory: directory.to_owned(),
             commit,
             durable,
         };
-        Ok((
-            journal,
-            Recovered {
-                namespace,
-                retries,
-                pool_id,
-                transaction,
-                replayed,
-            },
-        ))
+        Ok((journal, recovered))
     }
 
     /// Queues a transaction; `done` is called once it is durable or refused, in the order of submission.

@@ -24,7 +24,10 @@ pub struct Settings {
     pub reserved_bytes: u64,
     pub retry_cache_ms: u64,
     pub trash_minutes: u64,
+    /// How long `complete` and `addBlock` hold their answer for a data node's report.
     pub report_wait_ms: u64,
+    /// How long a change is held while the data nodes come back after a restart.
+    pub restart_wait_ms: u64,
     pub supergroup: String,
 }
 
@@ -51,6 +54,7 @@ impl Default for Settings {
             retry_cache_ms: 600_000,
             trash_minutes: 0,
             report_wait_ms: 2000,
+            restart_wait_ms: 3000,
             supergroup: "supergroup".to_owned(),
         }
     }
@@ -80,6 +84,7 @@ const NAMES: &[&str] = &[
     "dfs.permissions.enabled",
     "dfs.permissions.superusergroup",
     "bonsai.report-wait.millis",
+    "bonsai.restart-wait.millis",
 ];
 
 impl Settings {
@@ -130,6 +135,7 @@ impl Settings {
             },
             "dfs.permissions.superusergroup" => self.supergroup = value.to_owned(),
             "bonsai.report-wait.millis" => self.report_wait_ms = duration(name, value, 1)?,
+            "bonsai.restart-wait.millis" => self.restart_wait_ms = duration(name, value, 1)?,
             _ => {
                 return Err(format!(
                     "--set {name}: not a setting of the name node; it knows {}",

@@ -217,6 +217,18 @@ impl NameNode {
         Ok(())
     }
 
+    /// Waits until `ready`, at most the time that data nodes take to come back after a restart. Stock clients do not try
+    /// again by themselves.
+    pub(super) async fn wait_for_data_nodes(&self, ready: impl Fn(&State, u64) -> bool) {
+        let deadline = tokio::time::Instant::now() + Duration::from_millis(self.settings.restart_wait_ms);
+        loop {
+            if ready(&self.lock(), self.now()) || tokio::time::Instant::now() >= deadline {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Makes a change that clients ask for: refused in safe mode, answered from the retry cache if it was made before.
     pub async fn change<M: Message + Default>(
         &self,
@@ -229,6 +241,7 @@ impl NameNode {
             self.all_durable().await?;
             return Ok(M::decode(answer)?);
         }
+        self.wait_for_data_nodes(|state, _| !state.blocks.is_starting()).await;
         self.commit(key, |state, now| {
             self.check_writable(state, what)?;
             make(state, now)

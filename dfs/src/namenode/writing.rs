@@ -196,6 +196,11 @@ impl NameNode {
         if let Some(previous) = previous {
             self.wait_stored(previous).await;
         }
+        // A data node that is being restarted is worth a moment; one that the client could not reach is not waited for.
+        if asked.exclude_nodes.is_empty() {
+            self.wait_for_data_nodes(|state, now| state.blocks.can_place(&[], now))
+                .await;
+        }
         self.change(
             &format!("add block to {}", asked.src),
             asker.key.clone(),

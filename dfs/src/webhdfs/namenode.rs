@@ -230,13 +230,22 @@ async fn put(served: &Served, asker: &Asker, query: &Query) -> Result<Response, 
                 }
             }
         }
+        _ => return put_attributes(served, asker, query).await,
+    };
+    Ok(Json(body).into_response())
+}
+
+async fn put_attributes(served: &Served, asker: &Asker, query: &Query) -> Result<Response, Error> {
+    let (node, src) = (&served.node, query.path.clone());
+    match query.operation.as_str() {
         "SETREPLICATION" => {
             let replication = query.number("replication")?.unwrap_or(node.settings.replication.into());
             let asked = SetReplicationRequestProto {
                 src,
                 replication: replication.min(u32::MAX.into()) as u32,
             };
-            json!({"boolean": node.set_replication(asker, asked).await?.result})
+            let result = node.set_replication(asker, asked).await?.result;
+            return Ok(Json(json!({"boolean": result})).into_response());
         }
         "SETPERMISSION" => {
             let permission = FsPermissionProto {
@@ -244,7 +253,6 @@ async fn put(served: &Served, asker: &Asker, query: &Query) -> Result<Response, 
             };
             node.set_permission(asker, SetPermissionRequestProto { src, permission })
                 .await?;
-            return Ok(StatusCode::OK.into_response());
         }
         "SETOWNER" => {
             let given = |name: &str| query.get(name).map(str::to_owned);
@@ -261,7 +269,6 @@ async fn put(served: &Served, asker: &Asker, query: &Query) -> Result<Response, 
                 },
             )
             .await?;
-            return Ok(StatusCode::OK.into_response());
         }
         "SETTIMES" => {
             let time = |name: &str| match query.get(name) {
@@ -271,7 +278,6 @@ async fn put(served: &Served, asker: &Asker, query: &Query) -> Result<Response, 
             let (mtime, atime) = (time("modificationtime")?, time("accesstime")?);
             node.set_times(asker, SetTimesRequestProto { src, mtime, atime })
                 .await?;
-            return Ok(StatusCode::OK.into_response());
         }
         "CREATESYMLINK"
         | "MODIFYACLENTRIES"
@@ -297,8 +303,8 @@ async fn put(served: &Served, asker: &Asker, query: &Query) -> Result<Response, 
             return unsupported(query);
         }
         _ => return Ok(unknown(query, "PUT")),
-    };
-    Ok(Json(body).into_response())
+    }
+    Ok(StatusCode::OK.into_response())
 }
 
 /// Sends the client on to a data node: one that has the block at `offset`, where there is one.

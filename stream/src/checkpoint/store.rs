@@ -190,10 +190,8 @@ impl Store {
         let directory = self.directory.join(epoch_name(epoch));
         let bytes = self.run(|| self.read_file(&directory.join(MANIFEST)))?;
         let text = String::from_utf8(bytes).map_err(|_| Error::runtime("its manifest is damaged"))?;
-        let (body, checksum) = text
-            .trim_end()
-            .rsplit_once('\n')
-            .ok_or_else(|| Error::runtime("its manifest is cut"))?;
+        let lines = text.strip_suffix('\n').and_then(|text| text.rsplit_once('\n'));
+        let (body, checksum) = lines.ok_or_else(|| Error::runtime("its manifest is cut"))?;
         if u32::from_str_radix(checksum, 16).ok() != Some(crc32c::crc32c(body.as_bytes())) {
             return Err(Error::runtime("its manifest is damaged"));
         }

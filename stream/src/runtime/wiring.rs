@@ -21,6 +21,9 @@ use crate::connector::{Context, Sink, TableSpec, open_sink, open_source};
 use crate::graph::{Exchange, Graph, Origin, Target, Vertex, key_group_filter};
 use crate::operator::Chain;
 
+/// A sink, and what it committed last.
+pub type Committed = (Box<dyn Sink>, Option<Value>);
+
 /// Batches that wait between two tasks: enough to keep both busy, few enough to keep memory and barriers short.
 const CHANNEL_BATCHES: usize = 4;
 
@@ -214,7 +217,7 @@ impl Wiring<'_> {
     }
 
     /// The sinks alone, each with what it committed in the epoch that was restored.
-    pub fn sinks(&self) -> Result<Vec<(Box<dyn Sink>, Option<Value>)>, Error> {
+    pub fn sinks(&self) -> Result<Vec<Committed>, Error> {
         let mut sinks = Vec::new();
         for (number, vertex) in self.graph.vertices.iter().enumerate() {
             let Some(Target::Table(table)) = &vertex.target else {

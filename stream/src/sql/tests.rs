@@ -57,10 +57,10 @@ fn what_flink_has_and_we_plan() {
 #[test]
 fn what_is_no_flink_sql_is_a_parse_error_with_its_place() {
     refused("SELECT k::STRING FROM plain", "parse", "::");
-    refused("SELECT (k FROM plain", "parse", "line 8, column");
-    refused("SELEC k FROM plain", "parse", "\"SELEC\" at line 8, column 1");
-    refused("SELECT 'abc", "parse", "line 8");
-    refused("SELECT k FROM plain; SELECT \"k\" FROM plain", "parse", "line 8");
+    refused("SELECT (k FROM plain", "parse", "line 9, column");
+    refused("SELEC k FROM plain", "parse", "\"SELEC\" at line 9, column 1");
+    refused("SELECT 'abc", "parse", "line 9");
+    refused("SELECT k FROM plain; SELECT \"k\" FROM plain", "parse", "line 9");
     refused("CREATE TABLE t (a TEXT) WITH ('connector' = 'print')", "parse", "TEXT");
     refused(
         "CREATE TABLE t (a INT) WITH (connector = 'print')",
@@ -79,12 +79,12 @@ fn wrong_names_and_types_are_validation_errors() {
     refused(
         "SELECT x FROM plain",
         "validate",
-        "Column 'x' not found at line 8, column 8",
+        "Column 'x' not found at line 9, column 8",
     );
     refused(
         "SELECT * FROM nope",
         "validate",
-        "Object 'nope' not found at line 8, column 15",
+        "Object 'nope' not found at line 9, column 15",
     );
     refused("SELECT k + s FROM plain", "validate", "Cannot apply '+'");
     refused(

@@ -52,7 +52,8 @@ struct KeySettings {
 }
 
 impl Settings {
-    fn read(table: &TableSpec) -> Result<Self, Error> {
+    /// Reads the options of a source; those of a sink need not say where reading starts.
+    fn read(table: &TableSpec, is_source: bool) -> Result<Self, Error> {
         let options = Options::new("kafka", &table.options);
         options.refuse("topic-pattern", "")?;
         options.watermarks()?;
@@ -75,7 +76,11 @@ impl Settings {
             }
         }
         let group = properties.get("group.id").map(|group| (*group).to_owned());
-        let start = Start::read(&options, group.as_deref(), properties.get("auto.offset.reset").copied())?;
+        let reset = properties.get("auto.offset.reset").copied();
+        let start = match Start::read(&options, group.as_deref(), reset) {
+            Err(_) if !is_source => Start::Earliest,
+            start => start?,
+        };
         let bound = Bound::read(&options, group.as_deref())?;
         let key = KeySettings::read(table, &options)?;
         let include = options.one_of("value.fields-include", &["ALL", "EXCEPT_KEY"], "ALL")?;
@@ -196,11 +201,15 @@ fn kafka_error(error: &log_broker_client::Error) -> Error {
 }
 
 pub fn open_source(table: &TableSpec, _context: &Context) -> Result<Box<dyn Source>, Error> {
-    Ok(Box::new(source::KafkaSource::new(table, Settings::read(table)?)?))
+    Ok(Box::new(source::KafkaSource::new(table, Settings::read(table, true)?)?))
 }
 
 pub fn open_sink(table: &TableSpec, context: &Context) -> Result<Box<dyn Sink>, Error> {
-    Ok(Box::new(sink::KafkaSink::new(table, Settings::read(table)?, context)?))
+    Ok(Box::new(sink::KafkaSink::new(
+        table,
+        Settings::read(table, false)?,
+        context,
+    )?))
 }
 
 #[cfg(test)]

@@ -261,7 +261,7 @@ async fn rows_are_written_to_the_partition_of_their_key() {
 
 #[test]
 fn options_are_checked_by_name() {
-    let read = |options: &[(&str, &str)]| Settings::read(&table("localhost:9092", options)).map(|_| ());
+    let read = |options: &[(&str, &str)]| Settings::read(&table("localhost:9092", options), true).map(|_| ());
     assert!(
         read(&[
             ("properties.max.poll.records", "5"),

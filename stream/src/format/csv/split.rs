@@ -115,7 +115,7 @@ mod tests {
     fn records_may_span_lines_inside_quotes_only() {
         let options = CsvOptions::default();
         assert_eq!(record_end(b"a,b\nc", &options), Some(4));
-        assert_eq!(record_end(b"a,\"x\ny\"\"\n\",b\nc", &options), Some(14));
+        assert_eq!(record_end(b"a,\"x\ny\"\"\n\",b\nc", &options), Some(13));
         assert_eq!(record_end(b"a,x\"y\nz", &options), Some(6));
         assert_eq!(record_end(b"a,\"b\n", &options), None);
         let comments = CsvOptions {

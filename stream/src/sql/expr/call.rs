@@ -228,18 +228,7 @@ impl Binder<'_> {
                 trim_where,
                 trim_what,
                 trim_characters: None,
-            } => {
-                let side = match trim_where {
-                    None | Some(TrimWhereField::Both) => "BOTH",
-                    Some(TrimWhereField::Leading) => "LEADING",
-                    Some(TrimWhereField::Trailing) => "TRAILING",
-                };
-                let what = trim_what
-                    .as_deref()
-                    .map_or_else(|| Ok(text(" ")), |what| self.bind(what))?;
-                let inner = self.bind(inner)?;
-                self.apply("TRIM", vec![text(side), what, inner], &place)
-            }
+            } => self.trim(*trim_where, trim_what.as_deref(), inner, &place),
             Expr::Like {
                 negated,
                 any: false,
@@ -267,6 +256,23 @@ impl Binder<'_> {
                 Err(Error::unsupported(format!("the expression {text}{place}")))
             }
         }
+    }
+
+    fn trim(
+        &mut self,
+        side: Option<TrimWhereField>,
+        what: Option<&Expr>,
+        inner: &Expr,
+        place: &str,
+    ) -> Result<Bound, Error> {
+        let side = match side {
+            None | Some(TrimWhereField::Both) => "BOTH",
+            Some(TrimWhereField::Leading) => "LEADING",
+            Some(TrimWhereField::Trailing) => "TRAILING",
+        };
+        let what = what.map_or_else(|| Ok(text(" ")), |what| self.bind(what))?;
+        let inner = self.bind(inner)?;
+        self.apply("TRIM", vec![text(side), what, inner], place)
     }
 
     fn call_of(&mut self, name: &str, args: &[&Expr], place: &str) -> Result<Bound, Error> {

@@ -139,9 +139,10 @@ async fn run(
 #[tokio::test]
 async fn each_row_is_visible_once_whatever_step_it_dies_after() {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    for (format, partitioned) in [("json", false), ("csv", true), ("parquet", false), ("parquet", true)] {
-        for first in 1..24 {
-            for second in [1, 3, 5, 1000] {
+    // Every step for one kind of table, every fifth for the others: each run syncs real files.
+    for (format, partitioned, every) in [("json", false, 1), ("csv", true, 5), ("parquet", true, 5)] {
+        for first in (1..24).step_by(every) {
+            for second in [3, 1000] {
                 let directory = tempfile::tempdir().unwrap();
                 let table = table(directory.path(), format, partitioned);
                 let mut checkpoint = Checkpoint::default();
