@@ -98,8 +98,9 @@ enum CellFormat {
 
 /// Runs the command until it ends or the process is told to stop.
 pub fn run(batch: Batch) -> ExitCode {
-    let Batch { telemetry, command } = batch;
-    host::run("batch", &telemetry, |shutdown| async move {
+    let Batch { telemetry, mut command } = batch;
+    let spill = command.own_spill();
+    let code = host::run("batch", &telemetry, |shutdown| async move {
         let work = async {
             match command {
                 Command::Sql(sql) => sql.run().await,
@@ -108,10 +109,26 @@ pub fn run(batch: Batch) -> ExitCode {
         };
         match select(pin!(work), pin!(shutdown.requested())).await {
             Either::Left((outcome, _)) => outcome,
-            // What the query holds, spilled files too, goes with it.
             Either::Right(_) => Err(Error::Usage("stopped by a signal before the query was done".into())),
         }
-    })
+    });
+    // A query that was stopped may not have come to cleaning up; where it never spilled there is nothing to remove.
+    let _gone_or_never_there = std::fs::remove_dir_all(spill);
+    code
+}
+
+impl Command {
+    /// Lets the command spill into a directory that is this process's alone.
+    fn own_spill(&mut self) -> PathBuf {
+        let limits = match self {
+            Command::Sql(sql) => &mut sql.limits,
+            Command::Partitions(partitions) => &mut partitions.limits,
+        };
+        let parent = limits.spill.take().unwrap_or_else(std::env::temp_dir);
+        let own = parent.join(format!("batch-spill-{}", std::process::id()));
+        limits.spill = Some(own.clone());
+        own
+    }
 }
 
 impl Sql {

@@ -141,6 +141,44 @@ fn cells_are_printed_and_drawn() {
     assert!(Path::new(&picture).exists());
 }
 
+#[test]
+fn a_query_that_is_stopped_leaves_no_spilled_file() {
+    let spill = tempfile::tempdir().unwrap();
+    let sql = "SELECT sum(a) AS a FROM (SELECT row_number() OVER (ORDER BY m, i) * i AS a FROM \
+               (SELECT repeat('x', 60) || reverse(CAST(value AS VARCHAR)) AS m, value AS i \
+               FROM generate_series(1, 50000000) AS t(value)) AS t) AS s";
+    let mut child = Command::new(env!("CARGO_BIN_EXE_batch"))
+        .args([
+            "sql",
+            "--memory-limit",
+            "32MB",
+            "--partitions",
+            "1",
+            "-c",
+            sql,
+            "--spill",
+        ])
+        .arg(spill.path())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let spilled = || std::fs::read_dir(spill.path()).unwrap().count() > 0;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !spilled() && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert!(spilled());
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(!spilled());
+}
+
 /// The demo's question: nearest served airport for each zip code, county for each zip code, means for each county.
 #[test]
 fn the_counties_of_the_demo() {

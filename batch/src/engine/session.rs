@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use datafusion::common::format::ExplainFormat;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -16,6 +17,9 @@ use crate::spatial::functions;
 
 /// An error about memory names this many of the largest consumers.
 const CONSUMERS_NAMED: usize = 5;
+
+/// The part of a sort's share of the memory that is set aside for merging: one in this many.
+const SORT_SHARE_OF_MERGE: usize = 4;
 
 /// What the command line can set.
 #[derive(Debug, Clone, Default)]
@@ -66,6 +70,8 @@ pub fn open(options: &Options) -> Result<SessionContext, Error> {
             partitions: partitions.max(1),
         });
     }
+    // One line an operator: the drawn boxes of the default have no room for a condition.
+    config.options_mut().explain.format = ExplainFormat::Indent;
     let mut disk = DiskManagerBuilder::default();
     if let Some(spill) = &options.spill {
         std::fs::create_dir_all(spill).map_err(|error| Error::file("create the spill directory", spill, error))?;
@@ -75,6 +81,10 @@ pub fn open(options: &Options) -> Result<SessionContext, Error> {
         .with_disk_manager_builder(disk)
         .with_object_store_registry(Arc::new(tables::Stores::default()));
     if let Some(Memory(bytes)) = options.memory_limit {
+        // What each sort sets aside to merge what it has spilled must leave it room to sort.
+        let share = bytes / config.target_partitions().max(1) / SORT_SHARE_OF_MERGE;
+        let reserved = &mut config.options_mut().execution.sort_spill_reservation_bytes;
+        *reserved = share.min(*reserved);
         let named = std::num::NonZeroUsize::new(CONSUMERS_NAMED).unwrap_or(std::num::NonZeroUsize::MIN);
         runtime = runtime.with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(bytes), named)));
     }

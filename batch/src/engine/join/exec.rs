@@ -5,20 +5,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DataFusionError, Result, internal_err, project_schema};
+use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::JoinType;
-use datafusion::physical_expr::EquivalenceProperties;
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::joins::NestedLoopJoinExec;
 use datafusion::physical_plan::joins::utils::{ColumnIndex, JoinFilter, build_join_schema};
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, ExecutionPlanProperties, InputDistributionRequirements,
-    Partitioning, PhysicalExpr, PlanProperties,
+    PhysicalExpr, PlanProperties,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::OnceCell;
@@ -60,18 +58,19 @@ impl SpatialJoin {
         projection: Option<Vec<usize>>,
         partitions: usize,
     ) -> Result<SpatialJoin> {
-        let (schema, mut columns) = build_join_schema(&left.schema(), &right.schema(), &join_type);
-        let schema: SchemaRef = Arc::new(schema);
-        let schema = project_schema(&schema, projection.as_ref())?;
+        let (_, mut columns) = build_join_schema(&left.schema(), &right.schema(), &join_type);
         if let Some(projection) = &projection {
             columns = projection.iter().map(|at| columns[*at].clone()).collect();
         }
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(schema),
-            Partitioning::UnknownPartitioning(right.output_partitioning().partition_count()),
-            EmissionType::Both,
-            Boundedness::Bounded,
-        );
+        // To the rest of the plan it is the nested loop whose place it takes: same schema, same partitioning.
+        let twin = NestedLoopJoinExec::try_new(
+            Arc::clone(&left),
+            Arc::clone(&right),
+            None,
+            &join_type,
+            projection.clone(),
+        )?;
+        let properties = Arc::clone(twin.properties());
         Ok(SpatialJoin {
             left,
             right,
@@ -81,7 +80,7 @@ impl SpatialJoin {
             projection,
             partitions,
             columns,
-            properties: Arc::new(properties),
+            properties,
             metrics: ExecutionPlanMetricsSet::new(),
             build: SharedBuild::default(),
         })

@@ -11,7 +11,10 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, TypeSignature, Volatility};
-use geo::{BooleanOps, Geometry, GeometryCollection, MultiLineString, MultiPoint, MultiPolygon, Polygon, unary_union};
+use geo::orient::Direction;
+use geo::{
+    BooleanOps, Geometry, GeometryCollection, MultiLineString, MultiPoint, MultiPolygon, Orient, Polygon, unary_union,
+};
 
 use super::measure::envelope;
 use super::scalar::{GEOMETRY_EXTENSION, geometry_column};
@@ -257,6 +260,11 @@ fn union(geometries: Vec<Geometry<f64>>) -> Result<Geometry<f64>, GeometryError>
         return Ok(Geometry::GeometryCollection(GeometryCollection(Vec::new())));
     }
     if let Some(polygons) = polygons(&geometries) {
+        // The sweep counts windings: a hole must run against its shell.
+        let polygons: Vec<_> = polygons
+            .iter()
+            .map(|polygon| polygon.orient(Direction::Default))
+            .collect();
         let mut united = unary_union(&polygons);
         return Ok(if united.0.len() == 1 {
             Geometry::Polygon(united.0.remove(0))
@@ -288,8 +296,8 @@ fn union(geometries: Vec<Geometry<f64>>) -> Result<Geometry<f64>, GeometryError>
 fn intersection(geometries: Vec<Geometry<f64>>) -> Result<Geometry<f64>, GeometryError> {
     let unsupported = || GeometryError::Unsupported("it intersects polygons only".into());
     let mut areas = geometries.into_iter().map(|geometry| match geometry {
-        Geometry::Polygon(polygon) => Ok(MultiPolygon(vec![polygon])),
-        Geometry::MultiPolygon(polygons) => Ok(polygons),
+        Geometry::Polygon(polygon) => Ok(MultiPolygon(vec![polygon.orient(Direction::Default)])),
+        Geometry::MultiPolygon(polygons) => Ok(polygons.orient(Direction::Default)),
         _ => Err(unsupported()),
     });
     let first = areas.next().unwrap_or_else(|| Err(unsupported()))?;

@@ -7,7 +7,7 @@ use crate::spatial::geometry::Bounds;
 use crate::spatial::partition::{KdTree, Sampler};
 
 /// With fewer rows than this a cell's R-tree would be only overhead.
-const CELL_ROWS_MIN: usize = 64;
+const CELL_ROWS_MIN: usize = 16;
 /// The sample is repeatable; any constant will do.
 const SAMPLE_SEED: u64 = 0x5EED;
 

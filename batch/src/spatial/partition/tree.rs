@@ -107,29 +107,54 @@ impl KdTree {
     }
 }
 
-/// Sorts the points along the longer side of their box (the other, where that has no extent) and finds the place that
-/// comes nearest to an even share without cutting through equal values. `None`: a heap.
+/// A split further than this share of the points from the wanted place is worth trying the other axis.
+const OFF_SHARE_MAX: f64 = 0.01;
+
+/// Finds where to split: along the longer side of the points' box, at the place that comes nearest to an even share without
+/// cutting through equal values; along the other side, where long runs of equal values make that one clearly uneven.
+/// Leaves the points sorted along the axis. `None`: a heap.
 fn split(points: &mut [(f64, f64)], cells: usize) -> Option<(Axis, usize)> {
     let bounds = points
         .iter()
         .map(|(x, y)| Bounds::of_point(*x, *y))
         .reduce(Bounds::union)?;
     let (width, height) = (bounds.max_x - bounds.min_x, bounds.max_y - bounds.min_y);
-    let axis = if width >= height { Axis::X } else { Axis::Y };
-    if width <= 0.0 && height <= 0.0 {
+    let (longer, shorter) = if width >= height {
+        (Axis::X, Axis::Y)
+    } else {
+        (Axis::Y, Axis::X)
+    };
+    if width.max(height) <= 0.0 {
         return None;
     }
-    points.sort_unstable_by(|a, b| axis.of(*a).total_cmp(&axis.of(*b)));
     let wanted = points.len() * (cells / 2) / cells;
+    let place = place(points, longer, wanted);
+    let off = place.abs_diff(wanted);
+    if off as f64 > OFF_SHARE_MAX * points.len() as f64 && width.min(height) > 0.0 {
+        let other = self::place(points, shorter, wanted);
+        if other.abs_diff(wanted) < off {
+            return Some((shorter, other));
+        }
+        sort(points, longer);
+    }
+    Some((longer, place))
+}
+
+fn sort(points: &mut [(f64, f64)], axis: Axis) {
+    points.sort_unstable_by(|a, b| axis.of(*a).total_cmp(&axis.of(*b)));
+}
+
+/// Sorts along an axis on which not all values are equal; the end of a run of equal values that is nearest to `wanted`,
+/// with points on both sides.
+fn place(points: &mut [(f64, f64)], axis: Axis, wanted: usize) -> usize {
+    sort(points, axis);
     let value = axis.of(points[wanted]);
-    // The run of equal values around the wanted place: the split falls before or behind it.
     let before = points.partition_point(|point| axis.of(*point) < value);
     let behind = points.partition_point(|point| axis.of(*point) <= value);
-    let place = match (before, behind) {
+    match (before, behind) {
         (0, behind) => behind,
         (before, behind) if behind == points.len() => before,
         (before, behind) if wanted - before <= behind - wanted => before,
         (_, behind) => behind,
-    };
-    Some((axis, place))
+    }
 }
