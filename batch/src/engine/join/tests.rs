@@ -293,7 +293,7 @@ async fn a_sort_larger_than_the_memory_spills() {
         ..Options::default()
     })
     .unwrap();
-    assert_eq!(lines(&small, &query).await, lines(&unlimited, &query).await);
+    assert_eq!(lines(&small, query).await, lines(&unlimited, query).await);
     drop(small);
     assert_eq!(
         std::fs::read_dir(spill.path()).unwrap().count(),
