@@ -1,5 +1,7 @@
 //! The stack as people run it, with the real services as real processes: each test has a directory and ports of its own.
 
+#![allow(clippy::unwrap_used, reason = "all of this is a test, its helpers too")]
+
 mod demo;
 mod full_disk;
 mod harness;

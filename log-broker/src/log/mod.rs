@@ -236,7 +236,7 @@ impl Log {
             });
         }
         if self.active().must_roll(batch.len() as u64, now_ms, &self.options) {
-            self.roll(now_ms)?;
+            self.roll()?;
         }
         self.epochs.begin(&*self.disk, &self.dir, leader_epoch, self.end)?;
         let base_offset = self.end;
@@ -312,7 +312,7 @@ impl Log {
     }
 
     /// Seals the newest segment and begins another.
-    fn roll(&mut self, now_ms: i64) -> Result<(), LogError> {
+    fn roll(&mut self) -> Result<(), LogError> {
         if let Err(error) = self.active().file().sync_data() {
             return Err(self.stop("sync", &error));
         }
@@ -321,7 +321,7 @@ impl Log {
         let next = (|| {
             self.active().write_indexes(&*self.disk, &self.dir)?;
             self.producers.write_snapshot(&*self.disk, &self.dir, self.end)?;
-            Segment::create(&*self.disk, &self.dir, self.end, now_ms)
+            Segment::create(&*self.disk, &self.dir, self.end)
         })();
         match next {
             Ok(segment) => {

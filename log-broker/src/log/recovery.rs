@@ -65,7 +65,7 @@ impl Log {
             }
         }
         if segments.is_empty() {
-            segments.push(Segment::create(&*disk, dir, 0, 0).map_err(io)?);
+            segments.push(Segment::create(&*disk, dir, 0).map_err(io)?);
         }
         let end = segments.last().map_or(0, Segment::next);
         check_nothing_lost(&*disk, dir, end)?;

@@ -23,7 +23,7 @@ impl Log {
         // The newest segment is sealed first, so that a quiet topic forgets its last records too.
         if self.active().len() > 0 && self.durable_end == self.end && too_old(self.active(), self.options.retention_ms)
         {
-            self.roll(now_ms)?;
+            self.roll()?;
         }
         let mut removed = 0;
         while self.segments.len() > 1 {

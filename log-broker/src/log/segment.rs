@@ -24,7 +24,7 @@ pub(super) struct Segment {
 
 impl Segment {
     /// Creates an empty segment whose name is durable.
-    pub(super) fn create(disk: &dyn Disk, dir: &Path, base: i64, _now_ms: i64) -> io::Result<Self> {
+    pub(super) fn create(disk: &dyn Disk, dir: &Path, base: i64) -> io::Result<Self> {
         let file = disk.open(&dir.join(name(base)), Mode::Write)?;
         file.set_len(0)?;
         disk.sync_dir(dir)?;
