@@ -1,4 +1,5 @@
 //! The program as people use it.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test are test code")]
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -83,15 +83,18 @@ async fn every_join_equals_the_nested_loop() {
         // Hidden in a CASE, the predicate is not found, and the join stays a nested loop.
         let hidden = format!("CASE WHEN {condition} THEN true ELSE false END{rest}");
         let plain = format!("{condition}{rest}");
-        for (query, reference) in joins(&plain).iter().zip(joins(&hidden)) {
-            let plan = lines(engine, &format!("EXPLAIN {query}")).await.join("\n");
-            assert!(plan.contains("SpatialJoinExec"), "{query}\n{plan}");
+        // Every other kind of join with each condition: planning is what takes the time.
+        for (query, reference) in joins(&plain).iter().zip(joins(&hidden)).skip(at % 2).step_by(2) {
             assert_eq!(
                 sorted(engine, query).await,
                 sorted(engine, &reference).await,
                 "{at}: {query}"
             );
         }
+        let plan = lines(engine, &format!("EXPLAIN {}", joins(&plain)[at % 8]))
+            .await
+            .join("\n");
+        assert!(plan.contains("SpatialJoinExec"), "{plain}\n{plan}");
         let plan = lines(engine, &format!("EXPLAIN SELECT l.id FROM l JOIN r ON {hidden}")).await;
         assert!(!plan.join("").contains("SpatialJoinExec"));
     }
@@ -280,10 +283,8 @@ async fn a_sort_larger_than_the_memory_spills() {
         spill: Some(spill.path().to_path_buf()),
         partitions: Some(1),
     };
-    let query = format!(
-        "SELECT sum(a) AS a, count(*) AS n FROM (SELECT CAST(row_number() OVER (ORDER BY m, i) AS BIGINT) * (i % 3) AS a \
-         FROM (SELECT repeat('x', 40) || reverse(CAST(value AS VARCHAR)) AS m, value AS i FROM generate_series(1, 400000) AS t(value)) AS t) AS s"
-    );
+    let query = "SELECT sum(a) AS a, count(*) AS n FROM (SELECT CAST(row_number() OVER (ORDER BY m, i) AS BIGINT) * (i % 3) AS a \
+         FROM (SELECT repeat('x', 40) || reverse(CAST(value AS VARCHAR)) AS m, value AS i FROM generate_series(1, 400000) AS t(value)) AS t) AS s";
     let small = Engine::new(&limits).unwrap();
     let plan = lines(&small, &format!("EXPLAIN ANALYZE {query}")).await.join("\n");
     assert!(plan.contains("spill_count=") && !spilled_nothing(&plan), "{plan}");
@@ -292,7 +293,7 @@ async fn a_sort_larger_than_the_memory_spills() {
         ..Options::default()
     })
     .unwrap();
-    assert_eq!(lines(&small, &query).await, lines(&unlimited, &query).await);
+    assert_eq!(lines(&small, query).await, lines(&unlimited, query).await);
     drop(small);
     assert_eq!(
         std::fs::read_dir(spill.path()).unwrap().count(),
