@@ -9,9 +9,12 @@ use futures::future::{Either, select};
 
 use crate::Error;
 use crate::engine::{Engine, Format, Memory, Options, Sink, partitions};
+use crate::flight;
 
 /// Cells of `batch partitions` when none are asked for.
 const CELLS: usize = 64;
+/// Open connections to a socket of `batch serve`: programs on one machine, some with pools.
+const CONNECTIONS_MAX: usize = 256;
 
 /// SQL with spatial functions and joins over files and hdfs, in one process.
 #[derive(Debug, Parser)]
@@ -29,6 +32,8 @@ enum Command {
     Sql(Sql),
     /// Show the KD-tree's cells over a table, as numbers and as a picture.
     Partitions(Partitions),
+    /// Answer Arrow Flight SQL, for ADBC and JDBC programs, until told to stop.
+    Serve(Serve),
 }
 
 #[derive(Debug, Args)]
@@ -88,6 +93,18 @@ struct Partitions {
     limits: Limits,
 }
 
+#[derive(Debug, Args)]
+struct Serve {
+    /// Where Flight SQL is spoken.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:32010")]
+    listen: String,
+    /// Where /metrics and /healthz are.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:32011")]
+    admin: String,
+    #[command(flatten)]
+    limits: Limits,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum CellFormat {
     /// A line a cell, for people.
@@ -101,15 +118,11 @@ pub fn run(batch: Batch) -> ExitCode {
     let Batch { telemetry, mut command } = batch;
     let spill = command.own_spill();
     let code = host::run("batch", &telemetry, |shutdown| async move {
-        let work = async {
-            match command {
-                Command::Sql(sql) => sql.run().await,
-                Command::Partitions(partitions) => partitions.run().await,
-            }
-        };
-        match select(pin!(work), pin!(shutdown.requested())).await {
-            Either::Left((outcome, _)) => outcome,
-            Either::Right(_) => Err(Error::Usage("stopped by a signal before the query was done".into())),
+        match command {
+            Command::Sql(sql) => until(&shutdown, sql.run()).await,
+            Command::Partitions(partitions) => until(&shutdown, partitions.run()).await,
+            // It drains by itself.
+            Command::Serve(serve) => serve.run(shutdown).await,
         }
     });
     // A query that was stopped may not have come to cleaning up; where it never spilled there is nothing to remove.
@@ -123,11 +136,40 @@ impl Command {
         let limits = match self {
             Command::Sql(sql) => &mut sql.limits,
             Command::Partitions(partitions) => &mut partitions.limits,
+            Command::Serve(serve) => &mut serve.limits,
         };
         let parent = limits.spill.take().unwrap_or_else(std::env::temp_dir);
         let own = parent.join(format!("batch-spill-{}", std::process::id()));
         limits.spill = Some(own.clone());
         own
+    }
+}
+
+async fn until(shutdown: &host::Shutdown, work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    match select(pin!(work), pin!(shutdown.requested())).await {
+        Either::Left((outcome, _)) => outcome,
+        // What the query holds, spilled files too, goes with it.
+        Either::Right(_) => Err(Error::Usage("stopped by a signal before the query was done".into())),
+    }
+}
+
+impl Serve {
+    async fn run(self, shutdown: host::Shutdown) -> Result<(), Error> {
+        let options = Options {
+            memory_limit: self.limits.memory_limit,
+            spill: self.limits.spill,
+            partitions: None,
+        };
+        let engine = Engine::new(&options)?;
+        let bind = async |flag, address: &str| {
+            let listener = host::Listener::bind_for(flag, address, CONNECTIONS_MAX).await;
+            listener.map_err(|error| Error::Usage(error.to_string()))
+        };
+        let flight = bind("--listen", &self.listen).await?;
+        let admin = bind("--admin", &self.admin).await?;
+        flight::serve(engine.context().clone(), flight, admin, shutdown)
+            .await
+            .map_err(Error::Usage)
     }
 }
 
