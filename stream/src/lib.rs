@@ -15,6 +15,7 @@ pub mod connector;
 mod error;
 pub mod format;
 pub mod functions;
+pub mod gateway;
 pub mod graph;
 mod operator;
 pub mod output;
@@ -38,6 +39,8 @@ pub use error::Error;
 
 /// Connections to /metrics at a time: a scraper and some people.
 const ADMIN_CONNECTIONS_MAX: usize = 32;
+/// Connections to the gateway at a time: its clients open one a call.
+const GATEWAY_CONNECTIONS_MAX: usize = 512;
 
 /// Runs Flink SQL.
 #[derive(Debug, Parser)]
@@ -53,6 +56,15 @@ struct Arguments {
 enum Command {
     /// Runs the statements of a file and prints the last one's result.
     Run(RunArguments),
+    /// Answers Flink's SQL gateway REST API, for sql-client and the JDBC driver, until told to stop.
+    Serve(ServeArguments),
+}
+
+#[derive(Debug, Args)]
+struct ServeArguments {
+    /// Where the gateway listens; /metrics and /healthz are there too.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8083")]
+    listen: String,
 }
 
 #[derive(Debug, Args)]
@@ -84,7 +96,12 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(code) => return code,
     };
     let mut telemetry = arguments.telemetry;
-    let Command::Run(run) = arguments.command;
+    let run = match arguments.command {
+        Command::Run(run) => run,
+        Command::Serve(serve) => {
+            return host::run("stream", &telemetry, |shutdown| run_gateway(serve, shutdown));
+        }
+    };
     if telemetry.log_level == "info" {
         // A program's stderr is for its summary and its error.
         telemetry.log_level = "warn".to_owned();
@@ -92,6 +109,13 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     host::run("stream", &telemetry, |shutdown| async move {
         run_program(run, shutdown).await
     })
+}
+
+async fn run_gateway(serve: ServeArguments, shutdown: host::Shutdown) -> Result<(), String> {
+    let listener = host::Listener::bind_for("--listen", &serve.listen, GATEWAY_CONNECTIONS_MAX)
+        .await
+        .map_err(|error| error.to_string())?;
+    gateway::serve(listener, shutdown).await
 }
 
 async fn run_program(run: RunArguments, shutdown: host::Shutdown) -> Result<(), String> {

@@ -1,0 +1,43 @@
+//! The sockets of `stream serve`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use host::{Listener, Shutdown};
+use prometheus::{IntGauge, Registry};
+
+use super::rest;
+use super::session::Sessions;
+
+/// How often idle sessions are looked for.
+const EXPIRY_PERIOD: Duration = Duration::from_secs(5);
+
+/// Serves the gateway, with `/metrics` and `/healthz` beside it, until `shutdown`; says on stdout when it is ready.
+///
+/// # Errors
+/// In words, if the listener's address cannot be told.
+pub async fn serve(listener: Listener, shutdown: Shutdown) -> Result<(), String> {
+    let address = listener
+        .local_addr()
+        .map_err(|error| format!("cannot tell the listening address: {error}"))?;
+    let registry = Registry::new();
+    let open = IntGauge::new("stream_gateway_sessions", "Open sessions.").map_err(|error| error.to_string())?;
+    registry
+        .register(Box::new(open.clone()))
+        .map_err(|error| error.to_string())?;
+    let sessions = Arc::new(Sessions::new(shutdown.clone()));
+    let router = rest::router(Arc::clone(&sessions)).merge(host::admin::router(registry, Arc::new(|| Ok(()))));
+    let expiring = Arc::clone(&sessions);
+    let expiry = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(EXPIRY_PERIOD).await;
+            expiring.expire(Instant::now());
+            open.set(i64::try_from(expiring.count()).unwrap_or(i64::MAX));
+        }
+    });
+    host::announce_ready("stream", &[("sql", address)]);
+    host::admin::serve(listener, router, shutdown).await;
+    expiry.abort();
+    sessions.close_all();
+    Ok(())
+}
