@@ -59,6 +59,12 @@ fn write(ports: &Ports, conf: &Path) -> Result<Vec<(&'static str, String)>, Erro
             format!("http://{}/webhdfs/v1", ports.address("namenode", "http")),
         ));
     }
+    if ports.contains("stream") {
+        variables.push(("SQL_GATEWAY_URL", format!("http://{}", ports.address("stream", "sql"))));
+    }
+    if ports.contains("batch") {
+        variables.push(("FLIGHT_SQL_URI", format!("grpc://{}", ports.address("batch", "flight"))));
+    }
     Ok(variables)
 }
 
@@ -103,6 +109,8 @@ mod tests {
         let value = |name: &str| variables.iter().find(|(other, _)| *other == name).unwrap().1.clone();
         assert_eq!(value("ETCDCTL_ENDPOINTS"), "127.0.0.1:2379");
         assert_eq!(value("HDFS_URL"), "hdfs://127.0.0.1:8020");
+        assert_eq!(value("SQL_GATEWAY_URL"), "http://127.0.0.1:8083");
+        assert_eq!(value("FLIGHT_SQL_URI"), "grpc://127.0.0.1:32010");
         let core = fs::read_to_string(directory.path().join("core-site.xml")).unwrap();
         assert!(core.contains("<name>fs.defaultFS</name><value>hdfs://127.0.0.1:8020</value>"));
         let hdfs = fs::read_to_string(directory.path().join("hdfs-site.xml")).unwrap();

@@ -118,6 +118,38 @@ pub const SERVICES: &[Service] = &[
         several: true,
         arguments: datanode,
     },
+    Service {
+        name: "stream",
+        command: &["stream", "serve"],
+        ports: &[Port {
+            name: "sql",
+            default: 8083,
+        }],
+        after: &[],
+        requires: &[],
+        reset_too: &[],
+        several: false,
+        arguments: stream,
+    },
+    Service {
+        name: "batch",
+        command: &["batch", "serve"],
+        ports: &[
+            Port {
+                name: "flight",
+                default: 32010,
+            },
+            Port {
+                name: "admin",
+                default: 32011,
+            },
+        ],
+        after: &[],
+        requires: &[],
+        reset_too: &[],
+        several: false,
+        arguments: batch,
+    },
 ];
 
 /// Ports of a second data node are this much higher than those of the first.
@@ -277,6 +309,14 @@ fn datanode(wiring: &Wiring<'_>) -> Vec<String> {
         ("--ipc", wiring.own("ipc")),
         ("--http", wiring.own("http")),
     ])
+}
+
+fn stream(wiring: &Wiring<'_>) -> Vec<String> {
+    flags([("--listen", wiring.own("sql"))])
+}
+
+fn batch(wiring: &Wiring<'_>) -> Vec<String> {
+    flags([("--listen", wiring.own("flight")), ("--admin", wiring.own("admin"))])
 }
 
 #[cfg(test)]

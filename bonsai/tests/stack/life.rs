@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::harness::{Stack, is_alive, refusal, signal, soon, text};
 
-const ALL: [&str; 4] = ["coordinator", "log-broker", "namenode", "datanode"];
+const ALL: [&str; 6] = ["coordinator", "log-broker", "namenode", "datanode", "stream", "batch"];
 
 #[test]
 fn everything_starts_is_shown_and_ends() {
@@ -69,8 +69,8 @@ fn everything_starts_is_shown_and_ends() {
 #[test]
 fn two_stacks_live_side_by_side() {
     let (one, two) = (Stack::up(&[]), Stack::up(&["--datanodes", "2"]));
-    assert_eq!(one.status().len(), 4);
-    assert_eq!(two.status().len(), 5);
+    assert_eq!(one.status().len(), 6);
+    assert_eq!(two.status().len(), 7);
     assert_eq!(two.service("datanode-2")["state"], "ready");
     assert!(one.bonsai(&["down"]).status.success());
     assert!(two.status().iter().all(|service| service["state"] == "ready"));

@@ -9,7 +9,7 @@ use crate::harness::{Stack, is_alive, refusal, signal, soon, text};
 #[test]
 fn each_service_that_is_killed_comes_back() {
     let stack = Stack::up(&[]);
-    for name in ["coordinator", "log-broker", "namenode", "datanode"] {
+    for name in ["coordinator", "log-broker", "namenode", "datanode", "stream", "batch"] {
         let (pid, address) = (stack.pid(name).unwrap(), stack.service(name)["address"].clone());
         signal(pid, Signal::KILL);
         soon("it is ready again", || {
