@@ -7,6 +7,8 @@
 //! sinks are [`connector`]s with a [`format`](crate::format), results go out through [`output`], and Flink's
 //! [`functions`] are vectorised.
 //!
+//! `stream serve` runs the same statements for other people's clients: Flink's SQL [`gateway`].
+//!
 //! It stops where a program needs what is not here: such a statement is refused by name and place before it runs.
 //! Deliberately missing: joins, OVER windows, retraction, user functions, jobs that spread over machines.
 
