@@ -57,7 +57,9 @@ fn january_comes_out_right_and_the_same_again_while_everything_is_killed() {
         wild.join("\n")
     );
     for service in stack.status() {
-        assert_eq!(service["restarts"], 1, "{service}");
+        // The demo's jobs are processes of its own, so nobody killed these two servers.
+        let is_bystander = ["stream", "batch"].contains(&service["service"].as_str().unwrap());
+        assert_eq!(service["restarts"], if is_bystander { 0 } else { 1 }, "{service}");
     }
     for name in FILES {
         let same = read(&stack, "calm", name) == read(&stack, "wild", name);
