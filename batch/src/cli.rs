@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -210,36 +209,26 @@ impl Partitions {
         if let Some(path) = &self.out {
             partitions::save(&picture, path)?;
         }
-        match self.print(&cells) {
-            // The reader has seen enough (`batch partitions … | head`).
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            outcome => outcome.map_err(Error::Output),
-        }
-    }
-
-    fn print(&self, cells: &[partitions::CellRows]) -> io::Result<()> {
-        let mut out = io::BufWriter::new(io::stdout().lock());
         match self.output {
             CellFormat::Json => {
-                for cell in cells {
-                    writeln!(out, "{}", serde_json::to_string(cell)?)?;
+                for cell in &cells {
+                    let line = serde_json::to_string(cell).map_err(|error| Error::Usage(error.to_string()))?;
+                    println!("{line}");
                 }
             }
             CellFormat::Table => {
-                writeln!(
-                    out,
+                println!(
                     "{:>6} {:>10} {:>14} {:>14} {:>14} {:>14}",
                     "cell", "rows", "min_x", "min_y", "max_x", "max_y"
-                )?;
-                for cell in cells {
-                    writeln!(
-                        out,
+                );
+                for cell in &cells {
+                    println!(
                         "{:>6} {:>10} {:>14.6} {:>14.6} {:>14.6} {:>14.6}",
                         cell.cell, cell.rows, cell.min_x, cell.min_y, cell.max_x, cell.max_y
-                    )?;
+                    );
                 }
             }
         }
-        out.flush()
+        Ok(())
     }
 }
