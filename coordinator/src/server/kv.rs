@@ -7,6 +7,7 @@ use pb::kv_server::Kv;
 use tonic::{Request, Response, Status};
 
 use super::node::Node;
+use super::quota;
 use crate::Error;
 use crate::machine::{self, Outcome, validate};
 use crate::store::RangePlan;
@@ -37,7 +38,9 @@ impl KvService {
 
     async fn do_put(&self, request: pb::PutRequest) -> Result<pb::PutResponse, Error> {
         validate::put(&request)?;
-        let outcome = self.0.propose(machine::Request::Put(request)).await?;
+        let request = machine::Request::Put(request);
+        quota::check(&self.0, &request).await?;
+        let outcome = self.0.propose(request).await?;
         let Outcome::Put(mut response) = outcome else {
             return Err(Error::Stopped);
         };
@@ -61,7 +64,9 @@ impl KvService {
         let mut response = if validate::is_read_only(&request) {
             self.0.machine().read(&request)?
         } else {
-            let outcome = self.0.propose(machine::Request::Txn(request)).await?;
+            let request = machine::Request::Txn(request);
+            quota::check(&self.0, &request).await?;
+            let outcome = self.0.propose(request).await?;
             let Outcome::Txn(response) = outcome else {
                 return Err(Error::Stopped);
             };

@@ -10,6 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::node::Node;
+use super::quota;
 use crate::Error;
 use crate::machine::{self, Outcome};
 
@@ -28,7 +29,9 @@ impl LeaseService {
         if request.id == 0 {
             request.id = self.node.lease_id();
         }
-        let outcome = self.node.propose(machine::Request::LeaseGrant(request)).await?;
+        let request = machine::Request::LeaseGrant(request);
+        quota::check(&self.node, &request).await?;
+        let outcome = self.node.propose(request).await?;
         let Outcome::LeaseGrant(mut response) = outcome else {
             return Err(Error::Stopped);
         };

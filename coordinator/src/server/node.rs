@@ -11,6 +11,7 @@ use raft::log::{GroupCommit, LogError};
 use tokio::sync::{oneshot, watch};
 
 use super::bell::{Bell, Call};
+use super::defragment::Defragmentation;
 use super::metrics::Metrics;
 use super::redb_disk::Space;
 use super::store_file::Identity;
@@ -38,6 +39,8 @@ pub(super) struct Limits {
     pub(super) txn_operations_max: usize,
     /// How often a watcher that wants progress gets it.
     pub(super) progress_interval: std::time::Duration,
+    /// What the store may take before it takes no more, in bytes.
+    pub(super) quota_bytes: u64,
 }
 
 /// An entry that is durable and waits for the applier.
@@ -60,6 +63,7 @@ pub(super) struct Node {
     pub(super) limits: Limits,
     pub(super) metrics: Metrics,
     pub(super) space: Arc<Space>,
+    pub(super) defragmentation: Defragmentation,
     machine: RwLock<Machine>,
     deadlines: Mutex<Deadlines>,
     feed: Mutex<Feed>,
@@ -107,6 +111,7 @@ impl Node {
             limits: parts.limits,
             metrics: parts.metrics,
             space: parts.space,
+            defragmentation: Defragmentation::default(),
             machine: RwLock::new(parts.machine),
             deadlines: Mutex::new(deadlines),
             feed: Mutex::new(Feed::new(revision, crate::watch::FEED_BYTES_MAX)),
@@ -173,6 +178,10 @@ impl Node {
 
     pub(super) fn bell(&self) -> &Bell {
         &self.archivist
+    }
+
+    pub(super) fn tail_bytes(&self) -> usize {
+        self.tail_bytes.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_tail_bytes(&self, bytes: usize) {

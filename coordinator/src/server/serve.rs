@@ -198,7 +198,10 @@ fn routes(node: &Arc<Node>, settings: &Settings, addresses: &[SocketAddr], shutd
         client_ur_ls: settings.client_urls(addresses),
         is_learner: false,
     };
-    let maintenance = maintenance::MaintenanceService(Arc::clone(node));
+    let maintenance = maintenance::MaintenanceService {
+        node: Arc::clone(node),
+        member: member.clone(),
+    };
     let services = Routes::new(kv)
         .add_service(WatchServer::new(watch_service).max_decoding_message_size(received_max))
         .add_service(LeaseServer::new(lease_service))

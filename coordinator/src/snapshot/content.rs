@@ -62,13 +62,18 @@ impl Source for Content {
     }
 }
 
+/// A version as the pair that it is in a file.
+pub fn pair(version: &Version) -> (Vec<u8>, Vec<u8>) {
+    (revision_key(version.revision, version.deleted), version_value(version))
+}
+
 impl Content {
     fn versions(&self, visit: &mut Visit<'_>) -> Result<(), SnapshotError> {
         let mut outcome = Ok(());
         let all = (Revision::default(), Revision::end_of(i64::MAX));
         self.versions.scan(all.0, all.1, &mut |version| {
-            let key = revision_key(version.revision, version.deleted);
-            outcome = visit(&key, &version_value(&version));
+            let (key, value) = pair(&version);
+            outcome = visit(&key, &value);
             outcome.is_ok()
         })?;
         outcome
