@@ -44,6 +44,66 @@ pub enum Error {
     /// Caller: ask for a shorter time.
     #[error("etcdserver: too large lease TTL")]
     LeaseTtlTooLarge,
+    /// Operator: make the user root before authentication is enabled.
+    #[error("etcdserver: root user does not exist")]
+    RootUserNotExist,
+    /// Operator: give the user root the role root before authentication is enabled.
+    #[error("etcdserver: root user does not have root role")]
+    RootRoleNotExist,
+    /// Caller: choose another name.
+    #[error("etcdserver: user name already exists")]
+    UserAlreadyExists,
+    /// Caller: name a user; as an answer to other requests: say who you are.
+    #[error("etcdserver: user name is empty")]
+    UserEmpty,
+    /// Caller: name a user who exists.
+    #[error("etcdserver: user name not found")]
+    UserNotFound,
+    /// Caller: choose another name.
+    #[error("etcdserver: role name already exists")]
+    RoleAlreadyExists,
+    /// Caller: name a role that exists.
+    #[error("etcdserver: role name not found")]
+    RoleNotFound,
+    /// Caller: name the role.
+    #[error("etcdserver: role name is empty")]
+    RoleEmpty,
+    /// Caller: name and password do not belong together.
+    #[error("etcdserver: authentication failed, invalid user ID or password")]
+    AuthFailed,
+    /// Caller: this user authenticates by certificate.
+    #[error("auth: authentication failed, password was given for no password user")]
+    NoPasswordUser,
+    /// Caller: choose a shorter password.
+    #[error("bcrypt: password length exceeds 72 bytes")]
+    PasswordTooLong,
+    /// Caller: say which permission.
+    #[error("etcdserver: permission not given")]
+    PermissionNotGiven,
+    /// Caller: ask whoever manages the users.
+    #[error("etcdserver: permission denied")]
+    PermissionDenied,
+    /// Caller: the user does not have the role.
+    #[error("etcdserver: role is not granted to the user")]
+    RoleNotGranted,
+    /// Caller: the role does not have the permission.
+    #[error("etcdserver: permission is not granted to the role")]
+    PermissionNotGranted,
+    /// Caller: there is nothing to authenticate for.
+    #[error("etcdserver: authentication is not enabled")]
+    AuthNotEnabled,
+    /// Caller: authenticate again.
+    #[error("etcdserver: invalid auth token")]
+    InvalidAuthToken,
+    /// Caller: root cannot be taken away while authentication is on, and a range has its end behind its start.
+    #[error("etcdserver: invalid auth management")]
+    InvalidAuthManagement,
+    /// Caller: users or roles have changed since; try again.
+    #[error("etcdserver: revision of auth store is old")]
+    AuthOldRevision,
+    /// Caller: authenticate at a member that has the private key.
+    #[error("auth: token signing attempted with verify-only key")]
+    VerifyOnly,
     /// Caller: send less at once.
     #[error("etcdserver: request is too large")]
     RequestTooLarge,

@@ -75,7 +75,7 @@ pub(super) fn recover(
             true
         })
     })?;
-    let mut machine = Machine::restore(store, leases, numbers.applied);
+    let mut machine = Machine::restore(store, leases, file.auth()?, numbers.applied);
     let options = Options {
         first_index: numbers.applied + 1,
         ..options
@@ -115,9 +115,10 @@ fn replay(machine: &mut Machine, log: &Log) -> Result<(), RecoveryError> {
             return Err(unknown());
         }
         let entry = Entry::decode(record.payload.clone()).map_err(|_| unknown())?;
+        let caller = entry.caller.unwrap_or_default();
         let request = entry.request.ok_or_else(unknown)?;
         // What was refused then is refused again, in the same way.
-        machine.apply(record.index, &request)?;
+        machine.apply(record.index, &caller, &request)?;
     }
     let replayed = machine.applied() - applied;
     tracing::info!(
