@@ -120,7 +120,7 @@ impl Auth {
             return Err(Error::UserEmpty);
         }
         if self.users.contains_key(&request.name) {
-            return Err(Error::UserAlreadyExists);
+            return Err(Error::UserExists);
         }
         let no_password = request.options.is_some_and(|options| options.no_password);
         let password = if no_password {
@@ -205,7 +205,7 @@ impl Auth {
             return Err(Error::RoleEmpty);
         }
         if self.roles.contains_key(name) {
-            return Err(Error::RoleAlreadyExists);
+            return Err(Error::RoleExists);
         }
         let role = Role {
             name: Bytes::copy_from_slice(name.as_bytes()),

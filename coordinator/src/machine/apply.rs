@@ -18,6 +18,7 @@ pub(super) fn apply(
     let Machine {
         store,
         leases,
+        alarms,
         auth,
         applied,
     } = machine;
@@ -71,6 +72,13 @@ pub(super) fn apply(
             // A request that this program does not know is refused when the log is read.
             let change = request.request.as_ref().ok_or(Error::InvalidAuthManagement)?;
             Ok((Outcome::Auth(auth.apply(*applied, caller, change)?), Vec::new()))
+        }
+        Request::Alarm(request) => {
+            let response = pb::AlarmResponse {
+                header: header(store.revision()),
+                alarms: alarms.apply(request),
+            };
+            Ok((Outcome::Alarm(response), Vec::new()))
         }
     }
 }

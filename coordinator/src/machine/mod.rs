@@ -13,7 +13,9 @@
 //! the same on every member. The one exception is an archive that cannot be read: then the result is unknown, nothing may
 //! be answered, and the process must end ([`ArchiveError`]).
 
+mod alarms;
 mod apply;
+pub mod quota;
 mod txn;
 pub mod validate;
 
@@ -21,6 +23,7 @@ use std::sync::Arc;
 
 use coordinator_wire::etcdserverpb as pb;
 
+pub use alarms::Alarms;
 pub use coordinator_wire::coordinatorpb::entry::Request;
 
 use crate::Error;
@@ -37,6 +40,7 @@ pub enum Outcome {
     Compaction(pb::CompactionResponse),
     LeaseGrant(pb::LeaseGrantResponse),
     LeaseRevoke(pb::LeaseRevokeResponse),
+    Alarm(pb::AlarmResponse),
     Auth(AuthOutcome),
 }
 
@@ -54,6 +58,8 @@ pub struct MachineHandOver {
     pub store: HandOver,
     /// Leases granted (with their time) and revoked (without) since the last one.
     pub leases: Vec<(i64, Option<i64>)>,
+    /// All alarms that stand, by member and kind, if that has changed.
+    pub alarms: Option<Vec<(u64, i32)>>,
     /// Users and roles, all of them, if something about them changed since the last one.
     pub auth: Option<StoredAuth>,
     /// The last entry that is in it.
@@ -65,19 +71,31 @@ pub struct MachineHandOver {
 pub struct Machine {
     store: Store,
     leases: Leases,
+    alarms: Alarms,
     auth: Auth,
     applied: u64,
 }
 
 impl Machine {
     /// A machine as it was after entry `applied`, its keys attached to their leases.
-    pub fn restore(store: Store, leases: Leases, auth: Auth, applied: u64) -> Self {
+    pub fn restore(store: Store, leases: Leases, applied: u64) -> Self {
         Self {
             store,
             leases,
-            auth,
+            alarms: Alarms::default(),
+            auth: Auth::default(),
             applied,
         }
+    }
+
+    /// The same with the alarms that stood.
+    pub fn with_alarms(self, alarms: Alarms) -> Self {
+        Self { alarms, ..self }
+    }
+
+    /// The same with the users and roles that there were.
+    pub fn with_auth(self, auth: Auth) -> Self {
+        Self { auth, ..self }
     }
 
     pub fn store(&self) -> &Store {
@@ -90,6 +108,10 @@ impl Machine {
 
     pub fn leases(&self) -> &Leases {
         &self.leases
+    }
+
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
     }
 
     pub fn auth(&self) -> &Auth {
@@ -114,6 +136,7 @@ impl Machine {
         MachineHandOver {
             store: self.store.hand_over(),
             leases: self.leases.take_changed(),
+            alarms: self.alarms.take_changed(),
             auth: self.auth.take_changed(),
             applied: self.applied,
         }
@@ -126,13 +149,14 @@ impl Machine {
     pub fn apply(&mut self, index: u64, caller: &Caller, request: &Request) -> Result<Applied, ArchiveError> {
         debug_assert_eq!(index, self.applied + 1, "entries are applied in order, each once");
         self.applied = index;
-        if let Err(refusal) = self.permit(caller, request) {
-            return Ok(Applied {
-                outcome: Err(refusal),
-                changes: Vec::new(),
-            });
-        }
-        match apply::apply(self, caller, request) {
+        // As in etcd, an alarm is told even to somebody who may not.
+        let outcome = match self.alarms.refusal(request) {
+            Some(refusal) => Err(refusal),
+            None => self
+                .permit(caller, request)
+                .and_then(|()| apply::apply(self, caller, request)),
+        };
+        match outcome {
             Ok((outcome, changes)) => Ok(Applied {
                 outcome: Ok(outcome),
                 changes,
@@ -152,7 +176,8 @@ impl Machine {
             Request::Txn(request) => Access::Txn(request),
             Request::LeaseGrant(_) => Access::Somebody,
             Request::LeaseRevoke(request) => Access::LeaseWrite(request.id),
-            Request::Compaction(_) => Access::Root,
+            Request::Alarm(request) if request.action() == pb::alarm_request::AlarmAction::Get => Access::Somebody,
+            Request::Compaction(_) | Request::Alarm(_) => Access::Root,
             // It has rules of its own.
             Request::Auth(_) => return Ok(()),
         };

@@ -9,6 +9,7 @@
 //! auth enable|disable|status|login USER
 //! user add NAME [no_password] | get NAME | list | delete NAME | passwd NAME | grant NAME ROLE | revoke NAME ROLE
 //! role add NAME | get NAME | list | delete NAME | grant NAME read|write|readwrite KEY [END] | revoke NAME KEY [END]
+//! alarm list|raise|disarm [none|nospace|corrupt] [MEMBER]
 //! COMPARE: value(KEY[..END]) = VALUE; version, create, mod, lease likewise; = != < >
 //! ```
 //! A key or end of `\0` is one zero byte; `''` is empty.
@@ -306,5 +307,26 @@ impl<'a> TxnParser<'a> {
                 return ops;
             }
         }
+    }
+}
+
+pub fn alarm(text: &str) -> pb::AlarmRequest {
+    let mut words = text.split_whitespace();
+    let action = match words.next() {
+        Some("raise") => pb::alarm_request::AlarmAction::Activate,
+        Some("disarm") => pb::alarm_request::AlarmAction::Deactivate,
+        _ => pb::alarm_request::AlarmAction::Get,
+    };
+    let alarm = match words.next() {
+        Some("nospace") => pb::AlarmType::Nospace,
+        Some("corrupt") => pb::AlarmType::Corrupt,
+        _ => pb::AlarmType::None,
+    };
+    pb::AlarmRequest {
+        action: action.into(),
+        member_id: words
+            .next()
+            .map_or(0, |member| member.parse().expect("a member's number")),
+        alarm: alarm.into(),
     }
 }

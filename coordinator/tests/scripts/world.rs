@@ -7,7 +7,7 @@ use std::sync::Arc;
 use coordinator::Error;
 use coordinator::auth::{self, Access, Auth, AuthRequest, Caller, StoredAuth};
 use coordinator::lease::{Deadlines, Leases};
-use coordinator::machine::{Applied, Machine, Outcome, Request, validate};
+use coordinator::machine::{Alarms, Applied, Machine, Outcome, Request, validate};
 use coordinator::store::{Archive, ArchiveError, RangePlan, Revision, Store, Version};
 use coordinator::watch::{Answer, Feed, Watchers};
 use coordinator_wire::etcdserverpb as pb;
@@ -37,6 +37,7 @@ pub struct World {
     machine: Machine,
     archive: MemoryArchive,
     archived_leases: BTreeMap<i64, i64>,
+    archived_alarms: Vec<(u64, i32)>,
     deadlines: Deadlines,
     feed: Feed,
     watchers: Watchers,
@@ -53,9 +54,10 @@ impl World {
         let store = Store::new(Arc::new(archive.clone()));
         let revision = store.revision();
         Self {
-            machine: Machine::restore(store, Leases::default(), Auth::default(), 0),
+            machine: Machine::restore(store, Leases::default(), 0),
             archive,
             archived_leases: BTreeMap::new(),
+            archived_alarms: Vec::new(),
             deadlines: Deadlines::default(),
             feed: Feed::new(revision, FEED_BYTES_MAX),
             watchers: Watchers::new(revision),
@@ -96,6 +98,7 @@ impl World {
                 ttl: number(1),
             })),
             "revoke" => self.apply(Request::LeaseRevoke(pb::LeaseRevokeRequest { id: number(0) })),
+            "alarm" => self.apply(Request::Alarm(command::alarm(rest))),
             "renew" => self.renew(number(0)),
             "leases" => self.leases(),
             "wait" => self.wait(number(0)),
@@ -307,6 +310,9 @@ impl World {
                 None => self.archived_leases.remove(&id),
             };
         }
+        if let Some(alarms) = hand_over.alarms {
+            self.archived_alarms = alarms;
+        }
         self.machine
             .store_mut()
             .archived(hand_over.store.up_to, Arc::new(self.archive.clone()));
@@ -337,8 +343,10 @@ impl World {
             }
             Ok::<(), Infallible>(())
         });
+        let alarms = Alarms::restore(self.archived_alarms.iter().copied());
         let auth = self.archived_auth.clone().map_or_else(Auth::default, Auth::restore);
-        self.machine = Machine::restore(store.expect("infallible"), leases, auth, self.index);
+        let machine = Machine::restore(store.expect("infallible"), leases, self.index);
+        self.machine = machine.with_alarms(alarms).with_auth(auth);
         self.deadlines = Deadlines::default();
         for (id, lease) in self.machine.leases().iter() {
             self.deadlines.start(id, lease.ttl_seconds, self.now_ms);
