@@ -24,7 +24,11 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// From exec to `/health` that says true, of one member that has served before.
 pub async fn start(arguments: &Arguments, programs: &[Program], progress: &Progress) -> Result<Line> {
     let mut line = Line::new("1 node: exec to /health, median", "ms", programs.len());
-    for (place, program) in programs.iter().enumerate().filter(|(_, program)| program.is_ours_to_stop()) {
+    for (place, program) in programs
+        .iter()
+        .enumerate()
+        .filter(|(_, program)| program.is_ours_to_stop())
+    {
         let mut contender = Contender::start(program, 1, &arguments.directory).await?;
         let mut times = Vec::new();
         for number in 1..=TRIES {
@@ -39,18 +43,17 @@ pub async fn start(arguments: &Arguments, programs: &[Program], progress: &Progr
 }
 
 /// From SIGKILL of the leader to the first put that somebody acknowledges.
-pub async fn failover(
-    arguments: &Arguments,
-    programs: &[Program],
-    nodes: usize,
-    progress: &Progress,
-) -> Result<Line> {
+pub async fn failover(arguments: &Arguments, programs: &[Program], nodes: usize, progress: &Progress) -> Result<Line> {
     let mut line = Line::new(
         &format!("{nodes} nodes: leader killed to first put, median"),
         "ms",
         programs.len(),
     );
-    for (place, program) in programs.iter().enumerate().filter(|(_, program)| program.is_ours_to_stop()) {
+    for (place, program) in programs
+        .iter()
+        .enumerate()
+        .filter(|(_, program)| program.is_ours_to_stop())
+    {
         let mut contender = Contender::start(program, nodes, &arguments.directory).await?;
         let mut times = Vec::new();
         for number in 1..=TRIES {

@@ -62,7 +62,11 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', default_value = "1,64,512")]
     clients: Vec<usize>,
     /// Which operations (of put, get, serializable, txn, watch, keepalive, failover, start).
-    #[arg(long, value_delimiter = ',', default_value = "put,get,serializable,txn,watch,keepalive,failover,start")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "put,get,serializable,txn,watch,keepalive,failover,start"
+    )]
     rows: Vec<String>,
     /// Rounds of each measurement.
     #[arg(long, default_value_t = 3)]

@@ -192,7 +192,10 @@ async fn keep_alive(mut client: LeaseClient<Connection>, end: Instant) -> Result
     let ask = pb::LeaseKeepAliveRequest { id };
     // The stream is answered only once something is asked.
     sender.send(ask).await?;
-    let mut answers = client.lease_keep_alive(ReceiverStream::new(receiver)).await?.into_inner();
+    let mut answers = client
+        .lease_keep_alive(ReceiverStream::new(receiver))
+        .await?
+        .into_inner();
     answers.message().await?;
     let mut latencies = Vec::with_capacity(1 << 12);
     let mut now = Instant::now();

@@ -55,7 +55,9 @@ pub async fn measure(
             }
         }
     }
-    Ok(vec![filling, resident, anonymous, restart, restarted, snapshot, streamed])
+    Ok(vec![
+        filling, resident, anonymous, restart, restarted, snapshot, streamed,
+    ])
 }
 
 /// Reads a whole snapshot; `None` where the server has none to give.

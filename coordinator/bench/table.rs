@@ -159,7 +159,9 @@ impl Table {
                 let mut object = json!({ "nodes": row.nodes, "operation": row.title, "clients": row.clients });
                 for (place, name) in self.contenders.iter().enumerate() {
                     let figures = FIGURES.iter().zip(row.medians(place));
-                    object[name] = figures.map(|((_, name), figure)| ((*name).to_owned(), json!(figure))).collect();
+                    object[name] = figures
+                        .map(|((_, name), figure)| ((*name).to_owned(), json!(figure)))
+                        .collect();
                 }
                 object
             })
