@@ -14,6 +14,7 @@ use clap::Parser;
 
 use super::node::Limits;
 use super::quota;
+use super::security::{Security, SecurityArguments};
 use super::store_file::Identity;
 
 /// The release of etcd whose API this program speaks.
@@ -112,6 +113,8 @@ pub(super) struct Arguments {
     )]
     quota_backend_bytes: i64,
     #[command(flatten)]
+    security: SecurityArguments,
+    #[command(flatten)]
     meaningless: Meaningless,
     #[command(flatten)]
     pub(super) telemetry: host::telemetry::Options,
@@ -157,6 +160,7 @@ pub(super) struct Settings {
     pub(super) peer_urls: Vec<String>,
     token: String,
     pub(super) limits: Limits,
+    pub(super) security: Security,
     pub(super) log: raft::log::Options,
     pub(super) concurrent_streams_max: u32,
 }
@@ -210,6 +214,7 @@ impl Settings {
                 progress_interval: arguments.watch_progress_notify_interval,
                 quota_bytes: quota::bytes(arguments.quota_backend_bytes),
             },
+            security: Security::from_arguments(&arguments.security)?,
             log: raft::log::Options {
                 segment_bytes: LOG_SEGMENT_BYTES,
                 ..Default::default()
@@ -336,7 +341,7 @@ fn parse_url(flag: &str, url: &str) -> Result<Url, String> {
 }
 
 /// Go's notation of durations: `10m`, `1h30m`, `500ms`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a time: write 500ms, 5s, 10m or 1h30m");
     let mut rest = text;
     let mut total = Duration::ZERO;

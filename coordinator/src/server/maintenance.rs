@@ -14,6 +14,7 @@ use super::node::{Node, TERM};
 use super::snapshot::{self, Pieces};
 use super::status::not_served;
 use crate::Error;
+use crate::auth::Access;
 use crate::machine::{self, Outcome};
 
 /// etcd names its storage by the release that changed it last.
@@ -55,8 +56,10 @@ impl MaintenanceService {
         }
     }
 
-    async fn do_alarm(&self, request: pb::AlarmRequest) -> Result<pb::AlarmResponse, Error> {
-        let outcome = self.node.propose(machine::Request::Alarm(request)).await?;
+    async fn do_alarm(&self, request: Request<pb::AlarmRequest>) -> Result<pb::AlarmResponse, Error> {
+        let caller = self.node.caller(&request).await?;
+        let request = machine::Request::Alarm(request.into_inner());
+        let outcome = self.node.propose(caller, request).await?;
         let Outcome::Alarm(mut response) = outcome else {
             return Err(Error::Stopped);
         };
@@ -128,30 +131,34 @@ fn check_downgrade(version: &str) -> Result<(), Error> {
 
 #[tonic::async_trait]
 impl Maintenance for MaintenanceService {
-    async fn status(&self, _request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
+    async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
+        self.node.authorize(&request, Access::Somebody).await?;
         self.node.metrics.answer("Maintenance", "Status", Ok(self.do_status()))
     }
 
     async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Result<Response<pb::AlarmResponse>, Status> {
         self.node
             .metrics
-            .answer("Maintenance", "Alarm", self.do_alarm(request.into_inner()).await)
+            .answer("Maintenance", "Alarm", self.do_alarm(request).await)
     }
 
     async fn defragment(
         &self,
-        _request: Request<pb::DefragmentRequest>,
+        request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
+        self.node.authorize(&request, Access::Root).await?;
         let outcome = defragment::defragment(&self.node).await;
         let outcome = outcome.map(|()| pb::DefragmentResponse::default());
         self.node.metrics.answer("Maintenance", "Defragment", outcome)
     }
 
-    async fn hash(&self, _request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
+    async fn hash(&self, request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
+        self.node.authorize(&request, Access::Root).await?;
         self.node.metrics.answer("Maintenance", "Hash", self.do_hash().await)
     }
 
     async fn hash_kv(&self, request: Request<pb::HashKvRequest>) -> Result<Response<pb::HashKvResponse>, Status> {
+        self.node.authorize(&request, Access::Root).await?;
         self.node
             .metrics
             .answer("Maintenance", "HashKV", self.do_hash_kv(request.into_inner()).await)
@@ -159,7 +166,8 @@ impl Maintenance for MaintenanceService {
 
     type SnapshotStream = Pieces;
 
-    async fn snapshot(&self, _request: Request<pb::SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
+    async fn snapshot(&self, request: Request<pb::SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
+        self.node.authorize(&request, Access::Root).await?;
         let (content, _revision) = snapshot::content(&self.node, vec![self.member.clone()]);
         self.node
             .metrics
@@ -168,8 +176,9 @@ impl Maintenance for MaintenanceService {
 
     async fn move_leader(
         &self,
-        _request: Request<pb::MoveLeaderRequest>,
+        request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
+        self.node.authorize(&request, Access::Root).await?;
         Err(not_served("MoveLeader"))
     }
 
@@ -177,6 +186,7 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
+        self.node.authorize(&request, Access::Root).await?;
         self.do_downgrade(request.get_ref()).map(Response::new)
     }
 }

@@ -10,6 +10,7 @@ use pb::alarm_request::AlarmAction;
 
 use super::node::Node;
 use crate::Error;
+use crate::auth;
 use crate::machine::{Request, quota};
 
 /// etcd's default, in bytes.
@@ -46,7 +47,7 @@ pub(super) async fn check(node: &Node, request: &Request) -> Result<(), Error> {
             member_id: node.identity.member,
             alarm: AlarmType::Nospace.into(),
         };
-        node.propose(Request::Alarm(alarm)).await?;
+        node.propose(auth::root(), Request::Alarm(alarm)).await?;
     }
     Err(Error::NoSpace)
 }

@@ -13,7 +13,7 @@ use tonic::Status;
 use super::http::cluster_version;
 use super::node::{Node, TERM};
 use crate::Error;
-use crate::snapshot::content::{Accounts, Content, Frame};
+use crate::snapshot::content::{Content, Frame};
 use crate::snapshot::{self, SnapshotError, content};
 use crate::store::{Archive, Bounds, Revision, View};
 
@@ -35,7 +35,7 @@ pub(super) fn content(node: &Node, members: Vec<pb::Member>) -> (Content, i64) {
             .map(|(id, lease)| (id, lease.ttl_seconds))
             .collect(),
         alarms: machine.alarms().iter().collect(),
-        accounts: Accounts::default(),
+        accounts: machine.auth().stored(),
         members,
         applied: machine.applied(),
         term: TERM,

@@ -90,7 +90,10 @@ impl Turns {
                     break;
                 }
                 cursor += i64::try_from(found.len()).unwrap_or(0);
-                let deleted = found.iter().flat_map(|changes| changes.iter()).filter(|version| version.deleted);
+                let deleted = found
+                    .iter()
+                    .flat_map(|changes| changes.iter())
+                    .filter(|version| version.deleted);
                 for version in deleted {
                     // Dropping the senders wakes those who wait.
                     self.waiting().remove(&version.kv.key);
