@@ -21,6 +21,7 @@ mod error;
 pub mod lease;
 pub mod machine;
 pub mod server;
+pub mod snapshot;
 pub mod store;
 pub mod watch;
 

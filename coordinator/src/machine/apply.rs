@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use coordinator_wire::etcdserverpb as pb;
 
-use super::{Outcome, Request, txn};
+use super::{Alarms, Outcome, Request, txn};
 use crate::Error;
 use crate::lease::Leases;
 use crate::store::{Bounds, Store, Version, Writer};
@@ -12,6 +12,7 @@ use crate::store::{Bounds, Store, Version, Writer};
 pub(super) fn apply(
     store: &mut Store,
     leases: &mut Leases,
+    alarms: &mut Alarms,
     request: &Request,
 ) -> Result<(Outcome, Vec<Arc<Version>>), Error> {
     match request {
@@ -59,6 +60,13 @@ pub(super) fn apply(
                 Outcome::LeaseRevoke(pb::LeaseRevokeResponse { header }),
                 writer.finish(),
             ))
+        }
+        Request::Alarm(request) => {
+            let response = pb::AlarmResponse {
+                header: header(store.revision()),
+                alarms: alarms.apply(request),
+            };
+            Ok((Outcome::Alarm(response), Vec::new()))
         }
     }
 }

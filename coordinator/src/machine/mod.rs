@@ -11,7 +11,9 @@
 //! the same on every member. The one exception is an archive that cannot be read: then the result is unknown, nothing may
 //! be answered, and the process must end ([`ArchiveError`]).
 
+mod alarms;
 mod apply;
+pub mod quota;
 mod txn;
 pub mod validate;
 
@@ -19,6 +21,7 @@ use std::sync::Arc;
 
 use coordinator_wire::etcdserverpb as pb;
 
+pub use alarms::Alarms;
 pub use coordinator_wire::coordinatorpb::entry::Request;
 
 use crate::Error;
@@ -34,6 +37,7 @@ pub enum Outcome {
     Compaction(pb::CompactionResponse),
     LeaseGrant(pb::LeaseGrantResponse),
     LeaseRevoke(pb::LeaseRevokeResponse),
+    Alarm(pb::AlarmResponse),
 }
 
 /// One entry's effects.
@@ -50,6 +54,8 @@ pub struct MachineHandOver {
     pub store: HandOver,
     /// Leases granted (with their time) and revoked (without) since the last one.
     pub leases: Vec<(i64, Option<i64>)>,
+    /// All alarms that stand, by member and kind, if that has changed.
+    pub alarms: Option<Vec<(u64, i32)>>,
     /// The last entry that is in it.
     pub applied: u64,
 }
@@ -59,13 +65,24 @@ pub struct MachineHandOver {
 pub struct Machine {
     store: Store,
     leases: Leases,
+    alarms: Alarms,
     applied: u64,
 }
 
 impl Machine {
     /// A machine as it was after entry `applied`, its keys attached to their leases.
     pub fn restore(store: Store, leases: Leases, applied: u64) -> Self {
-        Self { store, leases, applied }
+        Self {
+            store,
+            leases,
+            alarms: Alarms::default(),
+            applied,
+        }
+    }
+
+    /// The same with the alarms that stood.
+    pub fn with_alarms(self, alarms: Alarms) -> Self {
+        Self { alarms, ..self }
     }
 
     pub fn store(&self) -> &Store {
@@ -80,6 +97,10 @@ impl Machine {
         &self.leases
     }
 
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
     /// The index of the last entry applied.
     pub fn applied(&self) -> u64 {
         self.applied
@@ -90,6 +111,7 @@ impl Machine {
         MachineHandOver {
             store: self.store.hand_over(),
             leases: self.leases.take_changed(),
+            alarms: self.alarms.take_changed(),
             applied: self.applied,
         }
     }
@@ -101,7 +123,11 @@ impl Machine {
     pub fn apply(&mut self, index: u64, request: &Request) -> Result<Applied, ArchiveError> {
         debug_assert_eq!(index, self.applied + 1, "entries are applied in order, each once");
         self.applied = index;
-        match apply::apply(&mut self.store, &mut self.leases, request) {
+        let outcome = match self.alarms.refusal(request) {
+            Some(refusal) => Err(refusal),
+            None => apply::apply(&mut self.store, &mut self.leases, &mut self.alarms, request),
+        };
+        match outcome {
             Ok((outcome, changes)) => Ok(Applied {
                 outcome: Ok(outcome),
                 changes,

@@ -12,7 +12,7 @@ use super::node::ENTRY_KIND;
 use super::redb_disk::Space;
 use super::store_file::{Identity, StoreFile};
 use crate::lease::Leases;
-use crate::machine::Machine;
+use crate::machine::{Alarms, Machine};
 use crate::store::{Archive, ArchiveError, Revision, Store};
 
 const STORE_FILE: &str = "store.redb";
@@ -75,7 +75,8 @@ pub(super) fn recover(
             true
         })
     })?;
-    let mut machine = Machine::restore(store, leases, numbers.applied);
+    let alarms = Alarms::restore(file.alarms()?);
+    let mut machine = Machine::restore(store, leases, numbers.applied).with_alarms(alarms);
     let options = Options {
         first_index: numbers.applied + 1,
         ..options

@@ -21,6 +21,8 @@ use crate::store::{Archive, ArchiveError, Revision, Version};
 const VERSIONS: TableDefinition<(i64, u32), &[u8]> = TableDefinition::new("versions");
 /// By id: the seconds granted.
 const LEASES: TableDefinition<i64, i64> = TableDefinition::new("leases");
+/// Alarms that stand, by member and kind.
+const ALARMS: TableDefinition<(u64, i32), ()> = TableDefinition::new("alarms");
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 
 const APPLIED: &str = "applied";
@@ -118,6 +120,7 @@ impl StoreFile {
         {
             transaction.open_table(VERSIONS).map_err(failed)?;
             transaction.open_table(LEASES).map_err(failed)?;
+            transaction.open_table(ALARMS).map_err(failed)?;
             let mut table = transaction.open_table(NUMBERS).map_err(failed)?;
             table.insert(CLUSTER, identity.cluster).map_err(failed)?;
             table.insert(MEMBER, identity.member).map_err(failed)?;
@@ -164,6 +167,13 @@ impl StoreFile {
                     None => leases.remove(id).map_err(failed)?,
                 };
             }
+            if let Some(standing) = &hand_over.alarms {
+                let mut alarms = transaction.open_table(ALARMS).map_err(failed)?;
+                alarms.retain(|_, ()| false).map_err(failed)?;
+                for alarm in standing {
+                    alarms.insert(alarm, ()).map_err(failed)?;
+                }
+            }
             let mut numbers = transaction.open_table(NUMBERS).map_err(failed)?;
             numbers.insert(APPLIED, hand_over.applied).map_err(failed)?;
             numbers
@@ -194,6 +204,25 @@ impl StoreFile {
             leases.push((id.value(), ttl_seconds.value()));
         }
         Ok(leases)
+    }
+
+    /// All alarms that stand, by member and kind.
+    pub(super) fn alarms(&self) -> Result<Vec<(u64, i32)>, ArchiveError> {
+        let transaction = self.database.begin_read().map_err(failed)?;
+        let table = match transaction.open_table(ALARMS) {
+            Ok(table) => table,
+            // A file of a time without alarms.
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut alarms = Vec::new();
+        for entry in table.iter().map_err(failed)? {
+            let (alarm, ()) = entry
+                .map(|(alarm, unit)| (alarm.value(), unit.value()))
+                .map_err(failed)?;
+            alarms.push(alarm);
+        }
+        Ok(alarms)
     }
 }
 

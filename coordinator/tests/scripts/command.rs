@@ -5,6 +5,7 @@
 //! get KEY [END] [rev=N] [limit=N] [order=asc|desc] [by=key|version|create|mod|value] [keys_only] [count_only] [min_mod=N] …
 //! del KEY [END] [prev_kv]
 //! txn [if COMPARE [, COMPARE]…] [then OP [; OP]…] [else OP [; OP]…]     an OP is put, get, del or ( txn … )
+//! alarm list|raise|disarm [none|nospace|corrupt] [MEMBER]
 //! COMPARE: value(KEY[..END]) = VALUE; version, create, mod, lease likewise; = != < >
 //! ```
 //! A key or end of `\0` is one zero byte; `''` is empty.
@@ -234,5 +235,26 @@ impl<'a> TxnParser<'a> {
                 return ops;
             }
         }
+    }
+}
+
+pub fn alarm(text: &str) -> pb::AlarmRequest {
+    let mut words = text.split_whitespace();
+    let action = match words.next() {
+        Some("raise") => pb::alarm_request::AlarmAction::Activate,
+        Some("disarm") => pb::alarm_request::AlarmAction::Deactivate,
+        _ => pb::alarm_request::AlarmAction::Get,
+    };
+    let alarm = match words.next() {
+        Some("nospace") => pb::AlarmType::Nospace,
+        Some("corrupt") => pb::AlarmType::Corrupt,
+        _ => pb::AlarmType::None,
+    };
+    pb::AlarmRequest {
+        action: action.into(),
+        member_id: words
+            .next()
+            .map_or(0, |member| member.parse().expect("a member's number")),
+        alarm: alarm.into(),
     }
 }

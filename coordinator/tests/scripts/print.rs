@@ -84,6 +84,13 @@ pub fn outcome(outcome: &Outcome) -> String {
         Outcome::Compaction(response) => format!("r{} compacted\n", revision(&response.header)),
         Outcome::LeaseGrant(response) => format!("lease {} for {} s\n", response.id, response.ttl),
         Outcome::LeaseRevoke(response) => format!("r{} revoked\n", revision(&response.header)),
+        Outcome::Alarm(response) => {
+            let alarms = response.alarms.iter();
+            let alarms: Vec<_> = alarms
+                .map(|alarm| format!("{:?} of {}", alarm.alarm(), alarm.member_id))
+                .collect();
+            format!("alarms [{}]\n", alarms.join(", "))
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use coordinator::Error;
 use coordinator::lease::{Deadlines, Leases};
-use coordinator::machine::{Applied, Machine, Outcome, Request, validate};
+use coordinator::machine::{Alarms, Applied, Machine, Outcome, Request, validate};
 use coordinator::store::{Archive, ArchiveError, RangePlan, Revision, Store, Version};
 use coordinator::watch::{Answer, Feed, Watchers};
 use coordinator_wire::etcdserverpb as pb;
@@ -36,6 +36,7 @@ pub struct World {
     machine: Machine,
     archive: MemoryArchive,
     archived_leases: BTreeMap<i64, i64>,
+    archived_alarms: Vec<(u64, i32)>,
     deadlines: Deadlines,
     feed: Feed,
     watchers: Watchers,
@@ -52,6 +53,7 @@ impl World {
             machine: Machine::restore(store, Leases::default(), 0),
             archive,
             archived_leases: BTreeMap::new(),
+            archived_alarms: Vec::new(),
             deadlines: Deadlines::default(),
             feed: Feed::new(revision, FEED_BYTES_MAX),
             watchers: Watchers::new(revision),
@@ -90,6 +92,7 @@ impl World {
                 ttl: number(1),
             })),
             "revoke" => self.apply(Request::LeaseRevoke(pb::LeaseRevokeRequest { id: number(0) })),
+            "alarm" => self.apply(Request::Alarm(command::alarm(rest))),
             "renew" => self.renew(number(0)),
             "leases" => self.leases(),
             "wait" => self.wait(number(0)),
@@ -264,6 +267,9 @@ impl World {
                 None => self.archived_leases.remove(&id),
             };
         }
+        if let Some(alarms) = hand_over.alarms {
+            self.archived_alarms = alarms;
+        }
         self.machine
             .store_mut()
             .archived(hand_over.store.up_to, Arc::new(self.archive.clone()));
@@ -294,7 +300,8 @@ impl World {
             }
             Ok::<(), Infallible>(())
         });
-        self.machine = Machine::restore(store.expect("infallible"), leases, self.index);
+        let alarms = Alarms::restore(self.archived_alarms.iter().copied());
+        self.machine = Machine::restore(store.expect("infallible"), leases, self.index).with_alarms(alarms);
         self.deadlines = Deadlines::default();
         for (id, lease) in self.machine.leases().iter() {
             self.deadlines.start(id, lease.ttl_seconds, self.now_ms);

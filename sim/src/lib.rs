@@ -1,0 +1,5 @@
+//! The simulated world.
+
+pub mod history;
+pub mod invariant;
+pub mod world;
