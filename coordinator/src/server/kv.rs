@@ -21,6 +21,9 @@ impl KvService {
     async fn do_range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, Error> {
         validate::range(&request)?;
         self.0.metrics.ranges.inc();
+        if !request.serializable {
+            self.0.linearizable_read().await?;
+        }
         let plan = {
             let machine = self.0.machine();
             RangePlan::new(machine.store(), &request, machine.store().revision())?
@@ -59,6 +62,9 @@ impl KvService {
         validate::txn(&request, self.0.limits.txn_operations_max)?;
         self.0.metrics.txns.inc();
         let mut response = if validate::is_read_only(&request) {
+            if !validate::is_serializable(&request) {
+                self.0.linearizable_read().await?;
+            }
             self.0.machine().read(&request)?
         } else {
             let outcome = self.0.propose(machine::Request::Txn(request)).await?;
