@@ -9,11 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use super::Transport;
 use super::connect::{Accept, CONNECT_TIMEOUT, Stream};
 use super::frame::{Frame, FrameReader, GREETING_BYTES, Greeting, Purpose, Verdict, Welcome};
 use super::peer::hex;
 use super::transport::Shared;
-use super::{Inbox, Transport};
 
 /// Connections to the peers' port: each member has one or two, and questions are short.
 const CONNECTIONS_MAX: usize = 256;

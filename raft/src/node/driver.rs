@@ -14,15 +14,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::orders::{Order, Shared};
 use super::state_machine::{Committed, StateMachine, Unserved};
 use super::transport::{Transport, locked};
 use crate::consensus::{
-    self, Body, Config, Consensus, Effects, Event, Fetch, Index, MemberId, Message, Payload, Proposal, Refusal, Restored,
-    Session, Snapshot, Term, Ticket, Write,
+    self, Body, Config, Consensus, Effects, Event, Fetch, Index, MemberId, Message, Payload, Proposal, Refusal,
+    Restored, Session, Snapshot, Term, Ticket, Write,
 };
 use crate::log::{self, LogError, StableStorage};
 
@@ -73,6 +73,8 @@ pub(super) struct Driver<M: StateMachine> {
     unsynced: Option<(u64, u64)>,
     unsynced_entries: u64,
     unsynced_bytes: u64,
+    /// Of a transfer of leadership that is under way.
+    transferring: Option<Ticket>,
     proposals: Vec<Proposal>,
     readers: Vec<M::Reader>,
     /// While the disk is full: when it is tried again.
@@ -81,7 +83,13 @@ pub(super) struct Driver<M: StateMachine> {
 }
 
 /// Consensus as it starts from what is on the disk.
-fn restore(config: &Config, storage: &StableStorage, entries: &[log::Entry], snapshot: &Snapshot, applied: Index) -> Option<Restored> {
+fn restore(
+    config: &Config,
+    storage: &StableStorage,
+    entries: &[log::Entry],
+    snapshot: &Snapshot,
+    applied: Index,
+) -> Option<Restored> {
     let hard_state = storage.hard_state();
     let hard_state = consensus::HardState {
         term: hard_state.term,
@@ -159,6 +167,7 @@ impl<M: StateMachine> Driver<M> {
             unsynced: None,
             unsynced_entries: 0,
             unsynced_bytes: 0,
+            transferring: None,
             proposals: Vec::new(),
             readers: Vec::new(),
             retry_at: None,
@@ -260,6 +269,7 @@ impl<M: StateMachine> Driver<M> {
             }
             Order::Transfer { to, waiting } => {
                 if let Some(ticket) = self.admit(waiting) {
+                    self.transferring = Some(ticket);
                     self.step(Event::TransferLeadership { ticket, to });
                 }
             }
@@ -348,6 +358,12 @@ impl<M: StateMachine> Driver<M> {
     fn carry_out(&mut self, effects: &mut Effects) {
         if let Some(standing) = effects.standing.take() {
             self.shared.gauges.set_standing(&standing);
+            if standing.leader.is_some_and(|leader| leader != self.config.id)
+                && let Some(ticket) = self.transferring.take()
+            {
+                // Whoever waited is dropped, which says that another leads.
+                self.tickets.remove(&ticket);
+            }
             self.machine.standing(standing);
         }
         if effects.membership.take().is_some() {
@@ -400,8 +416,10 @@ impl<M: StateMachine> Driver<M> {
             return self.machine.send_snapshot(message);
         }
         let to = message.to;
+        let mut bytes = BytesMut::new();
+        message.encode(&mut bytes);
         // What is dropped here the network might have lost as well.
-        let _queued = self.transport.send(to, message.encode());
+        let _queued = self.transport.send(to, bytes.freeze());
     }
 
     fn note_proposed(&mut self, ticket: Ticket, position: consensus::Position) {
@@ -697,7 +715,11 @@ pub fn is_transient(why: &Unserved) -> bool {
     matches!(
         why,
         Unserved::Refused(
-            Refusal::NoLeader | Refusal::NotLeader { .. } | Refusal::NotReady | Refusal::LeaderChanged | Refusal::Transferring
+            Refusal::NoLeader
+                | Refusal::NotLeader { .. }
+                | Refusal::NotReady
+                | Refusal::LeaderChanged
+                | Refusal::Transferring
         )
     )
 }

@@ -15,10 +15,10 @@ use std::io;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::log::PAYLOAD_BYTES_MAX;
+use crate::consensus::MESSAGE_BYTES_MAX;
 
-/// The longest frame, in bytes: the largest entry and what is around it.
-pub const FRAME_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + (1 << 20);
+/// The longest frame, in bytes: the longest message of consensus and what is around it.
+pub const FRAME_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 1_024;
 /// How much room for a frame is made ahead of its bytes.
 const READ_BYTES: usize = 256 << 10;
 const LENGTH_BYTES: usize = 4;
@@ -155,12 +155,29 @@ pub(super) enum Frame {
     /// Of consensus.
     Message(Bytes),
     /// To be answered with the same id.
-    Call { id: u64, body: Bytes },
-    Answer { id: u64, body: Bytes },
+    Call {
+        id: u64,
+        body: Bytes,
+    },
+    Answer {
+        id: u64,
+        body: Bytes,
+    },
     /// A snapshot's chunks follow; `about` says what it is.
-    SnapshotBegin { transfer: u64, about: Bytes },
-    SnapshotChunk { transfer: u64, number: u64, last: bool, data: Bytes },
-    SnapshotProgress { transfer: u64, progress: Progress },
+    SnapshotBegin {
+        transfer: u64,
+        about: Bytes,
+    },
+    SnapshotChunk {
+        transfer: u64,
+        number: u64,
+        last: bool,
+        data: Bytes,
+    },
+    SnapshotProgress {
+        transfer: u64,
+        progress: Progress,
+    },
 }
 
 impl Frame {
@@ -222,7 +239,8 @@ impl Frame {
                 buffer.put_u64(wants);
             }
         }
-        let length = u32::try_from(buffer.len() - start - LENGTH_BYTES).expect("a frame is at most FRAME_BYTES_MAX long");
+        let length =
+            u32::try_from(buffer.len() - start - LENGTH_BYTES).expect("a frame is at most FRAME_BYTES_MAX long");
         buffer[start..start + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
     }
 
@@ -293,7 +311,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             if let Some(length) = self.buffer.get(..LENGTH_BYTES) {
                 let length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize;
                 if length > FRAME_BYTES_MAX {
-                    return Err(malformed(&format!("a frame of {length} bytes, more than {FRAME_BYTES_MAX}")));
+                    return Err(malformed(&format!(
+                        "a frame of {length} bytes, more than {FRAME_BYTES_MAX}"
+                    )));
                 }
                 wanted += length;
                 if self.buffer.len() >= wanted {
@@ -301,7 +321,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                     return Frame::decode(self.buffer.split_to(length).freeze()).map(Some);
                 }
             }
-            self.buffer.reserve((wanted - self.buffer.len()).clamp(4096, READ_BYTES));
+            self.buffer
+                .reserve((wanted - self.buffer.len()).clamp(4096, READ_BYTES));
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return if self.buffer.is_empty() {
                     Ok(None)
@@ -323,13 +344,36 @@ mod tests {
         let body = Bytes::from_static(b"some body");
         vec![
             Frame::Message(body.clone()),
-            Frame::Call { id: 7, body: body.clone() },
-            Frame::Answer { id: 8, body: Bytes::new() },
-            Frame::SnapshotBegin { transfer: 1, about: body.clone() },
-            Frame::SnapshotChunk { transfer: 1, number: 3, last: true, data: body },
-            Frame::SnapshotProgress { transfer: 1, progress: Progress::Wants(9) },
-            Frame::SnapshotProgress { transfer: 1, progress: Progress::Complete },
-            Frame::SnapshotProgress { transfer: 1, progress: Progress::Refused },
+            Frame::Call {
+                id: 7,
+                body: body.clone(),
+            },
+            Frame::Answer {
+                id: 8,
+                body: Bytes::new(),
+            },
+            Frame::SnapshotBegin {
+                transfer: 1,
+                about: body.clone(),
+            },
+            Frame::SnapshotChunk {
+                transfer: 1,
+                number: 3,
+                last: true,
+                data: body,
+            },
+            Frame::SnapshotProgress {
+                transfer: 1,
+                progress: Progress::Wants(9),
+            },
+            Frame::SnapshotProgress {
+                transfer: 1,
+                progress: Progress::Complete,
+            },
+            Frame::SnapshotProgress {
+                transfer: 1,
+                progress: Progress::Refused,
+            },
         ]
     }
 
@@ -362,10 +406,24 @@ mod tests {
 
     #[test]
     fn greetings_come_back() {
-        let greeting = Greeting { purpose: Purpose::Ask, cluster: 1, from: 2, to: u64::MAX };
+        let greeting = Greeting {
+            purpose: Purpose::Ask,
+            cluster: 1,
+            from: 2,
+            to: u64::MAX,
+        };
         assert_eq!(Greeting::decode(&greeting.encode()).unwrap(), greeting);
-        for verdict in [Verdict::Welcome, Verdict::OtherCluster, Verdict::OtherMember, Verdict::Removed] {
-            let welcome = Welcome { verdict, cluster: 5, member: 6 };
+        for verdict in [
+            Verdict::Welcome,
+            Verdict::OtherCluster,
+            Verdict::OtherMember,
+            Verdict::Removed,
+        ] {
+            let welcome = Welcome {
+                verdict,
+                cluster: 5,
+                member: 6,
+            };
             assert_eq!(Welcome::decode(&welcome.encode()).unwrap(), welcome);
         }
         let mut http = [b' '; GREETING_BYTES];

@@ -39,8 +39,6 @@ macro_rules! numbers {
 }
 
 numbers! {
-    /// The current term.
-    term set_term;
     /// Up to where the log is known to be committed.
     commit set_commit;
     /// The last entry of the log.
@@ -48,6 +46,11 @@ numbers! {
 }
 
 impl Gauges {
+    /// The current term.
+    pub fn term(&self) -> u64 {
+        self.term.load(Ordering::Relaxed)
+    }
+
     /// Who leads, as far as this member knows.
     pub fn leader(&self) -> Option<MemberId> {
         Some(self.leader.load(Ordering::Relaxed)).filter(|leader| *leader != 0)

@@ -204,7 +204,9 @@ impl Dialer {
             Verdict::Welcome => Ok(stream),
             Verdict::OtherCluster => {
                 let (other, own) = (hex(welcome.cluster), hex(self.shared.identity.cluster));
-                Err(io::Error::other(format!("cluster ID mismatch: {other} is there, not {own}")))
+                Err(io::Error::other(format!(
+                    "cluster ID mismatch: {other} is there, not {own}"
+                )))
             }
             Verdict::OtherMember => {
                 let other = hex(welcome.member);

@@ -16,10 +16,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::Transport;
 use super::frame::{Frame, Progress};
 use super::peer::hex;
 use super::transport::{Shared, locked};
-use super::{Inbox, Transport};
 
 /// About how long a chunk should be, in bytes.
 pub const CHUNK_BYTES: usize = 1 << 20;
@@ -128,7 +128,10 @@ impl Transfers {
 
     fn forget(&self, from: u64, transfer: u64) {
         let mut incoming = locked(&self.incoming);
-        if incoming.get(&from).is_some_and(|incoming| incoming.transfer == transfer) {
+        if incoming
+            .get(&from)
+            .is_some_and(|incoming| incoming.transfer == transfer)
+        {
             incoming.remove(&from);
         }
     }
@@ -292,9 +295,11 @@ impl Sending<'_> {
 
     fn acknowledge(&mut self, wanted: u64) -> io::Result<()> {
         if wanted < self.acknowledged || wanted > self.acknowledged + self.window.len() as u64 {
-            return Err(io::Error::other("the receiver asks for a chunk that is not there any more"));
+            return Err(io::Error::other(
+                "the receiver asks for a chunk that is not there any more",
+            ));
         }
-        if wanted > self.acknowledged || wanted == 0 {
+        if wanted > self.acknowledged {
             self.moved = Instant::now();
         }
         while self.acknowledged < wanted {
