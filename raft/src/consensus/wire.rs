@@ -42,6 +42,7 @@ const READ_INDEX_REPLY: u8 = 13;
 const FORWARD: u8 = 14;
 const FORWARD_REPLY: u8 = 15;
 const STALE_TERM: u8 = 16;
+const COMMIT: u8 = 17;
 
 /// What an entry takes before its payload.
 const ENTRY_HEADER_BYTES: usize = 8 + 1 + 4;
@@ -89,6 +90,7 @@ fn kind(body: &Body) -> u8 {
         Body::Forward { .. } => FORWARD,
         Body::ForwardReply { .. } => FORWARD_REPLY,
         Body::StaleTerm => STALE_TERM,
+        Body::Commit { .. } => COMMIT,
     }
 }
 
@@ -112,6 +114,7 @@ fn encode_body(body: &Body, out: &mut BytesMut) {
             put_entries(entries, out);
         }
         Body::AppendAck { session, matched } => put_all(&[*session, *matched], out),
+        Body::Commit { session, commit } => put_all(&[*session, *commit], out),
         Body::AppendReject {
             session,
             previous,
@@ -202,6 +205,10 @@ fn decode_body(kind: u8, bytes: &mut Bytes) -> Result<Body, Malformed> {
                 last: position_of(bytes)?,
                 membership: Membership::decode(bytes).ok_or(Malformed("a membership is not one"))?,
             }),
+        },
+        COMMIT => Body::Commit {
+            session: u64_of(bytes)?,
+            commit: u64_of(bytes)?,
         },
         TIMEOUT_NOW => Body::TimeoutNow,
         STALE_TERM => Body::StaleTerm,

@@ -86,6 +86,7 @@ fn body() -> impl Strategy<Value = Body> {
             session,
             snapshot: Box::new(Snapshot { last, membership })
         }),
+        (any::<u64>(), any::<u64>()).prop_map(|(session, commit)| Body::Commit { session, commit }),
         Just(Body::TimeoutNow),
         Just(Body::StaleTerm),
         context().prop_map(|context| Body::ReadIndex { context }),
