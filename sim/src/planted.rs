@@ -122,14 +122,19 @@ impl Planted {
 
 /// Hunts all whose name contains `only`, prints a table, and says whether all were caught; none if there is none.
 pub fn run_all(only: Option<&str>, json: bool) -> Option<bool> {
-    let chosen: Vec<Planted> =
-        all().into_iter().filter(|planted| only.is_none_or(|only| planted.name.contains(only))).collect();
+    let chosen: Vec<Planted> = all()
+        .into_iter()
+        .filter(|planted| only.is_none_or(|only| planted.name.contains(only)))
+        .collect();
     if chosen.is_empty() {
         return None;
     }
     let mut all_caught = true;
     if !json {
-        println!("{:<52} {:<12} {:>7} {:>8} {:>7}  caught by", "planted", "scenario", "worlds", "budget", "seconds");
+        println!(
+            "{:<52} {:<12} {:>7} {:>8} {:>7}  caught by",
+            "planted", "scenario", "worlds", "budget", "seconds"
+        );
     }
     for planted in chosen {
         let caught = planted.hunt();

@@ -41,7 +41,9 @@ impl Scenario {
 pub fn guarded(run: impl FnOnce() -> (Outcome, Trace)) -> (Outcome, Trace) {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
-        let told = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without words");
+        let told = text
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("without words");
         let outcome = Outcome {
             violation: Some(Violation {
                 invariant: "no_panic",

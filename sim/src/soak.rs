@@ -63,7 +63,8 @@ impl Sums {
         self.committed += outcome.committed;
         self.undecided += outcome.undecided;
         self.faults.add(&outcome.tally);
-        self.violations.extend(outcome.violation.map(|violation| (seed, violation)));
+        self.violations
+            .extend(outcome.violation.map(|violation| (seed, violation)));
     }
 
     fn per_second(&self, count: f64) -> f64 {
@@ -81,11 +82,17 @@ impl Sums {
             let _infallible = writeln!(text, "{name:<52} {value:>14}");
         };
         row("scenario", self.scenario.name().to_owned());
-        row("seeds", format!("{}..{}", self.first_seed, self.first_seed + self.worlds));
+        row(
+            "seeds",
+            format!("{}..{}", self.first_seed, self.first_seed + self.worlds),
+        );
         row("seconds", format!("{:.1}", self.took.as_secs_f64()));
         row("worlds", self.worlds.to_string());
         row("worlds a second", format!("{:.1}", self.per_second(self.worlds as f64)));
-        row("simulated seconds a second", format!("{:.0}", self.simulated_seconds_per_second()));
+        row(
+            "simulated seconds a second",
+            format!("{:.0}", self.simulated_seconds_per_second()),
+        );
         row("steps a second", format!("{:.0}", self.per_second(self.steps as f64)));
         row("elections won", self.leaders.to_string());
         row("entries agreed upon", self.committed.to_string());
@@ -111,8 +118,10 @@ impl Sums {
     }
 
     pub fn json(&self) -> Value {
-        let faults: serde_json::Map<String, Value> =
-            Fault::ALL.iter().map(|fault| (fault.name().to_owned(), self.faults.of(*fault).into())).collect();
+        let faults: serde_json::Map<String, Value> = Fault::ALL
+            .iter()
+            .map(|fault| (fault.name().to_owned(), self.faults.of(*fault).into()))
+            .collect();
         let violations: Vec<Value> = self
             .violations
             .iter()

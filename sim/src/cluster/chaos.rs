@@ -46,7 +46,8 @@ impl<M: Machine, E> Cluster<M, E> {
             5 => self.fill_a_disk(),
             6 => {
                 self.network.weather = plan::weather(&mut self.random);
-                self.trace.tell(self.events.now(), format_args!("weather: {:?}", self.network.weather));
+                self.trace
+                    .tell(self.events.now(), format_args!("weather: {:?}", self.network.weather));
             }
             7 => self.change_members(),
             8 => self.transfer(),
@@ -111,7 +112,8 @@ impl<M: Machine, E> Cluster<M, E> {
         let clients = self.random.next() << self.hosts.len();
         self.network.split(side | clients);
         self.tally.count(Fault::Partition);
-        self.trace.tell(self.events.now(), format_args!("partition: {side:b} apart"));
+        self.trace
+            .tell(self.events.now(), format_args!("partition: {side:b} apart"));
         self.mend_network_later();
     }
 
@@ -132,8 +134,15 @@ impl<M: Machine, E> Cluster<M, E> {
     fn crash_someone(&mut self) {
         let several = if self.random.percent(15) { self.hosts.len() } else { 1 };
         for n in 0..several {
-            let member = if several == 1 { self.someone() } else { n as MemberId + 1 };
-            let loss = *self.random.pick(&[Loss::All, Loss::Torn, Loss::Torn, Loss::None]).unwrap_or(&Loss::All);
+            let member = if several == 1 {
+                self.someone()
+            } else {
+                n as MemberId + 1
+            };
+            let loss = *self
+                .random
+                .pick(&[Loss::All, Loss::Torn, Loss::Torn, Loss::None])
+                .unwrap_or(&Loss::All);
             self.crash(member, loss);
             let wait = self.long_or_short(5 * SECOND);
             self.events.after(wait, Happening::Start(member));
@@ -147,7 +156,8 @@ impl<M: Machine, E> Cluster<M, E> {
         if host.running.is_some() {
             host.paused_until = until;
             self.tally.count(Fault::Pause);
-            self.trace.tell(self.events.now(), format_args!("{member} is paused until {until}"));
+            self.trace
+                .tell(self.events.now(), format_args!("{member} is paused until {until}"));
         }
     }
 
@@ -166,7 +176,9 @@ impl<M: Machine, E> Cluster<M, E> {
     }
 
     fn transfer(&mut self) {
-        let (Some(from), to) = (self.leader(), self.anyone()) else { return };
+        let (Some(from), to) = (self.leader(), self.anyone()) else {
+            return;
+        };
         let ticket = self.ticket();
         self.tally.count(Fault::Transfer);
         self.step(from, Event::TransferLeadership { ticket, to });
@@ -175,22 +187,36 @@ impl<M: Machine, E> Cluster<M, E> {
     /// Asks the leader, or anyone, for a change that makes sense.
     fn change_members(&mut self) {
         let member = self.someone();
-        let Some(running) = &self.host(member).running else { return };
+        let Some(running) = &self.host(member).running else {
+            return;
+        };
         let membership = running.membership.clone();
-        let outside: Vec<MemberId> = (1..=self.hosts.len() as MemberId).filter(|id| !membership.contains(*id)).collect();
+        let outside: Vec<MemberId> = (1..=self.hosts.len() as MemberId)
+            .filter(|id| !membership.contains(*id))
+            .collect();
         let mut choices = Vec::new();
         if let Some(id) = self.random.pick(&outside) {
-            choices.extend([MemberChange::AddLearner(*id), MemberChange::AddLearner(*id), MemberChange::AddVoter(*id)]);
+            choices.extend([
+                MemberChange::AddLearner(*id),
+                MemberChange::AddLearner(*id),
+                MemberChange::AddVoter(*id),
+            ]);
         }
         if let Some(id) = self.random.pick(membership.learners()) {
             choices.extend([MemberChange::Promote(*id); 3]);
             choices.push(MemberChange::Remove(*id));
         }
         if membership.voters().len() > VOTERS_MIN {
-            let voter = if self.random.percent(30) { Some(member) } else { self.random.pick(membership.voters()).copied() };
+            let voter = if self.random.percent(30) {
+                Some(member)
+            } else {
+                self.random.pick(membership.voters()).copied()
+            };
             choices.extend(voter.map(MemberChange::Remove));
         }
-        let Some(change) = self.random.pick(&choices).copied() else { return };
+        let Some(change) = self.random.pick(&choices).copied() else {
+            return;
+        };
         if let MemberChange::AddLearner(id) | MemberChange::AddVoter(id) = change {
             self.host_mut(id).retired = false;
             self.events.after(MILLISECOND, Happening::Start(id));
@@ -222,7 +248,9 @@ impl<M: Machine, E> Cluster<M, E> {
     /// Whether the last membership that was committed leaves it out, and nobody has begun to add it again.
     fn is_surely_removed(&self, member: MemberId) -> bool {
         let Some((index, membership)) = self.observer.membership_committed() else {
-            return member as usize > self.plan.voters && self.host(member).running.is_none() && self.nobody_adds(member, 0);
+            return member as usize > self.plan.voters
+                && self.host(member).running.is_none()
+                && self.nobody_adds(member, 0);
         };
         !membership.contains(member) && self.nobody_adds(member, index)
     }

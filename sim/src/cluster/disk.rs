@@ -85,7 +85,8 @@ impl<S> Disk<S> {
 
     /// The durable entry at `index`.
     pub fn entry(&self, index: Index) -> Option<&Entry> {
-        self.entries.get(usize::try_from(index.checked_sub(self.purged.index + 1)?).ok()?)
+        self.entries
+            .get(usize::try_from(index.checked_sub(self.purged.index + 1)?).ok()?)
     }
 
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
@@ -203,7 +204,8 @@ impl<S> Disk<S> {
             if !next_part() {
                 return;
             }
-            self.entries.truncate(from.saturating_sub(self.purged.index + 1) as usize);
+            self.entries
+                .truncate(from.saturating_sub(self.purged.index + 1) as usize);
         }
         for entry in write.entries {
             if !next_part() {

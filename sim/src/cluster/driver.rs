@@ -8,11 +8,11 @@ use raft::consensus::{
     Session, Snapshot, Standing, Ticket, WriteId,
 };
 
-use super::plan::Plan;
 use super::disk::{Kept, Loss, Queued};
 use super::host::{Host, Letter, Running};
 use super::machine::Machine;
 use super::observer::Observer;
+use super::plan::Plan;
 use crate::invariant::{Bounds, Check, Violation};
 use crate::world::{Address, Clock, Events, Fault, MILLISECOND, Micros, Network, Random, SECOND, Tally, Trace};
 
@@ -21,15 +21,39 @@ use crate::world::{Address, Clock, Events, Fault, MILLISECOND, Micros, Network, 
 pub enum Happening<M: Machine, E> {
     /// The scenario's own.
     Own(E),
-    Tick { member: MemberId, incarnation: u64 },
+    Tick {
+        member: MemberId,
+        incarnation: u64,
+    },
     Arrive(Box<Letter<M::State>>),
     /// The disk has synced up to this write.
-    Synced { member: MemberId, incarnation: u64, last: WriteId },
+    Synced {
+        member: MemberId,
+        incarnation: u64,
+        last: WriteId,
+    },
     /// The core learns of it.
-    Persisted { member: MemberId, incarnation: u64, writes: (WriteId, WriteId) },
-    Apply { member: MemberId, incarnation: u64 },
-    Compacted { member: MemberId, incarnation: u64, kept: Box<Kept<M::State>> },
-    SnapshotSent { from: MemberId, incarnation: u64, to: MemberId, session: Session, delivered: bool },
+    Persisted {
+        member: MemberId,
+        incarnation: u64,
+        writes: (WriteId, WriteId),
+    },
+    Apply {
+        member: MemberId,
+        incarnation: u64,
+    },
+    Compacted {
+        member: MemberId,
+        incarnation: u64,
+        kept: Box<Kept<M::State>>,
+    },
+    SnapshotSent {
+        from: MemberId,
+        incarnation: u64,
+        to: MemberId,
+        session: Session,
+        delivered: bool,
+    },
     Start(MemberId),
     /// The next fault is due.
     Harm,
@@ -41,18 +65,44 @@ pub enum Happening<M: Machine, E> {
 #[derive(Debug)]
 pub enum Told<A> {
     /// A command that was proposed at this member was applied there.
-    Answer { member: MemberId, ticket: Ticket, answer: A },
+    Answer {
+        member: MemberId,
+        ticket: Ticket,
+        answer: A,
+    },
     /// A read that was asked at this member may be made there now.
-    Read { member: MemberId, ticket: Ticket },
-    Refused { member: MemberId, ticket: Ticket, why: Refusal },
+    Read {
+        member: MemberId,
+        ticket: Ticket,
+    },
+    Refused {
+        member: MemberId,
+        ticket: Ticket,
+        why: Refusal,
+    },
     /// Another entry stands where this one was proposed: it never happens.
-    Lost { member: MemberId, ticket: Ticket },
-    Applied { member: MemberId, index: Index },
-    Standing { member: MemberId, standing: Standing },
-    Started { member: MemberId },
-    Crashed { member: MemberId },
+    Lost {
+        member: MemberId,
+        ticket: Ticket,
+    },
+    Applied {
+        member: MemberId,
+        index: Index,
+    },
+    Standing {
+        member: MemberId,
+        standing: Standing,
+    },
+    Started {
+        member: MemberId,
+    },
+    Crashed {
+        member: MemberId,
+    },
     /// A snapshot replaced its state machine.
-    Installed { member: MemberId },
+    Installed {
+        member: MemberId,
+    },
 }
 
 /// All members and the world around them.
@@ -81,7 +131,11 @@ impl<M: Machine, E> Cluster<M, E> {
             .map(|id| {
                 let clock = Clock::skewed(&mut random, plan.drift_ppm);
                 let is_first = id <= plan.voters as MemberId;
-                let membership = if is_first { voters.clone() } else { Membership::default() };
+                let membership = if is_first {
+                    voters.clone()
+                } else {
+                    Membership::default()
+                };
                 let mut host = Host::new(id, clock, membership);
                 host.retired = !is_first;
                 host
@@ -172,11 +226,21 @@ impl<M: Machine, E> Cluster<M, E> {
             Happening::Start(member) => return self.start(*member),
             Happening::Arrive(letter) => (letter.message.to, None),
             Happening::Tick { member, incarnation }
-            | Happening::Synced { member, incarnation, .. }
-            | Happening::Persisted { member, incarnation, .. }
+            | Happening::Synced {
+                member, incarnation, ..
+            }
+            | Happening::Persisted {
+                member, incarnation, ..
+            }
             | Happening::Apply { member, incarnation }
-            | Happening::Compacted { member, incarnation, .. }
-            | Happening::SnapshotSent { from: member, incarnation, .. } => (*member, Some(*incarnation)),
+            | Happening::Compacted {
+                member, incarnation, ..
+            }
+            | Happening::SnapshotSent {
+                from: member,
+                incarnation,
+                ..
+            } => (*member, Some(*incarnation)),
         };
         let now = self.now();
         let host = self.host(member);
@@ -200,7 +264,9 @@ impl<M: Machine, E> Cluster<M, E> {
             }
             Happening::Apply { .. } => self.apply(member),
             Happening::Compacted { kept, .. } => self.compacted(member, *kept),
-            Happening::SnapshotSent { to, session, delivered, .. } => {
+            Happening::SnapshotSent {
+                to, session, delivered, ..
+            } => {
                 self.step(member, Event::SnapshotSent { to, session, delivered });
             }
             Happening::Own(_) | Happening::Start(_) | Happening::Harm | Happening::Heal => {}
@@ -253,7 +319,10 @@ impl<M: Machine, E> Cluster<M, E> {
         let check = self.observer.restarted(member, hard_state);
         self.note(check);
         self.trace.step(now, [1, member, 0]);
-        self.trace.tell(now, format_args!("{member} starts with {hard_state:?}, applied {applied}"));
+        self.trace.tell(
+            now,
+            format_args!("{member} starts with {hard_state:?}, applied {applied}"),
+        );
         self.told.push(Told::Started { member });
         self.schedule_tick(member);
     }
@@ -276,7 +345,8 @@ impl<M: Machine, E> Cluster<M, E> {
         let check = self.observer.crashed(member, hard_state);
         self.note(check);
         self.trace.step(now, [2, member, loss as u64]);
-        self.trace.tell(now, format_args!("{member} crashes, {loss:?} of its writes lost"));
+        self.trace
+            .tell(now, format_args!("{member} crashes, {loss:?} of its writes lost"));
         self.told.push(Told::Crashed { member });
     }
 
@@ -386,7 +456,9 @@ impl<M: Machine, E> Cluster<M, E> {
         for proposed in proposed {
             if let Some(running) = &mut self.host_mut(member).running {
                 let position = proposed.position;
-                running.proposed.insert(position.index, (position.term, proposed.ticket));
+                running
+                    .proposed
+                    .insert(position.index, (position.term, proposed.ticket));
             }
         }
         for refused in refused {
@@ -400,9 +472,14 @@ impl<M: Machine, E> Cluster<M, E> {
         for ready in reads {
             let check = self.observer.read_ready(member, ready.ticket, ready.index);
             self.note(check);
-            let Some(running) = &mut self.host_mut(member).running else { continue };
+            let Some(running) = &mut self.host_mut(member).running else {
+                continue;
+            };
             if running.applied >= ready.index {
-                self.told.push(Told::Read { member, ticket: ready.ticket });
+                self.told.push(Told::Read {
+                    member,
+                    ticket: ready.ticket,
+                });
             } else {
                 running.reads.push((ready.index, ready.ticket));
             }
@@ -422,7 +499,9 @@ impl<M: Machine, E> Cluster<M, E> {
     }
 
     fn change_membership(&mut self, member: MemberId, membership: Membership) {
-        let Some(running) = &mut self.hosts[member as usize - 1].running else { return };
+        let Some(running) = &mut self.hosts[member as usize - 1].running else {
+            return;
+        };
         let before = std::mem::replace(&mut running.membership, membership.clone());
         // A leader puts its own changes in force one by one; a follower takes several at once, or takes them back.
         if running.standing.role == RoleName::Leader && !before.is_empty() {
@@ -437,8 +516,8 @@ impl<M: Machine, E> Cluster<M, E> {
         let durable = host.disk.hard_state();
         let Some(running) = &mut host.running else { return };
         let before = std::mem::replace(&mut running.standing, standing);
-        let elected = standing.role == RoleName::Leader
-            && (before.role != RoleName::Leader || before.term != standing.term);
+        let elected =
+            standing.role == RoleName::Leader && (before.role != RoleName::Leader || before.term != standing.term);
         if elected {
             let (index, _) = self.observer.committed();
             let held = self.host(member).held_term(index);
@@ -458,7 +537,8 @@ impl<M: Machine, E> Cluster<M, E> {
             Body::VoteReply { granted: true } => self.observer.voted(member, message.term, message.to, durable),
             Body::AppendAck { matched, .. } => {
                 let last = host.disk.last_index();
-                self.observer.acknowledged(member, message.term, *matched, last, durable)
+                self.observer
+                    .acknowledged(member, message.term, *matched, last, durable)
             }
             _ => Ok(()),
         };
@@ -481,7 +561,8 @@ impl<M: Machine, E> Cluster<M, E> {
             self.events.at(at, Happening::Arrive(Box::new(letter)));
         }
         if let Some(at) = first {
-            self.events.at(at, Happening::Arrive(Box::new(Letter { message, state: None })));
+            self.events
+                .at(at, Happening::Arrive(Box::new(Letter { message, state: None })));
         }
     }
 
@@ -508,7 +589,8 @@ impl<M: Machine, E> Cluster<M, E> {
         };
         // The transfer can come twice as well: a driver that retries.
         for at in arrivals.into_iter().flatten().filter(|_| there) {
-            self.events.at(at + transfer, Happening::Arrive(Box::new(letter.clone())));
+            self.events
+                .at(at + transfer, Happening::Arrive(Box::new(letter.clone())));
         }
         let report = Happening::SnapshotSent {
             from: member,
@@ -547,7 +629,10 @@ impl<M: Machine, E> Cluster<M, E> {
         if let Some(hard_state) = queued.write.hard_state {
             self.trace.step(self.events.now(), [5, member, hard_state.term]);
         }
-        self.trace.step(self.events.now(), [6, truncated.unwrap_or(0), queued.write.entries.len() as u64]);
+        self.trace.step(
+            self.events.now(),
+            [6, truncated.unwrap_or(0), queued.write.entries.len() as u64],
+        );
         self.note(check);
         let host = self.host_mut(member);
         host.disk.queue(queued);
@@ -570,7 +655,14 @@ impl<M: Machine, E> Cluster<M, E> {
         }
         // A full disk refuses, and the driver tries again until there is room.
         let at = (now + latency).max(full_until);
-        self.events.at(at, Happening::Synced { member, incarnation, last });
+        self.events.at(
+            at,
+            Happening::Synced {
+                member,
+                incarnation,
+                last,
+            },
+        );
     }
 
     fn synced(&mut self, member: MemberId, last: WriteId) {
@@ -593,10 +685,25 @@ impl<M: Machine, E> Cluster<M, E> {
         }
         // Reports may overtake each other.
         let split = first < last && self.random.percent(30);
-        let ranges = if split { vec![(first + 1, last), (first, first)] } else { vec![(first, last)] };
+        let ranges = if split {
+            vec![(first + 1, last), (first, first)]
+        } else {
+            vec![(first, last)]
+        };
         for writes in ranges {
-            let delay = if self.plan.late_reports { self.random.below(3 * MILLISECOND) } else { 0 };
-            self.events.at(now + delay, Happening::Persisted { member, incarnation, writes });
+            let delay = if self.plan.late_reports {
+                self.random.below(3 * MILLISECOND)
+            } else {
+                0
+            };
+            self.events.at(
+                now + delay,
+                Happening::Persisted {
+                    member,
+                    incarnation,
+                    writes,
+                },
+            );
         }
         self.sync(member);
     }
@@ -608,14 +715,30 @@ impl<M: Machine, E> Cluster<M, E> {
         let Some(first) = host.disk.oldest() else { return };
         let now = self.now();
         let writes = (first, last);
-        self.events.at(now, Happening::Persisted { member, incarnation, writes });
-        self.events.after(SECOND, Happening::Synced { member, incarnation, last });
+        self.events.at(
+            now,
+            Happening::Persisted {
+                member,
+                incarnation,
+                writes,
+            },
+        );
+        self.events.after(
+            SECOND,
+            Happening::Synced {
+                member,
+                incarnation,
+                last,
+            },
+        );
     }
 
     fn install(&mut self, member: MemberId, kept: &Kept<M::State>) {
         let now = self.now();
         let index = kept.snapshot.last.index;
-        let Some(running) = &mut self.hosts[member as usize - 1].running else { return };
+        let Some(running) = &mut self.hosts[member as usize - 1].running else {
+            return;
+        };
         running.machine = M::restore(&kept.state);
         running.applied = running.applied.max(index);
         running.ready = running.ready.max(index);
@@ -634,7 +757,8 @@ impl<M: Machine, E> Cluster<M, E> {
             let check = self.observer.state(member, index, digest);
             self.note(check);
         }
-        self.trace.tell(now, format_args!("{member} holds the snapshot of {index}"));
+        self.trace
+            .tell(now, format_args!("{member} holds the snapshot of {index}"));
         self.told.push(Told::Installed { member });
     }
 
@@ -645,7 +769,11 @@ impl<M: Machine, E> Cluster<M, E> {
             return;
         }
         let now = self.now();
-        let delay = if self.plan.apply_max == 0 { 0 } else { self.random.below(self.plan.apply_max) };
+        let delay = if self.plan.apply_max == 0 {
+            0
+        } else {
+            self.random.below(self.plan.apply_max)
+        };
         let host = self.host_mut(member);
         let incarnation = host.incarnation;
         let Some(running) = &mut host.running else { return };
@@ -659,7 +787,9 @@ impl<M: Machine, E> Cluster<M, E> {
     }
 
     fn apply(&mut self, member: MemberId) {
-        let Some(running) = &mut self.host_mut(member).running else { return };
+        let Some(running) = &mut self.host_mut(member).running else {
+            return;
+        };
         running.applying = false;
         let (from, to) = (running.applied + 1, running.ready);
         for index in from..=to {
@@ -684,7 +814,9 @@ impl<M: Machine, E> Cluster<M, E> {
         };
         let check = self.observe_commit(member, &entry);
         self.note(check);
-        let Some(running) = &mut self.hosts[member as usize - 1].running else { return };
+        let Some(running) = &mut self.hosts[member as usize - 1].running else {
+            return;
+        };
         running.applied = index;
         running.committed = index;
         let answer = match &entry.payload {
@@ -703,7 +835,9 @@ impl<M: Machine, E> Cluster<M, E> {
     }
 
     fn answer(&mut self, member: MemberId, entry: &Entry, answer: Option<M::Answer>) {
-        let Some(running) = &mut self.hosts[member as usize - 1].running else { return };
+        let Some(running) = &mut self.hosts[member as usize - 1].running else {
+            return;
+        };
         if let Some((term, ticket)) = running.proposed.remove(&entry.index) {
             self.told.push(match answer {
                 Some(answer) if term == entry.term => Told::Answer { member, ticket, answer },
@@ -733,7 +867,8 @@ impl<M: Machine, E> Cluster<M, E> {
         }
         let hosts = &self.hosts;
         let durable_on = |id: MemberId| hosts[id as usize - 1].holds_durably(entry.index, entry.term);
-        self.observer.committed_and_applied(member, running.applied, entry, &memberships, durable_on)
+        self.observer
+            .committed_and_applied(member, running.applied, entry, &memberships, durable_on)
     }
 
     /// Writes a snapshot when there is enough behind the last.
@@ -747,8 +882,12 @@ impl<M: Machine, E> Cluster<M, E> {
         if running.compacting || index < last + every {
             return;
         }
-        let Some(term) = running.core.term_at(index) else { return };
-        let Some(membership) = running.core.membership_at(index).cloned() else { return };
+        let Some(term) = running.core.term_at(index) else {
+            return;
+        };
+        let Some(membership) = running.core.membership_at(index).cloned() else {
+            return;
+        };
         running.compacting = true;
         let kept = Kept {
             snapshot: Snapshot {
@@ -758,7 +897,14 @@ impl<M: Machine, E> Cluster<M, E> {
             state: running.machine.state(),
         };
         let kept = Box::new(kept);
-        self.events.after(delay, Happening::Compacted { member, incarnation, kept });
+        self.events.after(
+            delay,
+            Happening::Compacted {
+                member,
+                incarnation,
+                kept,
+            },
+        );
     }
 
     fn compacted(&mut self, member: MemberId, kept: Kept<M::State>) {
@@ -774,7 +920,13 @@ impl<M: Machine, E> Cluster<M, E> {
         host.disk.compact(kept, index.saturating_sub(keep));
         let purged = host.disk.purged().index;
         self.tally.count(Fault::Compaction);
-        self.step(member, Event::Compacted { snapshot: index, purged });
+        self.step(
+            member,
+            Event::Compacted {
+                snapshot: index,
+                purged,
+            },
+        );
     }
 
     fn check_bounds(&mut self, member: MemberId) {

@@ -68,12 +68,17 @@ impl<M: Machine> Host<M> {
     }
 
     pub fn is_leader(&self) -> bool {
-        self.running.as_ref().is_some_and(|running| running.standing.role == RoleName::Leader)
+        self.running
+            .as_ref()
+            .is_some_and(|running| running.standing.role == RoleName::Leader)
     }
 
     /// The term of the entry at `index`, in its log in memory or its snapshot.
     pub fn held_term(&self, index: Index) -> Option<Term> {
-        self.running.as_ref().and_then(|running| running.core.term_at(index)).or_else(|| self.disk.term(index))
+        self.running
+            .as_ref()
+            .and_then(|running| running.core.term_at(index))
+            .or_else(|| self.disk.term(index))
     }
 
     /// Whether its disk holds entry `index` of `term`, or a snapshot with it.

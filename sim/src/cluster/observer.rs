@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use raft::consensus::{Entry, HardState, Index, Membership, MemberId, Payload, Term, Ticket};
+use raft::consensus::{Entry, HardState, Index, MemberId, Membership, Payload, Term, Ticket};
 
 use crate::invariant::{
     Bounds, Check, CommittedIsFinal, ElectionSafety, EqualStates, LogMatching, Majority, NeverBack, OneVote, Promise,
-    RefusedIsRefused, Seen, StateMachineSafety, check_bounds, check_fresh_read, committed_on_quorum, leader_completeness,
-    one_change_at_a_time, require,
+    RefusedIsRefused, Seen, StateMachineSafety, check_bounds, check_fresh_read, committed_on_quorum,
+    leader_completeness, one_change_at_a_time, require,
 };
 use crate::world::split_mix;
 

@@ -71,7 +71,8 @@ impl<O> History<O> {
     /// All that may have happened.
     pub fn remaining(&self) -> impl Iterator<Item = &Operation<O>> {
         let all = self.operations.iter().enumerate();
-        all.filter(|(at, _)| !self.withdrawn.contains(at)).map(|(_, operation)| operation)
+        all.filter(|(at, _)| !self.withdrawn.contains(at))
+            .map(|(_, operation)| operation)
     }
 
     pub fn operations(&self) -> &[Operation<O>] {

@@ -14,11 +14,15 @@ pub struct Standing {
 /// `leader` leads and its log ends at `last`; `answered` operations were answered since the faults ended; `members` are
 /// those in force.
 pub fn converged(leader: Option<Member>, last: u64, answered: u64, members: &[Standing]) -> Check {
-    require(leader.is_some(), "convergence", || "nobody leads long after all was mended".to_owned())?;
+    require(leader.is_some(), "convergence", || {
+        "nobody leads long after all was mended".to_owned()
+    })?;
     require(answered > 0, "convergence", || {
         "no operation was answered since all was mended, though somebody leads".to_owned()
     })?;
-    let behind = members.iter().find(|standing| !standing.running || standing.applied != last);
+    let behind = members
+        .iter()
+        .find(|standing| !standing.running || standing.applied != last);
     require(behind.is_none(), "convergence", || {
         format!("long after all was mended the leader's log ends at {last}, and {behind:?}")
     })

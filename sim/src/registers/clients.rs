@@ -106,7 +106,9 @@ impl Clients {
     pub fn begin(&mut self, cluster: &mut Group) {
         for client in 0..self.clients.len() {
             let wait = self.random.below(SECOND);
-            cluster.events.after(wait, crate::cluster::Happening::Own(Own::Turn(client)));
+            cluster
+                .events
+                .after(wait, crate::cluster::Happening::Own(Own::Turn(client)));
         }
     }
 
@@ -133,7 +135,10 @@ impl Clients {
     /// One for each register.
     pub fn verdicts(&self) -> Vec<Verdict> {
         let of_register = |register: usize| -> Vec<Operation<RegisterOperation>> {
-            let all = self.history.remaining().filter(|operation| operation.what.register == register);
+            let all = self
+                .history
+                .remaining()
+                .filter(|operation| operation.what.register == register);
             all.map(|operation| Operation {
                 client: operation.client,
                 called: operation.called,
@@ -142,7 +147,9 @@ impl Clients {
             })
             .collect()
         };
-        (0..REGISTERS).map(|register| Register::check(&of_register(register))).collect()
+        (0..REGISTERS)
+            .map(|register| Register::check(&of_register(register)))
+            .collect()
     }
 
     pub fn happen(&mut self, cluster: &mut Group, own: Own) {
@@ -187,13 +194,17 @@ impl Clients {
         let member = self.clients[client].target;
         // A request that arrived twice would be two requests.
         let (from, to) = (self.address(client), member as Address - 1);
-        let arrivals = cluster.network.send(from, to, now, &mut cluster.random, &mut cluster.tally);
+        let arrivals = cluster
+            .network
+            .send(from, to, now, &mut cluster.random, &mut cluster.tally);
         if let Some(arrival) = arrivals[0] {
             let request = Own::Request { client, at, member };
             cluster.events.at(arrival, crate::cluster::Happening::Own(request));
         }
         let timeout = Own::Timeout { client, at };
-        cluster.events.after(self.timeout, crate::cluster::Happening::Own(timeout));
+        cluster
+            .events
+            .after(self.timeout, crate::cluster::Happening::Own(timeout));
     }
 
     fn request(&mut self, cluster: &mut Group, client: usize, at: usize, member: MemberId) {
@@ -244,7 +255,11 @@ impl Clients {
                         self.answer(cluster, member, ticket, Response::Done(value));
                     }
                 }
-                Told::Refused { why: Refusal::OutcomeUnknown, ticket, .. } => {
+                Told::Refused {
+                    why: Refusal::OutcomeUnknown,
+                    ticket,
+                    ..
+                } => {
                     self.waiting.remove(&ticket);
                 }
                 Told::Refused { member, ticket, why } => {
@@ -268,7 +283,9 @@ impl Clients {
     }
 
     fn answer(&mut self, cluster: &mut Group, member: MemberId, ticket: Ticket, answer: Response) {
-        let Some(waiting) = self.waiting.remove(&ticket) else { return };
+        let Some(waiting) = self.waiting.remove(&ticket) else {
+            return;
+        };
         let (client, at) = (waiting.client, waiting.at);
         let to = self.address(client);
         cluster.send(member as Address - 1, to, || Own::Response { client, at, answer });
@@ -311,6 +328,8 @@ impl Clients {
     fn go_on(&mut self, cluster: &mut Group, client: usize) {
         self.clients[client].at = None;
         let wait = self.random.between(MILLISECOND, self.think_max);
-        cluster.events.after(wait, crate::cluster::Happening::Own(Own::Turn(client)));
+        cluster
+            .events
+            .after(wait, crate::cluster::Happening::Own(Own::Turn(client)));
     }
 }

@@ -96,7 +96,11 @@ mod tests {
     fn commands_do_what_they_say() {
         let mut registers = Registers::new();
         let mut apply = |operation| registers.apply(1, &command(2, operation).expect("it changes something"));
-        let swap = |expected, new| RegisterOperation::CompareAndSet { expected, new, found: 0 };
+        let swap = |expected, new| RegisterOperation::CompareAndSet {
+            expected,
+            new,
+            found: 0,
+        };
         assert_eq!(apply(RegisterOperation::Write(7)), 0);
         assert_eq!(apply(swap(6, 8)), 7);
         assert_eq!(apply(swap(7, 9)), 7);

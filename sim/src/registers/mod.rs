@@ -78,7 +78,9 @@ impl World {
         let leader = cluster.leader();
         let running = leader.and_then(|leader| cluster.host(leader).running.as_ref());
         let last = running.map_or(0, |running| running.core.last().index);
-        let members: Vec<u64> = running.map(|running| running.membership.members().collect()).unwrap_or_default();
+        let members: Vec<u64> = running
+            .map(|running| running.membership.members().collect())
+            .unwrap_or_default();
         let standings: Vec<Standing> = members
             .into_iter()
             .map(|member| {

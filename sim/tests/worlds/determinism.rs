@@ -18,12 +18,18 @@ fn a_the_same_seed_gives_the_same_trace() {
         }
         let digests = |_| -> Vec<u64> {
             let seeds = 100..100 + SEEDS_BY_DIGEST;
-            seeds.map(|seed| scenario.run(seed, Trace::default()).0.digest).collect()
+            seeds
+                .map(|seed| scenario.run(seed, Trace::default()).0.digest)
+                .collect()
         };
         let mut digests_once = digests(1);
         assert_eq!(digests_once, digests(2));
         digests_once.dedup();
-        assert_eq!(digests_once.len() as u64, SEEDS_BY_DIGEST, "other seeds are other worlds");
+        assert_eq!(
+            digests_once.len() as u64,
+            SEEDS_BY_DIGEST,
+            "other seeds are other worlds"
+        );
     }
 }
 

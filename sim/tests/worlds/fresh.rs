@@ -13,7 +13,15 @@ fn fresh_worlds_violate_nothing() {
         let sums = soak(scenario, sim::cli::seed_of_now(), TIME, false);
         assert!(sums.violations.is_empty(), "{}", sums.table());
         // A world in which nothing happens proves nothing.
-        assert!(sums.worlds > 0 && sums.answered > 0 && sums.leaders >= sums.worlds, "{}", sums.table());
-        assert!(sums.faults.of(Fault::Partition) + sums.faults.of(Fault::Pause) > 0, "{}", sums.table());
+        assert!(
+            sums.worlds > 0 && sums.answered > 0 && sums.leaders >= sums.worlds,
+            "{}",
+            sums.table()
+        );
+        assert!(
+            sums.faults.of(Fault::Partition) + sums.faults.of(Fault::Pause) > 0,
+            "{}",
+            sums.table()
+        );
     }
 }

@@ -6,7 +6,9 @@ const SEEDS: &str = include_str!("../../seeds.txt");
 
 #[test]
 fn seeds_that_failed_once_do_not_fail_again() {
-    let lines = SEEDS.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    let lines = SEEDS
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim());
     for line in lines.filter(|line| !line.is_empty()) {
         let (name, seed) = line.split_once(' ').expect("a scenario and a seed");
         let scenario = Scenario::named(name).expect("a scenario that exists");
