@@ -6,5 +6,4 @@
 
 mod determinism;
 mod fresh;
-mod net;
 mod past;

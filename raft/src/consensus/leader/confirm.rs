@@ -46,8 +46,9 @@ impl Member<Leader> {
         match &mut peer.pace {
             // The question or its answer may be lost; ask once more.
             Pace::Probe { is_waiting } => *is_waiting = false,
-            // What was sent before the heartbeat did not come before it: it is lost, or at best late.
-            Pace::Replicate { .. } if round == asked && matched.saturating_add(1) < next => {
+            // What was sent before the heartbeat did not come before it, or its acknowledgement did not come back: lost, or
+            // at best late. A probe is always answered.
+            Pace::Replicate { .. } if round == asked && matched.min(peer.matched).saturating_add(1) < next => {
                 peer.probe(matched.saturating_add(1).min(next));
             }
             _ => {}
