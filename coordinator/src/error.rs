@@ -14,6 +14,15 @@ macro_rules! refusals {
         #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
         pub enum Error {
             $($(#[doc = $doc])+ #[error($text)] $variant,)*
+            /// Caller: this user authenticates by certificate. etcd has no code for it, nor for the next two.
+            #[error("auth: authentication failed, password was given for no password user")]
+            NoPasswordUser,
+            /// Caller: choose a shorter password.
+            #[error("bcrypt: password length exceeds 72 bytes")]
+            PasswordTooLong,
+            /// Caller: authenticate at a member that has the private key.
+            #[error("auth: token signing attempted with verify-only key")]
+            VerifyOnly,
             /// Operator: the archive of old versions cannot be read or written. Ends the process.
             #[error(transparent)]
             Archive(#[from] ArchiveError),
@@ -27,6 +36,7 @@ macro_rules! refusals {
             pub fn code(&self) -> Code {
                 match self {
                     $(Self::$variant => Code::$code,)*
+                    Self::NoPasswordUser | Self::PasswordTooLong | Self::VerifyOnly => Code::Unknown,
                     Self::Archive(_) => Code::Internal,
                 }
             }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::node::Limits;
+use super::security::{Security, SecurityArguments};
 use super::store_file::Identity;
 
 /// The release of etcd whose API this program speaks.
@@ -101,6 +102,8 @@ pub(super) struct Arguments {
     )]
     watch_progress_notify_interval: Duration,
     #[command(flatten)]
+    security: SecurityArguments,
+    #[command(flatten)]
     meaningless: Meaningless,
     #[command(flatten)]
     pub(super) telemetry: host::telemetry::Options,
@@ -146,6 +149,7 @@ pub(super) struct Settings {
     pub(super) peer_urls: Vec<String>,
     token: String,
     pub(super) limits: Limits,
+    pub(super) security: Security,
     pub(super) log: raft::log::Options,
     pub(super) concurrent_streams_max: u32,
 }
@@ -198,6 +202,7 @@ impl Settings {
                 txn_operations_max: arguments.max_txn_ops,
                 progress_interval: arguments.watch_progress_notify_interval,
             },
+            security: Security::from_arguments(&arguments.security)?,
             log: raft::log::Options {
                 segment_bytes: LOG_SEGMENT_BYTES,
                 ..Default::default()
@@ -324,7 +329,7 @@ fn parse_url(flag: &str, url: &str) -> Result<Url, String> {
 }
 
 /// Go's notation of durations: `10m`, `1h30m`, `500ms`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a time: write 500ms, 5s, 10m or 1h30m");
     let mut rest = text;
     let mut total = Duration::ZERO;

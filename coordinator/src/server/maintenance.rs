@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status};
 use super::config::ETCD_VERSION;
 use super::node::{Node, TERM};
 use super::status::not_served;
+use crate::auth::Access;
 
 /// etcd names its storage by the release that changed it last.
 const STORAGE_VERSION: &str = "3.6.0";
@@ -18,7 +19,8 @@ pub(super) struct MaintenanceService(pub(super) Arc<Node>);
 
 #[tonic::async_trait]
 impl Maintenance for MaintenanceService {
-    async fn status(&self, _request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
+    async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
+        self.0.authorize(&request, Access::Somebody).await?;
         let (revision, applied) = {
             let machine = self.0.machine();
             (machine.store().revision(), machine.applied())
@@ -40,6 +42,11 @@ impl Maintenance for MaintenanceService {
     }
 
     async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Result<Response<pb::AlarmResponse>, Status> {
+        let access = match request.get_ref().action() {
+            pb::alarm_request::AlarmAction::Get => Access::Somebody,
+            _ => Access::Root,
+        };
+        self.0.authorize(&request, access).await?;
         match request.get_ref().action() {
             pb::alarm_request::AlarmAction::Get | pb::alarm_request::AlarmAction::Deactivate => {
                 let revision = self.0.machine().store().revision();
@@ -55,36 +62,42 @@ impl Maintenance for MaintenanceService {
 
     async fn defragment(
         &self,
-        _request: Request<pb::DefragmentRequest>,
+        request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
+        self.0.authorize(&request, Access::Root).await?;
         Err(not_served("Defragment"))
     }
 
-    async fn hash(&self, _request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
+    async fn hash(&self, request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
+        self.0.authorize(&request, Access::Root).await?;
         Err(not_served("Hash"))
     }
 
-    async fn hash_kv(&self, _request: Request<pb::HashKvRequest>) -> Result<Response<pb::HashKvResponse>, Status> {
+    async fn hash_kv(&self, request: Request<pb::HashKvRequest>) -> Result<Response<pb::HashKvResponse>, Status> {
+        self.0.authorize(&request, Access::Root).await?;
         Err(not_served("HashKV"))
     }
 
     type SnapshotStream = Empty<Result<pb::SnapshotResponse, Status>>;
 
-    async fn snapshot(&self, _request: Request<pb::SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
+    async fn snapshot(&self, request: Request<pb::SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
+        self.0.authorize(&request, Access::Root).await?;
         Err(not_served("Snapshot"))
     }
 
     async fn move_leader(
         &self,
-        _request: Request<pb::MoveLeaderRequest>,
+        request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
+        self.0.authorize(&request, Access::Root).await?;
         Err(not_served("MoveLeader"))
     }
 
     async fn downgrade(
         &self,
-        _request: Request<pb::DowngradeRequest>,
+        request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
+        self.0.authorize(&request, Access::Root).await?;
         Err(not_served("Downgrade"))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! # What runs
 //! - One listener for gRPC and HTTP/1 alike ([`connections`], [`http`]); the services ([`kv`], [`lease`], [`watch`],
-//!   [`cluster`], [`maintenance`], [`health`]) translate between the protocol and the [`node`].
+//!   [`cluster`], [`maintenance`], [`health`], [`auth`]) translate between the protocol and the [`node`].
 //! - The log's writer thread, from `raft::log`: writes and syncs whatever is queued.
 //! - The *applier* thread: applies what became durable, in order, answers, and feeds the watchers.
 //! - The *archivist* thread: moves new versions from memory to `store.redb` now and then, and purges the log behind.
@@ -19,6 +19,7 @@
 
 mod applier;
 mod archivist;
+mod auth;
 mod bell;
 mod cluster;
 mod config;
@@ -35,6 +36,7 @@ mod metrics;
 mod node;
 mod recovery;
 mod redb_disk;
+mod security;
 mod serve;
 mod status;
 mod store_file;

@@ -10,11 +10,13 @@ use prost::Message;
 use raft::log::{GroupCommit, LogError};
 use tokio::sync::{oneshot, watch};
 
+use super::auth::Gate;
 use super::bell::{Bell, Call};
 use super::metrics::Metrics;
 use super::redb_disk::Space;
 use super::store_file::Identity;
 use crate::Error;
+use crate::auth::Caller;
 use crate::lease::Deadlines;
 use crate::machine::{Machine, Outcome, Request};
 use crate::watch::Feed;
@@ -43,6 +45,7 @@ pub(super) struct Limits {
 /// An entry that is durable and waits for the applier.
 pub(super) struct Durable {
     pub(super) index: u64,
+    pub(super) caller: Caller,
     pub(super) request: Request,
     pub(super) respond: oneshot::Sender<Result<Outcome, Error>>,
 }
@@ -60,6 +63,7 @@ pub(super) struct Node {
     pub(super) limits: Limits,
     pub(super) metrics: Metrics,
     pub(super) space: Arc<Space>,
+    pub(super) gate: Gate,
     machine: RwLock<Machine>,
     deadlines: Mutex<Deadlines>,
     feed: Mutex<Feed>,
@@ -84,6 +88,7 @@ pub(super) struct Parts {
     pub(super) limits: Limits,
     pub(super) metrics: Metrics,
     pub(super) space: Arc<Space>,
+    pub(super) gate: Gate,
     pub(super) machine: Machine,
     pub(super) log: GroupCommit,
     pub(super) work: mpsc::Sender<Work>,
@@ -102,11 +107,13 @@ impl Node {
         for (id, lease) in parts.machine.leases().iter() {
             deadlines.start(id, lease.ttl_seconds, 0);
         }
+        parts.gate.applied(&parts.machine);
         Self {
             identity: parts.identity,
             limits: parts.limits,
             metrics: parts.metrics,
             space: parts.space,
+            gate: parts.gate,
             machine: RwLock::new(parts.machine),
             deadlines: Mutex::new(deadlines),
             feed: Mutex::new(Feed::new(revision, crate::watch::FEED_BYTES_MAX)),
@@ -237,8 +244,8 @@ impl Node {
         let _ended = self.work.send(Work::Stop);
     }
 
-    /// Writes a request to the log, has it applied, and returns its outcome.
-    pub(super) async fn propose(&self, request: Request) -> Result<Outcome, Error> {
+    /// Writes a request to the log on behalf of `caller`, has it applied, and returns its outcome.
+    pub(super) async fn propose(&self, caller: Caller, request: Request) -> Result<Outcome, Error> {
         let _pending = Pending::enter(&self.pending)?;
         let tail_bytes = self.tail_bytes.load(Ordering::Relaxed);
         if tail_bytes > TAIL_BYTES_MAX {
@@ -248,11 +255,15 @@ impl Node {
                 Error::TooManyRequests
             });
         }
-        let entry = Entry { request: Some(request) };
+        let entry = Entry {
+            request: Some(request),
+            caller: Some(caller).filter(|caller| *caller != Caller::default()),
+        };
         if entry.encoded_len() > self.limits.request_bytes_max {
             return Err(Error::RequestTooLarge);
         }
         let payload = entry.encode_to_vec().into();
+        let caller = entry.caller.unwrap_or_default();
         let request = entry.request.expect("it was put in above");
         let (respond, answer) = oneshot::channel();
         let work = self.work.clone();
@@ -262,6 +273,7 @@ impl Node {
                 // Where the applier has ended, dropping `respond` says so.
                 let _ended = work.send(Work::Apply(Durable {
                     index,
+                    caller,
                     request,
                     respond,
                 }));

@@ -76,7 +76,8 @@ pub(super) fn recover(
         })
     })?;
     let alarms = Alarms::restore(file.alarms()?);
-    let mut machine = Machine::restore(store, leases, numbers.applied).with_alarms(alarms);
+    let machine = Machine::restore(store, leases, numbers.applied);
+    let mut machine = machine.with_alarms(alarms).with_auth(file.auth()?);
     let options = Options {
         first_index: numbers.applied + 1,
         ..options
@@ -116,9 +117,10 @@ fn replay(machine: &mut Machine, log: &Log) -> Result<(), RecoveryError> {
             return Err(unknown());
         }
         let entry = Entry::decode(record.payload.clone()).map_err(|_| unknown())?;
+        let caller = entry.caller.unwrap_or_default();
         let request = entry.request.ok_or_else(unknown)?;
         // What was refused then is refused again, in the same way.
-        machine.apply(record.index, &request)?;
+        machine.apply(record.index, &caller, &request)?;
     }
     let replayed = machine.applied() - applied;
     tracing::info!(

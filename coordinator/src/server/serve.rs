@@ -9,6 +9,7 @@ use coordinator_wire::etcdserverpb as pb;
 use coordinator_wire::health::health_server::HealthServer;
 use disk::{Disk, RealDisk};
 use host::{DataDir, Listener, Shutdown};
+use pb::auth_server::AuthServer;
 use pb::cluster_server::ClusterServer;
 use pb::kv_server::KvServer;
 use pb::lease_server::LeaseServer;
@@ -26,7 +27,7 @@ use super::recovery::{self, Recovered};
 use super::redb_disk::Space;
 use super::store_file::Identity;
 use super::timed_disk::TimedDisk;
-use super::{applier, archivist, cluster, connections, expiry, health, http, kv, lease, maintenance, watch};
+use super::{applier, archivist, auth, cluster, connections, expiry, health, http, kv, lease, maintenance, watch};
 
 /// The format of the data directory that this program writes.
 const FORMAT_VERSION: u32 = 1;
@@ -148,6 +149,7 @@ pub(super) fn start(
         limits: settings.limits.clone(),
         metrics,
         space,
+        gate: auth::Gate::new(&settings.security.auth),
         machine,
         log,
         work,
@@ -202,6 +204,7 @@ fn routes(node: &Arc<Node>, settings: &Settings, addresses: &[SocketAddr], shutd
     let services = Routes::new(kv)
         .add_service(WatchServer::new(watch_service).max_decoding_message_size(received_max))
         .add_service(LeaseServer::new(lease_service))
+        .add_service(AuthServer::new(auth::AuthService(Arc::clone(node))))
         .add_service(ClusterServer::new(cluster::ClusterService {
             node: Arc::clone(node),
             member,

@@ -1,6 +1,6 @@
 //! `store.redb`: the machine as of some entry of the log.
 //!
-//! One table of versions by revision, one of leases, one of numbers. Each hand-over is one durable transaction that also
+//! One table of versions by revision, one of leases, one with the users and roles, one of numbers. Each hand-over is one durable transaction that also
 //! says up to which entry of the log it goes; so whatever a crash leaves is the machine as it was after that entry.
 
 use std::path::Path;
@@ -14,6 +14,7 @@ use redb::{
 };
 
 use super::redb_disk::{RedbDisk, Space};
+use crate::auth::{Auth, StoredAuth};
 use crate::machine::MachineHandOver;
 use crate::store::{Archive, ArchiveError, Revision, Version};
 
@@ -21,10 +22,13 @@ use crate::store::{Archive, ArchiveError, Revision, Version};
 const VERSIONS: TableDefinition<(i64, u32), &[u8]> = TableDefinition::new("versions");
 /// By id: the seconds granted.
 const LEASES: TableDefinition<i64, i64> = TableDefinition::new("leases");
+/// Users and roles in one piece, under [`AUTH_KEY`]; none until there is one.
+const AUTH: TableDefinition<&str, &[u8]> = TableDefinition::new("auth");
 /// Alarms that stand, by member and kind.
 const ALARMS: TableDefinition<(u64, i32), ()> = TableDefinition::new("alarms");
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 
+const AUTH_KEY: &str = "state";
 const APPLIED: &str = "applied";
 const REVISION: &str = "revision";
 const COMPACTED: &str = "compacted";
@@ -120,6 +124,7 @@ impl StoreFile {
         {
             transaction.open_table(VERSIONS).map_err(failed)?;
             transaction.open_table(LEASES).map_err(failed)?;
+            transaction.open_table(AUTH).map_err(failed)?;
             transaction.open_table(ALARMS).map_err(failed)?;
             let mut table = transaction.open_table(NUMBERS).map_err(failed)?;
             table.insert(CLUSTER, identity.cluster).map_err(failed)?;
@@ -167,6 +172,12 @@ impl StoreFile {
                     None => leases.remove(id).map_err(failed)?,
                 };
             }
+            if let Some(auth) = &hand_over.auth {
+                let mut table = transaction.open_table(AUTH).map_err(failed)?;
+                table
+                    .insert(AUTH_KEY, auth.encode_to_vec().as_slice())
+                    .map_err(failed)?;
+            }
             if let Some(standing) = &hand_over.alarms {
                 let mut alarms = transaction.open_table(ALARMS).map_err(failed)?;
                 alarms.retain(|_, ()| false).map_err(failed)?;
@@ -192,6 +203,22 @@ impl StoreFile {
         Ok(Snapshot {
             versions: transaction.open_table(VERSIONS).map_err(failed)?,
         })
+    }
+
+    /// Users and roles. A file made before there were any has no table of them.
+    pub(super) fn auth(&self) -> Result<Auth, ArchiveError> {
+        let transaction = self.database.begin_read().map_err(failed)?;
+        let table = match transaction.open_table(AUTH) {
+            Ok(table) => table,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Auth::default()),
+            Err(error) => return Err(failed(error)),
+        };
+        let Some(bytes) = table.get(AUTH_KEY).map_err(failed)? else {
+            return Ok(Auth::default());
+        };
+        let stored = StoredAuth::decode(bytes.value())
+            .map_err(|error| ArchiveError(format!("users and roles are unreadable: {error}")))?;
+        Ok(Auth::restore(stored))
     }
 
     /// All leases: id and seconds granted.

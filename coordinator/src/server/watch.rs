@@ -13,8 +13,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::auth::{self, Credentials};
 use super::node::Node;
 use crate::Error;
+use crate::auth::Access;
 use crate::store::Version;
 use crate::watch::{Answer, Watchers};
 
@@ -40,6 +42,7 @@ impl Watch for WatchService {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let (answers, receiver) = mpsc::channel(ANSWERS_WAITING_MAX);
         let stream = Stream {
+            credentials: Credentials::of(&request),
             revisions: self.node.revisions(),
             // What the feed holds beyond this revision is told; the store may be a little ahead of it.
             watchers: Watchers::new(self.node.feed().last()),
@@ -58,6 +61,8 @@ struct Over;
 
 struct Stream {
     node: Arc<Node>,
+    /// Looked at for each watcher: a stream lives longer than a token.
+    credentials: Credentials,
     watchers: Watchers,
     revisions: watch::Receiver<i64>,
     answers: mpsc::Sender<Result<pb::WatchResponse, Status>>,
@@ -109,11 +114,20 @@ impl Stream {
     async fn request(&mut self, request: pb::WatchRequest) -> Result<(), Over> {
         match request.request_union {
             Some(RequestUnion::CreateRequest(create)) => {
-                let (revision, compacted) = {
+                let caller = self.node.establish(&self.credentials).await;
+                let (revision, compacted, permitted) = {
                     let machine = self.node.machine();
-                    (machine.store().revision(), machine.store().compacted())
+                    let (key, range_end) = (&create.key, &create.range_end);
+                    let permitted = caller.and_then(|caller| machine.check(&caller, Access::Watch { key, range_end }));
+                    (machine.store().revision(), machine.store().compacted(), permitted)
                 };
-                let answers = self.watchers.create(&create, revision, compacted);
+                let answers = match permitted {
+                    Ok(()) => self.watchers.create(&create, revision, compacted),
+                    Err(error) => vec![Answer::Refused {
+                        revision,
+                        reason: auth::watch_refusal(&error),
+                    }],
+                };
                 self.send_all(answers).await
             }
             Some(RequestUnion::CancelRequest(cancel)) => {

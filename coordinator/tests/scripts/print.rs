@@ -1,5 +1,6 @@
 //! Answers as text.
 
+use coordinator::auth::AuthOutcome;
 use coordinator::machine::Outcome;
 use coordinator::watch::Answer;
 use coordinator_wire::etcdserverpb as pb;
@@ -91,6 +92,28 @@ pub fn outcome(outcome: &Outcome) -> String {
                 .collect();
             format!("alarms [{}]\n", alarms.join(", "))
         }
+        Outcome::Auth(outcome) => auth(outcome),
+    }
+}
+
+fn auth(outcome: &AuthOutcome) -> String {
+    match outcome {
+        AuthOutcome::Done => "done\n".to_owned(),
+        AuthOutcome::Status { enabled, revision } => {
+            let enabled = if *enabled { "on" } else { "off" };
+            format!("authentication is {enabled} at r{revision}\n")
+        }
+        AuthOutcome::Authenticated { user, revision, token } => format!("{token} for {user} at r{revision}\n"),
+        AuthOutcome::User { roles } => format!("roles [{}]\n", roles.join(" ")),
+        AuthOutcome::Users(names) | AuthOutcome::Roles(names) => format!("[{}]\n", names.join(" ")),
+        AuthOutcome::Role { permissions } if permissions.is_empty() => "nothing\n".to_owned(),
+        AuthOutcome::Role { permissions } => permissions
+            .iter()
+            .map(|granted| {
+                let right = format!("{:?}", granted.perm_type()).to_lowercase();
+                format!("  {right} {} {}\n", text(&granted.key), text(&granted.range_end))
+            })
+            .collect(),
     }
 }
 

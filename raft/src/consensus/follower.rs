@@ -122,6 +122,9 @@ impl Member<Follower> {
                 entries,
                 ..
             } => self.take(from, previous, commit, entries),
+            Body::Commit { commit, .. } => {
+                self.replica.commit_to(commit.min(self.role.matched));
+            }
             Body::Heartbeat { session, commit, round } => {
                 let matched = self.role.matched;
                 self.replica.commit_to(commit.min(matched));
@@ -167,13 +170,13 @@ impl Member<Follower> {
 
     /// `false` if the message is of a session that is over.
     fn enter_session(&mut self, body: &Body) -> bool {
-        match *body {
-            Body::Append { session, .. } | Body::Heartbeat { session, .. } | Body::Snapshot { session, .. } => {
-                let is_current = session >= self.role.session;
-                self.role.session = self.role.session.max(session);
-                is_current
+        match body.session() {
+            Some(session) if session < self.role.session => false,
+            Some(session) => {
+                self.role.session = session;
+                true
             }
-            _ => true,
+            None => true,
         }
     }
 

@@ -8,7 +8,7 @@ use super::event::{Event, Refusal};
 use super::follower::Follower;
 use super::leader::{Leader, PeerStatus};
 use super::membership::Membership;
-use super::message::{Body, Message};
+use super::message::{Body, Message, Session};
 use super::plant::{Plant, is_planted};
 use super::replica::Replica;
 
@@ -327,7 +327,7 @@ impl State {
     fn receive_older(&mut self, message: &Message) {
         let replica = self.replica_mut();
         match message.body {
-            Body::Append { .. } | Body::Heartbeat { .. } | Body::Snapshot { .. }
+            Body::Append { .. } | Body::Commit { .. } | Body::Heartbeat { .. } | Body::Snapshot { .. }
                 if replica.config.check_quorum || replica.config.pre_vote =>
             {
                 replica.send(message.from, Body::StaleTerm);
@@ -356,10 +356,18 @@ impl State {
 impl Body {
     /// Whether only a leader says this.
     pub(super) fn is_from_leader(&self) -> bool {
-        matches!(
-            self,
-            Self::Append { .. } | Self::Heartbeat { .. } | Self::Snapshot { .. } | Self::TimeoutNow
-        )
+        self.session().is_some() || *self == Self::TimeoutNow
+    }
+
+    /// The replication session that a leader speaks in.
+    pub(super) fn session(&self) -> Option<Session> {
+        match self {
+            Self::Append { session, .. }
+            | Self::Commit { session, .. }
+            | Self::Heartbeat { session, .. }
+            | Self::Snapshot { session, .. } => Some(*session),
+            _ => None,
+        }
     }
 }
 

@@ -31,7 +31,7 @@ pub enum Body {
     Vote { last: super::Position, transfer: bool },
     /// The answer to a request for a vote. A grant leaves only when it is durable.
     VoteReply { granted: bool },
-    /// Entries after `previous`; without entries a question whether `previous` is there, and news of the commit index.
+    /// Entries after `previous`; without entries a question whether `previous` is there.
     Append {
         session: Session,
         previous: super::Position,
@@ -46,6 +46,8 @@ pub enum Body {
         previous: Index,
         hint: super::Position,
     },
+    /// The commit index is this by now. Needs no answer: the next heartbeat says it again.
+    Commit { session: Session, commit: Index },
     /// I lead. `round` counts up; the answer repeats it, which confirms reads that were asked before it.
     Heartbeat {
         session: Session,

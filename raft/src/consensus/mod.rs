@@ -62,6 +62,7 @@ mod plant;
 mod replica;
 #[cfg(test)]
 mod tests;
+mod wire;
 mod writes;
 
 pub use config::{Config, HardState, Restored, Snapshot};
@@ -77,3 +78,4 @@ pub use membership::{ChangeError, MEMBERS_MAX, MemberChange, Membership};
 pub use message::{Batch, Body, Message, ReadContext, Session};
 #[cfg(feature = "planted-faults")]
 pub use plant::{Plant, plant};
+pub use wire::{MESSAGE_BYTES_MAX, Malformed};

@@ -1,7 +1,6 @@
 //! Heartbeats: they tell the others who leads, and their answers that this member still does.
 
 use super::Leader;
-use super::progress::Pace;
 use super::reads::Reader;
 use crate::consensus::entry::{Index, MemberId, Ticket};
 use crate::consensus::event::{ReadReady, Refusal};
@@ -21,7 +20,6 @@ impl Member<Leader> {
             role.reads.ask(round, replica.commit);
         }
         for peer in &mut role.peers {
-            peer.sent_before = (round, peer.next);
             let heartbeat = Body::Heartbeat {
                 session: peer.session,
                 commit: replica.commit.min(peer.matched),
@@ -41,18 +39,7 @@ impl Member<Leader> {
         if round > last_round {
             return;
         }
-        peer.round = peer.round.max(round);
-        let (asked, next) = peer.sent_before;
-        match &mut peer.pace {
-            // The question or its answer may be lost; ask once more.
-            Pace::Probe { is_waiting } => *is_waiting = false,
-            // What was sent before the heartbeat did not come before it, or its acknowledgement did not come back: lost, or
-            // at best late. A probe is always answered.
-            Pace::Replicate { .. } if round == asked && matched.min(peer.matched).saturating_add(1) < next => {
-                peer.probe(matched.saturating_add(1).min(next));
-            }
-            _ => {}
-        }
+        peer.answered(round, matched);
     }
 
     pub(super) fn read(&mut self, tickets: Vec<Ticket>) {

@@ -118,6 +118,9 @@ impl Member<Leader> {
             }
             self.role.peers.retain(|peer| peer.departs_at.is_none_or(|at| now < at));
             self.role.heartbeat_at = now + self.replica.config.heartbeat_ms;
+            for peer in &mut self.role.peers {
+                peer.check(self.role.round + 1);
+            }
             self.heartbeat();
             self.replicate();
         }

@@ -24,8 +24,9 @@ pub(super) struct Progress {
     pub is_heard: bool,
     /// The last round of heartbeats that it answered.
     pub round: u64,
-    /// A round, and what had been sent before it: if the answer shows less, something was lost.
-    pub sent_before: (u64, Index),
+    /// The last round that was sent because it was time, and what was on its way before: if the answer does not show it,
+    /// something was lost.
+    pub checked: Checked,
     /// The commit index that it was told last.
     pub commit_told: Index,
     /// Entries for it are being read from the log.
@@ -34,6 +35,14 @@ pub(super) struct Progress {
     pub departs_at: Option<Millis>,
     /// The last batch of proposals that it passed on.
     pub batch: Option<Batch>,
+}
+
+/// What was on its way before a round of heartbeats.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Checked {
+    pub round: u64,
+    pub next: Index,
+    pub is_waiting: bool,
 }
 
 /// What may be sent.
@@ -58,7 +67,7 @@ impl Progress {
             heard_at: now,
             is_heard: false,
             round: 0,
-            sent_before: (0, 0),
+            checked: Checked::default(),
             commit_told: 0,
             is_fetching: false,
             departs_at: None,
@@ -119,6 +128,31 @@ impl Progress {
             Pace::Snapshot { .. } => {}
         }
         is_news
+    }
+
+    /// A round of heartbeats is about to be sent because it is time.
+    pub fn check(&mut self, round: u64) {
+        self.checked = Checked {
+            round,
+            next: self.next,
+            is_waiting: self.pace == Pace::Probe { is_waiting: true },
+        };
+    }
+
+    /// It has answered a round of heartbeats, and held `matched` then. What was sent before that round and is not there, or
+    /// is not acknowledged, is lost, or at best late: a probe is always answered.
+    pub fn answered(&mut self, round: u64, matched: Index) {
+        self.round = self.round.max(round);
+        if round != self.checked.round {
+            return;
+        }
+        match &mut self.pace {
+            Pace::Probe { is_waiting } if self.checked.is_waiting => *is_waiting = false,
+            Pace::Replicate { .. } if matched.min(self.matched).saturating_add(1) < self.checked.next => {
+                self.probe(matched.saturating_add(1).min(self.next));
+            }
+            _ => {}
+        }
     }
 
     /// It does not hold the entry before those that were sent. `hint` is the last entry that may be there. Whether

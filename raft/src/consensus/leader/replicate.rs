@@ -83,7 +83,7 @@ impl Member<Leader> {
         let is_sound = !entries.is_empty() && entries.len() as u64 <= fetch.last - fetch.first + 1;
         if is_wanted && is_sound && numbered.clone().all(is_ours) {
             if let Some(previous) = replica.log.position_at(fetch.first - 1) {
-                send_entries(replica, peer, previous, entries);
+                send(replica, peer, previous, entries);
             }
         } else if entries.is_empty() {
             // They cannot be had: the next heartbeat's answer tries again, and finds out if they were purged.
@@ -116,20 +116,28 @@ impl Member<Leader> {
     }
 }
 
-/// Sends a member everything that it may be sent now: entries, or news of the commit index, or a snapshot.
+/// Sends a member everything that it may be sent now: entries, or a snapshot, and news of the commit index.
 fn send_all(replica: &mut Replica, peer: &mut Progress) {
+    send_entries(replica, peer);
+    let known = replica.commit.min(peer.next - 1);
+    if peer.commit_told < known && matches!(peer.pace, Pace::Replicate { .. }) {
+        peer.commit_told = known;
+        let (session, commit) = (peer.session, replica.commit);
+        replica.send(peer.id, Body::Commit { session, commit });
+    }
+}
+
+fn send_entries(replica: &mut Replica, peer: &mut Progress) {
     while !peer.is_paused(replica.config.inflight_max) {
-        let last = replica.log.last_index();
         let previous = (peer.next > replica.log.purged().index)
             .then(|| replica.log.position_at(peer.next - 1))
             .flatten();
         let Some(previous) = previous else {
             return send_snapshot(replica, peer);
         };
-        if peer.next > last {
-            let is_probe = matches!(peer.pace, Pace::Probe { .. });
-            if is_probe || peer.commit_told < replica.commit {
-                send_entries(replica, peer, previous, Vec::new());
+        if peer.next > replica.log.last_index() {
+            if matches!(peer.pace, Pace::Probe { .. }) {
+                send(replica, peer, previous, Vec::new());
             }
             return;
         }
@@ -137,11 +145,11 @@ fn send_all(replica: &mut Replica, peer: &mut Progress) {
             return fetch(replica, peer);
         }
         let entries = replica.log.batch(peer.next, replica.config.append_bytes_max);
-        send_entries(replica, peer, previous, entries);
+        send(replica, peer, previous, entries);
     }
 }
 
-fn send_entries(replica: &mut Replica, peer: &mut Progress, previous: Position, entries: Vec<Entry>) {
+fn send(replica: &mut Replica, peer: &mut Progress, previous: Position, entries: Vec<Entry>) {
     let last = previous.index + entries.len() as u64;
     let commit = replica.commit;
     let session = peer.session;

@@ -2,5 +2,6 @@
 
 mod cluster;
 mod replication;
+mod wire;
 
 use cluster::Cluster;
