@@ -25,6 +25,9 @@ impl KvService {
         let caller = self.0.caller(&request).await?;
         let request = request.into_inner();
         self.0.metrics.ranges.inc();
+        if !request.serializable {
+            self.0.linearizable_read().await?;
+        }
         let plan = {
             let machine = self.0.machine();
             machine.check(&caller, Access::Range(&request))?;
@@ -74,6 +77,9 @@ impl KvService {
         let request = request.into_inner();
         self.0.metrics.txns.inc();
         let mut response = if validate::is_read_only(&request) {
+            if !validate::is_serializable(&request) {
+                self.0.linearizable_read().await?;
+            }
             let machine = self.0.machine();
             machine.check(&caller, Access::Txn(&request))?;
             machine.read(&request)?

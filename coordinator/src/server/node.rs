@@ -253,6 +253,15 @@ impl Node {
         let _ended = self.work.send(Work::Stop);
     }
 
+    /// Resolves when the machine holds everything that was acknowledged anywhere before the call: what is read after it is
+    /// linearizable. At once on a member that is alone, where nothing is acknowledged before it is applied.
+    pub(super) async fn linearizable_read(&self) -> Result<(), Error> {
+        match self.failure.borrow().is_some() {
+            true => Err(Error::Stopped),
+            false => Ok(()),
+        }
+    }
+
     /// Writes a request to the log on behalf of `caller`, has it applied, and returns its outcome.
     pub(super) async fn propose(&self, caller: Caller, request: Request) -> Result<Outcome, Error> {
         let _pending = Pending::enter(&self.pending)?;
