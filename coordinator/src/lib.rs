@@ -20,6 +20,8 @@
 
 pub mod auth;
 mod error;
+pub mod compaction;
+mod duration;
 pub mod lease;
 pub mod machine;
 pub mod server;
