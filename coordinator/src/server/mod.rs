@@ -41,6 +41,7 @@ mod serve;
 mod status;
 mod store_file;
 mod timed_disk;
+mod url;
 mod watch;
 
 use std::ffi::OsString;
