@@ -19,9 +19,9 @@
 //! locks and elections are later rooms. What is not served answers gRPC's UNIMPLEMENTED.
 
 pub mod auth;
-mod error;
 pub mod compaction;
 mod duration;
+mod error;
 pub mod lease;
 pub mod machine;
 pub mod server;

@@ -24,7 +24,8 @@ pub enum Retention {
 impl Retention {
     /// Of etcd's two flags; none where the retention is 0. `Err` is a sentence about the flags.
     pub fn parse(mode: &str, retention: &str) -> Result<Option<Self>, String> {
-        let wrong = |expected: &str| format!("--auto-compaction-retention={retention}: with mode {mode} it is {expected}");
+        let wrong =
+            |expected: &str| format!("--auto-compaction-retention={retention}: with mode {mode} it is {expected}");
         let found = match mode {
             "revision" => {
                 let revisions = retention.parse().ok().filter(|revisions| *revisions >= 0);
@@ -32,7 +33,9 @@ impl Retention {
             }
             "periodic" => match retention.parse::<u32>() {
                 Ok(hours) => Self::Period(Duration::from_secs(u64::from(hours) * 3600)),
-                Err(_) => Self::Period(crate::duration::parse(retention).map_err(|_| wrong("hours, or a time such as 30m"))?),
+                Err(_) => {
+                    Self::Period(crate::duration::parse(retention).map_err(|_| wrong("hours, or a time such as 30m"))?)
+                }
             },
             _ => return Err(format!("--auto-compaction-mode={mode}: it is `periodic` or `revision`")),
         };
@@ -118,7 +121,11 @@ mod tests {
         for minute in 0..10 {
             assert_eq!(rule.decide(minutes(minute), 100 + minute as i64), None);
         }
-        assert_eq!(rule.decide(minutes(10), 110), Some(100), "what was current ten minutes ago");
+        assert_eq!(
+            rule.decide(minutes(10), 110),
+            Some(100),
+            "what was current ten minutes ago"
+        );
         for minute in 11..20 {
             assert_eq!(rule.decide(minutes(minute), 100 + minute as i64), None, "once a period");
         }
@@ -145,7 +152,12 @@ mod tests {
         assert_eq!(parse("periodic", "2"), Ok(Some(Retention::Period(minutes(120)))));
         assert_eq!(parse("periodic", "1h30m"), Ok(Some(Retention::Period(minutes(90)))));
         assert_eq!(parse("revision", "1000"), Ok(Some(Retention::Revisions(1000))));
-        for (mode, retention) in [("revision", "1h"), ("periodic", "soon"), ("revision", "-1"), ("sometimes", "1")] {
+        for (mode, retention) in [
+            ("revision", "1h"),
+            ("periodic", "soon"),
+            ("revision", "-1"),
+            ("sometimes", "1"),
+        ] {
             assert!(parse(mode, retention).is_err(), "{mode} {retention}");
         }
     }

@@ -1,8 +1,8 @@
 //! The command line: etcd's flags, and what becomes of each.
 //!
 //! Three kinds. Most say something and are obeyed. Some mean nothing to this program (tuning of etcd's own parts): they
-//! are accepted, so that existing scripts work, and the log says so. The rest would have to be obeyed but cannot be yet (TLS,
-//! several members): they are refused by name, because ignoring them would be a lie.
+//! are accepted, so that existing scripts work, and the log says so. The rest would have to be obeyed but cannot be yet
+//! (several members): they are refused by name, because ignoring them would be a lie.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -16,8 +16,8 @@ use super::node::Limits;
 use super::quota;
 use super::security::{Security, SecurityArguments};
 use super::store_file::Identity;
+use super::url::{Scheme, Url};
 use crate::compaction::Retention;
-use crate::duration;
 
 /// The release of etcd whose API this program speaks.
 pub(super) const ETCD_VERSION: &str = "3.6.16";
@@ -99,7 +99,7 @@ pub(super) struct Arguments {
         long,
         value_name = "TIME",
         default_value = "10m",
-        value_parser = watch_interval,
+        value_parser = duration,
         env = "ETCD_WATCH_PROGRESS_NOTIFY_INTERVAL",
         hide_env = true
     )]
@@ -195,8 +195,7 @@ meaningless! {
 pub(super) struct Settings {
     pub(super) name: String,
     pub(super) data_dir: PathBuf,
-    /// `HOST:PORT` each.
-    pub(super) listen_client: Vec<String>,
+    pub(super) listen_client: Vec<Url>,
     advertise_client: Option<Vec<String>>,
     pub(super) peer_urls: Vec<String>,
     token: String,
@@ -222,7 +221,10 @@ impl Settings {
             }
             None => None,
         };
-        urls("--listen-peer-urls", &arguments.listen_peer_urls)?;
+        let listen_peer = urls("--listen-peer-urls", &arguments.listen_peer_urls)?;
+        let security = Security::from_arguments(&arguments.security)?;
+        security.check_urls("--listen-client-urls", &listen_client)?;
+        security.check_urls("--listen-peer-urls", &listen_peer)?;
         let peer_urls = peer_urls(&arguments)?;
         let data_dir = arguments
             .data_dir
@@ -249,7 +251,7 @@ impl Settings {
             );
         }
         Ok(Self {
-            listen_client: listen_client.into_iter().map(|url| url.address).collect(),
+            listen_client,
             advertise_client,
             peer_urls,
             data_dir,
@@ -262,7 +264,7 @@ impl Settings {
             },
             retention: Retention::parse(&arguments.auto_compaction_mode, &arguments.auto_compaction_retention)?,
             gateway: arguments.enable_grpc_gateway,
-            security: Security::from_arguments(&arguments.security)?,
+            security,
             log: raft::log::Options {
                 segment_bytes: LOG_SEGMENT_BYTES,
                 ..Default::default()
@@ -281,10 +283,25 @@ impl Settings {
         Identity { cluster, member }
     }
 
+    /// The listening URLs with the addresses that they got.
+    fn listening(&self, bound: &[SocketAddr]) -> Vec<String> {
+        let mut bound = bound.iter();
+        let known = |url: &Url| match (url.scheme(), url.path()) {
+            (_, Some(_)) => url.to_string(),
+            (scheme, None) => {
+                let scheme = if scheme == Scheme::Https { "https" } else { "http" };
+                bound
+                    .next()
+                    .map_or_else(|| url.to_string(), |address| format!("{scheme}://{address}"))
+            }
+        };
+        self.listen_client.iter().map(known).collect()
+    }
+
     /// What clients are told, given where they are served in fact.
     pub(super) fn client_urls(&self, bound: &[SocketAddr]) -> Vec<String> {
         let Some(advertised) = &self.advertise_client else {
-            return bound.iter().map(|address| format!("http://{address}")).collect();
+            return self.listening(bound);
         };
         let mut bound = bound.iter();
         // A port that was asked for as 0 is known only now.
@@ -346,45 +363,15 @@ fn split(text: &str) -> Vec<String> {
         .collect()
 }
 
-struct Url {
-    /// `HOST:PORT`.
-    address: String,
-}
-
 fn urls(flag: &str, text: &str) -> Result<Vec<Url>, String> {
     let urls: Vec<Url> = split(text)
         .iter()
-        .map(|url| parse_url(flag, url))
+        .map(|url| Url::parse(flag, url))
         .collect::<Result<_, _>>()?;
     if urls.is_empty() {
         Err(format!("{flag} is empty: write http://HOST:PORT"))
     } else {
         Ok(urls)
-    }
-}
-
-fn parse_url(flag: &str, url: &str) -> Result<Url, String> {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    match scheme {
-        "http" => {}
-        "https" => return Err(format!("{flag}={url}: TLS is not served yet, write http://")),
-        "unix" | "unixs" => {
-            return Err(format!(
-                "{flag}={url}: unix sockets are not served, write http://HOST:PORT"
-            ));
-        }
-        _ => return Err(format!("{flag}={url}: write http://HOST:PORT")),
-    }
-    let address = rest.strip_suffix('/').unwrap_or(rest);
-    let port = address
-        .rsplit_once(':')
-        .filter(|(host, _)| !host.is_empty())
-        .map(|(_, port)| port.parse::<u16>());
-    match port {
-        Some(Ok(_)) if !address.contains('/') => Ok(Url {
-            address: address.to_owned(),
-        }),
-        _ => Err(format!("{flag}={url}: write http://HOST:PORT")),
     }
 }
 
@@ -396,9 +383,9 @@ fn fnv1a<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     })
 }
 
-/// A time that is not nothing.
-fn watch_interval(text: &str) -> Result<Duration, String> {
-    match duration::parse(text)? {
+/// A time in Go's notation that is not nothing.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    match crate::duration::parse(text)? {
         Duration::ZERO => Err("it must be longer than nothing".to_owned()),
         time => Ok(time),
     }
@@ -418,7 +405,11 @@ pub(super) fn etcd_spelling(argv: impl IntoIterator<Item = OsString>) -> Vec<OsS
             spelled.push(log_level(text).into());
             continue;
         }
-        let flag = if is_long_with_one_dash(text) { format!("-{text}") } else { text.to_owned() };
+        let flag = if is_long_with_one_dash(text) {
+            format!("-{text}")
+        } else {
+            text.to_owned()
+        };
         let flag = match flag.strip_prefix("--experimental-") {
             Some(rest) => format!("--{rest}"),
             None => flag,
@@ -489,7 +480,8 @@ mod tests {
             "--watch-progress-notify-interval=1m30s",
         ])
         .expect("all of these are known");
-        assert_eq!(settings.listen_client, ["localhost:0", "127.0.0.1:4001"]);
+        let listen: Vec<&str> = settings.listen_client.iter().map(Url::address).collect();
+        assert_eq!(listen, ["localhost:0", "127.0.0.1:4001"]);
         assert_eq!(settings.peer_urls, ["http://localhost:2380"]);
         let bound = ["127.0.0.1:4711".parse().expect("an address")];
         assert_eq!(settings.client_urls(&bound), ["http://localhost:4711"]);
@@ -503,8 +495,18 @@ mod tests {
                 vec!["--initial-cluster=default=http://h:1,b=http://h:2"],
                 "--initial-cluster",
             ),
-            (vec!["--listen-client-urls=https://h:1"], "--listen-client-urls"),
-            (vec!["--listen-client-urls=unix://h:1"], "--listen-client-urls"),
+            (vec!["--listen-client-urls=https://h:1"], "--auto-tls"),
+            (vec!["--listen-peer-urls=https://h:1"], "--peer-auto-tls"),
+            (
+                vec!["--peer-cert-file=x", "--peer-key-file=y"],
+                "--peer-trusted-ca-file",
+            ),
+            (
+                vec!["--cert-file=x", "--key-file=y", "--client-cert-auth"],
+                "--trusted-ca-file",
+            ),
+            (vec!["--tls-min-version=TLS1.1"], "--tls-min-version"),
+            (vec!["--auth-token=magic"], "--auth-token"),
             (vec!["--listen-client-urls=localhost:1"], "--listen-client-urls"),
             (
                 vec!["--initial-cluster-state=existing", "--data-dir=/nowhere"],

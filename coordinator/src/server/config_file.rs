@@ -43,7 +43,9 @@ fn flags(text: &str) -> Result<Vec<String>, String> {
             continue;
         }
         let indented = content.starts_with([' ', '\t']);
-        let (name, value) = content.split_once(':').ok_or_else(|| wrong("it is not `name: value`"))?;
+        let (name, value) = content
+            .split_once(':')
+            .ok_or_else(|| wrong("it is not `name: value`"))?;
         let (name, value) = (name.trim(), unquoted(value.trim()));
         if value.starts_with(['[', '{', '|', '>', '&', '*', '!']) || name.starts_with('-') {
             return Err(wrong("only `name: value` is understood"));
@@ -119,7 +121,12 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused_with_its_line() {
-        for (text, line) in [("name: a\nnonsense", "line 2"), ("cors: [a]", "line 1"), ("- a: b", "line 1"), ("  a: b", "line 1")] {
+        for (text, line) in [
+            ("name: a\nnonsense", "line 2"),
+            ("cors: [a]", "line 1"),
+            ("- a: b", "line 1"),
+            ("  a: b", "line 1"),
+        ] {
             let refusal = flags(text).expect_err(text);
             assert!(refusal.contains(line), "{refusal}");
         }

@@ -104,7 +104,10 @@ fn restore(arguments: &RestoreArguments) -> Result<String, RestoreError> {
         .map_err(|error| RestoreError::Refused(error.to_string()))?;
     let path = directory.path().join(STORE_FILE);
     if disk.exists(&path)? {
-        let refusal = format!("{} holds data already: name another --data-dir", directory.path().display());
+        let refusal = format!(
+            "{} holds data already: name another --data-dir",
+            directory.path().display()
+        );
         return Err(RestoreError::Refused(refusal));
     }
     let restored = fill(&disk, &path, &reader, settings.identity())?;
@@ -127,7 +130,10 @@ fn settings(arguments: &RestoreArguments) -> Result<Settings, String> {
     };
     flag("--data-dir", arguments.data_dir.clone().map(Into::into));
     flag("--initial-cluster", arguments.initial_cluster.clone().map(Into::into));
-    flag("--initial-cluster-token", arguments.initial_cluster_token.clone().map(Into::into));
+    flag(
+        "--initial-cluster-token",
+        arguments.initial_cluster_token.clone().map(Into::into),
+    );
     let advertised = arguments.initial_advertise_peer_urls.clone();
     flag("--initial-advertise-peer-urls", advertised.map(Into::into));
     let parsed = Arguments::try_parse_from(flags).map_err(|error| error.to_string())?;
@@ -142,7 +148,8 @@ fn check(file: &dyn DiskFile, skip: bool) -> Result<(), RestoreError> {
     }
     if !has_checksum {
         return Err(RestoreError::Refused(
-            "the snapshot has no checksum behind it: if it was copied from a data directory, say --skip-hash-check".to_owned(),
+            "the snapshot has no checksum behind it: if it was copied from a data directory, say --skip-hash-check"
+                .to_owned(),
         ));
     }
     let mut hash = Sha256::new();
@@ -172,12 +179,7 @@ struct Restored {
 }
 
 /// Makes the store file at `path`.
-fn fill(
-    disk: &Arc<dyn Disk>,
-    path: &Path,
-    reader: &Reader<'_>,
-    identity: Identity,
-) -> Result<Restored, RestoreError> {
+fn fill(disk: &Arc<dyn Disk>, path: &Path, reader: &Reader<'_>, identity: Identity) -> Result<Restored, RestoreError> {
     let unfinished = path.with_extension("restoring");
     if disk.exists(&unfinished)? {
         disk.remove_file(&unfinished)?;
