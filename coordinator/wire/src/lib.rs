@@ -10,6 +10,8 @@
 
 #![allow(clippy::all, reason = "generated code")]
 
+pub mod codec;
+
 pub mod authpb {
     //! Users, roles, permissions.
     tonic::include_proto!("authpb");
