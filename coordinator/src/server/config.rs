@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::node::Limits;
+use super::quota;
 use super::security::{Security, SecurityArguments};
 use super::store_file::Identity;
 
@@ -101,6 +102,16 @@ pub(super) struct Arguments {
         hide_env = true
     )]
     watch_progress_notify_interval: Duration,
+    /// What the store may take before it takes no more, in bytes; 0 is 2 GiB, less is no limit.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        env = "ETCD_QUOTA_BACKEND_BYTES",
+        hide_env = true
+    )]
+    quota_backend_bytes: i64,
     #[command(flatten)]
     security: SecurityArguments,
     #[command(flatten)]
@@ -201,6 +212,7 @@ impl Settings {
                 request_bytes_max: arguments.max_request_bytes,
                 txn_operations_max: arguments.max_txn_ops,
                 progress_interval: arguments.watch_progress_notify_interval,
+                quota_bytes: quota::bytes(arguments.quota_backend_bytes),
             },
             security: Security::from_arguments(&arguments.security)?,
             log: raft::log::Options {

@@ -36,6 +36,10 @@ pub(super) struct Metrics {
     pub(super) lease_expired: IntCounter,
     pub(super) log_sync: Histogram,
     pub(super) backend_commit: Histogram,
+    pub(super) health_success: IntCounter,
+    pub(super) health_failures: IntCounter,
+    healthcheck: IntGaugeVec,
+    healthchecks: IntCounterVec,
     handled: IntCounterVec,
     /// Of [`BUSY_CALLS`], in the same order, those that succeeded.
     busy: [IntCounter; BUSY_CALLS.len()],
@@ -111,9 +115,22 @@ impl Metrics {
             Opts::new("grpc_server_handled_total", "Calls completed, by their outcome."),
             &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
         ));
-        let busy = BUSY_CALLS.map(|(service, method)| counter_of(&handled, service, method, Code::Ok));
+        let busy = BUSY_CALLS
+            .map(|(service, method)| counter_of(&handled, &format!("etcdserverpb.{service}"), method, Code::Ok));
+        let healthcheck = IntGaugeVec::new(
+            Opts::new("etcd_server_healthcheck", "The last outcome of each check."),
+            &["type", "name"],
+        );
+        let healthchecks = IntCounterVec::new(
+            Opts::new("etcd_server_healthchecks_total", "Checks, by their outcome."),
+            &["type", "name", "status"],
+        );
         Self {
             busy,
+            health_success: register.counter("etcd_server_health_success", "Answers of /health that were true."),
+            health_failures: register.counter("etcd_server_health_failures", "Answers of /health that were false."),
+            healthcheck: register.add(healthcheck),
+            healthchecks: register.add(healthchecks),
             ranges: register.counter("etcd_mvcc_range_total", "Ranges read."),
             puts: register.counter("etcd_mvcc_put_total", "Keys put."),
             deletes: register.counter("etcd_mvcc_delete_total", "Keys deleted."),
@@ -176,6 +193,13 @@ impl Metrics {
         self.size_in_use.get()
     }
 
+    /// Counts one of the checks behind `/livez` and `/readyz`.
+    pub(super) fn checked(&self, page: &str, name: &str, ok: bool) {
+        let status = if ok { "success" } else { "error" };
+        self.healthcheck.with_label_values(&[page, name]).set(i64::from(ok));
+        self.healthchecks.with_label_values(&[page, name, status]).inc();
+    }
+
     /// Counts a call by its outcome, and makes the outcome gRPC's.
     pub(super) fn answer<T>(
         &self,
@@ -183,13 +207,27 @@ impl Metrics {
         method: &str,
         outcome: Result<T, Error>,
     ) -> Result<Response<T>, Status> {
-        let outcome = outcome.map(Response::new).map_err(Status::from);
-        let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
+        let outcome = outcome.map_err(Status::from);
         let busy = BUSY_CALLS.iter().position(|call| *call == (service, method));
-        match busy {
-            Some(call) if code == Code::Ok => self.busy[call].inc(),
-            _ => counter_of(&self.handled, service, method, code).inc(),
+        if let Some(call) = busy
+            && outcome.is_ok()
+        {
+            self.busy[call].inc();
+            return outcome.map(Response::new);
         }
+        self.handled(&format!("etcdserverpb.{service}"), method, outcome)
+    }
+
+    /// The same for the services of other packages, named in full.
+    pub(super) fn handled<T>(
+        &self,
+        service: &str,
+        method: &str,
+        outcome: Result<T, Status>,
+    ) -> Result<Response<T>, Status> {
+        let outcome = outcome.map(Response::new);
+        let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
+        counter_of(&self.handled, service, method, code).inc();
         outcome
     }
 
@@ -211,6 +249,5 @@ impl Metrics {
 }
 
 fn counter_of(handled: &IntCounterVec, service: &str, method: &str, code: Code) -> IntCounter {
-    let service = format!("etcdserverpb.{service}");
-    handled.with_label_values(&["unary", &service, method, &format!("{code:?}")])
+    handled.with_label_values(&["unary", service, method, &format!("{code:?}")])
 }

@@ -55,6 +55,7 @@ pub enum Answered {
 
 #[derive(Debug, Clone)]
 pub struct Operation {
+    #[expect(dead_code, reason = "shown when an operation does not fit")]
     pub client: u64,
     pub asked: Asked,
     pub answered: Answered,
