@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use arrow::array::{Array, Int64Array, UInt64Array};
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use arrow_flight::sql::{CommandGetCatalogs, CommandGetDbSchemas, CommandGetTables};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{DataFrame, SessionContext};
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 
 use super::catalog;
 
@@ -86,8 +87,22 @@ async fn describe(context: &SessionContext, sql: &str) -> Result<Described, Data
     })
 }
 
+/// The batches have the schema that [`describe`] gives, as the protocol demands: what runs may know better than the plan
+/// that a column has no nulls, and clients refuse a stream that is not what was announced.
 async fn run(context: &SessionContext, sql: &str) -> Result<SendableRecordBatchStream, DataFusionError> {
-    execute(context, sql).await?.execute_stream().await
+    let frame = execute(context, sql).await?;
+    let announced = Arc::clone(frame.schema().inner());
+    let stream = frame.execute_stream().await?;
+    let schema = Arc::clone(&announced);
+    let batches = stream.map(move |batch| relabelled(&batch?, &schema));
+    Ok(Box::pin(RecordBatchStreamAdapter::new(announced, batches)))
+}
+
+/// The same columns under another schema, which may only promise less.
+fn relabelled(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataFusionError> {
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let columns = batch.columns().to_vec();
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &rows)?)
 }
 
 async fn update(context: &SessionContext, sql: &str) -> Result<i64, DataFusionError> {
