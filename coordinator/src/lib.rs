@@ -4,7 +4,8 @@
 //! - [`store`]: every key at every revision since the last compaction.
 //! - [`lease`]: times to live that keys are attached to.
 //! - [`watch`]: who is told what, in which order.
-//! - [`machine`]: the replicated state machine of store and leases, changed only by entries of the log.
+//! - [`auth`]: users, roles and permissions on ranges of keys.
+//! - [`machine`]: the replicated state machine of these, changed only by entries of the log.
 //! - [`server`]: sockets, disk, clock, threads; the only room with any.
 //!
 //! # How a put moves
@@ -14,13 +15,15 @@
 //! what is new into a `redb` file together with the index of the last entry in it, and the log behind it is purged.
 //!
 //! # Where it stops
-//! One member. Consensus will come between the log and the applier and change neither; authentication, TLS, alarms,
+//! One member. Consensus will come between the log and the applier and change neither; alarms,
 //! locks and elections are later rooms. What is not served answers gRPC's UNIMPLEMENTED.
 
+pub mod auth;
 mod error;
 pub mod lease;
 pub mod machine;
 pub mod server;
+pub mod snapshot;
 pub mod store;
 pub mod watch;
 

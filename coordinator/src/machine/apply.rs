@@ -4,16 +4,24 @@ use std::sync::Arc;
 
 use coordinator_wire::etcdserverpb as pb;
 
-use super::{Outcome, Request, txn};
+use super::{Machine, Outcome, Request, txn};
 use crate::Error;
+use crate::auth::Caller;
 use crate::lease::Leases;
 use crate::store::{Bounds, Store, Version, Writer};
 
 pub(super) fn apply(
-    store: &mut Store,
-    leases: &mut Leases,
+    machine: &mut Machine,
+    caller: &Caller,
     request: &Request,
 ) -> Result<(Outcome, Vec<Arc<Version>>), Error> {
+    let Machine {
+        store,
+        leases,
+        alarms,
+        auth,
+        applied,
+    } = machine;
     match request {
         Request::Put(request) => {
             check_put(store, leases, request)?;
@@ -59,6 +67,18 @@ pub(super) fn apply(
                 Outcome::LeaseRevoke(pb::LeaseRevokeResponse { header }),
                 writer.finish(),
             ))
+        }
+        Request::Auth(request) => {
+            // A request that this program does not know is refused when the log is read.
+            let change = request.request.as_ref().ok_or(Error::InvalidAuthManagement)?;
+            Ok((Outcome::Auth(auth.apply(*applied, caller, change)?), Vec::new()))
+        }
+        Request::Alarm(request) => {
+            let response = pb::AlarmResponse {
+                header: header(store.revision()),
+                alarms: alarms.apply(request),
+            };
+            Ok((Outcome::Alarm(response), Vec::new()))
         }
     }
 }

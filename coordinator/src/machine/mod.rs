@@ -1,4 +1,4 @@
-//! The replicated state machine: store and leases, changed by nothing but the entries of the log.
+//! The replicated state machine: store, leases and users, changed by nothing but the entries of the log.
 //!
 //! # How it moves
 //! A request from outside is first checked for what can be told without any state ([`validate`]), then written to the
@@ -6,12 +6,16 @@
 //! What it answers goes back to the client, what it changed goes to the watchers. Reads do not come this way: they look at
 //! the machine as it is, which is linearizable on one member, since nothing is acknowledged before it is applied.
 //!
+//! An entry also says on whose behalf it is; whether he may is decided here first ([`crate::auth`]).
+//!
 //! # Where it stops
 //! [`Machine::apply`] is deterministic: no clock, no chance, no order of a hash map. A refusal ([`Error`]) is an answer and
 //! the same on every member. The one exception is an archive that cannot be read: then the result is unknown, nothing may
 //! be answered, and the process must end ([`ArchiveError`]).
 
+mod alarms;
 mod apply;
+pub mod quota;
 mod txn;
 pub mod validate;
 
@@ -19,9 +23,11 @@ use std::sync::Arc;
 
 use coordinator_wire::etcdserverpb as pb;
 
+pub use alarms::Alarms;
 pub use coordinator_wire::coordinatorpb::entry::Request;
 
 use crate::Error;
+use crate::auth::{Access, Auth, AuthOutcome, Caller, StoredAuth};
 use crate::lease::Leases;
 use crate::store::{ArchiveError, HandOver, Store, Version};
 
@@ -34,6 +40,8 @@ pub enum Outcome {
     Compaction(pb::CompactionResponse),
     LeaseGrant(pb::LeaseGrantResponse),
     LeaseRevoke(pb::LeaseRevokeResponse),
+    Alarm(pb::AlarmResponse),
+    Auth(AuthOutcome),
 }
 
 /// One entry's effects.
@@ -50,22 +58,44 @@ pub struct MachineHandOver {
     pub store: HandOver,
     /// Leases granted (with their time) and revoked (without) since the last one.
     pub leases: Vec<(i64, Option<i64>)>,
+    /// All alarms that stand, by member and kind, if that has changed.
+    pub alarms: Option<Vec<(u64, i32)>>,
+    /// Users and roles, all of them, if something about them changed since the last one.
+    pub auth: Option<StoredAuth>,
     /// The last entry that is in it.
     pub applied: u64,
 }
 
-/// Store, leases, and how far the log has been applied.
+/// Store, leases, users, and how far the log has been applied.
 #[derive(Debug)]
 pub struct Machine {
     store: Store,
     leases: Leases,
+    alarms: Alarms,
+    auth: Auth,
     applied: u64,
 }
 
 impl Machine {
     /// A machine as it was after entry `applied`, its keys attached to their leases.
     pub fn restore(store: Store, leases: Leases, applied: u64) -> Self {
-        Self { store, leases, applied }
+        Self {
+            store,
+            leases,
+            alarms: Alarms::default(),
+            auth: Auth::default(),
+            applied,
+        }
+    }
+
+    /// The same with the alarms that stood.
+    pub fn with_alarms(self, alarms: Alarms) -> Self {
+        Self { alarms, ..self }
+    }
+
+    /// The same with the users and roles that there were.
+    pub fn with_auth(self, auth: Auth) -> Self {
+        Self { auth, ..self }
     }
 
     pub fn store(&self) -> &Store {
@@ -80,6 +110,22 @@ impl Machine {
         &self.leases
     }
 
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// Whether `caller` may do what he is about to; for what does not become an entry.
+    ///
+    /// # Errors
+    /// As [`Auth::check`].
+    pub fn check(&self, caller: &Caller, access: Access<'_>) -> Result<(), Error> {
+        self.auth.check(&self.leases, caller, access)
+    }
+
     /// The index of the last entry applied.
     pub fn applied(&self) -> u64 {
         self.applied
@@ -90,18 +136,27 @@ impl Machine {
         MachineHandOver {
             store: self.store.hand_over(),
             leases: self.leases.take_changed(),
+            alarms: self.alarms.take_changed(),
+            auth: self.auth.take_changed(),
             applied: self.applied,
         }
     }
 
-    /// Carries out entry `index`, the one after the last.
+    /// Carries out entry `index`, the one after the last, on behalf of `caller`.
     ///
     /// # Errors
     /// Only where the archive cannot be read; the machine must not be used any more then.
-    pub fn apply(&mut self, index: u64, request: &Request) -> Result<Applied, ArchiveError> {
+    pub fn apply(&mut self, index: u64, caller: &Caller, request: &Request) -> Result<Applied, ArchiveError> {
         debug_assert_eq!(index, self.applied + 1, "entries are applied in order, each once");
         self.applied = index;
-        match apply::apply(&mut self.store, &mut self.leases, request) {
+        // As in etcd, an alarm is told even to somebody who may not.
+        let outcome = match self.alarms.refusal(request) {
+            Some(refusal) => Err(refusal),
+            None => self
+                .permit(caller, request)
+                .and_then(|()| apply::apply(self, caller, request)),
+        };
+        match outcome {
             Ok((outcome, changes)) => Ok(Applied {
                 outcome: Ok(outcome),
                 changes,
@@ -112,6 +167,21 @@ impl Machine {
                 changes: Vec::new(),
             }),
         }
+    }
+
+    fn permit(&self, caller: &Caller, request: &Request) -> Result<(), Error> {
+        let access = match request {
+            Request::Put(request) => Access::Put(request),
+            Request::DeleteRange(request) => Access::DeleteRange(request),
+            Request::Txn(request) => Access::Txn(request),
+            Request::LeaseGrant(_) => Access::Somebody,
+            Request::LeaseRevoke(request) => Access::LeaseWrite(request.id),
+            Request::Alarm(request) if request.action() == pb::alarm_request::AlarmAction::Get => Access::Somebody,
+            Request::Compaction(_) | Request::Alarm(_) => Access::Root,
+            // It has rules of its own.
+            Request::Auth(_) => return Ok(()),
+        };
+        self.check(caller, access)
     }
 
     /// Carries out a transaction that changes nothing ([`validate::is_read_only`]).

@@ -87,6 +87,19 @@ pub fn is_read_only(request: &pb::TxnRequest) -> bool {
         })
 }
 
+/// Whether every range on every way through a transaction is content with what this member knows.
+pub fn is_serializable(request: &pb::TxnRequest) -> bool {
+    request
+        .success
+        .iter()
+        .chain(&request.failure)
+        .all(|step| match &step.request {
+            Some(Request::RequestRange(range)) => range.serializable,
+            Some(Request::RequestTxn(nested)) => is_serializable(nested),
+            _ => true,
+        })
+}
+
 /// The keys that a list of steps may change.
 #[derive(Debug, Default)]
 struct Changes {

@@ -58,13 +58,15 @@ fn apply(node: &Node, batch: Vec<Durable>) -> Result<(), ArchiveError> {
         let mut machine = node.machine_mut();
         for Durable {
             index,
+            caller,
             request,
             respond,
         } in batch
         {
-            match machine.apply(index, &request) {
+            match machine.apply(index, &caller, &request) {
                 Ok(Applied { outcome, changes }) => {
                     follow_lease(node, &outcome, &request);
+                    node.gate.follow(&request, &outcome, node.now_ms());
                     node.metrics.applied(&changes);
                     revisions.extend((!changes.is_empty()).then_some(changes));
                     waiting.push((respond, outcome));
@@ -75,6 +77,7 @@ fn apply(node: &Node, batch: Vec<Durable>) -> Result<(), ArchiveError> {
                 }
             }
         }
+        node.gate.applied(&machine);
         machine.store().tail_bytes()
     };
     node.set_tail_bytes(tail_bytes);

@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status};
 
 use super::node::Node;
 use super::status::not_served;
+use crate::auth::Access;
 
 pub(super) struct ClusterService {
     pub(super) node: Arc<Node>,
@@ -19,8 +20,9 @@ pub(super) struct ClusterService {
 impl Cluster for ClusterService {
     async fn member_list(
         &self,
-        _request: Request<pb::MemberListRequest>,
+        request: Request<pb::MemberListRequest>,
     ) -> Result<Response<pb::MemberListResponse>, Status> {
+        self.node.authorize(&request, Access::Somebody).await?;
         // etcd leaves the revision out here.
         let response = pb::MemberListResponse {
             header: Some(self.node.header(0)),
@@ -31,29 +33,33 @@ impl Cluster for ClusterService {
 
     async fn member_add(
         &self,
-        _request: Request<pb::MemberAddRequest>,
+        request: Request<pb::MemberAddRequest>,
     ) -> Result<Response<pb::MemberAddResponse>, Status> {
+        self.node.authorize(&request, Access::Root).await?;
         Err(not_served("MemberAdd"))
     }
 
     async fn member_remove(
         &self,
-        _request: Request<pb::MemberRemoveRequest>,
+        request: Request<pb::MemberRemoveRequest>,
     ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
+        self.node.authorize(&request, Access::Root).await?;
         Err(not_served("MemberRemove"))
     }
 
     async fn member_update(
         &self,
-        _request: Request<pb::MemberUpdateRequest>,
+        request: Request<pb::MemberUpdateRequest>,
     ) -> Result<Response<pb::MemberUpdateResponse>, Status> {
+        self.node.authorize(&request, Access::Root).await?;
         Err(not_served("MemberUpdate"))
     }
 
     async fn member_promote(
         &self,
-        _request: Request<pb::MemberPromoteRequest>,
+        request: Request<pb::MemberPromoteRequest>,
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
+        self.node.authorize(&request, Access::Root).await?;
         Err(not_served("MemberPromote"))
     }
 }

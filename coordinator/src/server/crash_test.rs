@@ -15,6 +15,7 @@ use super::config::{Arguments, Settings};
 use super::node::Node;
 use super::serve::{Threads, start, stop};
 use crate::Error;
+use crate::auth;
 use crate::machine::{Outcome, Request};
 
 const DIRECTORY: &str = "/data";
@@ -53,7 +54,7 @@ async fn put_many(node: &Arc<Node>, round: u64, tasks: u64, each: u64) -> Vec<St
             let mut acknowledged = Vec::new();
             for number in 0..each {
                 let key = format!("{round}/{task}/{number}");
-                if node.propose(put(key.clone(), key.clone())).await.is_ok() {
+                if node.propose(auth::root(), put(key.clone(), key.clone())).await.is_ok() {
                     acknowledged.push(key);
                 }
             }
@@ -95,7 +96,10 @@ async fn a_power_loss_takes_nothing_that_was_acknowledged() {
                 revision,
                 physical: false,
             });
-            assert!(matches!(node.propose(compaction).await, Ok(Outcome::Compaction(_))));
+            assert!(matches!(
+                node.propose(auth::root(), compaction).await,
+                Ok(Outcome::Compaction(_))
+            ));
         }
         // Some more, whose fate is open.
         let (late, last_round) = (Arc::clone(&node), round + 1_000);
@@ -125,16 +129,23 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
     let faulty = FaultyDisk::new(Arc::new(MemoryDisk::new()));
     let disk: Arc<dyn Disk> = Arc::new(faulty.clone());
     let (node, threads) = launch(&disk);
-    node.propose(put("before", "1")).await.expect("there is space");
+    node.propose(auth::root(), put("before", "1"))
+        .await
+        .expect("there is space");
     faulty.set_space_left(Some(0));
-    assert_eq!(node.propose(put("during", vec![7; 5_000])).await, Err(Error::NoSpace));
+    assert_eq!(
+        node.propose(auth::root(), put("during", vec![7; 5_000])).await,
+        Err(Error::NoSpace)
+    );
     assert!(node.unhealthy().is_some(), "the health page tells it");
     node.bell().ring(Call::Now);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(read(&node, "before").as_deref(), Some(&b"1"[..]));
     assert_eq!(read(&node, "during"), None);
     faulty.set_space_left(None);
-    node.propose(put("after", "1")).await.expect("there is space again");
+    node.propose(auth::root(), put("after", "1"))
+        .await
+        .expect("there is space again");
     let archived = node.archived(node.machine().applied());
     let went_on = tokio::time::timeout(Duration::from_secs(5), archived).await;
     assert!(
@@ -155,12 +166,12 @@ async fn after_a_failed_sync_nothing_is_acknowledged_and_the_process_is_told_to_
     let faulty = FaultyDisk::new(Arc::new(MemoryDisk::new()));
     let disk: Arc<dyn Disk> = Arc::new(faulty.clone());
     let (node, threads) = launch(&disk);
-    node.propose(put("a", "1")).await.expect("the disk works");
+    node.propose(auth::root(), put("a", "1")).await.expect("the disk works");
     faulty.fail_syncs(true);
-    assert_eq!(node.propose(put("b", "1")).await, Err(Error::Stopped));
+    assert_eq!(node.propose(auth::root(), put("b", "1")).await, Err(Error::Stopped));
     faulty.fail_syncs(false);
     assert_eq!(
-        node.propose(put("c", "1")).await,
+        node.propose(auth::root(), put("c", "1")).await,
         Err(Error::Stopped),
         "not even when the disk seems well again"
     );

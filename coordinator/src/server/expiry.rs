@@ -10,6 +10,7 @@ use coordinator_wire::etcdserverpb::LeaseRevokeRequest;
 
 use super::node::Node;
 use crate::Error;
+use crate::auth;
 use crate::machine::Request;
 
 /// How often deadlines are looked at, as in etcd.
@@ -25,7 +26,8 @@ pub(super) async fn run(node: Arc<Node>, shutdown: host::Shutdown) {
         }
         if node.log_is_full() {
             // The machine refuses it, which changes nothing; that it could be written is what counts.
-            let _refused = node.propose(Request::LeaseRevoke(LeaseRevokeRequest { id: 0 })).await;
+            let nothing = Request::LeaseRevoke(LeaseRevokeRequest { id: 0 });
+            let _refused = node.propose(auth::root(), nothing).await;
         }
         loop {
             let due = node.deadlines().due(node.now_ms(), REVOCATIONS_MAX);
@@ -38,7 +40,8 @@ pub(super) async fn run(node: Arc<Node>, shutdown: host::Shutdown) {
 }
 
 async fn revoke(node: &Node, id: i64) {
-    match node.propose(Request::LeaseRevoke(LeaseRevokeRequest { id })).await {
+    let revocation = Request::LeaseRevoke(LeaseRevokeRequest { id });
+    match node.propose(auth::root(), revocation).await {
         Ok(_) => node.metrics.lease_expired.inc(),
         // A client revoked it a moment before.
         Err(Error::LeaseNotFound) => node.deadlines().remove(id),

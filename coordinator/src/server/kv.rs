@@ -7,7 +7,9 @@ use pb::kv_server::Kv;
 use tonic::{Request, Response, Status};
 
 use super::node::Node;
+use super::quota;
 use crate::Error;
+use crate::auth::Access;
 use crate::machine::{self, Outcome, validate};
 use crate::store::RangePlan;
 
@@ -18,11 +20,17 @@ const LOADED_INLINE_MAX: usize = 256;
 pub(super) struct KvService(pub(super) Arc<Node>);
 
 impl KvService {
-    async fn do_range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, Error> {
-        validate::range(&request)?;
+    async fn do_range(&self, request: Request<pb::RangeRequest>) -> Result<pb::RangeResponse, Error> {
+        validate::range(request.get_ref())?;
+        let caller = self.0.caller(&request).await?;
+        let request = request.into_inner();
         self.0.metrics.ranges.inc();
+        if !request.serializable {
+            self.0.linearizable_read().await?;
+        }
         let plan = {
             let machine = self.0.machine();
+            machine.check(&caller, Access::Range(&request))?;
             RangePlan::new(machine.store(), &request, machine.store().revision())?
         };
         let mut response = if plan.archived() > LOADED_INLINE_MAX {
@@ -35,9 +43,12 @@ impl KvService {
         Ok(response)
     }
 
-    async fn do_put(&self, request: pb::PutRequest) -> Result<pb::PutResponse, Error> {
-        validate::put(&request)?;
-        let outcome = self.0.propose(machine::Request::Put(request)).await?;
+    async fn do_put(&self, request: Request<pb::PutRequest>) -> Result<pb::PutResponse, Error> {
+        validate::put(request.get_ref())?;
+        let caller = self.0.caller(&request).await?;
+        let request = machine::Request::Put(request.into_inner());
+        quota::check(&self.0, &request).await?;
+        let outcome = self.0.propose(caller, request).await?;
         let Outcome::Put(mut response) = outcome else {
             return Err(Error::Stopped);
         };
@@ -45,9 +56,14 @@ impl KvService {
         Ok(response)
     }
 
-    async fn do_delete_range(&self, request: pb::DeleteRangeRequest) -> Result<pb::DeleteRangeResponse, Error> {
-        validate::delete_range(&request)?;
-        let outcome = self.0.propose(machine::Request::DeleteRange(request)).await?;
+    async fn do_delete_range(
+        &self,
+        request: Request<pb::DeleteRangeRequest>,
+    ) -> Result<pb::DeleteRangeResponse, Error> {
+        validate::delete_range(request.get_ref())?;
+        let caller = self.0.caller(&request).await?;
+        let request = machine::Request::DeleteRange(request.into_inner());
+        let outcome = self.0.propose(caller, request).await?;
         let Outcome::DeleteRange(mut response) = outcome else {
             return Err(Error::Stopped);
         };
@@ -55,13 +71,22 @@ impl KvService {
         Ok(response)
     }
 
-    async fn do_txn(&self, request: pb::TxnRequest) -> Result<pb::TxnResponse, Error> {
-        validate::txn(&request, self.0.limits.txn_operations_max)?;
+    async fn do_txn(&self, request: Request<pb::TxnRequest>) -> Result<pb::TxnResponse, Error> {
+        validate::txn(request.get_ref(), self.0.limits.txn_operations_max)?;
+        let caller = self.0.caller(&request).await?;
+        let request = request.into_inner();
         self.0.metrics.txns.inc();
         let mut response = if validate::is_read_only(&request) {
-            self.0.machine().read(&request)?
+            if !validate::is_serializable(&request) {
+                self.0.linearizable_read().await?;
+            }
+            let machine = self.0.machine();
+            machine.check(&caller, Access::Txn(&request))?;
+            machine.read(&request)?
         } else {
-            let outcome = self.0.propose(machine::Request::Txn(request)).await?;
+            let request = machine::Request::Txn(request);
+            quota::check(&self.0, &request).await?;
+            let outcome = self.0.propose(caller, request).await?;
             let Outcome::Txn(response) = outcome else {
                 return Err(Error::Stopped);
             };
@@ -71,9 +96,11 @@ impl KvService {
         Ok(response)
     }
 
-    async fn do_compact(&self, request: pb::CompactionRequest) -> Result<pb::CompactionResponse, Error> {
+    async fn do_compact(&self, request: Request<pb::CompactionRequest>) -> Result<pb::CompactionResponse, Error> {
+        let caller = self.0.caller(&request).await?;
+        let request = request.into_inner();
         let physical = request.physical;
-        let outcome = self.0.propose(machine::Request::Compaction(request)).await?;
+        let outcome = self.0.propose(caller, machine::Request::Compaction(request)).await?;
         let Outcome::Compaction(mut response) = outcome else {
             return Err(Error::Stopped);
         };
@@ -94,15 +121,11 @@ impl KvService {
 #[tonic::async_trait]
 impl Kv for KvService {
     async fn range(&self, request: Request<pb::RangeRequest>) -> Result<Response<pb::RangeResponse>, Status> {
-        self.0
-            .metrics
-            .answer("KV", "Range", self.do_range(request.into_inner()).await)
+        self.0.metrics.answer("KV", "Range", self.do_range(request).await)
     }
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
-        self.0
-            .metrics
-            .answer("KV", "Put", self.do_put(request.into_inner()).await)
+        self.0.metrics.answer("KV", "Put", self.do_put(request).await)
     }
 
     async fn delete_range(
@@ -111,21 +134,17 @@ impl Kv for KvService {
     ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
         self.0
             .metrics
-            .answer("KV", "DeleteRange", self.do_delete_range(request.into_inner()).await)
+            .answer("KV", "DeleteRange", self.do_delete_range(request).await)
     }
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
-        self.0
-            .metrics
-            .answer("KV", "Txn", self.do_txn(request.into_inner()).await)
+        self.0.metrics.answer("KV", "Txn", self.do_txn(request).await)
     }
 
     async fn compact(
         &self,
         request: Request<pb::CompactionRequest>,
     ) -> Result<Response<pb::CompactionResponse>, Status> {
-        self.0
-            .metrics
-            .answer("KV", "Compact", self.do_compact(request.into_inner()).await)
+        self.0.metrics.answer("KV", "Compact", self.do_compact(request).await)
     }
 }

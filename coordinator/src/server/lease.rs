@@ -9,8 +9,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::auth::Credentials;
 use super::node::Node;
+use super::quota;
 use crate::Error;
+use crate::auth::Access;
 use crate::machine::{self, Outcome};
 
 /// Keep-alive answers that may wait for a client to read them.
@@ -24,11 +27,15 @@ pub(super) struct LeaseService {
 }
 
 impl LeaseService {
-    async fn do_grant(&self, mut request: pb::LeaseGrantRequest) -> Result<pb::LeaseGrantResponse, Error> {
+    async fn do_grant(&self, request: Request<pb::LeaseGrantRequest>) -> Result<pb::LeaseGrantResponse, Error> {
+        let caller = self.node.caller(&request).await?;
+        let mut request = request.into_inner();
         if request.id == 0 {
             request.id = self.node.lease_id();
         }
-        let outcome = self.node.propose(machine::Request::LeaseGrant(request)).await?;
+        let request = machine::Request::LeaseGrant(request);
+        quota::check(&self.node, &request).await?;
+        let outcome = self.node.propose(caller, request).await?;
         let Outcome::LeaseGrant(mut response) = outcome else {
             return Err(Error::Stopped);
         };
@@ -37,8 +44,10 @@ impl LeaseService {
         Ok(response)
     }
 
-    async fn do_revoke(&self, request: pb::LeaseRevokeRequest) -> Result<pb::LeaseRevokeResponse, Error> {
-        let outcome = self.node.propose(machine::Request::LeaseRevoke(request)).await?;
+    async fn do_revoke(&self, request: Request<pb::LeaseRevokeRequest>) -> Result<pb::LeaseRevokeResponse, Error> {
+        let caller = self.node.caller(&request).await?;
+        let request = machine::Request::LeaseRevoke(request.into_inner());
+        let outcome = self.node.propose(caller, request).await?;
         let Outcome::LeaseRevoke(mut response) = outcome else {
             return Err(Error::Stopped);
         };
@@ -47,12 +56,24 @@ impl LeaseService {
         Ok(response)
     }
 
-    fn do_time_to_live(&self, request: &pb::LeaseTimeToLiveRequest) -> pb::LeaseTimeToLiveResponse {
+    async fn do_time_to_live(
+        &self,
+        request: Request<pb::LeaseTimeToLiveRequest>,
+    ) -> Result<pb::LeaseTimeToLiveResponse, Error> {
+        let caller = self.node.caller(&request).await?;
+        let request = request.into_inner();
         let machine = self.node.machine();
+        // Only the keys are a secret.
+        let access = if request.keys {
+            Access::LeaseRead(request.id)
+        } else {
+            Access::Somebody
+        };
+        machine.check(&caller, access)?;
         let header = Some(self.node.header(machine.store().revision()));
         let id = request.id;
         let remaining = self.node.deadlines().remaining_ms(id, self.node.now_ms());
-        match (machine.leases().get(id), remaining) {
+        Ok(match (machine.leases().get(id), remaining) {
             (Some(lease), Some(remaining)) => pb::LeaseTimeToLiveResponse {
                 header,
                 id,
@@ -70,16 +91,18 @@ impl LeaseService {
                 ttl: TTL_UNKNOWN,
                 ..Default::default()
             },
-        }
+        })
     }
 
-    fn do_leases(&self) -> pb::LeaseLeasesResponse {
+    async fn do_leases(&self, request: Request<pb::LeaseLeasesRequest>) -> Result<pb::LeaseLeasesResponse, Error> {
+        let caller = self.node.caller(&request).await?;
         let machine = self.node.machine();
+        machine.check(&caller, Access::Leases)?;
         let leases = machine.leases().iter().map(|(id, _)| pb::LeaseStatus { id }).collect();
-        pb::LeaseLeasesResponse {
+        Ok(pb::LeaseLeasesResponse {
             header: Some(self.node.header(machine.store().revision())),
             leases,
-        }
+        })
     }
 
     fn complete(&self, header: &mut Option<pb::ResponseHeader>) {
@@ -88,9 +111,12 @@ impl LeaseService {
     }
 }
 
-/// Renews a lease; the answer's time is 0 where there is nothing to renew.
-fn renew(node: &Node, id: i64) -> pb::LeaseKeepAliveResponse {
+/// Renews a lease; the answer's time is 0 where there is nothing to renew. Who asks is established anew each time: a stream
+/// lives longer than a token or a permission.
+async fn renew(node: &Node, credentials: &Credentials, id: i64) -> Result<pb::LeaseKeepAliveResponse, Error> {
+    let caller = node.establish(credentials).await?;
     let machine = node.machine();
+    machine.check(&caller, Access::LeaseWrite(id))?;
     let ttl = machine.leases().get(id).map(|lease| lease.ttl_seconds);
     let ttl = ttl
         .filter(|ttl| node.deadlines().renew(id, *ttl, node.now_ms()))
@@ -98,11 +124,11 @@ fn renew(node: &Node, id: i64) -> pb::LeaseKeepAliveResponse {
     if ttl > 0 {
         node.metrics.lease_renewed.inc();
     }
-    pb::LeaseKeepAliveResponse {
+    Ok(pb::LeaseKeepAliveResponse {
         header: Some(node.header(machine.store().revision())),
         id,
         ttl,
-    }
+    })
 }
 
 #[tonic::async_trait]
@@ -113,7 +139,7 @@ impl Lease for LeaseService {
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
         self.node
             .metrics
-            .answer("Lease", "LeaseGrant", self.do_grant(request.into_inner()).await)
+            .answer("Lease", "LeaseGrant", self.do_grant(request).await)
     }
 
     async fn lease_revoke(
@@ -122,7 +148,7 @@ impl Lease for LeaseService {
     ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
         self.node
             .metrics
-            .answer("Lease", "LeaseRevoke", self.do_revoke(request.into_inner()).await)
+            .answer("Lease", "LeaseRevoke", self.do_revoke(request).await)
     }
 
     type LeaseKeepAliveStream = ReceiverStream<Result<pb::LeaseKeepAliveResponse, Status>>;
@@ -131,6 +157,7 @@ impl Lease for LeaseService {
         &self,
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
+        let credentials = Credentials::of(&request);
         let mut requests = request.into_inner();
         let (answers, receiver) = mpsc::channel(ANSWERS_WAITING_MAX);
         let (node, shutdown) = (Arc::clone(&self.node), self.shutdown.clone());
@@ -139,7 +166,7 @@ impl Lease for LeaseService {
                 let answer = tokio::select! {
                     () = shutdown.requested() => Err(Error::Stopped.into()),
                     request = requests.next() => match request {
-                        Some(Ok(request)) => Ok(renew(&node, request.id)),
+                        Some(Ok(request)) => renew(&node, &credentials, request.id).await.map_err(Status::from),
                         Some(Err(_)) | None => return,
                     },
                 };
@@ -158,13 +185,15 @@ impl Lease for LeaseService {
     ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
         self.node
             .metrics
-            .answer("Lease", "LeaseTimeToLive", Ok(self.do_time_to_live(request.get_ref())))
+            .answer("Lease", "LeaseTimeToLive", self.do_time_to_live(request).await)
     }
 
     async fn lease_leases(
         &self,
-        _request: Request<pb::LeaseLeasesRequest>,
+        request: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
-        self.node.metrics.answer("Lease", "LeaseLeases", Ok(self.do_leases()))
+        self.node
+            .metrics
+            .answer("Lease", "LeaseLeases", self.do_leases(request).await)
     }
 }

@@ -32,6 +32,10 @@ pub(super) struct Metrics {
     pub(super) lease_expired: IntCounter,
     pub(super) log_sync: Histogram,
     pub(super) backend_commit: Histogram,
+    pub(super) health_success: IntCounter,
+    pub(super) health_failures: IntCounter,
+    healthcheck: IntGaugeVec,
+    healthchecks: IntCounterVec,
     handled: IntCounterVec,
     keys: IntGauge,
     revision: IntGauge,
@@ -105,7 +109,19 @@ impl Metrics {
             Opts::new("grpc_server_handled_total", "Calls completed, by their outcome."),
             &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
         );
+        let healthcheck = IntGaugeVec::new(
+            Opts::new("etcd_server_healthcheck", "The last outcome of each check."),
+            &["type", "name"],
+        );
+        let healthchecks = IntCounterVec::new(
+            Opts::new("etcd_server_healthchecks_total", "Checks, by their outcome."),
+            &["type", "name", "status"],
+        );
         Self {
+            health_success: register.counter("etcd_server_health_success", "Answers of /health that were true."),
+            health_failures: register.counter("etcd_server_health_failures", "Answers of /health that were false."),
+            healthcheck: register.add(healthcheck),
+            healthchecks: register.add(healthchecks),
             ranges: register.counter("etcd_mvcc_range_total", "Ranges read."),
             puts: register.counter("etcd_mvcc_put_total", "Keys put."),
             deletes: register.counter("etcd_mvcc_delete_total", "Keys deleted."),
@@ -168,6 +184,13 @@ impl Metrics {
         self.size_in_use.get()
     }
 
+    /// Counts one of the checks behind `/livez` and `/readyz`.
+    pub(super) fn checked(&self, page: &str, name: &str, ok: bool) {
+        let status = if ok { "success" } else { "error" };
+        self.healthcheck.with_label_values(&[page, name]).set(i64::from(ok));
+        self.healthchecks.with_label_values(&[page, name, status]).inc();
+    }
+
     /// Counts a call by its outcome, and makes the outcome gRPC's.
     pub(super) fn answer<T>(
         &self,
@@ -175,11 +198,24 @@ impl Metrics {
         method: &str,
         outcome: Result<T, Error>,
     ) -> Result<Response<T>, Status> {
-        let outcome = outcome.map(Response::new).map_err(Status::from);
+        self.handled(
+            &format!("etcdserverpb.{service}"),
+            method,
+            outcome.map_err(Status::from),
+        )
+    }
+
+    /// The same for the services of other packages, named in full.
+    pub(super) fn handled<T>(
+        &self,
+        service: &str,
+        method: &str,
+        outcome: Result<T, Status>,
+    ) -> Result<Response<T>, Status> {
+        let outcome = outcome.map(Response::new);
         let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
-        let service = format!("etcdserverpb.{service}");
         self.handled
-            .with_label_values(&["unary", &service, method, &format!("{code:?}")])
+            .with_label_values(&["unary", service, method, &format!("{code:?}")])
             .inc();
         outcome
     }

@@ -2,7 +2,7 @@
 //!
 //! # What runs
 //! - One listener for gRPC and HTTP/1 alike ([`connections`], [`http`]); the services ([`kv`], [`lease`], [`watch`],
-//!   [`cluster`], [`maintenance`], [`health`]) translate between the protocol and the [`node`].
+//!   [`cluster`], [`maintenance`], [`health`], [`auth`]) translate between the protocol and the [`node`].
 //! - The log's writer thread, from `raft::log`: writes and syncs whatever is queued.
 //! - The *applier* thread: applies what became durable, in order, answers, and feeds the watchers.
 //! - The *archivist* thread: moves new versions from memory to `store.redb` now and then, and purges the log behind.
@@ -19,26 +19,37 @@
 
 mod applier;
 mod archivist;
+mod auth;
 mod bell;
 mod cluster;
 mod config;
 mod connections;
 #[cfg(test)]
 mod crash_test;
+mod defragment;
+mod election;
 mod expiry;
+mod gateway;
 mod health;
 mod http;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
 mod metrics;
 mod node;
+mod quota;
 mod recovery;
 mod redb_disk;
+mod security;
 mod serve;
+mod services;
+mod snapshot;
 mod status;
 mod store_file;
 mod timed_disk;
+mod turn;
+mod url;
 mod watch;
 
 use std::ffi::OsString;

@@ -10,11 +10,14 @@ use prost::Message;
 use raft::log::{GroupCommit, LogError};
 use tokio::sync::{oneshot, watch};
 
+use super::auth::Gate;
 use super::bell::{Bell, Call};
+use super::defragment::Defragmentation;
 use super::metrics::Metrics;
 use super::redb_disk::Space;
 use super::store_file::Identity;
 use crate::Error;
+use crate::auth::Caller;
 use crate::lease::Deadlines;
 use crate::machine::{Machine, Outcome, Request};
 use crate::watch::Feed;
@@ -38,11 +41,14 @@ pub(super) struct Limits {
     pub(super) txn_operations_max: usize,
     /// How often a watcher that wants progress gets it.
     pub(super) progress_interval: std::time::Duration,
+    /// What the store may take before it takes no more, in bytes.
+    pub(super) quota_bytes: u64,
 }
 
 /// An entry that is durable and waits for the applier.
 pub(super) struct Durable {
     pub(super) index: u64,
+    pub(super) caller: Caller,
     pub(super) request: Request,
     pub(super) respond: oneshot::Sender<Result<Outcome, Error>>,
 }
@@ -60,6 +66,8 @@ pub(super) struct Node {
     pub(super) limits: Limits,
     pub(super) metrics: Metrics,
     pub(super) space: Arc<Space>,
+    pub(super) defragmentation: Defragmentation,
+    pub(super) gate: Gate,
     machine: RwLock<Machine>,
     deadlines: Mutex<Deadlines>,
     feed: Mutex<Feed>,
@@ -84,6 +92,7 @@ pub(super) struct Parts {
     pub(super) limits: Limits,
     pub(super) metrics: Metrics,
     pub(super) space: Arc<Space>,
+    pub(super) gate: Gate,
     pub(super) machine: Machine,
     pub(super) log: GroupCommit,
     pub(super) work: mpsc::Sender<Work>,
@@ -102,11 +111,14 @@ impl Node {
         for (id, lease) in parts.machine.leases().iter() {
             deadlines.start(id, lease.ttl_seconds, 0);
         }
+        parts.gate.applied(&parts.machine);
         Self {
             identity: parts.identity,
             limits: parts.limits,
             metrics: parts.metrics,
             space: parts.space,
+            defragmentation: Defragmentation::default(),
+            gate: parts.gate,
             machine: RwLock::new(parts.machine),
             deadlines: Mutex::new(deadlines),
             feed: Mutex::new(Feed::new(revision, crate::watch::FEED_BYTES_MAX)),
@@ -175,6 +187,10 @@ impl Node {
         &self.archivist
     }
 
+    pub(super) fn tail_bytes(&self) -> usize {
+        self.tail_bytes.load(Ordering::Relaxed)
+    }
+
     pub(super) fn set_tail_bytes(&self, bytes: usize) {
         self.tail_bytes.store(bytes, Ordering::Relaxed);
     }
@@ -237,8 +253,17 @@ impl Node {
         let _ended = self.work.send(Work::Stop);
     }
 
-    /// Writes a request to the log, has it applied, and returns its outcome.
-    pub(super) async fn propose(&self, request: Request) -> Result<Outcome, Error> {
+    /// Resolves when the machine holds everything that was acknowledged anywhere before the call: what is read after it is
+    /// linearizable. At once on a member that is alone, where nothing is acknowledged before it is applied.
+    pub(super) async fn linearizable_read(&self) -> Result<(), Error> {
+        match self.failure.borrow().is_some() {
+            true => Err(Error::Stopped),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes a request to the log on behalf of `caller`, has it applied, and returns its outcome.
+    pub(super) async fn propose(&self, caller: Caller, request: Request) -> Result<Outcome, Error> {
         let _pending = Pending::enter(&self.pending)?;
         let tail_bytes = self.tail_bytes.load(Ordering::Relaxed);
         if tail_bytes > TAIL_BYTES_MAX {
@@ -248,11 +273,15 @@ impl Node {
                 Error::TooManyRequests
             });
         }
-        let entry = Entry { request: Some(request) };
+        let entry = Entry {
+            request: Some(request),
+            caller: Some(caller).filter(|caller| *caller != Caller::default()),
+        };
         if entry.encoded_len() > self.limits.request_bytes_max {
             return Err(Error::RequestTooLarge);
         }
         let payload = entry.encode_to_vec().into();
+        let caller = entry.caller.unwrap_or_default();
         let request = entry.request.expect("it was put in above");
         let (respond, answer) = oneshot::channel();
         let work = self.work.clone();
@@ -262,6 +291,7 @@ impl Node {
                 // Where the applier has ended, dropping `respond` says so.
                 let _ended = work.send(Work::Apply(Durable {
                     index,
+                    caller,
                     request,
                     respond,
                 }));

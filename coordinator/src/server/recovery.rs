@@ -12,7 +12,7 @@ use super::node::ENTRY_KIND;
 use super::redb_disk::Space;
 use super::store_file::{Identity, StoreFile};
 use crate::lease::Leases;
-use crate::machine::Machine;
+use crate::machine::{Alarms, Machine};
 use crate::store::{Archive, ArchiveError, Revision, Store};
 
 const STORE_FILE: &str = "store.redb";
@@ -55,7 +55,7 @@ pub(super) fn recover(
     identity: Identity,
     options: Options,
 ) -> Result<Recovered, RecoveryError> {
-    let (file, numbers) = StoreFile::open(disk.as_ref(), &directory.join(STORE_FILE), space, identity)?;
+    let (file, numbers) = StoreFile::open(disk, &directory.join(STORE_FILE), space, identity)?;
     let mut leases = Leases::default();
     for (id, ttl_seconds) in file.leases()? {
         leases.restore(id, ttl_seconds);
@@ -75,7 +75,9 @@ pub(super) fn recover(
             true
         })
     })?;
-    let mut machine = Machine::restore(store, leases, numbers.applied);
+    let alarms = Alarms::restore(file.alarms()?);
+    let machine = Machine::restore(store, leases, numbers.applied);
+    let mut machine = machine.with_alarms(alarms).with_auth(file.auth()?);
     let options = Options {
         first_index: numbers.applied + 1,
         ..options
@@ -115,9 +117,10 @@ fn replay(machine: &mut Machine, log: &Log) -> Result<(), RecoveryError> {
             return Err(unknown());
         }
         let entry = Entry::decode(record.payload.clone()).map_err(|_| unknown())?;
+        let caller = entry.caller.unwrap_or_default();
         let request = entry.request.ok_or_else(unknown)?;
         // What was refused then is refused again, in the same way.
-        machine.apply(record.index, &request)?;
+        machine.apply(record.index, &caller, &request)?;
     }
     let replayed = machine.applied() - applied;
     tracing::info!(

@@ -1,30 +1,8 @@
-//! Refusals as gRPC statuses: the codes are etcd's, like the texts.
+//! Refusals as gRPC statuses.
 
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::Error;
-
-impl Error {
-    /// The gRPC code that goes with the text.
-    fn code(&self) -> Code {
-        match self {
-            Self::EmptyKey
-            | Self::KeyNotFound
-            | Self::ValueProvided
-            | Self::LeaseProvided
-            | Self::TooManyOperations
-            | Self::DuplicateKey
-            | Self::InvalidSortOption
-            | Self::RequestTooLarge => Code::InvalidArgument,
-            Self::Compacted | Self::FutureRevision | Self::LeaseTtlTooLarge => Code::OutOfRange,
-            Self::NoSpace | Self::TooManyRequests => Code::ResourceExhausted,
-            Self::LeaseNotFound => Code::NotFound,
-            Self::LeaseExists => Code::FailedPrecondition,
-            Self::Stopped => Code::Unavailable,
-            Self::Archive(_) => Code::Internal,
-        }
-    }
-}
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
@@ -32,7 +10,7 @@ impl From<Error> for Status {
     }
 }
 
-/// The answer to calls that are not served yet.
+/// The answer to calls that are not served.
 pub(super) fn not_served(call: &str) -> Status {
-    Status::unimplemented(format!("{call} is not served by this coordinator yet"))
+    Status::unimplemented(format!("{call} is not served by this coordinator"))
 }

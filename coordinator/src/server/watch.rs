@@ -13,8 +13,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::auth::{self, Credentials};
 use super::node::Node;
 use crate::Error;
+use crate::auth::Access;
 use crate::store::Version;
 use crate::watch::{Answer, Watchers};
 
@@ -25,6 +27,7 @@ const REVISIONS_PULLED_MAX: usize = 512;
 /// Versions read from the store at a time for those that catch up; whole revisions, so one large transaction is more.
 const VERSIONS_READ_MAX: usize = 1_000;
 
+#[derive(Clone)]
 pub(super) struct WatchService {
     pub(super) node: Arc<Node>,
     pub(super) shutdown: host::Shutdown,
@@ -38,8 +41,19 @@ impl Watch for WatchService {
         &self,
         request: Request<Streaming<pb::WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        Ok(Response::new(self.open(request)))
+    }
+}
+
+impl WatchService {
+    /// Starts to answer a stream of requests.
+    pub(super) fn open<S>(&self, request: Request<S>) -> ReceiverStream<Result<pb::WatchResponse, Status>>
+    where
+        S: futures::Stream<Item = Result<pb::WatchRequest, Status>> + Send + Unpin + 'static,
+    {
         let (answers, receiver) = mpsc::channel(ANSWERS_WAITING_MAX);
         let stream = Stream {
+            credentials: Credentials::of(&request),
             revisions: self.node.revisions(),
             // What the feed holds beyond this revision is told; the store may be a little ahead of it.
             watchers: Watchers::new(self.node.feed().last()),
@@ -49,7 +63,7 @@ impl Watch for WatchService {
         };
         self.node.metrics.watch_streams.inc();
         tokio::spawn(stream.run(request.into_inner(), self.shutdown.clone()));
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        ReceiverStream::new(receiver)
     }
 }
 
@@ -58,6 +72,8 @@ struct Over;
 
 struct Stream {
     node: Arc<Node>,
+    /// Looked at for each watcher: a stream lives longer than a token.
+    credentials: Credentials,
     watchers: Watchers,
     revisions: watch::Receiver<i64>,
     answers: mpsc::Sender<Result<pb::WatchResponse, Status>>,
@@ -73,7 +89,11 @@ impl Drop for Stream {
 }
 
 impl Stream {
-    async fn run(mut self, mut requests: Streaming<pb::WatchRequest>, shutdown: host::Shutdown) {
+    async fn run<S>(mut self, mut requests: S, shutdown: host::Shutdown)
+    where
+        S: futures::Stream<Item = Result<pb::WatchRequest, Status>> + Send + Unpin,
+    {
+        let mut asking = true;
         let period = self.node.limits.progress_interval.max(Duration::from_millis(100));
         let mut progress = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
         loop {
@@ -84,10 +104,15 @@ impl Stream {
                     let _client_gone = self.answers.try_send(Err(Error::Stopped.into()));
                     return;
                 }
-                request = requests.next() => match request {
+                () = self.answers.closed() => return,
+                request = requests.next(), if asking => match request {
                     Some(Ok(request)) => self.request(request).await,
-                    // The client has nothing more to say, or is gone; etcd ends the stream too.
-                    Some(Err(_)) | None => return,
+                    Some(Err(_)) => return,
+                    // The client has nothing more to say, and goes on listening.
+                    None => {
+                        asking = false;
+                        Ok(())
+                    }
                 },
                 changed = self.revisions.changed() => match changed {
                     Ok(()) => self.pull().await,
@@ -109,11 +134,20 @@ impl Stream {
     async fn request(&mut self, request: pb::WatchRequest) -> Result<(), Over> {
         match request.request_union {
             Some(RequestUnion::CreateRequest(create)) => {
-                let (revision, compacted) = {
+                let caller = self.node.establish(&self.credentials).await;
+                let (revision, compacted, permitted) = {
                     let machine = self.node.machine();
-                    (machine.store().revision(), machine.store().compacted())
+                    let (key, range_end) = (&create.key, &create.range_end);
+                    let permitted = caller.and_then(|caller| machine.check(&caller, Access::Watch { key, range_end }));
+                    (machine.store().revision(), machine.store().compacted(), permitted)
                 };
-                let answers = self.watchers.create(&create, revision, compacted);
+                let answers = match permitted {
+                    Ok(()) => self.watchers.create(&create, revision, compacted),
+                    Err(error) => vec![Answer::Refused {
+                        revision,
+                        reason: auth::watch_refusal(&error),
+                    }],
+                };
                 self.send_all(answers).await
             }
             Some(RequestUnion::CancelRequest(cancel)) => {

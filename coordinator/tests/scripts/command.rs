@@ -5,6 +5,11 @@
 //! get KEY [END] [rev=N] [limit=N] [order=asc|desc] [by=key|version|create|mod|value] [keys_only] [count_only] [min_mod=N] …
 //! del KEY [END] [prev_kv]
 //! txn [if COMPARE [, COMPARE]…] [then OP [; OP]…] [else OP [; OP]…]     an OP is put, get, del or ( txn … )
+//! as USER|nobody
+//! auth enable|disable|status|login USER
+//! user add NAME [no_password] | get NAME | list | delete NAME | passwd NAME | grant NAME ROLE | revoke NAME ROLE
+//! role add NAME | get NAME | list | delete NAME | grant NAME read|write|readwrite KEY [END] | revoke NAME KEY [END]
+//! alarm list|raise|disarm [none|nospace|corrupt] [MEMBER]
 //! COMPARE: value(KEY[..END]) = VALUE; version, create, mod, lease likewise; = != < >
 //! ```
 //! A key or end of `\0` is one zero byte; `''` is empty.
@@ -12,6 +17,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use coordinator::auth::Change;
+use coordinator_wire::authpb::{Permission, UserAddOptions};
+use coordinator_wire::coordinatorpb::Authenticated;
 use coordinator_wire::etcdserverpb as pb;
 use pb::compare::{CompareResult, CompareTarget, TargetUnion};
 
@@ -31,6 +39,7 @@ const FLAGS: &[&str] = &[
     "no_delete",
     "progress",
     "fragment",
+    "no_password",
 ];
 
 impl<'a> Words<'a> {
@@ -52,6 +61,13 @@ impl<'a> Words<'a> {
 
     pub fn bytes(&self, at: usize) -> Bytes {
         bytes(self.plain.get(at).copied().unwrap_or("''"))
+    }
+
+    pub fn word(&self, at: usize) -> String {
+        match self.plain.get(at).copied().unwrap_or_default() {
+            "''" => String::new(),
+            word => word.to_owned(),
+        }
     }
 
     pub fn flag(&self, name: &str) -> bool {
@@ -120,6 +136,63 @@ pub fn delete(words: &Words<'_>) -> pb::DeleteRangeRequest {
         range_end: words.bytes(1),
         prev_kv: words.flag("prev_kv"),
     }
+}
+
+/// A request to users and roles; `None` for what is none.
+pub fn change(noun: &str, words: &Words<'_>) -> Option<Change> {
+    let name = words.word(1);
+    let (key, range_end) = (words.bytes(3), words.bytes(4));
+    Some(match (noun, words.word(0).as_str()) {
+        ("auth", "enable") => Change::Enable(pb::AuthEnableRequest {}),
+        ("auth", "disable") => Change::Disable(pb::AuthDisableRequest {}),
+        ("auth", "status") => Change::Status(pb::AuthStatusRequest {}),
+        ("auth", "login") => Change::Authenticated(Authenticated {
+            name,
+            token_prefix: "token".to_owned(),
+        }),
+        ("user", "add") => Change::UserAdd(pb::AuthUserAddRequest {
+            name,
+            options: Some(UserAddOptions {
+                no_password: words.flag("no_password"),
+            }),
+            ..Default::default()
+        }),
+        ("user", "get") => Change::UserGet(pb::AuthUserGetRequest { name }),
+        ("user", "list") => Change::UserList(pb::AuthUserListRequest {}),
+        ("user", "delete") => Change::UserDelete(pb::AuthUserDeleteRequest { name }),
+        ("user", "passwd") => Change::UserChangePassword(pb::AuthUserChangePasswordRequest {
+            name,
+            ..Default::default()
+        }),
+        ("user", "grant") => Change::UserGrantRole(pb::AuthUserGrantRoleRequest {
+            user: name,
+            role: words.word(2),
+        }),
+        ("user", "revoke") => Change::UserRevokeRole(pb::AuthUserRevokeRoleRequest {
+            name,
+            role: words.word(2),
+        }),
+        ("role", "add") => Change::RoleAdd(pb::AuthRoleAddRequest { name }),
+        ("role", "get") => Change::RoleGet(pb::AuthRoleGetRequest { role: name }),
+        ("role", "list") => Change::RoleList(pb::AuthRoleListRequest {}),
+        ("role", "delete") => Change::RoleDelete(pb::AuthRoleDeleteRequest { role: name }),
+        ("role", "grant") => {
+            let rights = ["read", "write", "readwrite"];
+            let right = rights.iter().position(|right| *right == words.word(2));
+            let perm = right.map(|right| Permission {
+                perm_type: i32::try_from(right).expect("one of three"),
+                key,
+                range_end,
+            });
+            Change::RoleGrantPermission(pb::AuthRoleGrantPermissionRequest { name, perm })
+        }
+        ("role", "revoke") => Change::RoleRevokePermission(pb::AuthRoleRevokePermissionRequest {
+            role: name,
+            key: words.bytes(2),
+            range_end: words.bytes(3),
+        }),
+        _ => return None,
+    })
 }
 
 /// What follows the word `txn`.
@@ -234,5 +307,26 @@ impl<'a> TxnParser<'a> {
                 return ops;
             }
         }
+    }
+}
+
+pub fn alarm(text: &str) -> pb::AlarmRequest {
+    let mut words = text.split_whitespace();
+    let action = match words.next() {
+        Some("raise") => pb::alarm_request::AlarmAction::Activate,
+        Some("disarm") => pb::alarm_request::AlarmAction::Deactivate,
+        _ => pb::alarm_request::AlarmAction::Get,
+    };
+    let alarm = match words.next() {
+        Some("nospace") => pb::AlarmType::Nospace,
+        Some("corrupt") => pb::AlarmType::Corrupt,
+        _ => pb::AlarmType::None,
+    };
+    pb::AlarmRequest {
+        action: action.into(),
+        member_id: words
+            .next()
+            .map_or(0, |member| member.parse().expect("a member's number")),
+        alarm: alarm.into(),
     }
 }

@@ -1,5 +1,6 @@
 //! Answers as text.
 
+use coordinator::auth::AuthOutcome;
 use coordinator::machine::Outcome;
 use coordinator::watch::Answer;
 use coordinator_wire::etcdserverpb as pb;
@@ -84,6 +85,35 @@ pub fn outcome(outcome: &Outcome) -> String {
         Outcome::Compaction(response) => format!("r{} compacted\n", revision(&response.header)),
         Outcome::LeaseGrant(response) => format!("lease {} for {} s\n", response.id, response.ttl),
         Outcome::LeaseRevoke(response) => format!("r{} revoked\n", revision(&response.header)),
+        Outcome::Alarm(response) => {
+            let alarms = response.alarms.iter();
+            let alarms: Vec<_> = alarms
+                .map(|alarm| format!("{:?} of {}", alarm.alarm(), alarm.member_id))
+                .collect();
+            format!("alarms [{}]\n", alarms.join(", "))
+        }
+        Outcome::Auth(outcome) => auth(outcome),
+    }
+}
+
+fn auth(outcome: &AuthOutcome) -> String {
+    match outcome {
+        AuthOutcome::Done => "done\n".to_owned(),
+        AuthOutcome::Status { enabled, revision } => {
+            let enabled = if *enabled { "on" } else { "off" };
+            format!("authentication is {enabled} at r{revision}\n")
+        }
+        AuthOutcome::Authenticated { user, revision, token } => format!("{token} for {user} at r{revision}\n"),
+        AuthOutcome::User { roles } => format!("roles [{}]\n", roles.join(" ")),
+        AuthOutcome::Users(names) | AuthOutcome::Roles(names) => format!("[{}]\n", names.join(" ")),
+        AuthOutcome::Role { permissions } if permissions.is_empty() => "nothing\n".to_owned(),
+        AuthOutcome::Role { permissions } => permissions
+            .iter()
+            .map(|granted| {
+                let right = format!("{:?}", granted.perm_type()).to_lowercase();
+                format!("  {right} {} {}\n", text(&granted.key), text(&granted.range_end))
+            })
+            .collect(),
     }
 }
 

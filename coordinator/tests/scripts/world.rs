@@ -5,8 +5,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use coordinator::Error;
+use coordinator::auth::{self, Access, Auth, AuthRequest, Caller, StoredAuth};
 use coordinator::lease::{Deadlines, Leases};
-use coordinator::machine::{Applied, Machine, Outcome, Request, validate};
+use coordinator::machine::{Alarms, Applied, Machine, Outcome, Request, validate};
 use coordinator::store::{Archive, ArchiveError, RangePlan, Revision, Store, Version};
 use coordinator::watch::{Answer, Feed, Watchers};
 use coordinator_wire::etcdserverpb as pb;
@@ -36,11 +37,15 @@ pub struct World {
     machine: Machine,
     archive: MemoryArchive,
     archived_leases: BTreeMap<i64, i64>,
+    archived_alarms: Vec<(u64, i32)>,
     deadlines: Deadlines,
     feed: Feed,
     watchers: Watchers,
     now_ms: u64,
     index: u64,
+    /// Who the commands come from; nobody in particular until `as` says.
+    caller: Caller,
+    archived_auth: Option<StoredAuth>,
 }
 
 impl World {
@@ -52,11 +57,14 @@ impl World {
             machine: Machine::restore(store, Leases::default(), 0),
             archive,
             archived_leases: BTreeMap::new(),
+            archived_alarms: Vec::new(),
             deadlines: Deadlines::default(),
             feed: Feed::new(revision, FEED_BYTES_MAX),
             watchers: Watchers::new(revision),
             now_ms: 0,
             index: 0,
+            caller: Caller::default(),
+            archived_auth: None,
         }
     }
 
@@ -90,6 +98,7 @@ impl World {
                 ttl: number(1),
             })),
             "revoke" => self.apply(Request::LeaseRevoke(pb::LeaseRevokeRequest { id: number(0) })),
+            "alarm" => self.apply(Request::Alarm(command::alarm(rest))),
             "renew" => self.renew(number(0)),
             "leases" => self.leases(),
             "wait" => self.wait(number(0)),
@@ -104,6 +113,11 @@ impl World {
             "catch_up" => self.catch_up(number(0)),
             "archive" => self.archive(),
             "restart" => self.restart(),
+            "as" => self.become_user(&words.word(0)),
+            "auth" | "user" | "role" => match command::change(verb, &words) {
+                Some(change) => self.apply(Request::Auth(AuthRequest { request: Some(change) })),
+                None => panic!("{line:?} is no command"),
+            },
             other => panic!("{other:?} is no command"),
         }
     }
@@ -116,8 +130,15 @@ impl World {
     }
 
     fn apply(&mut self, request: Request) -> String {
+        self.apply_for(self.caller.clone(), request)
+    }
+
+    fn apply_for(&mut self, caller: Caller, request: Request) -> String {
         self.index += 1;
-        let Applied { outcome, changes } = self.machine.apply(self.index, &request).expect("the archive works");
+        let Applied { outcome, changes } = self
+            .machine
+            .apply(self.index, &caller, &request)
+            .expect("the archive works");
         self.feed.push(changes);
         match (&outcome, &request) {
             (Ok(Outcome::LeaseGrant(granted)), _) => self.deadlines.start(granted.id, granted.ttl, self.now_ms),
@@ -133,6 +154,7 @@ impl World {
     fn get(&self, request: &pb::RangeRequest) -> String {
         let store = self.machine.store();
         let response = validate::range(request)
+            .and_then(|()| self.machine.check(&self.caller, Access::Range(request)))
             .and_then(|()| RangePlan::new(store, request, store.revision()))
             .and_then(|plan| Ok(plan.answer(request)?));
         response.map_or_else(
@@ -144,13 +166,17 @@ impl World {
     fn txn(&mut self, request: pb::TxnRequest) -> String {
         let check = validate::txn(&request, OPERATIONS_MAX);
         if check.is_ok() && validate::is_read_only(&request) {
-            let response = self.machine.read(&request);
+            let permitted = self.machine.check(&self.caller, Access::Txn(&request));
+            let response = permitted.and_then(|()| self.machine.read(&request));
             return response.map_or_else(|error| format!("refused: {error}\n"), |response| print::txn(&response));
         }
         self.checked(check, Request::Txn(request))
     }
 
     fn renew(&mut self, id: i64) -> String {
+        if let Err(refusal) = self.machine.check(&self.caller, Access::LeaseWrite(id)) {
+            return format!("refused: {refusal}\n");
+        }
         let ttl = self.machine.leases().get(id).map(|lease| lease.ttl_seconds);
         match ttl.filter(|ttl| self.deadlines.renew(id, *ttl, self.now_ms)) {
             Some(ttl) => format!("lease {id} renewed for {ttl} s\n"),
@@ -159,6 +185,9 @@ impl World {
     }
 
     fn leases(&self) -> String {
+        if let Err(refusal) = self.machine.check(&self.caller, Access::Leases) {
+            return format!("refused: {refusal}\n");
+        }
         let mut lines = String::new();
         for (id, lease) in self.machine.leases().iter() {
             let keys: Vec<_> = lease.keys.iter().map(|key| String::from_utf8_lossy(key)).collect();
@@ -179,13 +208,23 @@ impl World {
         }
     }
 
+    /// The commands that follow come from this user, established now; `nobody` is nobody.
+    fn become_user(&mut self, name: &str) -> String {
+        self.caller = match name {
+            "nobody" => Caller::default(),
+            name => self.machine.auth().caller(name),
+        };
+        format!("r{} of users and roles\n", self.machine.auth().revision())
+    }
+
     /// Moves the clock; what is over then is revoked, as the expirer does.
     fn wait(&mut self, milliseconds: i64) -> String {
         self.now_ms += milliseconds.unsigned_abs();
         let mut lines = String::new();
         for id in self.deadlines.due(self.now_ms, 10) {
             lines.push_str(&format!("lease {id} expired: "));
-            lines.push_str(&self.apply(Request::LeaseRevoke(pb::LeaseRevokeRequest { id })));
+            let revocation = Request::LeaseRevoke(pb::LeaseRevokeRequest { id });
+            lines.push_str(&self.apply_for(auth::root(), revocation));
         }
         lines
     }
@@ -205,6 +244,10 @@ impl World {
                 .collect(),
             ..Default::default()
         };
+        let (key, range_end) = (&request.key, &request.range_end);
+        if let Err(refusal) = self.machine.check(&self.caller, Access::Watch { key, range_end }) {
+            return format!("refused: {refusal}\n");
+        }
         self.answers(|world| {
             let store = world.machine.store();
             world.watchers.create(&request, store.revision(), store.compacted())
@@ -258,11 +301,17 @@ impl World {
                 .remove(removed)
                 .expect("only what is archived is removed");
         }
+        if let Some(auth) = hand_over.auth {
+            self.archived_auth = Some(auth);
+        }
         for (id, granted) in hand_over.leases {
             match granted {
                 Some(ttl) => self.archived_leases.insert(id, ttl),
                 None => self.archived_leases.remove(&id),
             };
+        }
+        if let Some(alarms) = hand_over.alarms {
+            self.archived_alarms = alarms;
         }
         self.machine
             .store_mut()
@@ -294,7 +343,10 @@ impl World {
             }
             Ok::<(), Infallible>(())
         });
-        self.machine = Machine::restore(store.expect("infallible"), leases, self.index);
+        let alarms = Alarms::restore(self.archived_alarms.iter().copied());
+        let auth = self.archived_auth.clone().map_or_else(Auth::default, Auth::restore);
+        let machine = Machine::restore(store.expect("infallible"), leases, self.index);
+        self.machine = machine.with_alarms(alarms).with_auth(auth);
         self.deadlines = Deadlines::default();
         for (id, lease) in self.machine.leases().iter() {
             self.deadlines.start(id, lease.ttl_seconds, self.now_ms);

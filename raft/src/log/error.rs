@@ -30,6 +30,17 @@ pub enum LogError {
     /// Caller: the record is not there (any more, or yet).
     #[error("record {index} is not in the log, which holds {first} up to but without {next}")]
     NotThere { index: u64, first: u64, next: u64 },
+    /// Operator: files were removed, or mixed from several copies.
+    #[error(
+        "{} holds entries {first} up to but without {next}, but the state beside it ends with entry {position}: \
+         restore both from one copy", .directory.display()
+    )]
+    Apart {
+        directory: PathBuf,
+        first: u64,
+        next: u64,
+        position: u64,
+    },
     /// Caller: the log is being closed.
     #[error("the log is closed")]
     Closed,

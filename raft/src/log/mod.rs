@@ -11,6 +11,9 @@
 //! around it: whatever is queued while the disk is busy goes into the next write and the next fdatasync together, and is
 //! acknowledged in order after it. Nothing waits for company: an idle log syncs a single record at once.
 //!
+//! [`StableStorage`] is what consensus needs: the entries with their terms, term and vote in a log of their own, the
+//! installation of a snapshot. It blocks as well; the thread that steps consensus owns it, and groups what waits by itself.
+//!
 //! # Plain segments, not preallocated ones
 //! A segment's length is the log's length. Preallocation with zeros saves the file system a length change in its journal
 //! per sync. Measured on ext4 (400 appends of 300 bytes, each synced, three runs) a sync took 4.0 ms at the median with and
@@ -47,6 +50,7 @@ mod reader;
 mod record;
 mod recovery;
 mod segment;
+mod stable;
 #[cfg(test)]
 mod tests;
 mod write_ahead;
@@ -56,4 +60,5 @@ pub use group_commit::{GroupCommit, QUEUE_BYTES_MAX, Stats};
 pub use reader::Reader;
 pub use record::{PAYLOAD_BYTES_MAX, Record};
 pub use recovery::{Cut, Recovery};
+pub use stable::{ENTRIES_DIRECTORY, Entry, Found, HARD_STATE_DIRECTORY, HardState, Position, StableStorage};
 pub use write_ahead::{Log, Options};

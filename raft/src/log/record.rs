@@ -37,6 +37,33 @@ pub struct Record {
     pub payload: Bytes,
 }
 
+/// What a record is made of, borrowed: its payload may come in two parts, so that whoever puts something in front of each
+/// payload need not copy it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub index: u64,
+    pub kind: u8,
+    pub head: &'a [u8],
+    pub body: &'a [u8],
+}
+
+impl Parts<'_> {
+    pub fn payload_bytes(&self) -> usize {
+        self.head.len() + self.body.len()
+    }
+}
+
+impl<'a> From<&'a Record> for Parts<'a> {
+    fn from(record: &'a Record) -> Self {
+        Self {
+            index: record.index,
+            kind: record.kind,
+            head: &[],
+            body: &record.payload,
+        }
+    }
+}
+
 /// Where a record stands: in the segment that begins with `segment`, at `offset` bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
@@ -56,21 +83,23 @@ pub(super) struct Header {
 }
 
 /// Appends the record's bytes to `buffer`.
-pub(super) fn encode(buffer: &mut Vec<u8>, place: Place, record: &Record, after_sync: bool) {
-    let payload_bytes = u32::try_from(record.payload.len()).expect("a payload is at most PAYLOAD_BYTES_MAX long");
+pub(super) fn encode(buffer: &mut Vec<u8>, place: Place, record: Parts<'_>, after_sync: bool) {
+    let payload_bytes = u32::try_from(record.payload_bytes()).expect("a payload is at most PAYLOAD_BYTES_MAX long");
     let mut flags = if after_sync { AFTER_SYNC } else { 0 };
-    if has_zero_run(&record.payload) {
+    if has_zero_run(record.head) || has_zero_run(record.body) {
         flags |= HAS_ZEROS;
     }
+    let payload_crc = crc32c::crc32c_append(crc32c::crc32c(record.head), record.body);
     let start = buffer.len();
     buffer.extend_from_slice(&[0; 4]);
-    buffer.extend_from_slice(&crc32c::crc32c(&record.payload).to_le_bytes());
+    buffer.extend_from_slice(&payload_crc.to_le_bytes());
     buffer.extend_from_slice(&payload_bytes.to_le_bytes());
     buffer.extend_from_slice(&record.index.to_le_bytes());
     buffer.extend_from_slice(&[record.kind, flags, HEADER_MARK]);
     let crc = header_crc(place, &buffer[start + 4..]);
     buffer[start..start + 4].copy_from_slice(&crc.to_le_bytes());
-    buffer.extend_from_slice(&record.payload);
+    buffer.extend_from_slice(record.head);
+    buffer.extend_from_slice(record.body);
     buffer.push(END_MARK);
 }
 
@@ -124,11 +153,14 @@ fn u32_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-/// Whether a sector of the file could be all zero because of this payload: a run of 511 zeros or more contains an
-/// aligned block of 256.
-fn has_zero_run(payload: &[u8]) -> bool {
-    payload
-        .chunks_exact(256)
+/// The longest head in front of a payload's body, in bytes; see [`has_zero_run`].
+pub(super) const HEAD_BYTES_MAX: usize = 32;
+const ZERO_BLOCK_BYTES: usize = (512 - HEAD_BYTES_MAX) / 2;
+
+/// Whether a sector of the file could be all zero because of this part of a payload. A run of 512 zeros has at most
+/// [`HEAD_BYTES_MAX`] of them in the head, so what is in the body contains an aligned block of [`ZERO_BLOCK_BYTES`].
+fn has_zero_run(part: &[u8]) -> bool {
+    part.chunks_exact(ZERO_BLOCK_BYTES)
         .any(|block| block.iter().all(|byte| *byte == 0))
 }
 
@@ -145,7 +177,7 @@ mod tests {
             kind: 3,
             payload: Bytes::from_static(payload),
         };
-        encode(&mut buffer, PLACE, &record, after_sync);
+        encode(&mut buffer, PLACE, Parts::from(&record), after_sync);
         buffer
     }
 
@@ -168,11 +200,36 @@ mod tests {
 
     #[test]
     fn long_runs_of_zeros_are_marked() {
-        assert!(!has_zero_run(&[0; 255]));
+        assert!(!has_zero_run(&[0; ZERO_BLOCK_BYTES - 1]));
         for start in 0..300 {
             let mut payload = vec![1; 900];
-            payload[start..start + 511].fill(0);
+            payload[start..start + 512 - HEAD_BYTES_MAX].fill(0);
             assert!(has_zero_run(&payload), "from {start}");
         }
+    }
+
+    #[test]
+    fn a_payload_in_two_parts_reads_as_one() {
+        let (mut whole, mut parts) = (Vec::new(), Vec::new());
+        let (head, body) = (b"term".as_slice(), b"and payload".as_slice());
+        let payload = Bytes::from([head, body].concat());
+        let record = Record {
+            index: 7,
+            kind: 3,
+            payload,
+        };
+        encode(&mut whole, PLACE, Parts::from(&record), true);
+        encode(
+            &mut parts,
+            PLACE,
+            Parts {
+                index: 7,
+                kind: 3,
+                head,
+                body,
+            },
+            true,
+        );
+        assert_eq!(whole, parts);
     }
 }

@@ -7,7 +7,7 @@ use disk::Disk;
 
 use super::error::LogError;
 use super::reader::Reader;
-use super::record::{self, PAYLOAD_BYTES_MAX, Place, Record};
+use super::record::{self, PAYLOAD_BYTES_MAX, Parts, Place, Record};
 use super::recovery::{Recovery, recover};
 use super::segment::Segment;
 
@@ -78,6 +78,10 @@ impl Log {
         Ok((log, recovery))
     }
 
+    pub(super) fn directory(&self) -> &Path {
+        &self.dir
+    }
+
     /// The oldest record that is there; [`Log::next_index`] if there is none.
     pub fn first_index(&self) -> u64 {
         self.segments
@@ -103,22 +107,30 @@ impl Log {
     /// [`LogError::NoSpace`]: nothing of them is left, and it may be tried again. After [`LogError::Stopped`] all
     /// further calls fail.
     pub fn append(&mut self, records: &[Record]) -> Result<(), LogError> {
+        self.append_parts(records.iter().map(Parts::from))
+    }
+
+    /// As [`Log::append`], of payloads in two parts.
+    pub(super) fn append_parts<'a>(
+        &mut self,
+        records: impl ExactSizeIterator<Item = Parts<'a>> + Clone,
+    ) -> Result<(), LogError> {
         self.check_running()?;
-        for (expected, record) in (self.next_index()..).zip(records) {
+        for (expected, record) in (self.next_index()..).zip(records.clone()) {
             if record.index != expected {
                 return Err(LogError::OutOfSequence {
                     index: record.index,
                     expected,
                 });
             }
-            if record.payload.len() > PAYLOAD_BYTES_MAX {
+            if record.payload_bytes() > PAYLOAD_BYTES_MAX {
                 return Err(LogError::TooLarge {
-                    bytes: record.payload.len(),
+                    bytes: record.payload_bytes(),
                     limit: PAYLOAD_BYTES_MAX,
                 });
             }
         }
-        if records.is_empty() {
+        if records.len() == 0 {
             return Ok(());
         }
         self.roll_if_full()?;
@@ -211,7 +223,7 @@ impl Log {
         Reader::new(&self.segments[position..], from)
     }
 
-    fn write(&mut self, records: &[Record]) -> Result<(), LogError> {
+    fn write<'a>(&mut self, records: impl ExactSizeIterator<Item = Parts<'a>>) -> Result<(), LogError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         let mut after_sync = !self.unsynced;
@@ -223,7 +235,7 @@ impl Log {
                 offset: segment.end + buffer.len() as u64,
             };
             record::encode(&mut buffer, place, record, after_sync);
-            ends.push(buffer.len() as u64);
+            ends.push((record.index, buffer.len() as u64));
             after_sync = false;
         }
         let written = segment.file.write_at(&buffer, segment.end);
@@ -234,8 +246,8 @@ impl Log {
             Ok(()) => {
                 let segment = self.active();
                 let mut start = 0;
-                for (record, end) in records.iter().zip(ends) {
-                    segment.push(record.index, end - start);
+                for (index, end) in ends {
+                    segment.push(index, end - start);
                     start = end;
                 }
                 self.unsynced = true;

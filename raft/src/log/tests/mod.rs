@@ -2,6 +2,7 @@
 
 mod group_commit;
 mod recovery;
+mod stable;
 mod writing;
 
 use std::path::Path;

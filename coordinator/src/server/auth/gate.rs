@@ -1,0 +1,192 @@
+//! The gate: what this member knows of tokens, and whether anybody has to show one.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rand::RngExt;
+use tokio::sync::{Semaphore, watch};
+
+use super::jwt::Jwt;
+use super::options::{Options, TokenKind};
+use crate::Error;
+use crate::auth::{AuthOutcome, AuthRequest, Change, Credential, SimpleTokens};
+use crate::machine::{Machine, Outcome, Request};
+
+/// How long a request may wait for the entry that made its token. etcd waits as long as the client does.
+const TOKEN_WAIT: Duration = Duration::from_secs(5);
+const PREFIX_LETTERS: usize = 16;
+const LETTERS: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+/// bcrypt looks at so many bytes of a password.
+const PASSWORD_BYTES_MAX: usize = 72;
+
+/// How tokens are made and believed.
+enum Provider {
+    Simple(Mutex<SimpleTokens>),
+    Signed(Box<Jwt>),
+    /// `--auth-token=''`: nobody gets one.
+    None,
+}
+
+/// This member's tokens.
+pub(in crate::server) struct Gate {
+    provider: Provider,
+    /// As the machine has it, to be read without its lock.
+    closed: AtomicBool,
+    /// The last entry applied, for those who wait for a token's.
+    applied: watch::Sender<u64>,
+    bcrypt_cost: u32,
+    trusts_certificates: bool,
+    /// Passwords hashed at a time: each takes a core for some fifty milliseconds.
+    hashing: Arc<Semaphore>,
+}
+
+const POISONED: &str = "no thread panics while it holds this lock";
+
+impl Gate {
+    pub(in crate::server) fn new(options: &Options) -> Self {
+        let provider = match &options.token {
+            TokenKind::Simple { ttl } => {
+                let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+                Provider::Simple(Mutex::new(SimpleTokens::new(ttl_ms)))
+            }
+            TokenKind::Signed(jwt) => Provider::Signed(Box::new(jwt.clone())),
+            TokenKind::None => Provider::None,
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            provider,
+            closed: AtomicBool::new(false),
+            applied: watch::Sender::new(0),
+            bcrypt_cost: options.bcrypt_cost,
+            trusts_certificates: options.trusts_certificates,
+            hashing: Arc::new(Semaphore::new(cores)),
+        }
+    }
+
+    /// Whether anybody has to show who he is.
+    pub(in crate::server) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn trusts_certificates(&self) -> bool {
+        self.trusts_certificates
+    }
+
+    fn tokens(&self) -> Option<MutexGuard<'_, SimpleTokens>> {
+        match &self.provider {
+            Provider::Simple(tokens) => Some(tokens.lock().expect(POISONED)),
+            Provider::Signed(_) | Provider::None => None,
+        }
+    }
+
+    /// Keeps the tokens in step with an entry that was applied.
+    pub(in crate::server) fn follow(&self, request: &Request, outcome: &Result<Outcome, Error>, now_ms: u64) {
+        let (Request::Auth(AuthRequest { request: Some(change) }), Ok(Outcome::Auth(outcome))) = (request, outcome)
+        else {
+            return;
+        };
+        let Some(mut tokens) = self.tokens() else { return };
+        match (change, outcome) {
+            (Change::Authenticated(_), AuthOutcome::Authenticated { user, token, .. }) if !token.is_empty() => {
+                tokens.assign(token.clone(), user.clone(), now_ms);
+            }
+            (Change::UserDelete(request), _) => tokens.invalidate(&request.name),
+            (Change::UserChangePassword(request), _) => tokens.invalidate(&request.name),
+            (Change::Disable(_), _) => tokens.clear(),
+            _ => {}
+        }
+    }
+
+    /// The machine is as it is now: after applying, or after it was replaced by another member's.
+    pub(in crate::server) fn applied(&self, machine: &Machine) {
+        self.closed.store(machine.auth().is_enabled(), Ordering::Release);
+        self.applied.send_replace(machine.applied());
+    }
+
+    /// Whom a token stands for, and the revision at which it was signed, if it was.
+    ///
+    /// # Errors
+    /// [`Error::InvalidAuthToken`].
+    pub(super) async fn user_of(&self, token: &str, now_ms: u64) -> Result<(String, Option<u64>), Error> {
+        match &self.provider {
+            Provider::Signed(jwt) => {
+                let claims = jwt.verify(token, SystemTime::now()).map_err(|reason| {
+                    tracing::warn!(reason, "refused a signed token");
+                    Error::InvalidAuthToken
+                })?;
+                Ok((claims.user, Some(claims.revision)))
+            }
+            Provider::Simple(_) => {
+                let index = SimpleTokens::index(token).ok_or(Error::InvalidAuthToken)?;
+                let mut applied = self.applied.subscribe();
+                let waited = tokio::time::timeout(TOKEN_WAIT, applied.wait_for(|applied| *applied >= index)).await;
+                // Too long, or the server is ending.
+                let _behind = waited.is_err();
+                let user = self.tokens().and_then(|mut tokens| tokens.user(token, now_ms));
+                user.map(|user| (user, None)).ok_or(Error::InvalidAuthToken)
+            }
+            Provider::None => Err(Error::InvalidAuthToken),
+        }
+    }
+
+    /// The part of a new token that is chance; empty where tokens are signed.
+    pub(super) fn token_prefix(&self) -> String {
+        if !matches!(self.provider, Provider::Simple(_)) {
+            return String::new();
+        }
+        let mut random = rand::rng();
+        let letter = |_| char::from(LETTERS[random.random_range(0..LETTERS.len())]);
+        (0..PREFIX_LETTERS).map(letter).collect()
+    }
+
+    /// The token for somebody whose entry was applied.
+    pub(super) fn token(&self, user: &str, revision: u64, simple: String) -> Result<String, Error> {
+        match &self.provider {
+            Provider::Simple(_) => Ok(simple),
+            Provider::Signed(jwt) => jwt.sign(user, revision, SystemTime::now()),
+            Provider::None => Err(Error::AuthFailed),
+        }
+    }
+
+    /// A password as it goes into the log: bcrypt's hash in base64.
+    pub(super) async fn hash(&self, password: String) -> Result<String, Error> {
+        if password.len() > PASSWORD_BYTES_MAX {
+            return Err(Error::PasswordTooLong);
+        }
+        let (cost, salt) = (self.bcrypt_cost, rand::rng().random());
+        let hashed = self
+            .take_time(move || bcrypt::hash_with_salt(password, cost, salt))
+            .await?;
+        // The cost was checked when the flags were read.
+        let hashed = hashed.map_err(|_| Error::Stopped)?;
+        // The name that Go's bcrypt has for the same function.
+        Ok(STANDARD.encode(hashed.format_for_version(bcrypt::Version::TwoA)))
+    }
+
+    /// Compares a password with its hash.
+    ///
+    /// # Errors
+    /// [`Error::AuthFailed`].
+    pub(super) async fn compare(&self, password: String, credential: &Credential) -> Result<(), Error> {
+        let hash = credential.hash.clone();
+        let same = move || std::str::from_utf8(&hash).is_ok_and(|hash| bcrypt::verify(password, hash).unwrap_or(false));
+        if self.take_time(same).await? {
+            Ok(())
+        } else {
+            Err(Error::AuthFailed)
+        }
+    }
+
+    async fn take_time<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        let turn = Arc::clone(&self.hashing).acquire_owned().await;
+        let turn = turn.map_err(|_closed| Error::Stopped)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work()
+        });
+        done.await.map_err(|_ended| Error::Stopped)
+    }
+}

@@ -1,0 +1,81 @@
+//! Who is asking: tokens, passwords and certificates, which need a clock and chance. What somebody may do is decided in
+//! [`crate::auth`].
+//!
+//! # How it moves
+//! A client that shows its password ([`service`]) has it compared here, on a thread that may take its time; then an entry
+//! goes through the log that makes every member learn the token. A request brings its token in the metadata `token` or
+//! `authorization`; a member that has not applied the token's entry yet waits for it. With `--client-cert-auth` a client
+//! without a token is whom its certificate names. While authentication is off, none of this is looked at.
+
+mod credentials;
+mod gate;
+mod jwt;
+mod options;
+mod service;
+
+pub(super) use credentials::{CertificateName, Credentials};
+pub(super) use gate::Gate;
+pub(super) use options::Options;
+pub(super) use service::AuthService;
+
+use tonic::Request;
+
+use super::node::Node;
+use crate::Error;
+use crate::auth::{Access, Caller};
+
+impl Node {
+    /// Whose request it is; nobody's while authentication is off.
+    pub(super) fn caller<T>(
+        &self,
+        request: &Request<T>,
+    ) -> impl Future<Output = Result<Caller, Error>> + Send + use<'_, T> {
+        // The request itself need not live, nor be sendable, until a token's entry is applied.
+        let credentials = self.gate.is_closed().then(|| Credentials::of(request));
+        async move {
+            match credentials {
+                Some(credentials) => self.establish(&credentials).await,
+                None => Ok(Caller::default()),
+            }
+        }
+    }
+
+    /// As [`Node::caller`], for streams, which ask again and again.
+    pub(super) async fn establish(&self, credentials: &Credentials) -> Result<Caller, Error> {
+        if !self.gate.is_closed() {
+            return Ok(Caller::default());
+        }
+        if let Some(token) = credentials.token() {
+            let (user, signed_revision) = self.gate.user_of(token, self.now_ms()).await?;
+            let auth_revision = signed_revision.unwrap_or_else(|| self.machine().auth().revision());
+            return Ok(Caller { user, auth_revision });
+        }
+        match credentials.certificate() {
+            Some(name) if self.gate.trusts_certificates() => Ok(self.machine().auth().caller(name)),
+            _ => Ok(Caller::default()),
+        }
+    }
+
+    /// Whether whoever sent a request may; for what needs no more than a yes. The request must not change anything.
+    pub(super) fn authorize<'a, T>(
+        &'a self,
+        request: &Request<T>,
+        access: Access<'a>,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<'a, T> {
+        let caller = self.caller(request);
+        async move {
+            let caller = caller.await?;
+            self.machine().check(&caller, access)
+        }
+    }
+}
+
+/// Why a watch is not created, as etcd says it: with what gRPC puts in front of a status when it is printed.
+pub(super) fn watch_refusal(error: &Error) -> &'static str {
+    match error {
+        Error::InvalidAuthToken => "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token",
+        Error::AuthOldRevision => "rpc error: code = InvalidArgument desc = etcdserver: revision of auth store is old",
+        Error::UserEmpty => "rpc error: code = InvalidArgument desc = etcdserver: user name is empty",
+        _ => "rpc error: code = PermissionDenied desc = etcdserver: permission denied",
+    }
+}

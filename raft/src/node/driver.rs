@@ -1,0 +1,725 @@
+//! The driver: one thread that steps consensus, writes what it wants durable, and hands out what it decided.
+//!
+//! One turn: take whatever is queued, step through it, let messages leave at once; then one write and one sync for all of
+//! it, and the news of that is the turn's last step, upon which acknowledgements leave and entries are handed to the state
+//! machine. So a proposal costs no other thread than this one between whoever makes it and the state machine, and the
+//! disk's time is shared by all that came during the turn before.
+//!
+//! A full disk is no reason to end. What could not be written is as if it had never been asked for: consensus is started
+//! anew from what is on the disk, as after a crash, which is safe at any moment, and proposals are refused until there is
+//! space again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::orders::{Order, Shared};
+use super::state_machine::{Committed, StateMachine, Unserved};
+use super::transport::{Transport, locked};
+use crate::consensus::{
+    self, Body, Config, Consensus, Effects, Event, Fetch, Index, MemberId, Message, Payload, Proposal, Refusal,
+    Restored, Session, Snapshot, Term, Ticket, Write,
+};
+use crate::log::{self, LogError, StableStorage};
+
+/// A turn takes in this many bytes of proposals, so that the first does not wait for the last of a long queue.
+const TURN_BYTES_MAX: usize = 8 << 20;
+/// And so many orders.
+const TURN_ORDERS_MAX: usize = 4_096;
+/// How often a full disk is tried again by itself.
+const FULL_RETRY_MS: u64 = 500;
+/// Entries are handed to the state machine in portions of about so many bytes.
+const PORTION_BYTES: usize = 8 << 20;
+
+/// What the driver begins with.
+pub struct Start {
+    pub config: Config,
+    pub storage: StableStorage,
+    /// Beyond what the state machine holds: what [`StableStorage::open`] found.
+    pub found: log::Found,
+    /// What the state machine holds durably.
+    pub snapshot: Snapshot,
+}
+
+/// Who waits for a ticket.
+enum Ticketed<M: StateMachine> {
+    Waiting(M::Waiting),
+    Readers(Vec<M::Reader>),
+}
+
+pub(super) struct Driver<M: StateMachine> {
+    config: Config,
+    consensus: Consensus,
+    storage: StableStorage,
+    snapshot: Snapshot,
+    machine: M,
+    transport: Transport,
+    shared: Arc<Shared>,
+    began: Instant,
+    effects: Effects,
+    next_ticket: Ticket,
+    tickets: HashMap<Ticket, Ticketed<M>>,
+    /// Who waits for which entry, and of which term it must be.
+    waiting: BTreeMap<Index, (Term, M::Waiting)>,
+    /// Up to where the state machine has been given the entries.
+    delivered: Index,
+    /// Entries that must stay in the log, because a snapshot that ends before them is on its way.
+    held: HashMap<(MemberId, Session), Index>,
+    /// Writes that were done in this turn and are not synced: the first and the last.
+    unsynced: Option<(u64, u64)>,
+    unsynced_entries: u64,
+    unsynced_bytes: u64,
+    /// Of a transfer of leadership that is under way.
+    transferring: Option<Ticket>,
+    proposals: Vec<Proposal>,
+    readers: Vec<M::Reader>,
+    /// While the disk is full: when it is tried again.
+    retry_at: Option<u64>,
+    failed: bool,
+}
+
+/// Consensus as it starts from what is on the disk.
+fn restore(
+    config: &Config,
+    storage: &StableStorage,
+    entries: &[log::Entry],
+    snapshot: &Snapshot,
+    applied: Index,
+) -> Option<Restored> {
+    let hard_state = storage.hard_state();
+    let hard_state = consensus::HardState {
+        term: hard_state.term,
+        vote: Some(hard_state.vote).filter(|vote| *vote != 0),
+        commit: hard_state.commit,
+    };
+    debug_assert!(config.id != 0, "zero is no member");
+    let first = storage.first_index();
+    let purged = consensus::Position {
+        index: first - 1,
+        term: storage.term(first - 1).unwrap_or(0),
+    };
+    let mut restored = Restored::new(hard_state, snapshot.clone(), purged, applied);
+    for index in first..=snapshot.last.index {
+        let position = consensus::Position {
+            index,
+            term: storage.term(index)?,
+        };
+        if !restored.push_position(position, None) {
+            return None;
+        }
+    }
+    for entry in entries {
+        let payload = Payload::decode(entry.kind, entry.payload.clone())?;
+        let entry = consensus::Entry {
+            index: entry.index,
+            term: entry.term,
+            payload,
+        };
+        if !restored.push(&entry) {
+            return None;
+        }
+    }
+    Some(restored)
+}
+
+fn incarnation_after(before: u64) -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let milliseconds = since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
+    milliseconds.max(before + 1)
+}
+
+impl<M: StateMachine> Driver<M> {
+    pub fn new(start: Start, mut machine: M, transport: Transport, shared: Arc<Shared>) -> Self {
+        let Start {
+            mut config,
+            storage,
+            found,
+            snapshot,
+        } = start;
+        config.incarnation = incarnation_after(config.incarnation);
+        let delivered = snapshot.last.index;
+        let restored = restore(&config, &storage, &found.entries, &snapshot, delivered);
+        let failed = restored.is_none();
+        if failed {
+            machine.fail("the log holds entries that this program cannot read: use a newer one".to_owned());
+        }
+        let restored = restored.unwrap_or_else(|| Restored::first_start(Default::default()));
+        let consensus = Consensus::new(config.clone(), restored, 0);
+        let mut driver = Self {
+            config,
+            consensus,
+            storage,
+            snapshot,
+            machine,
+            transport,
+            shared,
+            began: Instant::now(),
+            effects: Effects::default(),
+            next_ticket: 1,
+            tickets: HashMap::new(),
+            waiting: BTreeMap::new(),
+            delivered,
+            held: HashMap::new(),
+            unsynced: None,
+            unsynced_entries: 0,
+            unsynced_bytes: 0,
+            transferring: None,
+            proposals: Vec::new(),
+            readers: Vec::new(),
+            retry_at: None,
+            failed,
+        };
+        driver.note_standing();
+        driver.note_membership();
+        driver
+    }
+
+    pub fn run(&mut self, queue: &Receiver<Order<M>>) {
+        loop {
+            let first = match self.until_due() {
+                None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(Duration::ZERO) => queue.try_recv().map_err(|_| RecvTimeoutError::Timeout),
+                Some(wait) => queue.recv_timeout(wait),
+            };
+            if let Err(RecvTimeoutError::Disconnected) = first {
+                return;
+            }
+            self.tick_if_due();
+            let mut next = first.ok();
+            let mut bytes = 0;
+            let mut orders = 0;
+            let mut stopping = false;
+            while let Some(order) = next.take() {
+                orders += 1;
+                match order {
+                    Order::Stop => stopping = true,
+                    order => bytes += self.take(order),
+                }
+                if bytes < TURN_BYTES_MAX && orders < TURN_ORDERS_MAX && !stopping {
+                    next = queue.try_recv().ok();
+                }
+            }
+            self.propose_all();
+            self.read_all();
+            self.sync();
+            if stopping {
+                return self.end();
+            }
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// How long until something is to be done unasked; `None` for ever.
+    fn until_due(&self) -> Option<Duration> {
+        if self.failed {
+            return None;
+        }
+        let due = self.retry_at.unwrap_or_else(|| self.consensus.deadline());
+        (due != u64::MAX).then(|| Duration::from_millis(due.saturating_sub(self.now())))
+    }
+
+    fn tick_if_due(&mut self) {
+        if self.failed {
+            return;
+        }
+        let now = self.now();
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.try_again();
+        }
+        if self.retry_at.is_none() && self.consensus.deadline() <= now {
+            self.step(Event::Tick);
+            // The only voter of a group leads when this is durable, and what waits in the queue needs a leader.
+            self.sync();
+        }
+    }
+
+    /// Takes an order in; returns its bytes.
+    fn take(&mut self, order: Order<M>) -> usize {
+        match order {
+            Order::Propose { command, waiting } => {
+                let bytes = command.len();
+                self.shared
+                    .queued_bytes
+                    .fetch_sub(bytes, std::sync::atomic::Ordering::Relaxed);
+                self.take_proposal(command, waiting);
+                return bytes;
+            }
+            Order::Read(reader) => self.readers.push(reader),
+            Order::Change {
+                change,
+                context,
+                waiting,
+            } => {
+                // In the order in which it was asked.
+                self.propose_all();
+                if let Some(ticket) = self.admit(waiting) {
+                    self.step(Event::ChangeMembers {
+                        ticket,
+                        change,
+                        context,
+                    });
+                }
+            }
+            Order::Transfer { to, waiting } => {
+                if let Some(ticket) = self.admit(waiting) {
+                    self.transferring = Some(ticket);
+                    self.step(Event::TransferLeadership { ticket, to });
+                }
+            }
+            Order::Message(message, permit) => self.take_message(message, permit),
+            Order::Event(event) if self.retry_at.is_none() && !self.failed => self.step(event),
+            Order::Event(_) => {}
+            Order::Compacted { snapshot, keep } => self.compact(snapshot, keep),
+            Order::SnapshotSent { to, session, delivered } => {
+                self.held.remove(&(to, session));
+                self.step(Event::SnapshotSent { to, session, delivered });
+            }
+            Order::Status(answer) => answer(self.consensus.status()),
+            Order::Stop => {}
+        }
+        0
+    }
+
+    fn take_proposal(&mut self, command: Bytes, waiting: M::Waiting) {
+        if let Some(ticket) = self.admit(waiting) {
+            self.proposals.push(Proposal { ticket, command });
+        }
+    }
+
+    /// A ticket for whoever waits; refuses where nothing can be written.
+    fn admit(&mut self, waiting: M::Waiting) -> Option<Ticket> {
+        if self.retry_at.is_some() {
+            // There may be space by now, and this one would be the first to know.
+            self.try_again();
+        }
+        if self.failed {
+            let failure = locked(&self.shared.failure).clone();
+            self.machine.refuse(waiting, Unserved::Stopped(failure));
+            return None;
+        }
+        if self.retry_at.is_some() {
+            self.machine.refuse(waiting, Unserved::NoSpace);
+            return None;
+        }
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.tickets.insert(ticket, Ticketed::Waiting(waiting));
+        Some(ticket)
+    }
+
+    fn take_message(&mut self, message: Message, permit: OwnedSemaphorePermit) {
+        // What a full disk cannot promise is not taken in: others say it again.
+        if self.retry_at.is_none() && !self.failed {
+            self.step(Event::Message(message));
+        }
+        drop(permit);
+    }
+
+    fn propose_all(&mut self) {
+        if !self.proposals.is_empty() {
+            let proposals = std::mem::take(&mut self.proposals);
+            self.step(Event::Propose(proposals));
+        }
+    }
+
+    /// One attempt for all that want to read.
+    fn read_all(&mut self) {
+        if self.readers.is_empty() {
+            return;
+        }
+        let readers = std::mem::take(&mut self.readers);
+        if self.failed {
+            return self.machine.refuse_reads(readers, Unserved::Stopped(None));
+        }
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.tickets.insert(ticket, Ticketed::Readers(readers));
+        self.step(Event::ReadIndex(vec![ticket]));
+    }
+
+    fn step(&mut self, event: Event) {
+        if self.failed {
+            return;
+        }
+        let mut effects = std::mem::take(&mut self.effects);
+        let now = self.now();
+        self.consensus.step_into(event, now, &mut effects);
+        self.carry_out(&mut effects);
+        self.effects = effects;
+    }
+
+    fn carry_out(&mut self, effects: &mut Effects) {
+        if let Some(standing) = effects.standing.take() {
+            self.shared.gauges.set_standing(&standing);
+            if standing.leader.is_some_and(|leader| leader != self.config.id)
+                && let Some(ticket) = self.transferring.take()
+            {
+                // Whoever waited is dropped, which says that another leads.
+                self.tickets.remove(&ticket);
+            }
+            self.machine.standing(standing);
+        }
+        if effects.membership.take().is_some() {
+            self.note_membership();
+        }
+        for message in effects.messages.drain(..) {
+            self.send(message);
+        }
+        for proposed in effects.proposed.drain(..) {
+            self.note_proposed(proposed.ticket, proposed.position);
+        }
+        for refused in effects.refused.drain(..) {
+            match self.tickets.remove(&refused.ticket) {
+                Some(Ticketed::Waiting(waiting)) => self.machine.refuse(waiting, Unserved::Refused(refused.why)),
+                Some(Ticketed::Readers(readers)) => {
+                    self.machine.refuse_reads(readers, Unserved::Refused(refused.why));
+                }
+                None => {}
+            }
+        }
+        let write = effects.write.take();
+        let committed = std::mem::take(&mut effects.committed);
+        let reads = std::mem::take(&mut effects.reads);
+        let fetches = std::mem::take(&mut effects.fetches);
+        let contradiction = effects.contradiction.take();
+        if let Some(contradiction) = contradiction {
+            let (from, index) = (super::peer::hex(contradiction.from), contradiction.index);
+            return self.fail_with(format!(
+                "member {from} contradicts entry {index}, which is committed here: a disk lost what it had synced, \
+                 or data directories were mixed up"
+            ));
+        }
+        self.deliver(committed.start, committed.end);
+        for ready in reads {
+            if let Some(Ticketed::Readers(readers)) = self.tickets.remove(&ready.ticket) {
+                self.machine.read(readers, ready.index);
+            }
+        }
+        if let Some(write) = write {
+            self.write(write);
+        }
+        for fetch in fetches {
+            self.fetch(fetch);
+        }
+    }
+
+    fn send(&mut self, message: Message) {
+        if let Body::Snapshot { session, snapshot } = &message.body {
+            self.held.insert((message.to, *session), snapshot.last.index);
+            return self.machine.send_snapshot(message);
+        }
+        let to = message.to;
+        let mut bytes = BytesMut::new();
+        message.encode(&mut bytes);
+        // What is dropped here the network might have lost as well.
+        let _queued = self.transport.send(to, bytes.freeze());
+    }
+
+    fn note_proposed(&mut self, ticket: Ticket, position: consensus::Position) {
+        let Some(Ticketed::Waiting(waiting)) = self.tickets.remove(&ticket) else {
+            return;
+        };
+        if position.index <= self.delivered {
+            // The leader's answer came later than the entry itself.
+            return self.machine.refuse(waiting, Unserved::Unknown);
+        }
+        if let Some((_, replaced)) = self.waiting.insert(position.index, (position.term, waiting)) {
+            self.machine.refuse(replaced, Unserved::Replaced);
+        }
+    }
+
+    /// Writes; durable after [`Driver::sync`].
+    fn write(&mut self, write: Write) {
+        let outcome = self.write_parts(&write);
+        if let Err(error) = outcome {
+            return self.write_failed(error);
+        }
+        let first = self.unsynced.map_or(write.id, |(first, _)| first);
+        self.unsynced = Some((first, write.id));
+    }
+
+    fn write_parts(&mut self, write: &Write) -> Result<(), LogError> {
+        let commit = self.consensus.commit();
+        if let Some(hard_state) = write.hard_state {
+            self.storage.save_hard_state(log::HardState {
+                term: hard_state.term,
+                vote: hard_state.vote.unwrap_or(0),
+                commit,
+            })?;
+        }
+        if let Some(snapshot) = &write.install {
+            self.install(snapshot)?;
+        }
+        if let Some(index) = write.truncate_from {
+            self.storage.truncate(index)?;
+        }
+        if !write.entries.is_empty() {
+            let entries: Vec<log::Entry> = write
+                .entries
+                .iter()
+                .map(|entry| log::Entry {
+                    index: entry.index,
+                    term: entry.term,
+                    kind: entry.payload.kind(),
+                    payload: entry.payload.encode(),
+                })
+                .collect();
+            self.storage.append(&entries, commit)?;
+            self.unsynced_entries += entries.len() as u64;
+            self.unsynced_bytes += entries.iter().map(|entry| entry.payload.len() as u64).sum::<u64>();
+        }
+        Ok(())
+    }
+
+    fn install(&mut self, snapshot: &Snapshot) -> Result<(), LogError> {
+        self.storage.begin_install(log::Position {
+            index: snapshot.last.index,
+            term: snapshot.last.term,
+        })?;
+        if let Err(error) = self.machine.install(snapshot) {
+            return Err(LogError::Stopped(format!("cannot install a snapshot: {error}")));
+        }
+        self.storage.finish_install()?;
+        self.snapshot = snapshot.clone();
+        self.delivered = snapshot.last.index;
+        let later = self.waiting.split_off(&(snapshot.last.index + 1));
+        for (_, waiting) in std::mem::replace(&mut self.waiting, later).into_values() {
+            self.machine.refuse(waiting, Unserved::Unknown);
+        }
+        Ok(())
+    }
+
+    /// One sync for all that was written in this turn, and what comes of it, until nothing is left to be written.
+    fn sync(&mut self) {
+        while let Some((first, last)) = self.unsynced.take() {
+            if let Err(error) = self.storage.sync() {
+                return self.write_failed(error);
+            }
+            let (entries, bytes) = (self.unsynced_entries, self.unsynced_bytes);
+            (self.unsynced_entries, self.unsynced_bytes) = (0, 0);
+            if entries > 0 {
+                self.shared.gauges.note_group(entries, bytes);
+            }
+            if locked(&self.shared.failure).is_some() {
+                *locked(&self.shared.failure) = None;
+            }
+            self.step(Event::Persisted { first, last });
+        }
+        self.shared.gauges.set_commit(self.consensus.commit());
+        self.shared.gauges.set_last(self.consensus.last().index);
+    }
+
+    fn write_failed(&mut self, error: LogError) {
+        *locked(&self.shared.failure) = Some(error.clone());
+        self.unsynced = None;
+        if matches!(error, LogError::NoSpace(_)) {
+            return self.start_over();
+        }
+        self.fail_with(error.to_string());
+        for (_, (_, waiting)) in std::mem::take(&mut self.waiting) {
+            self.machine.refuse(waiting, Unserved::Stopped(Some(error.clone())));
+        }
+        self.refuse_tickets(&Unserved::Stopped(Some(error)));
+    }
+
+    fn fail_with(&mut self, reason: String) {
+        self.failed = true;
+        self.machine.fail(reason);
+    }
+
+    fn refuse_tickets(&mut self, why: &Unserved) {
+        for ticketed in std::mem::take(&mut self.tickets).into_values() {
+            match ticketed {
+                Ticketed::Waiting(waiting) => self.machine.refuse(waiting, why.clone()),
+                Ticketed::Readers(readers) => self.machine.refuse_reads(readers, why.clone()),
+            }
+        }
+    }
+
+    /// The disk is full: begins again from what is on it, and rests.
+    fn start_over(&mut self) {
+        self.shared.gauges.set_full(true);
+        // Alone, what was not written happens nowhere. With others it may, through them.
+        let alone = self.shared.gauges.is_alone();
+        let why = if alone { Unserved::NoSpace } else { Unserved::Unknown };
+        for (_, (_, waiting)) in std::mem::take(&mut self.waiting) {
+            self.machine.refuse(waiting, why.clone());
+        }
+        self.refuse_tickets(&why);
+        (self.unsynced_entries, self.unsynced_bytes) = (0, 0);
+        let from = self.snapshot.last.index + 1;
+        let entries = match self.storage.read(from, self.storage.next_index(), usize::MAX) {
+            Ok(entries) => entries,
+            Err(error) => return self.fail_with(error.to_string()),
+        };
+        self.config.incarnation = incarnation_after(self.config.incarnation);
+        self.config.seed = self.config.seed.wrapping_add(1);
+        let restored = restore(&self.config, &self.storage, &entries, &self.snapshot, self.delivered);
+        let Some(restored) = restored else {
+            return self.fail_with("the log cannot be read any more".to_owned());
+        };
+        let now = self.now();
+        self.consensus = Consensus::new(self.config.clone(), restored, now);
+        self.retry_at = Some(now + FULL_RETRY_MS);
+        self.note_standing();
+        self.note_membership();
+    }
+
+    /// Whether a full disk still is.
+    fn try_again(&mut self) {
+        match self.storage.save_hard_state(self.storage.hard_state()) {
+            Ok(()) => {
+                self.retry_at = None;
+                self.shared.gauges.set_full(false);
+                *locked(&self.shared.failure) = None;
+                self.tick_if_due();
+            }
+            Err(LogError::NoSpace(_)) => self.retry_at = Some(self.now() + FULL_RETRY_MS),
+            Err(error) => self.write_failed(error),
+        }
+    }
+
+    /// Hands the entries `start..end` to the state machine.
+    fn deliver(&mut self, start: Index, end: Index) {
+        let mut index = start.max(self.delivered + 1);
+        while index < end {
+            let mut portion = Vec::new();
+            let mut bytes = 0;
+            while index < end && bytes < PORTION_BYTES {
+                let Some(entry) = self.entry(index) else {
+                    return self.fail_with(format!("entry {index}, which is committed, cannot be read"));
+                };
+                bytes += match &entry.payload {
+                    Payload::Command(command) => command.len(),
+                    _ => 0,
+                };
+                portion.push(self.with_waiting(entry));
+                index += 1;
+            }
+            self.delivered = index - 1;
+            self.machine.apply(portion);
+            self.step_applied(index - 1);
+        }
+    }
+
+    /// The state machine has them in its queue, and does not come back for them.
+    fn step_applied(&mut self, index: Index) {
+        let mut effects = Effects::default();
+        let now = self.now();
+        self.consensus.step_into(Event::Applied { index }, now, &mut effects);
+        self.carry_out(&mut effects);
+    }
+
+    fn entry(&self, index: Index) -> Option<consensus::Entry> {
+        if let Some(entry) = self.consensus.entry(index) {
+            return Some(entry.clone());
+        }
+        let entry = self.storage.read(index, index + 1, usize::MAX).ok()?.pop()?;
+        Some(consensus::Entry {
+            index,
+            term: entry.term,
+            payload: Payload::decode(entry.kind, entry.payload)?,
+        })
+    }
+
+    fn with_waiting(&mut self, entry: consensus::Entry) -> Committed<M::Waiting> {
+        let waiting = match self.waiting.first_key_value() {
+            Some((index, _)) if *index <= entry.index => self.waiting.pop_first(),
+            _ => None,
+        };
+        let waiting = waiting.and_then(|(index, (term, waiting))| {
+            if (index, term) == (entry.index, entry.term) {
+                return Some(waiting);
+            }
+            self.machine.refuse(waiting, Unserved::Replaced);
+            None
+        });
+        Committed {
+            index: entry.index,
+            term: entry.term,
+            payload: entry.payload,
+            waiting,
+        }
+    }
+
+    fn fetch(&mut self, fetch: Fetch) {
+        let entries = match self.storage.read(fetch.first, fetch.last + 1, fetch.bytes_max) {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::warn!(%error, "cannot read entries for a member");
+                Vec::new()
+            }
+        };
+        let entries = entries
+            .into_iter()
+            .map_while(|entry| {
+                Some(consensus::Entry {
+                    index: entry.index,
+                    term: entry.term,
+                    payload: Payload::decode(entry.kind, entry.payload)?,
+                })
+            })
+            .collect();
+        self.step(Event::Fetched { fetch, entries });
+    }
+
+    fn compact(&mut self, snapshot: Snapshot, keep: Index) {
+        if self.failed || snapshot.last.index < self.snapshot.last.index {
+            return;
+        }
+        let held = self.held.values().min().copied().unwrap_or(Index::MAX);
+        let purge = snapshot.last.index.saturating_sub(keep).min(held);
+        let index = snapshot.last.index;
+        self.snapshot = snapshot;
+        if let Err(error) = self.storage.purge(purge) {
+            return self.write_failed(error);
+        }
+        let purged = self.storage.first_index() - 1;
+        self.step(Event::Compacted {
+            snapshot: index,
+            purged: purged.min(index),
+        });
+    }
+
+    fn note_standing(&mut self) {
+        let standing = self.consensus.standing();
+        self.shared.gauges.set_standing(&standing);
+        self.machine.standing(standing);
+    }
+
+    fn note_membership(&mut self) {
+        let membership = self.consensus.membership();
+        self.shared
+            .gauges
+            .set_alone(membership.voters() == [self.consensus.id()]);
+        self.machine.membership(membership);
+    }
+
+    fn end(&mut self) {
+        for (_, (_, waiting)) in std::mem::take(&mut self.waiting) {
+            self.machine.refuse(waiting, Unserved::Stopped(None));
+        }
+        self.refuse_tickets(&Unserved::Stopped(None));
+    }
+}
+
+/// What a refusal of consensus means for a read: whether another attempt may succeed soon.
+pub fn is_transient(why: &Unserved) -> bool {
+    matches!(
+        why,
+        Unserved::Refused(
+            Refusal::NoLeader
+                | Refusal::NotLeader { .. }
+                | Refusal::NotReady
+                | Refusal::LeaderChanged
+                | Refusal::Transferring
+        )
+    )
+}
