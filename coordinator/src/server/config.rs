@@ -1,8 +1,8 @@
 //! The command line: etcd's flags, and what becomes of each.
 //!
 //! Three kinds. Most say something and are obeyed. Some mean nothing to this program (tuning of etcd's own parts): they
-//! are accepted, so that existing scripts work, and the log says so. The rest would have to be obeyed but cannot be yet (TLS,
-//! several members): they are refused by name, because ignoring them would be a lie.
+//! are accepted, so that existing scripts work, and the log says so. The rest would have to be obeyed but cannot be yet
+//! (several members): they are refused by name, because ignoring them would be a lie.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -16,6 +16,7 @@ use super::node::Limits;
 use super::quota;
 use super::security::{Security, SecurityArguments};
 use super::store_file::Identity;
+use super::url::{Scheme, Url};
 
 /// The release of etcd whose API this program speaks.
 pub(super) const ETCD_VERSION: &str = "3.6.16";
@@ -154,8 +155,7 @@ meaningless! {
 pub(super) struct Settings {
     pub(super) name: String,
     pub(super) data_dir: PathBuf,
-    /// `HOST:PORT` each.
-    pub(super) listen_client: Vec<String>,
+    pub(super) listen_client: Vec<Url>,
     advertise_client: Option<Vec<String>>,
     pub(super) peer_urls: Vec<String>,
     token: String,
@@ -176,7 +176,10 @@ impl Settings {
             }
             None => None,
         };
-        urls("--listen-peer-urls", &arguments.listen_peer_urls)?;
+        let listen_peer = urls("--listen-peer-urls", &arguments.listen_peer_urls)?;
+        let security = Security::from_arguments(&arguments.security)?;
+        security.check_urls("--listen-client-urls", &listen_client)?;
+        security.check_urls("--listen-peer-urls", &listen_peer)?;
         let peer_urls = peer_urls(&arguments)?;
         let data_dir = arguments
             .data_dir
@@ -203,7 +206,7 @@ impl Settings {
             );
         }
         Ok(Self {
-            listen_client: listen_client.into_iter().map(|url| url.address).collect(),
+            listen_client,
             advertise_client,
             peer_urls,
             data_dir,
@@ -214,7 +217,7 @@ impl Settings {
                 progress_interval: arguments.watch_progress_notify_interval,
                 quota_bytes: quota::bytes(arguments.quota_backend_bytes),
             },
-            security: Security::from_arguments(&arguments.security)?,
+            security,
             log: raft::log::Options {
                 segment_bytes: LOG_SEGMENT_BYTES,
                 ..Default::default()
@@ -233,10 +236,25 @@ impl Settings {
         Identity { cluster, member }
     }
 
+    /// The listening URLs with the addresses that they got.
+    fn listening(&self, bound: &[SocketAddr]) -> Vec<String> {
+        let mut bound = bound.iter();
+        let known = |url: &Url| match (url.scheme(), url.path()) {
+            (_, Some(_)) => url.to_string(),
+            (scheme, None) => {
+                let scheme = if scheme == Scheme::Https { "https" } else { "http" };
+                bound
+                    .next()
+                    .map_or_else(|| url.to_string(), |address| format!("{scheme}://{address}"))
+            }
+        };
+        self.listen_client.iter().map(known).collect()
+    }
+
     /// What clients are told, given where they are served in fact.
     pub(super) fn client_urls(&self, bound: &[SocketAddr]) -> Vec<String> {
         let Some(advertised) = &self.advertise_client else {
-            return bound.iter().map(|address| format!("http://{address}")).collect();
+            return self.listening(bound);
         };
         let mut bound = bound.iter();
         // A port that was asked for as 0 is known only now.
@@ -298,45 +316,15 @@ fn split(text: &str) -> Vec<String> {
         .collect()
 }
 
-struct Url {
-    /// `HOST:PORT`.
-    address: String,
-}
-
 fn urls(flag: &str, text: &str) -> Result<Vec<Url>, String> {
     let urls: Vec<Url> = split(text)
         .iter()
-        .map(|url| parse_url(flag, url))
+        .map(|url| Url::parse(flag, url))
         .collect::<Result<_, _>>()?;
     if urls.is_empty() {
         Err(format!("{flag} is empty: write http://HOST:PORT"))
     } else {
         Ok(urls)
-    }
-}
-
-fn parse_url(flag: &str, url: &str) -> Result<Url, String> {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    match scheme {
-        "http" => {}
-        "https" => return Err(format!("{flag}={url}: TLS is not served yet, write http://")),
-        "unix" | "unixs" => {
-            return Err(format!(
-                "{flag}={url}: unix sockets are not served, write http://HOST:PORT"
-            ));
-        }
-        _ => return Err(format!("{flag}={url}: write http://HOST:PORT")),
-    }
-    let address = rest.strip_suffix('/').unwrap_or(rest);
-    let port = address
-        .rsplit_once(':')
-        .filter(|(host, _)| !host.is_empty())
-        .map(|(_, port)| port.parse::<u16>());
-    match port {
-        Some(Ok(_)) if !address.contains('/') => Ok(Url {
-            address: address.to_owned(),
-        }),
-        _ => Err(format!("{flag}={url}: write http://HOST:PORT")),
     }
 }
 
@@ -426,7 +414,8 @@ mod tests {
             "--watch-progress-notify-interval=1m30s",
         ])
         .expect("all of these are known");
-        assert_eq!(settings.listen_client, ["localhost:0", "127.0.0.1:4001"]);
+        let listen: Vec<&str> = settings.listen_client.iter().map(Url::address).collect();
+        assert_eq!(listen, ["localhost:0", "127.0.0.1:4001"]);
         assert_eq!(settings.peer_urls, ["http://localhost:2380"]);
         let bound = ["127.0.0.1:4711".parse().expect("an address")];
         assert_eq!(settings.client_urls(&bound), ["http://localhost:4711"]);
@@ -440,8 +429,18 @@ mod tests {
                 vec!["--initial-cluster=default=http://h:1,b=http://h:2"],
                 "--initial-cluster",
             ),
-            (vec!["--listen-client-urls=https://h:1"], "--listen-client-urls"),
-            (vec!["--listen-client-urls=unix://h:1"], "--listen-client-urls"),
+            (vec!["--listen-client-urls=https://h:1"], "--auto-tls"),
+            (vec!["--listen-peer-urls=https://h:1"], "--peer-auto-tls"),
+            (
+                vec!["--peer-cert-file=x", "--peer-key-file=y"],
+                "--peer-trusted-ca-file",
+            ),
+            (
+                vec!["--cert-file=x", "--key-file=y", "--client-cert-auth"],
+                "--trusted-ca-file",
+            ),
+            (vec!["--tls-min-version=TLS1.1"], "--tls-min-version"),
+            (vec!["--auth-token=magic"], "--auth-token"),
             (vec!["--listen-client-urls=localhost:1"], "--listen-client-urls"),
             (
                 vec!["--initial-cluster-state=existing", "--data-dir=/nowhere"],

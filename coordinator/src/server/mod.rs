@@ -49,6 +49,7 @@ mod status;
 mod store_file;
 mod timed_disk;
 mod turn;
+mod url;
 mod watch;
 
 use std::ffi::OsString;

@@ -6,12 +6,13 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime};
 
 use disk::{Disk, RealDisk};
-use host::{DataDir, Listener, Shutdown};
+use host::{DataDir, Shutdown};
 use raft::log::GroupCommit;
 use tonic::transport::Server;
 
 use super::bell::Call;
 use super::config::Settings;
+use super::connections::Endpoint;
 use super::metrics::Metrics;
 use super::node::{Node, Parts};
 use super::recovery::{self, Recovered};
@@ -42,7 +43,7 @@ fn fatal(error: impl std::fmt::Display) -> Fatal {
 /// Serves until `shutdown`.
 pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), Fatal> {
     let directory = DataDir::open(&settings.data_dir, "coordinator", FORMAT_VERSION).map_err(fatal)?;
-    let (listeners, addresses) = bind(&settings).await?;
+    let (endpoints, addresses) = bind(&settings, directory.path()).await?;
     let (node, threads) = {
         let (settings, path) = (settings.clone(), directory.path().to_owned());
         let start = move || start(&settings, &path, &(Arc::new(RealDisk) as Arc<dyn Disk>));
@@ -51,7 +52,7 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
     let mut failures = node.failures();
     tokio::spawn(expiry::run(Arc::clone(&node), shutdown.clone()));
     let router = services::routes(&node, &settings, &addresses, &shutdown);
-    let incoming = connections::accept(listeners, &shutdown);
+    let incoming = connections::accept(endpoints, &shutdown);
     let ended = shutdown.clone();
     let server = Server::builder()
         .accept_http1(true)
@@ -85,16 +86,19 @@ async fn drained(shutdown: &Shutdown) {
     tokio::time::sleep(DRAIN_TIMEOUT).await;
 }
 
-async fn bind(settings: &Settings) -> Result<(Vec<Listener>, Vec<SocketAddr>), Fatal> {
-    let mut listeners = Vec::new();
+/// Binds what clients connect to; returns the addresses of what has one, too.
+async fn bind(settings: &Settings, directory: &Path) -> Result<(Vec<Endpoint>, Vec<SocketAddr>), Fatal> {
+    let urls = &settings.listen_client;
+    let tls = settings.security.client_acceptor(directory, urls).map_err(fatal)?;
+    let mut endpoints = Vec::new();
     let mut addresses = Vec::new();
-    for address in &settings.listen_client {
-        let listener = Listener::bind_for("--listen-client-urls", address, connections::CONNECTIONS_MAX).await;
-        let listener = listener.map_err(fatal)?;
-        addresses.push(listener.local_addr().map_err(fatal)?);
-        listeners.push(listener);
+    for url in urls {
+        let endpoint = Endpoint::bind("--listen-client-urls", url, tls.as_ref()).await;
+        let endpoint = endpoint.map_err(fatal)?;
+        addresses.extend(endpoint.local_addr().map_err(fatal)?);
+        endpoints.push(endpoint);
     }
-    Ok((listeners, addresses))
+    Ok((endpoints, addresses))
 }
 
 /// The threads that stand between the log and the store file.
