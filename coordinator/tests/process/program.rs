@@ -30,10 +30,11 @@ impl Coordinator {
     }
 
     pub fn start_at(data: &Path, listen: &str) -> Self {
-        let mut child = command(data, listen)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program is there");
+        Self::start_command(command(data, listen))
+    }
+
+    pub fn start_command(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program is there");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("piped");
         BufReader::new(stdout).read_line(&mut line).expect("it says something");
@@ -48,6 +49,12 @@ impl Coordinator {
 
     pub async fn client(&self) -> Client {
         Client::connect(&self.address.to_string()).await.expect("it serves")
+    }
+
+    /// For the services that our own client does not know.
+    pub async fn channel(&self) -> tonic::transport::Channel {
+        let endpoint = tonic::transport::Endpoint::from_shared(self.listen_url()).expect("a URL");
+        endpoint.connect().await.expect("it serves")
     }
 
     pub fn listen_url(&self) -> String {
