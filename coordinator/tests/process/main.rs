@@ -7,4 +7,5 @@ mod gateway;
 mod kill;
 mod maintenance;
 mod program;
+mod security;
 mod start;

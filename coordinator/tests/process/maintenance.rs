@@ -10,7 +10,7 @@ use pb::alarm_request::AlarmAction;
 use pb::maintenance_client::MaintenanceClient;
 use tonic::transport::Channel;
 
-use crate::program::{Coordinator, command};
+use crate::program::Coordinator;
 
 async fn maintenance(coordinator: &Coordinator) -> MaintenanceClient<Channel> {
     MaintenanceClient::new(coordinator.channel().await)
@@ -103,11 +103,8 @@ async fn a_snapshot_is_restored_whole_and_a_damaged_one_not_at_all() {
 #[tokio::test]
 async fn a_full_quota_refuses_writes_over_a_restart_until_space_is_made_and_the_alarm_disarmed() {
     let data = tempfile::tempdir().expect("a directory");
-    let with_quota = || {
-        let mut command = command(data.path(), "http://127.0.0.1:0");
-        command.arg("--quota-backend-bytes=100000");
-        Coordinator::start_command(command)
-    };
+    let flags = ["--quota-backend-bytes=100000".to_owned()];
+    let with_quota = || Coordinator::start_with(data.path(), "http://127.0.0.1:0", &flags);
     let coordinator = with_quota();
     let client = coordinator.client().await;
     let mut puts = 0;

@@ -30,11 +30,15 @@ impl Coordinator {
     }
 
     pub fn start_at(data: &Path, listen: &str) -> Self {
-        Self::start_command(command(data, listen))
+        Self::start_with(data, listen, &[])
     }
 
-    pub fn start_command(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program is there");
+    pub fn start_with(data: &Path, listen: &str, flags: &[String]) -> Self {
+        let mut child = command(data, listen)
+            .args(flags)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program is there");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("piped");
         BufReader::new(stdout).read_line(&mut line).expect("it says something");
