@@ -19,6 +19,7 @@ use super::recovery::{self, Recovered};
 use super::redb_disk::Space;
 use super::store_file::Identity;
 use super::timed_disk::TimedDisk;
+use super::url::Url;
 use super::{applier, archivist, auth, connections, expiry, services};
 
 /// The format of the data directory that this program writes.
@@ -30,6 +31,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Headers of one request, in bytes.
 const HEADERS_BYTES_MAX: u32 = 16 << 10;
+
+const PAGES_FLAG: &str = "--listen-metrics-urls";
 
 /// Why the coordinator could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,7 @@ fn fatal(error: impl std::fmt::Display) -> Fatal {
 pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), Fatal> {
     let directory = DataDir::open(&settings.data_dir, "coordinator", FORMAT_VERSION).map_err(fatal)?;
     let (endpoints, addresses) = bind(&settings, directory.path()).await?;
+    let (pages, page_addresses) = bind_urls(&settings, directory.path(), PAGES_FLAG, &settings.listen_metrics).await?;
     let (node, threads) = {
         let (settings, path) = (settings.clone(), directory.path().to_owned());
         let start = move || start(&settings, &path, &(Arc::new(RealDisk) as Arc<dyn Disk>));
@@ -52,6 +56,7 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
     let mut failures = node.failures();
     tokio::spawn(expiry::run(Arc::clone(&node), shutdown.clone()));
     let router = services::routes(&node, &settings, &addresses, &shutdown);
+    services::serve_pages(&node, pages, &shutdown);
     let incoming = connections::accept(endpoints, &shutdown);
     let ended = shutdown.clone();
     let server = Server::builder()
@@ -64,7 +69,8 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
         .add_routes(router)
         .serve_with_incoming_shutdown(incoming, async move { ended.requested().await });
     tracing::info!(addresses = ?addresses, "ready to serve client requests");
-    let named: Vec<_> = addresses.iter().map(|address| ("client", *address)).collect();
+    let mut named: Vec<_> = addresses.iter().map(|address| ("client", *address)).collect();
+    named.extend(page_addresses.iter().map(|address| ("metrics", *address)));
     host::announce_ready("coordinator", &named);
     let outcome = tokio::select! {
         served = server => served.map_err(fatal),
@@ -88,12 +94,20 @@ async fn drained(shutdown: &Shutdown) {
 
 /// Binds what clients connect to; returns the addresses of what has one, too.
 async fn bind(settings: &Settings, directory: &Path) -> Result<(Vec<Endpoint>, Vec<SocketAddr>), Fatal> {
-    let urls = &settings.listen_client;
+    bind_urls(settings, directory, "--listen-client-urls", &settings.listen_client).await
+}
+
+async fn bind_urls(
+    settings: &Settings,
+    directory: &Path,
+    flag: &str,
+    urls: &[Url],
+) -> Result<(Vec<Endpoint>, Vec<SocketAddr>), Fatal> {
     let tls = settings.security.client_acceptor(directory, urls).map_err(fatal)?;
     let mut endpoints = Vec::new();
     let mut addresses = Vec::new();
     for url in urls {
-        let endpoint = Endpoint::bind("--listen-client-urls", url, tls.as_ref()).await;
+        let endpoint = Endpoint::bind(flag, url, tls.as_ref()).await;
         let endpoint = endpoint.map_err(fatal)?;
         addresses.extend(endpoint.local_addr().map_err(fatal)?);
         endpoints.push(endpoint);
