@@ -39,6 +39,9 @@ pub fn start_behind(stack: &Stack, args: &UpArgs, lifeline: bool) -> Result<Back
         .arg(stack.directory())
         .arg("--background");
     command.arg("--datanodes").arg(args.datanodes.to_string());
+    if let Some(coordinators) = args.coordinators {
+        command.arg("--coordinators").arg(coordinators.to_string());
+    }
     if !args.only.is_empty() {
         command.arg("--only").arg(args.only.join(","));
     }

@@ -92,6 +92,15 @@ impl Ports {
             .is_some_and(|port| self.by_key.contains_key(&key(service, port.name)))
     }
 
+    /// The addresses of all processes of a service (`datanode`, `datanode-2`, …), in their order.
+    pub fn addresses(&self, service: &str, port: &str) -> Vec<String> {
+        std::iter::once(service.to_owned())
+            .chain((2..).map(|ordinal| format!("{service}-{ordinal}")))
+            .take_while(|name| self.contains(name))
+            .map(|name| self.address(&name, port))
+            .collect()
+    }
+
     /// Decides the ports of `instances` and makes sure that each is free. Ports recorded for services that are not
     /// started now are kept.
     pub fn plan(instances: &[Instance], recorded: &Self, wishes: &Wishes) -> Result<Self, Error> {
@@ -205,12 +214,12 @@ fn complaint(service: &str, port: &str, number: u16, error: &io::Error) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::launch::service::instances;
+    use crate::launch::service::{Copies, instances};
 
     fn plan(recorded: &Ports, any: bool, overrides: &[&str]) -> Result<Ports, Error> {
         let overrides = overrides.iter().map(|word| (*word).to_owned()).collect();
         Ports::plan(
-            &instances(Some(&["log-broker"]), 1),
+            &instances(Some(&["log-broker"]), Copies::SINGLE),
             recorded,
             &Wishes { any, overrides },
         )
