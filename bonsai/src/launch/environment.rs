@@ -27,8 +27,9 @@ fn write(ports: &Ports, conf: &Path) -> Result<Vec<(&'static str, String)>, Erro
     let io_error = |error| Error::io(format!("cannot write to {}", conf.display()), error);
     fs::create_dir_all(conf).map_err(io_error)?;
     let mut variables = Vec::new();
-    if ports.contains("coordinator") {
-        variables.push(("ETCDCTL_ENDPOINTS", ports.addresses("coordinator", "client").join(",")));
+    let coordinators = ports.coordinators();
+    if !coordinators.is_empty() {
+        variables.push(("ETCDCTL_ENDPOINTS", coordinators.join(",")));
     }
     if ports.contains("log-broker") {
         let broker = ports.address("log-broker", "listen");

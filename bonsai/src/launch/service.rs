@@ -324,7 +324,11 @@ fn log_broker(wiring: &Wiring<'_>) -> Vec<String> {
         ("--listen", wiring.own("listen")),
         ("--admin", wiring.own("admin")),
     ]);
-    if let Some(coordinator) = wiring.of("coordinator") {
+    let elsewhere = || {
+        let is_elsewhere = wiring.ports.is_coordinator_elsewhere();
+        is_elsewhere.then(|| wiring.ports.coordinators().join(","))
+    };
+    if let Some(coordinator) = wiring.of("coordinator").or_else(elsewhere) {
         arguments.extend(flags([("--coordinator", coordinator)]));
     }
     arguments

@@ -37,6 +37,14 @@ pub struct UpArgs {
     /// How many coordinators, one cluster together: as many as there were, or one at the first start.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(COORDINATORS_MAX)))]
     pub coordinators: Option<u16>,
+    /// Start none, and use this one, or this etcd, instead.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "HOST:PORT,…",
+        conflicts_with = "coordinators"
+    )]
+    pub coordinator: Vec<String>,
     /// How many data nodes.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub datanodes: u16,
@@ -104,6 +112,7 @@ pub fn prepare(stack: &Stack, args: &UpArgs) -> Result<Prepared, Error> {
     let wishes = Wishes {
         any: args.any_port,
         overrides: args.port.clone(),
+        coordinator: args.coordinator.clone(),
     };
     let ports = Ports::plan(&instances, &stack.ports()?, &wishes)?;
     ports.save(stack.directory())?;
@@ -156,12 +165,15 @@ fn coordinators(stack: &Stack, wanted: Option<u16>) -> Result<u16, Error> {
 }
 
 fn chosen(args: &UpArgs, copies: Copies) -> Result<Vec<Instance>, Error> {
-    if args.only.is_empty() {
-        return Ok(service::instances(None, copies));
-    }
-    let mut names = Vec::new();
+    let mut names: Vec<&str> = Vec::new();
     for word in &args.only {
         names.extend(service::expand(word).ok_or_else(|| unknown(word))?);
+    }
+    if args.only.is_empty() {
+        names = service::SERVICES.iter().map(|service| service.name).collect();
+    }
+    if !args.coordinator.is_empty() {
+        names.retain(|name| *name != "coordinator");
     }
     for service in names.iter().filter_map(|name| service::find(name)) {
         if let Some(missing) = service.requires.iter().find(|required| !names.contains(required)) {
