@@ -20,9 +20,11 @@
 mod applier;
 mod archivist;
 mod auth;
+mod auto_compaction;
 mod bell;
 mod cluster;
 mod config;
+mod config_file;
 mod connections;
 #[cfg(test)]
 mod crash_test;
@@ -41,6 +43,7 @@ mod node;
 mod quota;
 mod recovery;
 mod redb_disk;
+mod restore;
 mod security;
 mod serve;
 mod services;
@@ -61,6 +64,16 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     if config::asks_for_version(&argv) {
         return config::print_version();
     }
+    if restore::is_asked(&argv) {
+        return restore::main(argv);
+    }
+    let argv = match config_file::arguments(argv) {
+        Ok(argv) => argv,
+        Err(sentence) => {
+            host::fail(&sentence);
+            return ExitCode::from(2);
+        }
+    };
     let arguments: config::Arguments = match host::config::parse("coordinator", argv) {
         Ok(arguments) => arguments,
         Err(code) => return code,

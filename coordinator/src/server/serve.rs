@@ -22,7 +22,7 @@ use super::timed_disk::TimedDisk;
 use super::{applier, archivist, auth, connections, expiry, services};
 
 /// The format of the data directory that this program writes.
-const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 1;
 /// How long calls that are under way may take after the signal; watches and keep-alives are ended at once.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection that does not answer a ping within so long is closed, so that dead clients do not hold watches.
