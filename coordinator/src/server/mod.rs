@@ -40,6 +40,8 @@ mod lock;
 mod maintenance;
 mod metrics;
 mod node;
+#[allow(dead_code, reason = "for the transport between members")]
+mod peer_streams;
 mod quota;
 mod recovery;
 mod redb_disk;
