@@ -27,7 +27,10 @@ async fn the_pages_are_served_elsewhere_too_and_nothing_else_is() {
     let stdout = child.stdout.take().expect("piped");
     std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("it says something");
     let address = named(&line, "metrics=");
-    let (health, metrics) = (send_to(address, "GET", "/health", "").await.0, send_to(address, "GET", "/metrics", "").await.0);
+    let (health, metrics) = (
+        send_to(address, "GET", "/health", "").await.0,
+        send_to(address, "GET", "/metrics", "").await.0,
+    );
     let call = send_to(address, "POST", "/v3/kv/range", "{}").await.0;
     child.kill().expect("it runs");
     child.wait().expect("it ends");
@@ -39,12 +42,7 @@ async fn send(coordinator: &Coordinator, method: &str, path: &str, body: &str) -
     send_to(coordinator.address, method, path, body).await
 }
 
-async fn send_to(
-    address: std::net::SocketAddr,
-    method: &str,
-    path: &str,
-    body: &str,
-) -> (u16, BufReader<TcpStream>) {
+async fn send_to(address: std::net::SocketAddr, method: &str, path: &str, body: &str) -> (u16, BufReader<TcpStream>) {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     let length = body.len();
     let request =
