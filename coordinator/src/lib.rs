@@ -22,6 +22,7 @@ pub mod auth;
 mod error;
 pub mod lease;
 pub mod machine;
+pub mod members;
 pub mod server;
 pub mod snapshot;
 pub mod store;
