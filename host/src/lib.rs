@@ -2,8 +2,8 @@
 //!
 //! A service's `main` is three steps: [`config::parse`] turns flags, `BONSAI_*` variables and `bonsai.toml` into its
 //! arguments; [`run`] gives it a runtime, logs and a [`Shutdown`] that SIGTERM and SIGINT trigger; inside, it opens its
-//! [`DataDir`], its [`Listener`] and its [`admin`] page, and says so with [`announce_ready`]. This crate knows no protocol
-//! but HTTP, and no service.
+//! [`DataDir`], its [`Listener`], with [`tls`] if that is wanted, and its [`admin`] page, and says so with
+//! [`announce_ready`]. This crate knows no protocol but HTTP and TLS, and no service.
 //!
 //! Every way out is one of four: exit code 0 after an orderly shutdown, 1 with one line `error: …` that says what to do,
 //! 2 for arguments that are wrong, or a kill, which loses nothing that was acknowledged. Deliberately missing: daemons
@@ -15,6 +15,7 @@ mod data_dir;
 mod listener;
 mod shutdown;
 pub mod telemetry;
+pub mod tls;
 
 use std::fmt::Display;
 use std::future::Future;

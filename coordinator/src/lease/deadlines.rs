@@ -23,7 +23,10 @@ impl Deadlines {
         self.demote();
         self.leading = true;
         for (id, seconds) in leases {
-            self.set(id, now_ms.saturating_add(extra_ms).saturating_add(milliseconds(seconds)));
+            self.set(
+                id,
+                now_ms.saturating_add(extra_ms).saturating_add(milliseconds(seconds)),
+            );
         }
     }
 

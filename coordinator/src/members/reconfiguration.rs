@@ -165,7 +165,14 @@ mod tests {
         members.apply(&MemberChange {
             change: Some(Change::Remove(2)),
         });
-        assert_eq!(members.check_add(&member(2, "", false), 1), Err(Error::MemberExists), "never again");
-        assert_eq!(Members::restore(members.take_changed().expect("it did")).list(), members.list());
+        assert_eq!(
+            members.check_add(&member(2, "", false), 1),
+            Err(Error::MemberExists),
+            "never again"
+        );
+        assert_eq!(
+            Members::restore(members.take_changed().expect("it did")).list(),
+            members.list()
+        );
     }
 }

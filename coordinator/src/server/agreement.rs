@@ -23,6 +23,8 @@ use crate::machine::Outcome;
 
 /// How often is tried what found no leader, or one that is just beginning.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+/// How long a member that ends waits for another to lead.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Node {
     fn deadline(&self) -> Instant {
@@ -117,8 +119,7 @@ impl Node {
     ) -> Result<Result<u64, Unserved>, Error> {
         let (respond, answer) = oneshot::channel();
         let context = told.encode_to_vec().into();
-        self.raft()
-            .change_members(change, context, Waiting::Change(respond));
+        self.raft().change_members(change, context, Waiting::Change(respond));
         match timeout_at(self.deadline(), answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_ended)) => Err(Error::Stopped),
@@ -129,7 +130,11 @@ impl Node {
     /// Has something done that only the leader can do, here or there.
     pub(super) async fn ask_leader(self: &Arc<Self>, call: Call) -> Result<PeerAnswer, Error> {
         let deadline = self.deadline();
-        let body: bytes::Bytes = PeerCall { call: Some(call.clone()) }.encode_to_vec().into();
+        let body: bytes::Bytes = PeerCall {
+            call: Some(call.clone()),
+        }
+        .encode_to_vec()
+        .into();
         loop {
             let leader = *self.leaders().borrow();
             let outcome = match leader {
@@ -187,6 +192,24 @@ impl Node {
                 Err(_) => Err(Error::Timeout),
             },
             Ok(Err(why)) = refused => Err(refusal(&why)),
+        }
+    }
+
+    /// A leader that ends hands over, so that the others need not find out that it is gone.
+    pub(super) async fn hand_over_leadership(&self) {
+        if !self.raft().gauges().is_leader() || self.raft().gauges().is_alone() {
+            return;
+        }
+        let own = self.identity.member;
+        let to = {
+            let machine = self.machine();
+            let others = machine.members().voters().map(|member| member.id);
+            others
+                .filter(|id| *id != own && self.transport.active_since(*id).is_some())
+                .min()
+        };
+        if let Some(to) = to {
+            let _given_up = tokio::time::timeout(HAND_OVER_TIMEOUT, self.move_leader(to)).await;
         }
     }
 

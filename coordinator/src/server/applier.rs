@@ -204,7 +204,11 @@ type Asked = (Caller, Request, u64, Option<oneshot::Sender<Answer>>);
 
 /// A request of another member, or of the time before this start.
 fn decode(index: u64, command: bytes::Bytes) -> Result<Asked, ArchiveError> {
-    let unknown = || ArchiveError(format!("entry {index} of the log cannot be read by this program, use a newer one"));
+    let unknown = || {
+        ArchiveError(format!(
+            "entry {index} of the log cannot be read by this program, use a newer one"
+        ))
+    };
     let entry = Entry::decode(command).map_err(|_| unknown())?;
     let request = entry.request.ok_or_else(unknown)?;
     Ok((entry.caller.unwrap_or_default(), request, entry.only_in_term, None))

@@ -86,7 +86,11 @@ fn adopt(node: &Node, file: &mut StoreFile) -> io::Result<u64> {
 
 /// Puts a state that has arrived in the present one's place. Blocks; on the applier's thread.
 pub(super) fn install(node: &Node, snapshot: &Snapshot) -> io::Result<()> {
-    tracing::info!(index = snapshot.last.index, term = snapshot.last.term, "applying snapshot");
+    tracing::info!(
+        index = snapshot.last.index,
+        term = snapshot.last.term,
+        "applying snapshot"
+    );
     let (done, outcome) = sync_channel(1);
     node.jobs.push(Job::Adopt { done });
     node.bell().ring(Call::Now);
@@ -124,10 +128,7 @@ async fn send_to(node: &Arc<Node>, mut message: Message) -> io::Result<()> {
     let _turn = SENDING.acquire().await.map_err(io::Error::other)?;
     let path = node.directory.join(OUTGOING);
     let (done, copied) = oneshot::channel();
-    node.jobs.push(Job::Copy {
-        to: path.clone(),
-        done,
-    });
+    node.jobs.push(Job::Copy { to: path.clone(), done });
     node.bell().ring(Call::Now);
     let (numbers, members) = copied
         .await
@@ -147,14 +148,21 @@ async fn send_to(node: &Arc<Node>, mut message: Message) -> io::Result<()> {
     message.encode(&mut about);
     let source = Outgoing::open(&*node.disk, &path)?;
     let bytes = source.bytes;
-    tracing::info!(to = format!("{to:x}"), index = last.index, bytes, "sending database snapshot");
-    let sent = node
-        .transport
-        .send_snapshot(to, about.freeze(), Box::new(source))
-        .await;
+    tracing::info!(
+        to = format!("{to:x}"),
+        index = last.index,
+        bytes,
+        "sending database snapshot"
+    );
+    let sent = node.transport.send_snapshot(to, about.freeze(), Box::new(source)).await;
     node.disk.remove_file(&path)?;
     sent?;
-    tracing::info!(to = format!("{to:x}"), index = last.index, bytes, "sent database snapshot");
+    tracing::info!(
+        to = format!("{to:x}"),
+        index = last.index,
+        bytes,
+        "sent database snapshot"
+    );
     Ok(())
 }
 

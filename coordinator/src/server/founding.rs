@@ -59,10 +59,22 @@ pub(super) struct MemberArguments {
     #[arg(long, default_value = "new", env = "ETCD_INITIAL_CLUSTER_STATE", hide_env = true)]
     initial_cluster_state: String,
     /// How often the leader says that it is there, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = 100, env = "ETCD_HEARTBEAT_INTERVAL", hide_env = true)]
+    #[arg(
+        long,
+        value_name = "MS",
+        default_value_t = 100,
+        env = "ETCD_HEARTBEAT_INTERVAL",
+        hide_env = true
+    )]
     heartbeat_interval: u64,
     /// How long the leader may be silent before another is elected, in milliseconds.
-    #[arg(long, value_name = "MS", default_value_t = 1_000, env = "ETCD_ELECTION_TIMEOUT", hide_env = true)]
+    #[arg(
+        long,
+        value_name = "MS",
+        default_value_t = 1_000,
+        env = "ETCD_ELECTION_TIMEOUT",
+        hide_env = true
+    )]
     election_timeout: u64,
     /// Ask whether an election can be won before disturbing the others with it.
     #[arg(
@@ -87,7 +99,13 @@ pub(super) struct MemberArguments {
     )]
     strict_reconfig_check: bool,
     /// How many members may be learners at a time.
-    #[arg(long, value_name = "N", default_value_t = 1, env = "ETCD_MAX_LEARNERS", hide_env = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        env = "ETCD_MAX_LEARNERS",
+        hide_env = true
+    )]
     max_learners: usize,
     /// How many entries stay in the log behind the state, for members that are a little behind.
     #[arg(

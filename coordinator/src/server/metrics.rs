@@ -32,7 +32,15 @@ pub(super) struct Metrics {
     pub(super) lease_expired: IntCounter,
     pub(super) log_sync: Histogram,
     pub(super) backend_commit: Histogram,
+    pub(super) health_success: IntCounter,
+    pub(super) health_failures: IntCounter,
+    healthcheck: IntGaugeVec,
+    healthchecks: IntCounterVec,
     handled: IntCounterVec,
+    has_leader: IntGauge,
+    is_leader: IntGauge,
+    is_learner: IntGauge,
+    leader_changes: IntGauge,
     keys: IntGauge,
     revision: IntGauge,
     compacted: IntGauge,
@@ -93,19 +101,24 @@ impl Metrics {
             "cluster_version",
             &cluster_version(),
         );
-        register
-            .gauge("etcd_server_has_leader", "Whether a leader exists.")
-            .set(1);
-        register
-            .gauge("etcd_server_is_leader", "Whether this member leads.")
-            .set(1);
-        register.counter("etcd_server_leader_changes_seen_total", "Changes of leader seen.");
         register.counter("etcd_server_proposals_failed_total", "Proposals that failed.");
         let handled = IntCounterVec::new(
             Opts::new("grpc_server_handled_total", "Calls completed, by their outcome."),
             &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
         );
+        let healthcheck = IntGaugeVec::new(
+            Opts::new("etcd_server_healthcheck", "The last outcome of each check."),
+            &["type", "name"],
+        );
+        let healthchecks = IntCounterVec::new(
+            Opts::new("etcd_server_healthchecks_total", "Checks, by their outcome."),
+            &["type", "name", "status"],
+        );
         Self {
+            health_success: register.counter("etcd_server_health_success", "Answers of /health that were true."),
+            health_failures: register.counter("etcd_server_health_failures", "Answers of /health that were false."),
+            healthcheck: register.add(healthcheck),
+            healthchecks: register.add(healthchecks),
             ranges: register.counter("etcd_mvcc_range_total", "Ranges read."),
             puts: register.counter("etcd_mvcc_put_total", "Keys put."),
             deletes: register.counter("etcd_mvcc_delete_total", "Keys deleted."),
@@ -127,6 +140,10 @@ impl Metrics {
                 "Seconds a commit of the store file takes.",
             ),
             handled: register.add(handled),
+            has_leader: register.gauge("etcd_server_has_leader", "Whether a leader exists."),
+            is_leader: register.gauge("etcd_server_is_leader", "Whether this member leads."),
+            is_learner: register.gauge("etcd_server_is_learner", "Whether this member only learns."),
+            leader_changes: register.gauge("etcd_server_leader_changes_seen_total", "Changes of leader seen."),
             keys: register.gauge("etcd_debugging_mvcc_keys_total", "Keys in the index."),
             revision: register.gauge("etcd_debugging_mvcc_current_revision", "The store's revision."),
             compacted: register.gauge(
@@ -168,6 +185,13 @@ impl Metrics {
         self.size_in_use.get()
     }
 
+    /// Counts one of the checks behind `/livez` and `/readyz`.
+    pub(super) fn checked(&self, page: &str, name: &str, ok: bool) {
+        let status = if ok { "success" } else { "error" };
+        self.healthcheck.with_label_values(&[page, name]).set(i64::from(ok));
+        self.healthchecks.with_label_values(&[page, name, status]).inc();
+    }
+
     /// Counts a call by its outcome, and makes the outcome gRPC's.
     pub(super) fn answer<T>(
         &self,
@@ -175,11 +199,24 @@ impl Metrics {
         method: &str,
         outcome: Result<T, Error>,
     ) -> Result<Response<T>, Status> {
-        let outcome = outcome.map(Response::new).map_err(Status::from);
+        self.handled(
+            &format!("etcdserverpb.{service}"),
+            method,
+            outcome.map_err(Status::from),
+        )
+    }
+
+    /// The same for the services of other packages, named in full.
+    pub(super) fn handled<T>(
+        &self,
+        service: &str,
+        method: &str,
+        outcome: Result<T, Status>,
+    ) -> Result<Response<T>, Status> {
+        let outcome = outcome.map(Response::new);
         let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
-        let service = format!("etcdserverpb.{service}");
         self.handled
-            .with_label_values(&["unary", &service, method, &format!("{code:?}")])
+            .with_label_values(&["unary", service, method, &format!("{code:?}")])
             .inc();
         outcome
     }
@@ -193,8 +230,13 @@ impl Metrics {
             self.revision.set(machine.store().revision());
             self.compacted.set(machine.store().compacted());
             self.applied_index.set(gauge(machine.applied()));
-            self.committed.set(gauge(machine.applied()));
         }
+        let raft = node.raft().gauges();
+        self.committed.set(gauge(raft.commit()));
+        self.has_leader.set(i64::from(raft.leader().is_some()));
+        self.is_leader.set(i64::from(raft.is_leader()));
+        self.is_learner.set(i64::from(node.is_learner()));
+        self.leader_changes.set(gauge(raft.leader_changes()));
         self.size.set(gauge(node.space.bytes()));
         self.pending.set(gauge(node.pending() as u64));
         self.log_groups.set(gauge(node.log_stats().groups));

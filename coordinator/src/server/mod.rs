@@ -17,30 +17,44 @@
 //! The machine's lock is held for selecting and applying, never while the log or the store file is written, and not
 //! while a range's values are loaded. Only what a transaction itself reads is loaded under it.
 
+mod agreement;
 mod applier;
 mod archivist;
 mod auth;
 mod bell;
+mod catch_up;
 mod cluster;
 mod config;
 mod connections;
 #[cfg(test)]
 mod crash_test;
+mod defragment;
+mod election;
 mod expiry;
+mod founding;
+mod gateway;
 mod health;
 mod http;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
 mod metrics;
 mod node;
+mod peers;
+mod quota;
 mod recovery;
 mod redb_disk;
+mod renewal;
+mod replica;
 mod security;
 mod serve;
+mod services;
+mod snapshot;
 mod status;
 mod store_file;
 mod timed_disk;
+mod turn;
 mod watch;
 
 use std::ffi::OsString;

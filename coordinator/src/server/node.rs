@@ -11,13 +11,14 @@ use disk::Disk;
 use prost::Message;
 use raft::consensus::{Snapshot, Standing};
 use raft::log::LogError;
-use raft::node::{Committed, Transport};
-use tokio::sync::{Semaphore, oneshot, watch};
+use raft::node::{Committed, Inbox, Transport};
+use tokio::sync::{Semaphore, watch};
 
 use super::auth::Gate;
 use super::bell::{Bell, Call};
 use super::catch_up::Jobs;
 use super::cluster::ChangeRules;
+use super::defragment::Defragmentation;
 use super::metrics::Metrics;
 use super::redb_disk::Space;
 use super::replica::{Reader, Replica, Waiting};
@@ -50,6 +51,8 @@ pub(super) struct Limits {
     pub(super) changes: ChangeRules,
     /// Entries that stay in the log for members that are a little behind.
     pub(super) catch_up_entries: u64,
+    /// What the store may take before it takes no more, in bytes.
+    pub(super) quota_bytes: u64,
 }
 
 /// Work for the applier.
@@ -75,6 +78,7 @@ pub(super) struct Node {
     pub(super) limits: Limits,
     pub(super) metrics: Metrics,
     pub(super) space: Arc<Space>,
+    pub(super) defragmentation: Defragmentation,
     pub(super) gate: Gate,
     machine: RwLock<Machine>,
     deadlines: Mutex<Deadlines>,
@@ -95,6 +99,8 @@ pub(super) struct Node {
     /// Who leads, as far as this member knows.
     leader: watch::Sender<Option<u64>>,
     work: mpsc::SyncSender<Work>,
+    /// What other members' streams lead to; the transport holds it weakly.
+    inbox: OnceLock<Arc<dyn Inbox>>,
     pending: AtomicUsize,
     tail_bytes: AtomicUsize,
     /// The last entry that the store file holds.
@@ -137,6 +143,7 @@ impl Node {
             limits: parts.limits,
             metrics: parts.metrics,
             space: parts.space,
+            defragmentation: Defragmentation::default(),
             gate: parts.gate,
             machine: RwLock::new(parts.machine),
             deadlines: Mutex::default(),
@@ -152,6 +159,7 @@ impl Node {
             applied: watch::Sender::new(applied),
             leader: watch::Sender::new(None),
             work: parts.work,
+            inbox: OnceLock::new(),
             pending: AtomicUsize::new(0),
             tail_bytes: AtomicUsize::new(0),
             archived: watch::Sender::new(parts.archived),
@@ -214,6 +222,10 @@ impl Node {
         &self.archivist
     }
 
+    pub(super) fn tail_bytes(&self) -> usize {
+        self.tail_bytes.load(Ordering::Relaxed)
+    }
+
     pub(super) fn set_tail_bytes(&self, bytes: usize) {
         self.tail_bytes.store(bytes, Ordering::Relaxed);
     }
@@ -233,6 +245,10 @@ impl Node {
 
     pub(super) fn set_raft(&self, raft: raft::node::Node<Replica>) {
         let _set_once = self.raft.set(raft);
+    }
+
+    pub(super) fn keep(&self, inbox: Arc<dyn Inbox>) {
+        let _set_once = self.inbox.set(inbox);
     }
 
     pub(super) fn note_leader(&self, leader: Option<u64>) {

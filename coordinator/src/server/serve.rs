@@ -5,36 +5,38 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime};
 
-use coordinator_wire::etcdserverpb as pb;
-use coordinator_wire::health::health_server::HealthServer;
+use coordinator_wire::coordinatorpb::MemberAttributes;
 use disk::{Disk, RealDisk};
 use host::{DataDir, Listener, Shutdown};
-use pb::auth_server::AuthServer;
-use pb::cluster_server::ClusterServer;
-use pb::kv_server::KvServer;
-use pb::lease_server::LeaseServer;
-use pb::maintenance_server::MaintenanceServer;
-use pb::watch_server::WatchServer;
-use raft::log::GroupCommit;
-use tonic::service::Routes;
+use raft::consensus;
+use raft::node::{Connect, Inbox, Plain, Transport, address_of};
+use tokio::net::TcpListener;
 use tonic::transport::Server;
 
 use super::bell::Call;
 use super::config::Settings;
 use super::metrics::Metrics;
 use super::node::{Node, Parts};
+use super::peers::PeerDoor;
 use super::recovery::{self, Recovered};
 use super::redb_disk::Space;
-use super::store_file::Identity;
+use super::replica::Replica;
+use super::store_file::{Founding, Identity};
 use super::timed_disk::TimedDisk;
-use super::{applier, archivist, auth, cluster, connections, expiry, health, http, kv, lease, maintenance, watch};
+use super::{applier, archivist, auth, connections, expiry, services};
+use crate::machine::Request;
+use crate::members::Members;
 
 /// The format of the data directory that this program writes.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
+/// Portions of entries that may wait for the applier; then consensus waits.
+const WORK_MAX: usize = 1_024;
+/// How often a member that the others do not know the name of says it again.
+const INTRODUCTION_INTERVAL: Duration = Duration::from_millis(200);
+/// How often it is looked whether the log is replayed.
+const REPLAY_LOOK_INTERVAL: Duration = Duration::from_micros(200);
 /// How long calls that are under way may take after the signal; watches and keep-alives are ended at once.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// A client may send somewhat more than the largest request, and then learns by etcd's error that it is too large.
-const FRAME_OVERHEAD_BYTES: usize = 512 << 10;
 /// A connection that does not answer a ping within so long is closed, so that dead clients do not hold watches.
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
@@ -54,14 +56,28 @@ fn fatal(error: impl std::fmt::Display) -> Fatal {
 pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), Fatal> {
     let directory = DataDir::open(&settings.data_dir, "coordinator", FORMAT_VERSION).map_err(fatal)?;
     let (listeners, addresses) = bind(&settings).await?;
+    let peer_listeners = bind_for_peers(&settings).await?;
+    let connect: Arc<dyn Connect> = Arc::new(Plain);
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let founding = founding(&settings, &*disk, directory.path(), &connect).await?;
     let (node, threads) = {
         let (settings, path) = (settings.clone(), directory.path().to_owned());
-        let start = move || start(&settings, &path, &(Arc::new(RealDisk) as Arc<dyn Disk>));
+        let start = move || start(&settings, &path, &disk, &founding, connect);
         tokio::task::spawn_blocking(start).await.map_err(fatal)??
     };
+    for listener in peer_listeners {
+        tokio::spawn(node.transport.clone().listen(listener, Arc::new(Plain)));
+    }
+    node.connect_members();
     let mut failures = node.failures();
     tokio::spawn(expiry::run(Arc::clone(&node), shutdown.clone()));
-    let router = routes(&node, &settings, &addresses, &shutdown);
+    let attributes = MemberAttributes {
+        member: node.identity.member,
+        name: settings.name.clone(),
+        client_urls: settings.client_urls(&addresses),
+    };
+    let introduced = tokio::spawn(introduce(Arc::clone(&node), attributes, shutdown.clone()));
+    let router = services::routes(&node, &settings, &shutdown);
     let incoming = connections::accept(listeners, &shutdown);
     let ended = shutdown.clone();
     let server = Server::builder()
@@ -73,9 +89,13 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
         .tcp_nodelay(true)
         .add_routes(router)
         .serve_with_incoming_shutdown(incoming, async move { ended.requested().await });
-    tracing::info!(addresses = ?addresses, "ready to serve client requests");
-    let named: Vec<_> = addresses.iter().map(|address| ("client", *address)).collect();
-    host::announce_ready("coordinator", &named);
+    tokio::spawn(async move {
+        // With others, only when they have agreed upon something that this member said.
+        let _aborted = introduced.await;
+        tracing::info!(addresses = ?addresses, "ready to serve client requests");
+        let named: Vec<_> = addresses.iter().map(|address| ("client", *address)).collect();
+        host::announce_ready("coordinator", &named);
+    });
     let outcome = tokio::select! {
         served = server => served.map_err(fatal),
         () = drained(&shutdown) => Ok(()),
@@ -85,10 +105,59 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
         },
     };
     shutdown.trigger();
+    node.hand_over_leadership().await;
     tokio::task::spawn_blocking(move || stop(&node, threads))
         .await
         .map_err(fatal)?;
     outcome
+}
+
+/// Tells the others what this member's name is and where its clients connect, unless they know.
+async fn introduce(node: Arc<Node>, attributes: MemberAttributes, shutdown: Shutdown) {
+    loop {
+        let known = {
+            let machine = node.machine();
+            let own = machine.members().get(attributes.member);
+            own.is_some_and(|own| own.name == attributes.name && own.client_ur_ls == attributes.client_urls)
+        };
+        let alone = node.raft().gauges().is_alone();
+        if known && (alone || node.raft().gauges().leader().is_some()) {
+            return;
+        }
+        let request = Request::MemberAttributes(attributes.clone());
+        if node.propose(crate::auth::root(), request).await.is_ok() || shutdown.is_requested() {
+            return;
+        }
+        // A disk that is full is no reason not to serve reads.
+        if alone && node.raft().gauges().is_full() {
+            return;
+        }
+        tokio::time::sleep(INTRODUCTION_INTERVAL).await;
+    }
+}
+
+/// What a member that has no state yet begins with.
+async fn founding(
+    settings: &Settings,
+    disk: &dyn Disk,
+    directory: &Path,
+    connect: &Arc<dyn Connect>,
+) -> Result<Founding, Fatal> {
+    let (identity, members) = settings.peering.found();
+    if recovery::has_state(disk, directory) || !settings.peering.joins() {
+        return Ok(Founding {
+            identity,
+            members,
+            applied: 1,
+        });
+    }
+    let (identity, _members) = settings.peering.join(Arc::clone(connect)).await.map_err(Fatal)?;
+    Ok(Founding {
+        identity,
+        // Whoever joins knows nobody until it is told: it must not vote before.
+        members: Members::default(),
+        applied: 0,
+    })
 }
 
 async fn drained(shutdown: &Shutdown) {
@@ -108,42 +177,65 @@ async fn bind(settings: &Settings) -> Result<(Vec<Listener>, Vec<SocketAddr>), F
     Ok((listeners, addresses))
 }
 
+/// Binds the peers' addresses. Where nobody asked for one and it is taken, a member that is alone goes without.
+async fn bind_for_peers(settings: &Settings) -> Result<Vec<TcpListener>, Fatal> {
+    let mut listeners = Vec::new();
+    for url in &settings.peering.listen {
+        let address = address_of(url);
+        match TcpListener::bind(address).await {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if settings.peering.listen_is_default => {
+                tracing::warn!(%address, %error, "no other member can connect: give another --listen-peer-urls");
+            }
+            Err(error) => {
+                return Err(Fatal(format!(
+                    "cannot listen on {address}: {error}; choose another address with --listen-peer-urls"
+                )));
+            }
+        }
+    }
+    Ok(listeners)
+}
+
 /// The threads that stand between the log and the store file.
 pub(super) struct Threads {
     applier: std::thread::JoinHandle<()>,
     archivist: std::thread::JoinHandle<()>,
 }
 
-/// Recovers the state and starts the threads. Blocks.
+/// Recovers the state and starts the threads. Blocks; within a runtime.
 pub(super) fn start(
     settings: &Settings,
     directory: &Path,
     disk: &Arc<dyn Disk>,
+    founding: &Founding,
+    connect: Arc<dyn Connect>,
 ) -> Result<(Arc<Node>, Threads), Fatal> {
     let metrics = Metrics::new();
     let space = Arc::new(Space::default());
-    let identity = settings.identity();
     let timed: Arc<dyn Disk> = Arc::new(TimedDisk {
         inner: Arc::clone(disk),
         syncs: metrics.log_sync.clone(),
     });
+    let recovered = recovery::recover(disk, timed, directory, Arc::clone(&space), founding, &settings.log);
     let Recovered {
         machine,
         file,
-        log,
+        storage,
+        found,
         identity,
-        archived,
-    } = recovery::recover(
-        disk,
-        timed,
-        directory,
-        Arc::clone(&space),
-        identity,
-        settings.log.clone(),
-    )
-    .map_err(fatal)?;
-    let log = GroupCommit::start(log).map_err(fatal)?;
-    let (work, queue) = mpsc::channel();
+        snapshot,
+    } = recovered.map_err(fatal)?;
+    let (work, queue) = mpsc::sync_channel(WORK_MAX);
+    let runtime = tokio::runtime::Handle::current();
+    let transport = Transport::new(
+        raft::node::Identity {
+            cluster: identity.cluster,
+            member: identity.member,
+        },
+        connect,
+        runtime.clone(),
+    );
     let node = Arc::new(Node::new(Parts {
         identity,
         limits: settings.limits.clone(),
@@ -151,14 +243,53 @@ pub(super) fn start(
         space,
         gate: auth::Gate::new(&settings.security.auth),
         machine,
-        log,
-        work,
-        archived,
+        transport: transport.clone(),
+        runtime,
+        disk: Arc::clone(disk),
+        directory: directory.to_owned(),
+        work: work.clone(),
+        archived: snapshot.last.index,
         id_seed: id_seed(&identity),
     }));
+    let archived = snapshot.last.index;
+    let replica = Replica {
+        node: Arc::downgrade(&node),
+        work,
+    };
+    let config = consensus::Config {
+        election_ms: settings.peering.election_ms,
+        heartbeat_ms: settings.peering.heartbeat_ms,
+        pre_vote: settings.peering.pre_vote,
+        ..consensus::Config::new(identity.member)
+    };
+    let begin = raft::node::Start {
+        config,
+        storage,
+        found,
+        snapshot,
+    };
+    let raft = raft::node::Node::start(begin, replica, transport.clone()).map_err(fatal)?;
+    node.set_raft(raft);
+    let door = PeerDoor::new();
+    door.open(&node);
+    let inbox: Arc<dyn Inbox> = door;
+    transport.deliver_to(&inbox);
     let applier = applier::start(Arc::clone(&node), queue).map_err(fatal)?;
     let archivist = archivist::start(Arc::clone(&node), file, archived).map_err(fatal)?;
+    node.keep(inbox);
+    until_replayed(&node);
     Ok((node, Threads { applier, archivist }))
+}
+
+/// A member that is alone has all that was ever acknowledged in its log; nobody sees it before it is applied.
+fn until_replayed(node: &Node) {
+    let raft = node.raft().gauges();
+    while raft.is_alone() && !raft.is_leader() && !raft.is_full() && node.failures().borrow().is_none() {
+        std::thread::sleep(REPLAY_LOOK_INTERVAL);
+    }
+    while raft.is_alone() && node.machine().applied() < raft.commit() && node.failures().borrow().is_none() {
+        std::thread::sleep(REPLAY_LOOK_INTERVAL);
+    }
 }
 
 /// As etcd makes its ids: the member, then the time, then a counter, so that they differ after a restart.
@@ -172,6 +303,8 @@ fn id_seed(identity: &Identity) -> u64 {
 
 /// Applies what is durable, archives it, and ends the threads. Blocks.
 pub(super) fn stop(node: &Node, threads: Threads) {
+    node.raft().stop();
+    node.transport.end();
     node.stop_applier();
     let applied = threads.applier.join();
     node.space.end();
@@ -180,38 +313,4 @@ pub(super) fn stop(node: &Node, threads: Threads) {
     if applied.is_err() || archived.is_err() {
         tracing::error!("a thread ended with a panic; the log has all that was acknowledged");
     }
-}
-
-fn routes(node: &Arc<Node>, settings: &Settings, addresses: &[SocketAddr], shutdown: &Shutdown) -> Routes {
-    let received_max = settings.limits.request_bytes_max + FRAME_OVERHEAD_BYTES;
-    let kv = KvServer::new(kv::KvService(Arc::clone(node))).max_decoding_message_size(received_max);
-    let watch_service = watch::WatchService {
-        node: Arc::clone(node),
-        shutdown: shutdown.clone(),
-    };
-    let lease_service = lease::LeaseService {
-        node: Arc::clone(node),
-        shutdown: shutdown.clone(),
-    };
-    let member = pb::Member {
-        id: node.identity.member,
-        name: settings.name.clone(),
-        peer_ur_ls: settings.peer_urls.clone(),
-        client_ur_ls: settings.client_urls(addresses),
-        is_learner: false,
-    };
-    let maintenance = maintenance::MaintenanceService(Arc::clone(node));
-    let services = Routes::new(kv)
-        .add_service(WatchServer::new(watch_service).max_decoding_message_size(received_max))
-        .add_service(LeaseServer::new(lease_service))
-        .add_service(AuthServer::new(auth::AuthService(Arc::clone(node))))
-        .add_service(ClusterServer::new(cluster::ClusterService {
-            node: Arc::clone(node),
-            member,
-        }))
-        .add_service(MaintenanceServer::new(maintenance))
-        .add_service(HealthServer::new(health::HealthService(Arc::clone(node))))
-        .into_axum_router();
-    // The pages' fallback knows both protocols; the services' own knows gRPC only.
-    Routes::from(services.reset_fallback().merge(http::router(node)))
 }

@@ -1,11 +1,13 @@
 //! `store.redb`: the machine as of some entry of the log.
 //!
-//! One table of versions by revision, one of leases, one with the users and roles, one of numbers. Each hand-over is one durable transaction that also
+//! One table of versions by revision, one of leases, one of alarms, one with the users and roles, one with the members, one of numbers. Each
+//! hand-over is one durable transaction that also
 //! says up to which entry of the log it goes; so whatever a crash leaves is the machine as it was after that entry.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use coordinator_wire::coordinatorpb::StoredMembers;
 use coordinator_wire::mvccpb::KeyValue;
 use disk::Disk;
 use prost::Message;
@@ -15,13 +17,17 @@ use redb::{
 
 use super::redb_disk::{RedbDisk, Space};
 use crate::auth::{Auth, StoredAuth};
+use crate::lease::LeaseChange;
 use crate::machine::MachineHandOver;
+use crate::members::Members;
 use crate::store::{Archive, ArchiveError, Revision, Version};
 
 /// By (main, sub) revision: one byte that is 1 for a tombstone, then the pair as protobuf.
 const VERSIONS: TableDefinition<(i64, u32), &[u8]> = TableDefinition::new("versions");
-/// By id: the seconds granted.
-const LEASES: TableDefinition<i64, i64> = TableDefinition::new("leases");
+/// By id: the seconds granted, and those left at the last checkpoint.
+const LEASES: TableDefinition<i64, (i64, i64)> = TableDefinition::new("leases");
+/// All members in one piece, under [`MEMBERS_KEY`].
+const MEMBERS: TableDefinition<&str, &[u8]> = TableDefinition::new("members");
 /// Users and roles in one piece, under [`AUTH_KEY`]; none until there is one.
 const AUTH: TableDefinition<&str, &[u8]> = TableDefinition::new("auth");
 /// Alarms that stand, by member and kind.
@@ -29,11 +35,20 @@ const ALARMS: TableDefinition<(u64, i32), ()> = TableDefinition::new("alarms");
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 
 const AUTH_KEY: &str = "state";
+const MEMBERS_KEY: &str = "all";
 const APPLIED: &str = "applied";
+/// The term of the entry APPLIED.
+const ENTRY_TERM: &str = "term";
 const REVISION: &str = "revision";
 const COMPACTED: &str = "compacted";
 const CLUSTER: &str = "cluster";
 const MEMBER: &str = "member";
+/// What the versions take, in bytes; absent in a file of a time when it was not counted.
+const STORED: &str = "stored";
+/// What a version takes beside its bytes.
+const STORED_OVERHEAD_BYTES: u64 = 16;
+/// Versions that are copied in one transaction when the file is rewritten.
+const REWRITTEN_MAX: usize = 10_000;
 
 /// Pages that redb keeps in memory, in bytes.
 const CACHE_BYTES: usize = 32 << 20;
@@ -49,15 +64,31 @@ pub(super) struct Identity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Numbers {
     pub(super) applied: u64,
+    /// Of the entry `applied`.
+    pub(super) term: u64,
     pub(super) revision: i64,
     pub(super) compacted: i64,
     pub(super) identity: Identity,
 }
 
+/// What a new file begins with.
+#[derive(Debug, Clone)]
+pub(super) struct Founding {
+    pub(super) identity: Identity,
+    pub(super) members: Members,
+    /// 1 for whoever founds the cluster: what they begin with counts as entry 1 of term 1. 0 for whoever joins, and has
+    /// nothing yet.
+    pub(super) applied: u64,
+}
+
 /// The file, open for its one writer.
 #[derive(Debug)]
 pub(super) struct StoreFile {
-    database: Database,
+    database: Arc<Database>,
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    space: Arc<Space>,
+    stored_bytes: u64,
 }
 
 fn failed(error: impl Into<redb::Error>) -> ArchiveError {
@@ -65,29 +96,43 @@ fn failed(error: impl Into<redb::Error>) -> ArchiveError {
 }
 
 impl StoreFile {
-    /// Opens the file; `identity` is kept in a new one and ignored otherwise.
+    /// Opens the file. A new one is given to whoever `founds` it: by them it is known who is a member.
     pub(super) fn open(
-        disk: &dyn Disk,
+        disk: &Arc<dyn Disk>,
         path: &Path,
         space: Arc<Space>,
-        identity: Identity,
+        founding: &Founding,
     ) -> Result<(Self, Numbers), ArchiveError> {
-        let io_failed = |error: std::io::Error| ArchiveError(format!("cannot open {}: {error}", path.display()));
-        let fresh = !disk.exists(path).map_err(io_failed)?;
-        let backend = RedbDisk::open(disk, path, space).map_err(io_failed)?;
-        if fresh && let Some(parent) = path.parent() {
-            disk.sync_dir(parent).map_err(io_failed)?;
-        }
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create_with_backend(backend)
-            .map_err(|error| ArchiveError(format!("cannot open {}: {error}", path.display())))?;
-        let file = Self { database };
+        let mut file = Self {
+            database: Arc::new(open_database(disk, path, Arc::clone(&space))?),
+            disk: Arc::clone(disk),
+            path: path.to_owned(),
+            space,
+            stored_bytes: 0,
+        };
         let numbers = match file.numbers()? {
             Some(numbers) => numbers,
-            None => file.found(identity)?,
+            None => file.found(founding)?,
         };
+        file.stored_bytes = file.count_stored()?;
         Ok((file, numbers))
+    }
+
+    /// What the versions take, in bytes.
+    pub(super) fn stored_bytes(&self) -> u64 {
+        self.stored_bytes
+    }
+
+    fn count_stored(&self) -> Result<u64, ArchiveError> {
+        let transaction = self.database.begin_read().map_err(failed)?;
+        let numbers = transaction.open_table(NUMBERS).map_err(failed)?;
+        if let Some(stored) = numbers.get(STORED).map_err(failed)? {
+            return Ok(stored.value());
+        }
+        let versions = transaction.open_table(VERSIONS).map_err(failed)?;
+        let count = versions.len().map_err(failed)?;
+        let stats = versions.stats().map_err(failed)?;
+        Ok(stats.stored_bytes() + count * STORED_OVERHEAD_BYTES)
     }
 
     fn numbers(&self) -> Result<Option<Numbers>, ArchiveError> {
@@ -103,6 +148,7 @@ impl StoreFile {
         };
         Ok(Some(Numbers {
             applied: number(APPLIED)?,
+            term: number(ENTRY_TERM)?,
             revision: number(REVISION)?.cast_signed(),
             compacted: number(COMPACTED)?.cast_signed(),
             identity: Identity {
@@ -113,9 +159,11 @@ impl StoreFile {
     }
 
     /// Makes the tables of a new file.
-    fn found(&self, identity: Identity) -> Result<Numbers, ArchiveError> {
+    fn found(&self, founding: &Founding) -> Result<Numbers, ArchiveError> {
+        let identity = founding.identity;
         let numbers = Numbers {
-            applied: 0,
+            applied: founding.applied,
+            term: founding.applied,
             revision: 1,
             compacted: 0,
             identity,
@@ -126,10 +174,14 @@ impl StoreFile {
             transaction.open_table(LEASES).map_err(failed)?;
             transaction.open_table(AUTH).map_err(failed)?;
             transaction.open_table(ALARMS).map_err(failed)?;
+            let mut members = transaction.open_table(MEMBERS).map_err(failed)?;
+            let bytes = founding.members.to_stored().encode_to_vec();
+            members.insert(MEMBERS_KEY, bytes.as_slice()).map_err(failed)?;
             let mut table = transaction.open_table(NUMBERS).map_err(failed)?;
             table.insert(CLUSTER, identity.cluster).map_err(failed)?;
             table.insert(MEMBER, identity.member).map_err(failed)?;
             table.insert(APPLIED, numbers.applied).map_err(failed)?;
+            table.insert(ENTRY_TERM, numbers.term).map_err(failed)?;
             table
                 .insert(REVISION, numbers.revision.cast_unsigned())
                 .map_err(failed)?;
@@ -152,25 +204,37 @@ impl StoreFile {
     }
 
     /// Makes a hand-over durable; what there is then is [`StoreFile::snapshot`].
-    pub(super) fn take_over(&self, hand_over: &MachineHandOver) -> Result<(), ArchiveError> {
+    pub(super) fn take_over(&mut self, hand_over: &MachineHandOver) -> Result<(), ArchiveError> {
         let transaction = self.begin()?;
+        let mut stored_bytes = self.stored_bytes;
         {
             let mut versions = transaction.open_table(VERSIONS).map_err(failed)?;
             let mut bytes = Vec::new();
             for version in &hand_over.store.versions {
                 encode(version, &mut bytes);
                 let key = (version.revision.main, version.revision.sub);
-                versions.insert(key, bytes.as_slice()).map_err(failed)?;
+                let before = versions.insert(key, bytes.as_slice()).map_err(failed)?;
+                let before = before.map_or(0, |before| stored(before.value()));
+                stored_bytes = (stored_bytes + stored(&bytes)).saturating_sub(before);
             }
             for removed in &hand_over.store.removed {
-                versions.remove((removed.main, removed.sub)).map_err(failed)?;
+                let before = versions.remove((removed.main, removed.sub)).map_err(failed)?;
+                let before = before.map_or(0, |before| stored(before.value()));
+                stored_bytes = stored_bytes.saturating_sub(before);
             }
             let mut leases = transaction.open_table(LEASES).map_err(failed)?;
-            for (id, granted) in &hand_over.leases {
-                match granted {
-                    Some(ttl_seconds) => leases.insert(id, ttl_seconds).map_err(failed)?,
-                    None => leases.remove(id).map_err(failed)?,
-                };
+            for (id, lease) in &hand_over.leases {
+                match lease {
+                    Some(lease) => leases.insert(id, (lease.ttl_seconds, lease.remaining_seconds)),
+                    None => leases.remove(id),
+                }
+                .map_err(failed)?;
+            }
+            if let Some(members) = &hand_over.members {
+                let mut table = transaction.open_table(MEMBERS).map_err(failed)?;
+                table
+                    .insert(MEMBERS_KEY, members.encode_to_vec().as_slice())
+                    .map_err(failed)?;
             }
             if let Some(auth) = &hand_over.auth {
                 let mut table = transaction.open_table(AUTH).map_err(failed)?;
@@ -187,6 +251,8 @@ impl StoreFile {
             }
             let mut numbers = transaction.open_table(NUMBERS).map_err(failed)?;
             numbers.insert(APPLIED, hand_over.applied).map_err(failed)?;
+            numbers.insert(ENTRY_TERM, hand_over.term).map_err(failed)?;
+            numbers.insert(STORED, stored_bytes).map_err(failed)?;
             numbers
                 .insert(REVISION, hand_over.store.revision.cast_unsigned())
                 .map_err(failed)?;
@@ -194,7 +260,9 @@ impl StoreFile {
                 .insert(COMPACTED, hand_over.store.compacted.cast_unsigned())
                 .map_err(failed)?;
         }
-        transaction.commit().map_err(failed)
+        transaction.commit().map_err(failed)?;
+        self.stored_bytes = stored_bytes;
+        Ok(())
     }
 
     /// Everything as it is now, for readers.
@@ -202,7 +270,113 @@ impl StoreFile {
         let transaction = self.database.begin_read().map_err(failed)?;
         Ok(Snapshot {
             versions: transaction.open_table(VERSIONS).map_err(failed)?,
+            _database: Arc::clone(&self.database),
         })
+    }
+
+    /// Writes the file anew without the room that removed versions have left in it; what there is then is
+    /// [`StoreFile::snapshot`]. Where that fails, for lack of space say, the file stays as it was.
+    pub(super) fn rewrite(&mut self) -> Result<(), ArchiveError> {
+        let anew = self.path.with_extension("new");
+        let io_failed =
+            |error: std::io::Error| ArchiveError(format!("cannot rewrite {}: {error}", self.path.display()));
+        if self.disk.exists(&anew).map_err(io_failed)? {
+            self.disk.remove_file(&anew).map_err(io_failed)?;
+        }
+        let copied = open_database(&self.disk, &anew, Arc::new(Space::impatient())).and_then(|copy| self.copy(&copy));
+        if let Err(error) = copied {
+            self.disk.remove_file(&anew).map_err(io_failed)?;
+            return Err(error);
+        }
+        self.disk.rename(&anew, &self.path).map_err(io_failed)?;
+        if let Some(parent) = self.path.parent() {
+            self.disk.sync_dir(parent).map_err(io_failed)?;
+        }
+        self.database = Arc::new(open_database(&self.disk, &self.path, Arc::clone(&self.space))?);
+        Ok(())
+    }
+
+    /// Writes all that is in the file now into another one.
+    pub(super) fn copy_to(&self, path: &Path) -> Result<(), ArchiveError> {
+        let io_failed = |error: std::io::Error| ArchiveError(format!("cannot write {}: {error}", path.display()));
+        if self.disk.exists(path).map_err(io_failed)? {
+            self.disk.remove_file(path).map_err(io_failed)?;
+        }
+        let copied = open_database(&self.disk, path, Arc::new(Space::impatient())).and_then(|copy| self.copy(&copy));
+        if copied.is_err() {
+            self.disk.remove_file(path).map_err(io_failed)?;
+        }
+        copied
+    }
+
+    /// Puts a file of another member in the place of this one; who this member is stays.
+    pub(super) fn adopt(&mut self, path: &Path, identity: Identity) -> Result<(), ArchiveError> {
+        let io_failed = |error: std::io::Error| ArchiveError(format!("cannot adopt {}: {error}", path.display()));
+        {
+            let database = open_database(&self.disk, path, Arc::new(Space::impatient()))?;
+            let mut transaction = database.begin_write().map_err(failed)?;
+            transaction.set_quick_repair(true);
+            {
+                let mut numbers = transaction.open_table(NUMBERS).map_err(failed)?;
+                let cluster = numbers.get(CLUSTER).map_err(failed)?.map(|cluster| cluster.value());
+                if cluster != Some(identity.cluster) {
+                    return Err(ArchiveError(format!("{} is of another cluster", path.display())));
+                }
+                numbers.insert(MEMBER, identity.member).map_err(failed)?;
+            }
+            transaction.commit().map_err(failed)?;
+        }
+        self.disk.rename(path, &self.path).map_err(io_failed)?;
+        if let Some(parent) = self.path.parent() {
+            self.disk.sync_dir(parent).map_err(io_failed)?;
+        }
+        self.database = Arc::new(open_database(&self.disk, &self.path, Arc::clone(&self.space))?);
+        self.stored_bytes = self.count_stored()?;
+        Ok(())
+    }
+
+    /// The numbers as they are now.
+    pub(super) fn present_numbers(&self) -> Result<Numbers, ArchiveError> {
+        self.numbers()?
+            .ok_or_else(|| ArchiveError("the file has no numbers".to_owned()))
+    }
+
+    /// All members.
+    pub(super) fn members(&self) -> Result<Members, ArchiveError> {
+        let transaction = self.database.begin_read().map_err(failed)?;
+        let table = transaction.open_table(MEMBERS).map_err(failed)?;
+        let bytes = table.get(MEMBERS_KEY).map_err(failed)?;
+        let bytes = bytes.ok_or_else(|| ArchiveError("the members are missing".to_owned()))?;
+        let stored = StoredMembers::decode(bytes.value())
+            .map_err(|error| ArchiveError(format!("the members are unreadable: {error}")))?;
+        Ok(Members::restore(stored))
+    }
+
+    /// Copies all tables.
+    fn copy(&self, copy: &Database) -> Result<(), ArchiveError> {
+        let from = self.database.begin_read().map_err(failed)?;
+        let versions = from.open_table(VERSIONS).map_err(failed)?;
+        let mut entries = versions.iter().map_err(failed)?.peekable();
+        while entries.peek().is_some() {
+            let to = copy.begin_write().map_err(failed)?;
+            {
+                let mut versions = to.open_table(VERSIONS).map_err(failed)?;
+                for entry in entries.by_ref().take(REWRITTEN_MAX) {
+                    let (revision, bytes) = entry.map_err(failed)?;
+                    versions.insert(revision.value(), bytes.value()).map_err(failed)?;
+                }
+            }
+            to.commit().map_err(failed)?;
+        }
+        let mut to = copy.begin_write().map_err(failed)?;
+        to.set_quick_repair(true);
+        to.open_table(VERSIONS).map_err(failed)?;
+        copy_table(&from, &to, LEASES)?;
+        copy_table(&from, &to, MEMBERS)?;
+        copy_table(&from, &to, ALARMS)?;
+        copy_table(&from, &to, AUTH)?;
+        copy_table(&from, &to, NUMBERS)?;
+        to.commit().map_err(failed)
     }
 
     /// Users and roles. A file made before there were any has no table of them.
@@ -221,14 +395,19 @@ impl StoreFile {
         Ok(Auth::restore(stored))
     }
 
-    /// All leases: id and seconds granted.
-    pub(super) fn leases(&self) -> Result<Vec<(i64, i64)>, ArchiveError> {
+    /// All leases by their ids.
+    pub(super) fn leases(&self) -> Result<Vec<(i64, LeaseChange)>, ArchiveError> {
         let transaction = self.database.begin_read().map_err(failed)?;
         let table = transaction.open_table(LEASES).map_err(failed)?;
         let mut leases = Vec::new();
         for entry in table.iter().map_err(failed)? {
-            let (id, ttl_seconds) = entry.map_err(failed)?;
-            leases.push((id.value(), ttl_seconds.value()));
+            let (id, lease) = entry.map_err(failed)?;
+            let (ttl_seconds, remaining_seconds) = lease.value();
+            let lease = LeaseChange {
+                ttl_seconds,
+                remaining_seconds,
+            };
+            leases.push((id.value(), lease));
         }
         Ok(leases)
     }
@@ -253,23 +432,51 @@ impl StoreFile {
     }
 }
 
+fn open_database(disk: &Arc<dyn Disk>, path: &Path, space: Arc<Space>) -> Result<Database, ArchiveError> {
+    let io_failed = |error: std::io::Error| ArchiveError(format!("cannot open {}: {error}", path.display()));
+    let fresh = !disk.exists(path).map_err(io_failed)?;
+    let backend = RedbDisk::open(disk.as_ref(), path, space).map_err(io_failed)?;
+    if fresh && let Some(parent) = path.parent() {
+        disk.sync_dir(parent).map_err(io_failed)?;
+    }
+    Database::builder()
+        .set_cache_size(CACHE_BYTES)
+        .create_with_backend(backend)
+        .map_err(|error| ArchiveError(format!("cannot open {}: {error}", path.display())))
+}
+
+fn copy_table<K: redb::Key + 'static, V: redb::Value + 'static>(
+    from: &redb::ReadTransaction,
+    to: &redb::WriteTransaction,
+    definition: TableDefinition<'_, K, V>,
+) -> Result<(), ArchiveError> {
+    let mut copy = to.open_table(definition).map_err(failed)?;
+    let table = match from.open_table(definition) {
+        Ok(table) => table,
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    for entry in table.iter().map_err(failed)? {
+        let (key, value) = entry.map_err(failed)?;
+        copy.insert(key.value(), value.value()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn stored(bytes: &[u8]) -> u64 {
+    bytes.len() as u64 + STORED_OVERHEAD_BYTES
+}
+
 /// The versions as they were at one moment. Readers share it; redb keeps its pages until the last one is gone.
 pub(super) struct Snapshot {
     versions: ReadOnlyTable<(i64, u32), &'static [u8]>,
+    /// A database that is dropped closes its file, whoever still reads; so a file that was replaced stays until then.
+    _database: Arc<Database>,
 }
 
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Snapshot").finish_non_exhaustive()
-    }
-}
-
-impl Snapshot {
-    /// How many versions there are, and the bytes they take.
-    pub(super) fn size(&self) -> Result<(u64, u64), ArchiveError> {
-        let count = self.versions.len().map_err(failed)?;
-        let stats = self.versions.stats().map_err(failed)?;
-        Ok((count, stats.stored_bytes() + stats.metadata_bytes()))
     }
 }
 

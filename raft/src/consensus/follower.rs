@@ -126,14 +126,15 @@ impl Member<Follower> {
                 self.replica.commit_to(commit.min(self.role.matched));
             }
             Body::Heartbeat { session, commit, round } => {
-                let matched = self.role.matched;
-                self.replica.commit_to(commit.min(matched));
+                let (matched, received) = (self.acknowledgeable(), self.role.matched);
+                self.replica.commit_to(commit.min(received));
                 self.replica.send(
                     from,
                     Body::HeartbeatAck {
                         session,
                         round,
                         matched,
+                        received,
                     },
                 );
             }

@@ -54,11 +54,13 @@ pub enum Body {
         commit: Index,
         round: u64,
     },
-    /// I follow, and hold the leader's log up to `matched` (not necessarily durably).
+    /// I follow. The log is the leader's up to `received`, and durably up to `matched`, as an [`Body::AppendAck`] that got
+    /// lost may have said.
     HeartbeatAck {
         session: Session,
         round: u64,
         matched: Index,
+        received: Index,
     },
     /// You are too far behind for entries; begin from this. The driver brings the state itself along: it hands the
     /// message over when all of it has arrived.

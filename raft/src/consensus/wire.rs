@@ -128,7 +128,8 @@ fn encode_body(body: &Body, out: &mut BytesMut) {
             session,
             round,
             matched,
-        } => put_all(&[*session, *round, *matched], out),
+            received,
+        } => put_all(&[*session, *round, *matched, *received], out),
         Body::Snapshot { session, snapshot } => {
             out.put_u64(*session);
             put_position(snapshot.last, out);
@@ -198,6 +199,7 @@ fn decode_body(kind: u8, bytes: &mut Bytes) -> Result<Body, Malformed> {
             session: u64_of(bytes)?,
             round: u64_of(bytes)?,
             matched: u64_of(bytes)?,
+            received: u64_of(bytes)?,
         },
         SNAPSHOT => Body::Snapshot {
             session: u64_of(bytes)?,

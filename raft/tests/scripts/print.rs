@@ -60,7 +60,7 @@ pub fn message(message: &Message) -> String {
         Body::AppendAck { matched, .. } => format!("appended {matched}"),
         Body::AppendReject { previous, hint, .. } => format!("no entry {previous}, perhaps {}", position(*hint)),
         Body::Heartbeat { commit, round, .. } => format!("heartbeat {round} commit {commit}"),
-        Body::HeartbeatAck { round, matched, .. } => format!("heard {round}, have {matched}"),
+        Body::HeartbeatAck { round, received, .. } => format!("heard {round}, have {received}"),
         Body::Snapshot { snapshot, .. } => {
             format!(
                 "snapshot {} {}",

@@ -12,6 +12,8 @@ mod search;
 pub use register::{Register, RegisterOperation};
 pub use search::{Model, Verdict, linearizable};
 
+use std::collections::HashSet;
+
 use crate::world::Micros;
 
 /// One operation of one client.
@@ -29,11 +31,15 @@ pub struct Operation<O> {
 #[derive(Debug, Clone)]
 pub struct History<O> {
     operations: Vec<Operation<O>>,
+    withdrawn: HashSet<usize>,
 }
 
 impl<O> Default for History<O> {
     fn default() -> Self {
-        Self { operations: Vec::new() }
+        Self {
+            operations: Vec::new(),
+            withdrawn: HashSet::new(),
+        }
     }
 }
 
@@ -55,6 +61,18 @@ impl<O> History<O> {
         debug_assert!(operation.answered.is_none(), "an operation is answered once");
         operation.answered = Some(now);
         fill(&mut operation.what);
+    }
+
+    /// The operation was refused: it never happened, and is taken out.
+    pub fn withdraw(&mut self, at: usize) {
+        self.withdrawn.insert(at);
+    }
+
+    /// All that may have happened.
+    pub fn remaining(&self) -> impl Iterator<Item = &Operation<O>> {
+        let all = self.operations.iter().enumerate();
+        all.filter(|(at, _)| !self.withdrawn.contains(at))
+            .map(|(_, operation)| operation)
     }
 
     pub fn operations(&self) -> &[Operation<O>] {

@@ -11,6 +11,7 @@
 mod bounds;
 mod committed_is_final;
 mod committed_on_quorum;
+mod convergence;
 mod election_safety;
 mod equal_states;
 mod fresh_reads;
@@ -26,6 +27,7 @@ mod state_machine_safety;
 pub use bounds::{Bounds, check_bounds};
 pub use committed_is_final::CommittedIsFinal;
 pub use committed_on_quorum::{Majority, committed_on_quorum};
+pub use convergence::{Standing, converged};
 pub use election_safety::ElectionSafety;
 pub use equal_states::EqualStates;
 pub use fresh_reads::check_fresh_read;

@@ -11,6 +11,11 @@ pub struct OneVote {
 }
 
 impl OneVote {
+    /// The member's disk was replaced after it was removed; if it is added again, it is another one of the same name.
+    pub fn forget(&mut self, member: Member) {
+        self.votes.retain(|(_, voter), _| *voter != member);
+    }
+
     /// A granted vote left `member` (for itself, where it stands for election).
     pub fn granted(&mut self, member: Member, term: u64, candidate: Member) -> Check {
         let first = *self.votes.entry((term, member)).or_insert(candidate);

@@ -29,7 +29,7 @@ impl Member<Leader> {
         }
     }
 
-    pub(super) fn heartbeat_acknowledged(&mut self, from: MemberId, session: Session, round: u64, matched: Index) {
+    pub(super) fn heartbeat_acknowledged(&mut self, from: MemberId, session: Session, round: u64, received: Index) {
         let Self { replica, role } = self;
         let last_round = role.round;
         let Some(peer) = role.peer(from).filter(|peer| peer.is_current(session)) else {
@@ -39,7 +39,7 @@ impl Member<Leader> {
         if round > last_round {
             return;
         }
-        peer.answered(round, matched);
+        peer.answered(round, received);
     }
 
     pub(super) fn read(&mut self, tickets: Vec<Ticket>) {

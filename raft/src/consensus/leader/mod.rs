@@ -164,7 +164,7 @@ impl Member<Leader> {
     pub fn receive(mut self, message: Message) -> State {
         let Message { from, body, .. } = message;
         match body {
-            Body::AppendAck { session, matched } => self.append_acknowledged(from, session, matched),
+            Body::AppendAck { session, matched } => self.append_acknowledged(from, session, matched, true),
             Body::AppendReject {
                 session,
                 previous,
@@ -174,7 +174,11 @@ impl Member<Leader> {
                 session,
                 round,
                 matched,
-            } => self.heartbeat_acknowledged(from, session, round, matched),
+                received,
+            } => {
+                self.heartbeat_acknowledged(from, session, round, received);
+                self.append_acknowledged(from, session, matched, false);
+            }
             Body::ReadIndex { context } => self.read_for(from, context),
             Body::Forward { batch, commands } => self.propose_for(from, batch, commands),
             Body::Vote { .. } => self.replica.send(from, Body::VoteReply { granted: false }),

@@ -107,12 +107,14 @@ impl Progress {
         }
     }
 
-    /// It holds everything up to this index, durably. Whether that is news.
-    pub fn acknowledged(&mut self, index: Index) -> bool {
+    /// It holds everything up to this index, durably. Whether that is news. Only the answer to a probe tells that the
+    /// logs meet where it was sent.
+    pub fn acknowledged(&mut self, index: Index, is_answer: bool) -> bool {
         let is_news = index > self.matched;
         self.matched = self.matched.max(index);
         self.next = self.next.max(self.matched + 1);
         match &mut self.pace {
+            Pace::Probe { .. } if !is_answer => {}
             Pace::Probe { .. } => {
                 self.pace = Pace::Replicate {
                     inflight: VecDeque::new(),
@@ -139,17 +141,17 @@ impl Progress {
         };
     }
 
-    /// It has answered a round of heartbeats, and held `matched` then. What was sent before that round and is not there is
+    /// It has answered a round of heartbeats, and held `received` then. What was sent before that round and is not there is
     /// lost, or at best late.
-    pub fn answered(&mut self, round: u64, matched: Index) {
+    pub fn answered(&mut self, round: u64, received: Index) {
         self.round = self.round.max(round);
         if round != self.checked.round {
             return;
         }
         match &mut self.pace {
             Pace::Probe { is_waiting } if self.checked.is_waiting => *is_waiting = false,
-            Pace::Replicate { .. } if matched.saturating_add(1) < self.checked.next => {
-                self.probe(matched.saturating_add(1).min(self.next));
+            Pace::Replicate { .. } if received.saturating_add(1) < self.checked.next => {
+                self.probe(received.saturating_add(1).min(self.next));
             }
             _ => {}
         }

@@ -18,7 +18,7 @@ impl Member<Leader> {
         }
     }
 
-    pub(super) fn append_acknowledged(&mut self, from: MemberId, session: Session, matched: Index) {
+    pub(super) fn append_acknowledged(&mut self, from: MemberId, session: Session, matched: Index, is_answer: bool) {
         let Self { replica, role } = self;
         let Some(peer) = role.peer(from).filter(|peer| peer.is_current(session)) else {
             return;
@@ -28,7 +28,7 @@ impl Member<Leader> {
         if matched > replica.log.last_index() {
             return;
         }
-        if peer.acknowledged(matched) {
+        if peer.acknowledged(matched, is_answer) {
             self.advance_commit();
             self.transferee_caught_up(from);
         }

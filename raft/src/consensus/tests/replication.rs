@@ -85,3 +85,16 @@ fn time_alone_elects_a_leader_and_a_cut_off_leader_steps_down() {
     assert_eq!(cluster.leader(), Some(second), "who comes back does not depose");
     assert_eq!(commands(&cluster, first), ["kept"]);
 }
+
+/// Found by the simulated world: nothing was proposed any more, so nothing made up for the lost acknowledgement.
+#[test]
+fn an_acknowledgement_that_is_lost_is_asked_for_again() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(1);
+    cluster.propose(1, 7, "x");
+    cluster.deliver_if(|message| !matches!(message.body, Body::AppendAck { .. }));
+    assert_eq!(cluster.node(1).core.commit(), 1, "nobody's acknowledgement arrived");
+    cluster.run(500, |_| true);
+    assert_eq!(cluster.node(1).core.commit(), 2);
+    assert_eq!(commands(&cluster, 3), ["x"]);
+}

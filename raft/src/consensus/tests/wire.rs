@@ -80,7 +80,8 @@ fn body() -> impl Strategy<Value = Body> {
         (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(session, round, matched)| Body::HeartbeatAck {
             session,
             round,
-            matched
+            matched,
+            received: !matched
         }),
         (any::<u64>(), position(), membership()).prop_map(|(session, last, membership)| Body::Snapshot {
             session,

@@ -1,0 +1,174 @@
+//! What a certificate must be besides signed by an authority.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::ParsedCertificate;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
+use x509_cert::crl::CertificateList;
+use x509_cert::der::Decode;
+
+use super::certificate::{common_name, digits, serial};
+use super::{Options, TlsError, files};
+
+/// Revoked serial numbers and allowed names.
+#[derive(Debug)]
+pub(super) struct Rules {
+    revoked: BTreeSet<Vec<u8>>,
+    common_names: Vec<String>,
+    hostnames: Vec<ServerName<'static>>,
+}
+
+impl Rules {
+    pub(super) fn new(options: &Options) -> Result<Self, TlsError> {
+        let hostname = |name: &String| {
+            let parsed = ServerName::try_from(name.clone());
+            parsed.map_err(|_| TlsError::Config(Error::General(format!("{name:?} is no host name"))))
+        };
+        Ok(Self {
+            revoked: match &options.crl_file {
+                Some(file) => revoked(&files::read(file)?).ok_or_else(|| TlsError::NoRevocations(file.clone()))?,
+                None => BTreeSet::new(),
+            },
+            common_names: options.allowed_common_names.clone(),
+            hostnames: options
+                .allowed_hostnames
+                .iter()
+                .map(hostname)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn check(&self, end_entity: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Result<(), Error> {
+        let is_revoked = |certificate| serial(certificate).is_none_or(|serial| self.revoked.contains(&serial));
+        if !self.revoked.is_empty() && (is_revoked(end_entity) || intermediates.iter().any(is_revoked)) {
+            return Err(CertificateError::Revoked.into());
+        }
+        if !self.common_names.is_empty() && !self.common_names.contains(&common_name(end_entity)) {
+            return Err(CertificateError::ApplicationVerificationFailure.into());
+        }
+        if !self.hostnames.is_empty() {
+            let parsed = ParsedCertificate::try_from(end_entity)?;
+            let good = |name| verify_server_name(&parsed, name).is_ok();
+            if !self.hostnames.iter().any(good) {
+                return Err(CertificateError::ApplicationVerificationFailure.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The serial numbers in a list, which is DER, or that in PEM.
+fn revoked(content: &[u8]) -> Option<BTreeSet<Vec<u8>>> {
+    let unwrapped = CertificateRevocationListDer::from_pem_slice(content).ok();
+    let der = unwrapped.as_ref().map_or(content, AsRef::as_ref);
+    let list: CertificateList = CertificateList::from_der(der).ok()?;
+    let revoked = list.tbs_cert_list.revoked_certificates.unwrap_or_default();
+    Some(
+        revoked
+            .iter()
+            .map(|entry| digits(entry.serial_number.as_bytes()))
+            .collect(),
+    )
+}
+
+/// Whoever connects: a chain of signatures, then the rules.
+#[derive(Debug)]
+pub(super) struct Clients {
+    pub(super) chain: Arc<dyn ClientCertVerifier>,
+    pub(super) rules: Rules,
+}
+
+impl ClientCertVerifier for Clients {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
+        self.rules.check(end_entity, intermediates)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
+
+/// Whoever is connected to: a chain of signatures and the host's name, unless anybody is trusted; then the rules.
+#[derive(Debug)]
+pub(super) struct Servers {
+    pub(super) chain: Option<Arc<dyn ServerCertVerifier>>,
+    pub(super) rules: Rules,
+    pub(super) provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Servers {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if let Some(chain) = &self.chain {
+            chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        }
+        self.rules.check(end_entity, intermediates)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,165 @@
+//! Faults that are known, planted to see whether the net catches them.
+//!
+//! A net that has never caught anything proves nothing. Each of these is one line of the code under test, or of the world's
+//! rules, made wrong; each must be caught by an invariant within its budget of worlds. What is listed here runs as a
+//! test too.
+
+use std::time::Instant;
+
+use raft::consensus::Plant;
+
+use crate::invariant::Violation;
+use crate::outcome::Outcome;
+use crate::registers;
+use crate::scenario::{Scenario, guarded};
+use crate::world::Trace;
+
+/// Where a fault is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A line of `raft::consensus`.
+    Consensus(Plant),
+    /// The disk says that it has synced, and has not.
+    LyingDisk,
+}
+
+/// A fault to plant.
+#[derive(Debug, Clone, Copy)]
+pub struct Planted {
+    pub name: &'static str,
+    pub place: Place,
+    pub scenario: Scenario,
+    /// Worlds within which it must be caught.
+    pub budget: u64,
+}
+
+/// What became of one.
+#[derive(Debug, Clone)]
+pub struct Catch {
+    pub worlds: u64,
+    pub violation: Option<Violation>,
+    pub seconds: f64,
+}
+
+/// The list.
+pub fn all() -> Vec<Planted> {
+    let mut all: Vec<Planted> = Plant::ALL
+        .iter()
+        .map(|plant| Planted {
+            name: name_of(*plant),
+            place: Place::Consensus(*plant),
+            scenario: Scenario::Raft,
+            budget: 2_000,
+        })
+        .collect();
+    all.push(Planted {
+        name: "the disk skips the sync",
+        place: Place::LyingDisk,
+        scenario: Scenario::Raft,
+        budget: 100,
+    });
+    all
+}
+
+fn name_of(plant: Plant) -> &'static str {
+    match plant {
+        Plant::QuorumMinusOne => "a majority less one",
+        Plant::StaleTermAccepted => "messages of older terms count",
+        Plant::LeaseCheckSkipped => "votes although there is a leader",
+        Plant::VotesTwice => "two votes in a term",
+        Plant::StaleLogElected => "votes for a log that is behind",
+        Plant::PreviousUnchecked => "appends without looking at what is before",
+        Plant::AcknowledgedUnsynced => "acknowledges before the sync",
+        Plant::NoBlankEntry => "no entry of the leader's own term",
+        Plant::OldTermCommitted => "commits older terms by counting",
+        Plant::OwnUnsyncedCounted => "the leader counts itself before its sync",
+        Plant::ForwardedTwice => "appends a repeated batch again",
+        Plant::ReadRoundReused => "reads share one context",
+        Plant::ReadUnconfirmed => "reads without asking a quorum",
+        Plant::ReadBeforeOwnTerm => "reads before an entry of the own term",
+        Plant::QuorumUnchecked => "leads on without hearing a quorum",
+        Plant::ChangesOverlap => "two changes of members at once",
+        Plant::ChangeBeforeOwnTerm => "changes members before the own term",
+        Plant::RemovedLeaderStays => "a removed leader leads on",
+        Plant::SessionIgnored => "acknowledgements of a former life count",
+    }
+}
+
+impl Planted {
+    /// Runs worlds until one shows the fault, or the budget is spent.
+    pub fn hunt(&self) -> Catch {
+        let began = Instant::now();
+        for seed in 1..=self.budget {
+            let (outcome, _) = self.run(seed, Trace::default());
+            if outcome.violation.is_some() {
+                return Catch {
+                    worlds: seed,
+                    violation: outcome.violation,
+                    seconds: began.elapsed().as_secs_f64(),
+                };
+            }
+        }
+        Catch {
+            worlds: self.budget,
+            violation: None,
+            seconds: began.elapsed().as_secs_f64(),
+        }
+    }
+
+    /// One world with the fault in it.
+    pub fn run(&self, seed: u64, trace: Trace) -> (Outcome, Trace) {
+        match self.place {
+            Place::Consensus(plant) => {
+                let before = raft::consensus::plant(Some(plant));
+                let result = self.scenario.run(seed, trace);
+                raft::consensus::plant(before);
+                result
+            }
+            Place::LyingDisk => guarded(|| registers::run_with(seed, trace, |plan| plan.lying_disk = true)),
+        }
+    }
+}
+
+/// Hunts all whose name contains `only`, prints a table, and says whether all were caught; none if there is none.
+pub fn run_all(only: Option<&str>, json: bool) -> Option<bool> {
+    let chosen: Vec<Planted> = all()
+        .into_iter()
+        .filter(|planted| only.is_none_or(|only| planted.name.contains(only)))
+        .collect();
+    if chosen.is_empty() {
+        return None;
+    }
+    let mut all_caught = true;
+    if !json {
+        println!(
+            "{:<52} {:<12} {:>7} {:>8} {:>7}  caught by",
+            "planted", "scenario", "worlds", "budget", "seconds"
+        );
+    }
+    for planted in chosen {
+        let caught = planted.hunt();
+        let by = caught.violation.as_ref().map(|violation| violation.invariant);
+        all_caught &= by.is_some();
+        if json {
+            let row = serde_json::json!({
+                "planted": planted.name,
+                "scenario": planted.scenario.name(),
+                "worlds": caught.worlds,
+                "budget": planted.budget,
+                "seconds": caught.seconds,
+                "caught_by": by,
+            });
+            println!("{row}");
+        } else {
+            let (name, scenario) = (planted.name, planted.scenario.name());
+            println!(
+                "{name:<52} {scenario:<12} {:>7} {:>8} {:>7.1}  {}",
+                caught.worlds,
+                planted.budget,
+                caught.seconds,
+                by.unwrap_or("NOTHING")
+            );
+        }
+    }
+    Some(all_caught)
+}

@@ -1,0 +1,185 @@
+//! Many worlds, one after the other, and a table of what was done to them.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::invariant::Violation;
+use crate::outcome::Outcome;
+use crate::scenario::Scenario;
+use crate::world::{Fault, SECOND, Tally, Trace};
+
+/// Violations after which a soak ends: the first ones are those that are looked at.
+const VIOLATIONS_MAX: usize = 20;
+/// How often the progress line is written.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// What a soak has seen so far.
+#[derive(Debug, Clone)]
+pub struct Sums {
+    pub scenario: Scenario,
+    pub first_seed: u64,
+    pub worlds: u64,
+    pub took: Duration,
+    pub simulated_micros: u64,
+    pub steps: u64,
+    pub operations: u64,
+    pub answered: u64,
+    pub leaders: u64,
+    pub committed: u64,
+    pub undecided: u64,
+    pub faults: Tally,
+    pub violations: Vec<(u64, Violation)>,
+}
+
+impl Sums {
+    fn new(scenario: Scenario, first_seed: u64) -> Self {
+        Self {
+            scenario,
+            first_seed,
+            worlds: 0,
+            took: Duration::ZERO,
+            simulated_micros: 0,
+            steps: 0,
+            operations: 0,
+            answered: 0,
+            leaders: 0,
+            committed: 0,
+            undecided: 0,
+            faults: Tally::default(),
+            violations: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, seed: u64, outcome: Outcome) {
+        self.worlds += 1;
+        self.simulated_micros += outcome.simulated;
+        self.steps += outcome.steps;
+        self.operations += outcome.operations;
+        self.answered += outcome.answered;
+        self.leaders += outcome.leaders;
+        self.committed += outcome.committed;
+        self.undecided += outcome.undecided;
+        self.faults.add(&outcome.tally);
+        self.violations
+            .extend(outcome.violation.map(|violation| (seed, violation)));
+    }
+
+    fn per_second(&self, count: f64) -> f64 {
+        count / self.took.as_secs_f64().max(1e-9)
+    }
+
+    pub fn simulated_seconds_per_second(&self) -> f64 {
+        self.per_second(self.simulated_micros as f64 / SECOND as f64)
+    }
+
+    /// The table.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        let mut row = |name: &str, value: String| {
+            let _infallible = writeln!(text, "{name:<52} {value:>14}");
+        };
+        row("scenario", self.scenario.name().to_owned());
+        row(
+            "seeds",
+            format!("{}..{}", self.first_seed, self.first_seed + self.worlds),
+        );
+        row("seconds", format!("{:.1}", self.took.as_secs_f64()));
+        row("worlds", self.worlds.to_string());
+        row("worlds a second", format!("{:.1}", self.per_second(self.worlds as f64)));
+        row(
+            "simulated seconds a second",
+            format!("{:.0}", self.simulated_seconds_per_second()),
+        );
+        row("steps a second", format!("{:.0}", self.per_second(self.steps as f64)));
+        row("elections won", self.leaders.to_string());
+        row("entries agreed upon", self.committed.to_string());
+        row("operations of clients", self.operations.to_string());
+        row("  answered", self.answered.to_string());
+        row("  histories that were too long to check", self.undecided.to_string());
+        row("faults", self.faults.total().to_string());
+        for (fault, times) in self.faults.iter() {
+            row(&format!("  {fault}"), times.to_string());
+        }
+        row("violations", self.violations.len().to_string());
+        for (seed, violation) in &self.violations {
+            let _infallible = writeln!(text, "\n{violation}\n  {}", self.replay_command(*seed));
+        }
+        text
+    }
+
+    pub fn replay_command(&self, seed: u64) -> String {
+        format!(
+            "cargo run --release -p sim -- replay --scenario {} --seed {seed} --trace",
+            self.scenario.name()
+        )
+    }
+
+    pub fn json(&self) -> Value {
+        let faults: serde_json::Map<String, Value> = Fault::ALL
+            .iter()
+            .map(|fault| (fault.name().to_owned(), self.faults.of(*fault).into()))
+            .collect();
+        let violations: Vec<Value> = self
+            .violations
+            .iter()
+            .map(|(seed, violation)| {
+                json!({
+                    "seed": seed,
+                    "invariant": violation.invariant,
+                    "told": violation.told,
+                    "replay": self.replay_command(*seed),
+                })
+            })
+            .collect();
+        json!({
+            "scenario": self.scenario.name(),
+            "first_seed": self.first_seed,
+            "seconds": self.took.as_secs_f64(),
+            "worlds": self.worlds,
+            "worlds_per_second": self.per_second(self.worlds as f64),
+            "simulated_seconds_per_second": self.simulated_seconds_per_second(),
+            "steps_per_second": self.per_second(self.steps as f64),
+            "elections_won": self.leaders,
+            "entries_agreed_upon": self.committed,
+            "operations": self.operations,
+            "answered": self.answered,
+            "undecided": self.undecided,
+            "faults": faults,
+            "violations": violations,
+        })
+    }
+}
+
+/// Runs worlds from `first_seed` on until `time` is over, or there are many violations. Shows how far it is on a
+/// terminal if `shows`.
+pub fn soak(scenario: Scenario, first_seed: u64, time: Duration, shows: bool) -> Sums {
+    let shows = shows && std::io::stderr().is_terminal();
+    let began = Instant::now();
+    let mut shown = began;
+    let mut sums = Sums::new(scenario, first_seed);
+    while began.elapsed() < time && sums.violations.len() < VIOLATIONS_MAX {
+        let seed = first_seed + sums.worlds;
+        let (outcome, _) = scenario.run(seed, Trace::default());
+        sums.add(seed, outcome);
+        sums.took = began.elapsed();
+        if shows && shown.elapsed() > PROGRESS_EVERY {
+            shown = Instant::now();
+            eprint!(
+                "\r{:>4.0} s  {} worlds  {:.0} simulated seconds a second  {} faults  {} violations ",
+                sums.took.as_secs_f64(),
+                sums.worlds,
+                sums.simulated_seconds_per_second(),
+                sums.faults.total(),
+                sums.violations.len()
+            );
+            let _best_effort = std::io::stderr().flush();
+        }
+    }
+    if shows {
+        eprint!("\r{:100}\r", "");
+    }
+    sums
+}
