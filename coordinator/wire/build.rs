@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Keys and values are shared with the buffer they arrived in instead of being copied.
     tonic_prost_build::configure()
         .bytes(".")
+        .codec_path("crate::codec::Codec")
         .emit_rerun_if_changed(false)
         .compile_fds(descriptors)?;
     Ok(())

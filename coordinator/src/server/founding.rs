@@ -19,6 +19,7 @@ use raft::node::{Connect, Transport};
 use super::cluster::ChangeRules;
 use super::config::{split, urls};
 use super::store_file::Identity;
+use super::url::Url;
 use crate::members::{Members, cluster_id, member_id};
 
 /// How often those who are there are asked while none answers.
@@ -39,7 +40,7 @@ pub(super) struct MemberArguments {
         env = "ETCD_LISTEN_PEER_URLS",
         hide_env = true
     )]
-    listen_peer_urls: String,
+    pub(super) listen_peer_urls: String,
     /// What other members are told about where to connect; as in --initial-cluster if not given.
     #[arg(long, value_name = "URLS", env = "ETCD_INITIAL_ADVERTISE_PEER_URLS", hide_env = true)]
     initial_advertise_peer_urls: Option<String>,
@@ -124,8 +125,7 @@ const DEFAULT_PEER_URL: &str = "http://127.0.0.1:2380";
 #[derive(Debug, Clone)]
 pub(super) struct Peering {
     pub(super) name: String,
-    /// URLs to listen on.
-    pub(super) listen: Vec<String>,
+    pub(super) listen: Vec<Url>,
     /// Nobody asked for this address: a member that is alone goes without where it is taken.
     pub(super) listen_is_default: bool,
     /// The founding members, this one among them, by name.
@@ -142,7 +142,7 @@ pub(super) struct Peering {
 impl Peering {
     /// `Err` is one sentence that names the flag and says what to do.
     pub(super) fn from_arguments(name: &str, arguments: &MemberArguments) -> Result<Self, String> {
-        urls("--listen-peer-urls", &arguments.listen_peer_urls)?;
+        let listen = urls("--listen-peer-urls", &arguments.listen_peer_urls)?;
         let advertised = arguments
             .initial_advertise_peer_urls
             .as_deref()
@@ -162,7 +162,7 @@ impl Peering {
         }
         Ok(Self {
             name: name.to_owned(),
-            listen: split(&arguments.listen_peer_urls),
+            listen,
             listen_is_default: arguments.listen_peer_urls == DEFAULT_PEER_URL
                 && arguments.initial_cluster.is_none()
                 && arguments.initial_advertise_peer_urls.is_none(),

@@ -31,11 +31,11 @@ pub(super) fn router(node: &Arc<Node>, gateway: Router) -> Router {
         Arc::new(move || node.unhealthy().map_or(Ok(()), Err))
     };
     Router::new()
-        .route("/version", get(version))
-        .route("/health", get(health_page))
-        .route("/livez", get(livez))
+        .route("/version", get(version).fallback(method_not_allowed))
+        .route("/health", get(health_page).fallback(method_not_allowed))
+        .route("/livez", get(livez).fallback(method_not_allowed))
         .route("/livez/{check}", get(one_of_livez))
-        .route("/readyz", get(readyz))
+        .route("/readyz", get(readyz).fallback(method_not_allowed))
         .route("/readyz/{check}", get(one_of_readyz))
         .with_state(Arc::clone(node))
         .merge(host::admin::router(node.metrics.registry(), health))
@@ -77,6 +77,11 @@ async fn unknown(headers: HeaderMap) -> Response {
     (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
 }
 
+async fn method_not_allowed() -> Response {
+    let allow = [(header::ALLOW, "GET")];
+    (StatusCode::METHOD_NOT_ALLOWED, allow, "Method Not Allowed\n").into_response()
+}
+
 async fn version() -> impl IntoResponse {
     let cluster = cluster_version();
     let body = format!(r#"{{"etcdserver":"{ETCD_VERSION}","etcdcluster":"{cluster}","storage":"{cluster}"}}"#);
@@ -85,8 +90,13 @@ async fn version() -> impl IntoResponse {
 
 /// The release that all members understand: the first of this line.
 pub(super) fn cluster_version() -> String {
+    format!("{}.0", release_line())
+}
+
+/// MAJOR.MINOR.
+pub(super) fn release_line() -> String {
     let line: Vec<&str> = ETCD_VERSION.splitn(3, '.').take(2).collect();
-    format!("{}.0", line.join("."))
+    line.join(".")
 }
 
 /// What stands behind a page's question mark.
@@ -196,7 +206,7 @@ async fn checks(node: &Node, page: &str, names: &[&str], query: &Query) -> Respo
     }
     let sniff = [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
     match (failed, query.has("verbose")) {
-        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, sniff, text).into_response(),
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, sniff, text + "\n").into_response(),
         (false, true) => (sniff, text + "ok\n").into_response(),
         (false, false) => (sniff, "ok\n").into_response(),
     }

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::config::ETCD_VERSION;
 use super::defragment;
-use super::http::cluster_version;
+use super::http::release_line;
 use super::node::Node;
 use super::snapshot::{self, Pieces};
 use super::status::not_served;
@@ -91,7 +91,7 @@ impl MaintenanceService {
     fn do_downgrade(&self, request: &pb::DowngradeRequest) -> Result<pb::DowngradeResponse, Status> {
         let response = pb::DowngradeResponse {
             header: Some(self.node.header(self.node.machine().store().revision())),
-            version: cluster_version(),
+            version: release_line(),
         };
         match DowngradeAction::try_from(request.action) {
             // etcd finds no job to cancel either, and says so in its log only.
@@ -118,8 +118,8 @@ fn check_downgrade(version: &str) -> Result<(), Error> {
         (Some(Ok(major)), Some(Ok(minor)), None | Some(Ok(_)), None) => (major, minor),
         _ => return Err(Error::WrongDowngradeVersionFormat),
     };
-    let cluster = cluster_version();
-    let mut own = cluster.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let line = release_line();
+    let mut own = line.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let own = (own.next().unwrap_or(0), own.next().unwrap_or(0));
     if own.1.checked_sub(1).map(|minor| (own.0, minor)) == Some(target) {
         Ok(())

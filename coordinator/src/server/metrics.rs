@@ -15,6 +15,10 @@ use crate::store::Version;
 /// Seconds, doubling from 1 ms, as etcd has them.
 const FSYNC_BUCKETS: (f64, f64, usize) = (0.001, 2.0, 14);
 
+/// Calls that are counted once per request of a busy client: looking their counter up by four labels would cost more than
+/// some of them do.
+const BUSY_CALLS: [(&str, &str); 4] = [("KV", "Range"), ("KV", "Put"), ("KV", "Txn"), ("KV", "DeleteRange")];
+
 /// All figures. Those that are known elsewhere are read there when somebody asks ([`Metrics::refresh`]).
 pub(super) struct Metrics {
     registry: Registry,
@@ -41,6 +45,8 @@ pub(super) struct Metrics {
     is_leader: IntGauge,
     is_learner: IntGauge,
     leader_changes: IntGauge,
+    /// Of [`BUSY_CALLS`], in the same order, those that succeeded.
+    busy: [IntCounter; BUSY_CALLS.len()],
     keys: IntGauge,
     revision: IntGauge,
     compacted: IntGauge,
@@ -102,10 +108,12 @@ impl Metrics {
             &cluster_version(),
         );
         register.counter("etcd_server_proposals_failed_total", "Proposals that failed.");
-        let handled = IntCounterVec::new(
+        let handled = register.add(IntCounterVec::new(
             Opts::new("grpc_server_handled_total", "Calls completed, by their outcome."),
             &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
-        );
+        ));
+        let busy = BUSY_CALLS
+            .map(|(service, method)| counter_of(&handled, &format!("etcdserverpb.{service}"), method, Code::Ok));
         let healthcheck = IntGaugeVec::new(
             Opts::new("etcd_server_healthcheck", "The last outcome of each check."),
             &["type", "name"],
@@ -115,6 +123,7 @@ impl Metrics {
             &["type", "name", "status"],
         );
         Self {
+            busy,
             health_success: register.counter("etcd_server_health_success", "Answers of /health that were true."),
             health_failures: register.counter("etcd_server_health_failures", "Answers of /health that were false."),
             healthcheck: register.add(healthcheck),
@@ -139,7 +148,7 @@ impl Metrics {
                 "etcd_disk_backend_commit_duration_seconds",
                 "Seconds a commit of the store file takes.",
             ),
-            handled: register.add(handled),
+            handled,
             has_leader: register.gauge("etcd_server_has_leader", "Whether a leader exists."),
             is_leader: register.gauge("etcd_server_is_leader", "Whether this member leads."),
             is_learner: register.gauge("etcd_server_is_learner", "Whether this member only learns."),
@@ -199,11 +208,15 @@ impl Metrics {
         method: &str,
         outcome: Result<T, Error>,
     ) -> Result<Response<T>, Status> {
-        self.handled(
-            &format!("etcdserverpb.{service}"),
-            method,
-            outcome.map_err(Status::from),
-        )
+        let outcome = outcome.map_err(Status::from);
+        let busy = BUSY_CALLS.iter().position(|call| *call == (service, method));
+        if let Some(call) = busy
+            && outcome.is_ok()
+        {
+            self.busy[call].inc();
+            return outcome.map(Response::new);
+        }
+        self.handled(&format!("etcdserverpb.{service}"), method, outcome)
     }
 
     /// The same for the services of other packages, named in full.
@@ -215,9 +228,7 @@ impl Metrics {
     ) -> Result<Response<T>, Status> {
         let outcome = outcome.map(Response::new);
         let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
-        self.handled
-            .with_label_values(&["unary", service, method, &format!("{code:?}")])
-            .inc();
+        counter_of(&self.handled, service, method, code).inc();
         outcome
     }
 
@@ -241,4 +252,8 @@ impl Metrics {
         self.pending.set(gauge(node.pending() as u64));
         self.log_groups.set(gauge(node.log_stats().groups));
     }
+}
+
+fn counter_of(handled: &IntCounterVec, service: &str, method: &str, code: Code) -> IntCounter {
+    handled.with_label_values(&["unary", service, method, &format!("{code:?}")])
 }

@@ -21,10 +21,12 @@ mod agreement;
 mod applier;
 mod archivist;
 mod auth;
+mod auto_compaction;
 mod bell;
 mod catch_up;
 mod cluster;
 mod config;
+mod config_file;
 mod connections;
 #[cfg(test)]
 mod crash_test;
@@ -47,6 +49,7 @@ mod recovery;
 mod redb_disk;
 mod renewal;
 mod replica;
+mod restore;
 mod security;
 mod serve;
 mod services;
@@ -55,6 +58,7 @@ mod status;
 mod store_file;
 mod timed_disk;
 mod turn;
+mod url;
 mod watch;
 
 use std::ffi::OsString;
@@ -66,6 +70,16 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     if config::asks_for_version(&argv) {
         return config::print_version();
     }
+    if restore::is_asked(&argv) {
+        return restore::main(argv);
+    }
+    let argv = match config_file::arguments(argv) {
+        Ok(argv) => argv,
+        Err(sentence) => {
+            host::fail(&sentence);
+            return ExitCode::from(2);
+        }
+    };
     let arguments: config::Arguments = match host::config::parse("coordinator", argv) {
         Ok(arguments) => arguments,
         Err(code) => return code,

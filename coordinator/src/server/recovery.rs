@@ -14,7 +14,7 @@ use crate::lease::Leases;
 use crate::machine::{Alarms, Machine};
 use crate::store::{Archive, ArchiveError, Revision, Store};
 
-const STORE_FILE: &str = "store.redb";
+pub(super) const STORE_FILE: &str = "store.redb";
 
 /// Why the state on disk cannot be used.
 #[derive(Debug, thiserror::Error)]

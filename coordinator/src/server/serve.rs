@@ -7,14 +7,15 @@ use std::time::{Duration, SystemTime};
 
 use coordinator_wire::coordinatorpb::MemberAttributes;
 use disk::{Disk, RealDisk};
-use host::{DataDir, Listener, Shutdown};
+use host::{DataDir, Shutdown};
 use raft::consensus;
-use raft::node::{Connect, Inbox, Plain, Transport, address_of};
+use raft::node::{Accept, Connect, Inbox, Plain, Transport};
 use tokio::net::TcpListener;
 use tonic::transport::Server;
 
 use super::bell::Call;
 use super::config::Settings;
+use super::connections::Endpoint;
 use super::metrics::Metrics;
 use super::node::{Node, Parts};
 use super::peers::PeerDoor;
@@ -23,12 +24,12 @@ use super::redb_disk::Space;
 use super::replica::Replica;
 use super::store_file::{Founding, Identity};
 use super::timed_disk::TimedDisk;
-use super::{applier, archivist, auth, connections, expiry, services};
+use super::{applier, archivist, auth, connections, expiry, peers, services};
 use crate::machine::Request;
 use crate::members::Members;
 
 /// The format of the data directory that this program writes.
-const FORMAT_VERSION: u32 = 2;
+pub(super) const FORMAT_VERSION: u32 = 2;
 /// Portions of entries that may wait for the applier; then consensus waits.
 const WORK_MAX: usize = 1_024;
 /// How often a member that the others do not know the name of says it again.
@@ -55,20 +56,21 @@ fn fatal(error: impl std::fmt::Display) -> Fatal {
 /// Serves until `shutdown`.
 pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), Fatal> {
     let directory = DataDir::open(&settings.data_dir, "coordinator", FORMAT_VERSION).map_err(fatal)?;
-    let (listeners, addresses) = bind(&settings).await?;
+    let (endpoints, addresses) = bind(&settings, directory.path()).await?;
     let peer_listeners = bind_for_peers(&settings).await?;
-    let connect: Arc<dyn Connect> = Arc::new(Plain);
+    let (accept, connect) = doors(&settings, directory.path())?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let founding = founding(&settings, &*disk, directory.path(), &connect).await?;
     let (node, threads) = {
         let (settings, path) = (settings.clone(), directory.path().to_owned());
+        let connect = Arc::clone(&connect);
         let start = move || start(&settings, &path, &disk, &founding, connect);
         tokio::task::spawn_blocking(start).await.map_err(fatal)??
     };
     for listener in peer_listeners {
-        tokio::spawn(node.transport.clone().listen(listener, Arc::new(Plain)));
+        tokio::spawn(node.transport.clone().listen(listener, Arc::clone(&accept)));
     }
-    node.connect_members();
+    connect_members(&node, &settings, &connect).await?;
     let mut failures = node.failures();
     tokio::spawn(expiry::run(Arc::clone(&node), shutdown.clone()));
     let attributes = MemberAttributes {
@@ -78,7 +80,7 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
     };
     let introduced = tokio::spawn(introduce(Arc::clone(&node), attributes, shutdown.clone()));
     let router = services::routes(&node, &settings, &shutdown);
-    let incoming = connections::accept(listeners, &shutdown);
+    let incoming = connections::accept(endpoints, &shutdown);
     let ended = shutdown.clone();
     let server = Server::builder()
         .accept_http1(true)
@@ -136,6 +138,20 @@ async fn introduce(node: Arc<Node>, attributes: MemberAttributes, shutdown: Shut
     }
 }
 
+/// Opens streams to the others. A member that joins and has not been told yet who they are asks them, since it must be able
+/// to answer whoever tells it.
+async fn connect_members(node: &Node, settings: &Settings, connect: &Arc<dyn Connect>) -> Result<(), Fatal> {
+    let knows_nobody = node.machine().members().iter().next().is_none();
+    if knows_nobody {
+        let (_identity, members) = settings.peering.join(Arc::clone(connect)).await.map_err(Fatal)?;
+        let peers = members.list().into_iter().map(|member| (member.id, member.peer_ur_ls));
+        node.transport.set_peers(peers);
+    } else {
+        node.connect_members();
+    }
+    Ok(())
+}
+
 /// What a member that has no state yet begins with.
 async fn founding(
     settings: &Settings,
@@ -165,23 +181,26 @@ async fn drained(shutdown: &Shutdown) {
     tokio::time::sleep(DRAIN_TIMEOUT).await;
 }
 
-async fn bind(settings: &Settings) -> Result<(Vec<Listener>, Vec<SocketAddr>), Fatal> {
-    let mut listeners = Vec::new();
+/// Binds what clients connect to; returns the addresses of what has one, too.
+async fn bind(settings: &Settings, directory: &Path) -> Result<(Vec<Endpoint>, Vec<SocketAddr>), Fatal> {
+    let urls = &settings.listen_client;
+    let tls = settings.security.client_acceptor(directory, urls).map_err(fatal)?;
+    let mut endpoints = Vec::new();
     let mut addresses = Vec::new();
-    for address in &settings.listen_client {
-        let listener = Listener::bind_for("--listen-client-urls", address, connections::CONNECTIONS_MAX).await;
-        let listener = listener.map_err(fatal)?;
-        addresses.push(listener.local_addr().map_err(fatal)?);
-        listeners.push(listener);
+    for url in urls {
+        let endpoint = Endpoint::bind("--listen-client-urls", url, tls.as_ref()).await;
+        let endpoint = endpoint.map_err(fatal)?;
+        addresses.extend(endpoint.local_addr().map_err(fatal)?);
+        endpoints.push(endpoint);
     }
-    Ok((listeners, addresses))
+    Ok((endpoints, addresses))
 }
 
 /// Binds the peers' addresses. Where nobody asked for one and it is taken, a member that is alone goes without.
 async fn bind_for_peers(settings: &Settings) -> Result<Vec<TcpListener>, Fatal> {
     let mut listeners = Vec::new();
     for url in &settings.peering.listen {
-        let address = address_of(url);
+        let address = url.address();
         match TcpListener::bind(address).await {
             Ok(listener) => listeners.push(listener),
             Err(error) if settings.peering.listen_is_default => {
@@ -195,6 +214,21 @@ async fn bind_for_peers(settings: &Settings) -> Result<Vec<TcpListener>, Fatal> 
         }
     }
     Ok(listeners)
+}
+
+/// How members connect to each other: with TLS where certificates are named.
+fn doors(settings: &Settings, directory: &Path) -> Result<(Arc<dyn Accept>, Arc<dyn Connect>), Fatal> {
+    let tls = settings
+        .security
+        .peer(directory, &settings.peering.listen)
+        .map_err(fatal)?;
+    Ok(match tls {
+        Some((acceptor, connector)) => (
+            Arc::new(peers::TlsAccept(acceptor)),
+            Arc::new(peers::TlsConnect(connector)),
+        ),
+        None => (Arc::new(Plain), Arc::new(Plain)),
+    })
 }
 
 /// The threads that stand between the log and the store file.

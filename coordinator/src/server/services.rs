@@ -23,7 +23,7 @@ use super::lock::LockService;
 use super::node::Node;
 use super::turn::Turns;
 use super::watch::WatchService;
-use super::{auth, cluster, gateway, health, http, maintenance};
+use super::{auth, auto_compaction, cluster, gateway, health, http, maintenance};
 
 /// A client may send somewhat more than the largest request, and then learns by etcd's error that it is too large.
 const FRAME_OVERHEAD_BYTES: usize = 512 << 10;
@@ -42,6 +42,9 @@ pub(super) fn routes(node: &Arc<Node>, settings: &Settings, shutdown: &Shutdown)
     };
     let turns = Arc::new(Turns::new(Arc::clone(node), kv(), leases()));
     tokio::spawn(Arc::clone(&turns).run(shutdown.clone()));
+    if let Some(retention) = settings.retention {
+        tokio::spawn(auto_compaction::run(Arc::clone(node), retention, shutdown.clone()));
+    }
     let maintenance = maintenance::MaintenanceService { node: Arc::clone(node) };
     let election = ElectionService {
         turns: Arc::clone(&turns),
@@ -63,6 +66,10 @@ pub(super) fn routes(node: &Arc<Node>, settings: &Settings, shutdown: &Shutdown)
         .into_axum_router();
     // The pages' fallback knows both protocols; the services' own knows gRPC only.
     let services = services.reset_fallback();
-    let gateway = gateway::router(services.clone(), received_max);
+    let gateway = if settings.gateway {
+        gateway::router(services.clone(), received_max)
+    } else {
+        axum::Router::new()
+    };
     Routes::from(services.merge(http::router(node, gateway)))
 }

@@ -575,9 +575,15 @@ async fn a_follower_far_behind_gets_a_snapshot_and_leases_outlive_the_leader() {
     for put in futures::future::join_all(putting).await {
         put.expect("acknowledged");
     }
-    let renewed = Instant::now();
-    assert_eq!(client.lease_keep_alive_once(lease).await.expect("kept"), 3);
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let first = cluster.members[leader].data.join("log/00000000000000000002.wal");
+    let deadline = Instant::now() + PATIENCE;
+    let mut renewed = Instant::now();
+    while first.exists() {
+        assert!(Instant::now() < deadline, "the log is never purged");
+        renewed = Instant::now();
+        assert_eq!(client.lease_keep_alive_once(lease).await.expect("kept"), 3);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     cluster.restart(follower);
     eventually_local(&cluster.members[follower], "big/39").await;
     assert!(

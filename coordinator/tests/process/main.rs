@@ -5,4 +5,5 @@ mod cluster;
 mod garbage;
 mod kill;
 mod program;
+mod security;
 mod start;

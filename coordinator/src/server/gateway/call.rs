@@ -64,6 +64,15 @@ pub(super) async fn answer(call: CallState, request: Request) -> Response {
     }
 }
 
+/// As grpc-gateway says it.
+pub(super) async fn not_a_post() -> Response {
+    refusal(&Status::unimplemented("Method Not Allowed"))
+}
+
+pub(super) async fn unknown() -> Response {
+    refusal(&Status::not_found("Not Found"))
+}
+
 impl Call {
     async fn grpc(&self, headers: &HeaderMap, messages: Body) -> Result<Response, Infallible> {
         let mut request = Request::new(messages);

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::routing::post;
+use axum::routing::{any, post};
 
 use call::Call;
 use messages::Messages;
@@ -44,9 +44,10 @@ pub(super) fn router(services: Router, received_max: usize) -> Router {
             // Base64 takes a third more, and JSON around it something.
             received_max: received_max * 2,
         };
-        router = router.route(path, post(call::answer).with_state(Arc::new(call)));
+        let answer = post(call::answer).fallback(call::not_a_post);
+        router = router.route(path, answer.with_state(Arc::new(call)));
     }
-    router
+    router.route("/v3/{*path}", any(call::unknown))
 }
 
 type CallState = State<Arc<Call>>;
