@@ -96,9 +96,13 @@ fn entries() -> io::Result<()> {
     ];
     let mut all = Vec::new();
     for (number, request) in requests.into_iter().enumerate() {
-        let entry = Entry { request: Some(request) }.encode_length_delimited_to_vec();
-        seed("coordinator_entry", &format!("one-{number}"), &entry)?;
-        all.extend(entry);
+        let entry = Entry {
+            request: Some(request),
+            caller: None,
+        };
+        let bytes = entry.encode_length_delimited_to_vec();
+        seed("coordinator_entry", &format!("one-{number}"), &bytes)?;
+        all.extend(bytes);
     }
     seed("coordinator_entry", "all", &all)
 }

@@ -15,7 +15,7 @@ const UNPACKED_BYTES_MAX: usize = 1 << 20;
 pub fn log_broker_wire(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
     if let Ok((header, Some(body))) = frame::read_request(bytes.clone()) {
-        broker_call(header.api_key, header.api_version, body);
+        broker_call(header.key, header.version, body);
     }
     if batch::check(&bytes).is_ok()
         && let Ok(records) = record::records(bytes.clone(), UNPACKED_BYTES_MAX)

@@ -43,6 +43,7 @@ mod lock;
 mod maintenance;
 mod metrics;
 mod node;
+mod peer_streams;
 mod peers;
 mod quota;
 mod recovery;

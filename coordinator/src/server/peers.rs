@@ -8,11 +8,9 @@ use std::sync::{Arc, OnceLock, Weak};
 use bytes::Bytes;
 use coordinator_wire::coordinatorpb::peer_call::Call;
 use coordinator_wire::coordinatorpb::{PeerAnswer, PeerCall};
-use host::tls::{Acceptor, Connector};
 use prost::Message as _;
 use raft::consensus::{Event, Message};
-use raft::node::{Accept, Connect, Inbox, Pending, Plain, Sink, Stream, address_of};
-use tokio::net::TcpStream;
+use raft::node::{Inbox, Pending, Sink};
 use tokio::sync::Semaphore;
 
 use super::catch_up::Incoming;
@@ -131,39 +129,4 @@ pub(super) async fn answer(node: &Node, call: Call) -> Result<PeerAnswer, Error>
 pub(super) fn refusal_of(text: &str) -> Error {
     let known = Error::REFUSALS.iter().find(|refusal| refusal.to_string() == text);
     known.cloned().unwrap_or(Error::Stopped)
-}
-
-/// Members' connections with TLS.
-#[derive(Debug)]
-pub(super) struct TlsAccept(pub(super) Acceptor);
-
-/// Connections to members: with TLS to those whose URLs say so.
-#[derive(Debug)]
-pub(super) struct TlsConnect(pub(super) Connector);
-
-impl Accept for TlsAccept {
-    fn accept(&self, connection: TcpStream) -> Pending<'_, io::Result<Stream>> {
-        Box::pin(async move {
-            connection.set_nodelay(true)?;
-            let address = connection.peer_addr().ok().map(|address| address.ip());
-            let accepted = self.0.accept(connection, address).await?;
-            Ok(Box::new(accepted.stream) as Stream)
-        })
-    }
-}
-
-impl Connect for TlsConnect {
-    fn connect<'a>(&'a self, url: &'a str) -> Pending<'a, io::Result<Stream>> {
-        if !url.starts_with("https://") {
-            return Plain.connect(url);
-        }
-        Box::pin(async move {
-            let address = address_of(url);
-            let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-            let connection = TcpStream::connect(address).await?;
-            connection.set_nodelay(true)?;
-            let connected = self.0.connect(connection, host).await?;
-            Ok(Box::new(connected) as Stream)
-        })
-    }
 }

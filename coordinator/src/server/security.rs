@@ -7,6 +7,7 @@ use clap::{ArgAction, Args};
 use host::tls::{self, Acceptor, Connector, TlsError, Version};
 
 use super::auth;
+use super::peer_streams::PeerStreams;
 use super::url::Url;
 
 /// etcd's default of `--auth-token-ttl`.
@@ -270,15 +271,16 @@ impl Security {
         options.map(Acceptor::new).transpose()
     }
 
-    /// What other members are accepted with, and connected to; `None` where there are no certificates.
+    /// How other members are accepted at `urls`, and connected to.
     ///
     /// # Errors
     /// Names the file that cannot be used.
-    pub(super) fn peer(&self, data: &Path, urls: &[Url]) -> Result<Option<(Acceptor, Connector)>, TlsError> {
-        let Some(options) = self.options(&self.peer, data, urls)? else {
-            return Ok(None);
+    pub(super) fn peer_streams(&self, data: &Path, urls: &[Url]) -> Result<PeerStreams, TlsError> {
+        let tls = match self.options(&self.peer, data, urls)? {
+            Some(options) => Some((Acceptor::new(options.clone())?, Connector::new(options)?)),
+            None => None,
         };
-        Ok(Some((Acceptor::new(options.clone())?, Connector::new(options)?)))
+        Ok(PeerStreams::new(tls))
     }
 
     fn options(

@@ -9,7 +9,7 @@ use coordinator_wire::coordinatorpb::MemberAttributes;
 use disk::{Disk, RealDisk};
 use host::{DataDir, Shutdown};
 use raft::consensus;
-use raft::node::{Accept, Connect, Inbox, Plain, Transport};
+use raft::node::{Connect, Inbox, Transport};
 use tokio::net::TcpListener;
 use tonic::transport::Server;
 
@@ -24,7 +24,8 @@ use super::redb_disk::Space;
 use super::replica::Replica;
 use super::store_file::{Founding, Identity};
 use super::timed_disk::TimedDisk;
-use super::{applier, archivist, auth, connections, expiry, peers, services};
+use super::url::Url;
+use super::{applier, archivist, auth, connections, expiry, services};
 use crate::machine::Request;
 use crate::members::Members;
 
@@ -58,7 +59,11 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
     let directory = DataDir::open(&settings.data_dir, "coordinator", FORMAT_VERSION).map_err(fatal)?;
     let (endpoints, addresses) = bind(&settings, directory.path()).await?;
     let peer_listeners = bind_for_peers(&settings).await?;
-    let (accept, connect) = doors(&settings, directory.path())?;
+    let streams = settings
+        .security
+        .peer_streams(directory.path(), &settings.peering.listen);
+    let streams = streams.map_err(fatal)?;
+    let connect = streams.connect();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let founding = founding(&settings, &*disk, directory.path(), &connect).await?;
     let (node, threads) = {
@@ -67,8 +72,8 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
         let start = move || start(&settings, &path, &disk, &founding, connect);
         tokio::task::spawn_blocking(start).await.map_err(fatal)??
     };
-    for listener in peer_listeners {
-        tokio::spawn(node.transport.clone().listen(listener, Arc::clone(&accept)));
+    for (listener, url) in peer_listeners {
+        tokio::spawn(node.transport.clone().listen(listener, streams.accept(&url)));
     }
     connect_members(&node, &settings, &connect).await?;
     let mut failures = node.failures();
@@ -197,12 +202,12 @@ async fn bind(settings: &Settings, directory: &Path) -> Result<(Vec<Endpoint>, V
 }
 
 /// Binds the peers' addresses. Where nobody asked for one and it is taken, a member that is alone goes without.
-async fn bind_for_peers(settings: &Settings) -> Result<Vec<TcpListener>, Fatal> {
+async fn bind_for_peers(settings: &Settings) -> Result<Vec<(TcpListener, Url)>, Fatal> {
     let mut listeners = Vec::new();
     for url in &settings.peering.listen {
         let address = url.address();
         match TcpListener::bind(address).await {
-            Ok(listener) => listeners.push(listener),
+            Ok(listener) => listeners.push((listener, url.clone())),
             Err(error) if settings.peering.listen_is_default => {
                 tracing::warn!(%address, %error, "no other member can connect: give another --listen-peer-urls");
             }
@@ -214,21 +219,6 @@ async fn bind_for_peers(settings: &Settings) -> Result<Vec<TcpListener>, Fatal> 
         }
     }
     Ok(listeners)
-}
-
-/// How members connect to each other: with TLS where certificates are named.
-fn doors(settings: &Settings, directory: &Path) -> Result<(Arc<dyn Accept>, Arc<dyn Connect>), Fatal> {
-    let tls = settings
-        .security
-        .peer(directory, &settings.peering.listen)
-        .map_err(fatal)?;
-    Ok(match tls {
-        Some((acceptor, connector)) => (
-            Arc::new(peers::TlsAccept(acceptor)),
-            Arc::new(peers::TlsConnect(connector)),
-        ),
-        None => (Arc::new(Plain), Arc::new(Plain)),
-    })
 }
 
 /// The threads that stand between the log and the store file.
@@ -260,6 +250,7 @@ pub(super) fn start(
         identity,
         snapshot,
     } = recovered.map_err(fatal)?;
+    let replay_to = found.entries.last().map_or(snapshot.last.index, |entry| entry.index);
     let (work, queue) = mpsc::sync_channel(WORK_MAX);
     let runtime = tokio::runtime::Handle::current();
     let transport = Transport::new(
@@ -311,17 +302,18 @@ pub(super) fn start(
     let applier = applier::start(Arc::clone(&node), queue).map_err(fatal)?;
     let archivist = archivist::start(Arc::clone(&node), file, archived).map_err(fatal)?;
     node.keep(inbox);
-    until_replayed(&node);
+    until_replayed(&node, replay_to);
     Ok((node, Threads { applier, archivist }))
 }
 
 /// A member that is alone has all that was ever acknowledged in its log; nobody sees it before it is applied.
-fn until_replayed(node: &Node) {
+fn until_replayed(node: &Node, replay_to: u64) {
     let raft = node.raft().gauges();
-    while raft.is_alone() && !raft.is_leader() && !raft.is_full() && node.failures().borrow().is_none() {
-        std::thread::sleep(REPLAY_LOOK_INTERVAL);
-    }
-    while raft.is_alone() && node.machine().applied() < raft.commit() && node.failures().borrow().is_none() {
+    let is_ready = || {
+        let leads = raft.is_leader() || raft.is_full();
+        leads && node.machine().applied() >= replay_to
+    };
+    while raft.is_alone() && !is_ready() && node.failures().borrow().is_none() {
         std::thread::sleep(REPLAY_LOOK_INTERVAL);
     }
 }

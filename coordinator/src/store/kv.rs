@@ -197,7 +197,8 @@ impl Store {
     /// The living keys within `bounds`, in order.
     pub(super) fn living(&self, bounds: &Bounds) -> Vec<Bytes> {
         let mut keys = Vec::new();
-        self.index.visit(bounds, i64::MAX, |key, _| keys.push(key.clone()));
+        self.index
+            .visit(bounds, i64::MAX, |key, _| keys.push(Bytes::copy_from_slice(key)));
         keys
     }
 
@@ -300,7 +301,7 @@ impl Store {
             .map(|at| &self.tail[at])
     }
 
-    pub(super) fn index_put(&mut self, key: &[u8], revision: Revision) -> (Bytes, Generation) {
+    pub(super) fn index_put(&mut self, key: &[u8], revision: Revision) -> Generation {
         self.index.put(key, revision)
     }
 
