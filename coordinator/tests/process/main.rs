@@ -2,8 +2,11 @@
 
 mod client;
 mod cluster;
+mod coordination;
 mod garbage;
+mod gateway;
 mod kill;
+mod maintenance;
 mod program;
 mod security;
 mod start;
