@@ -22,6 +22,7 @@ pub mod auth;
 mod error;
 pub mod lease;
 pub mod machine;
+mod plant;
 pub mod server;
 pub mod snapshot;
 pub mod store;
@@ -31,6 +32,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub use error::Error;
+#[cfg(feature = "planted-faults")]
+pub use plant::{Plant, plant};
 
 /// The program's entry point; the first argument is the program's name.
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
