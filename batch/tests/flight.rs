@@ -60,6 +60,14 @@ fn ticket(info: &FlightInfo) -> Ticket {
 /// Every cell of a result, row by row.
 async fn cells(client: &mut FlightSqlServiceClient<Channel>, info: &FlightInfo) -> Vec<String> {
     let batches: Vec<_> = client.do_get(ticket(info)).await.unwrap().try_collect().await.unwrap();
+    let announced = info.clone().try_decode_schema().unwrap();
+    for batch in &batches {
+        assert_eq!(
+            batch.schema().fields(),
+            announced.fields(),
+            "the stream is what was announced"
+        );
+    }
     let mut cells = Vec::new();
     for batch in batches {
         for row in 0..batch.num_rows() {
@@ -108,6 +116,24 @@ async fn statements_prepared_or_not_give_their_rows() {
         cells(&mut client, &info).await,
         ["datafusion", "public", "zips", "VIEW"]
     );
+}
+
+/// Statistics answer this query with a constant that is never null, where the plan says that it may be.
+#[tokio::test]
+async fn a_stream_has_the_schema_that_was_announced() {
+    let server = Server::start();
+    let mut client = server.client().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ids.parquet");
+    let copy = format!(
+        "COPY (SELECT * FROM generate_series(1, 10) AS t(id)) TO '{}'",
+        file.display()
+    );
+    let info = client.execute(copy, None).await.unwrap();
+    cells(&mut client, &info).await;
+    let query = format!("SELECT max(id) FROM '{}'", file.display());
+    let info = client.execute(query, None).await.unwrap();
+    assert_eq!(cells(&mut client, &info).await, ["10"]);
 }
 
 #[tokio::test]

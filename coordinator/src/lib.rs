@@ -19,6 +19,8 @@
 //! locks and elections are later rooms. What is not served answers gRPC's UNIMPLEMENTED.
 
 pub mod auth;
+pub mod compaction;
+mod duration;
 mod error;
 pub mod lease;
 pub mod machine;

@@ -1,6 +1,9 @@
 //! Compiles `proto/` without protoc: protox parses, tonic-prost-build writes the Rust.
 
 use std::error::Error;
+use std::path::PathBuf;
+
+use prost::Message;
 
 const FILES: &[&str] = &[
     "mvcc.proto",
@@ -20,9 +23,13 @@ const FILES: &[&str] = &[
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(FILES, ["proto"])?;
+    // The same for whoever translates messages without knowing them.
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     // Keys and values are shared with the buffer they arrived in instead of being copied.
     tonic_prost_build::configure()
         .bytes(".")
+        .codec_path("crate::codec::Codec")
         .emit_rerun_if_changed(false)
         .compile_fds(descriptors)?;
     Ok(())

@@ -1,11 +1,13 @@
-//! A TCP listener with a limit on open connections.
+//! Listeners with a limit on open connections.
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long accepting rests after an error (no descriptors left, mostly) instead of spinning.
@@ -76,6 +78,61 @@ impl Listener {
     }
 }
 
+/// As [`Listener`], on a socket in the file system. It is removed again at the end.
+#[derive(Debug)]
+pub struct UnixListener {
+    inner: tokio::net::UnixListener,
+    permits: Arc<Semaphore>,
+    path: PathBuf,
+}
+
+impl UnixListener {
+    /// Binds a path that was given by `flag`. A socket that is there already is replaced: a server that was killed leaves
+    /// it behind. Anything else is not.
+    ///
+    /// # Errors
+    /// Says which path could not be bound, why, and which flag changes it.
+    pub fn bind_for(flag: &str, path: &Path, connections_max: usize) -> io::Result<Self> {
+        let named = |error: io::Error| {
+            let path = path.display();
+            let sentence = format!("cannot listen on {path}: {error}; choose another path with {flag}");
+            io::Error::new(error.kind(), sentence)
+        };
+        let is_left_behind = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+        if is_left_behind {
+            std::fs::remove_file(path).map_err(named)?;
+        }
+        Ok(Self {
+            inner: tokio::net::UnixListener::bind(path).map_err(named)?,
+            permits: Arc::new(Semaphore::new(connections_max)),
+            path: path.to_owned(),
+        })
+    }
+
+    /// The next connection. Cancel safe.
+    pub async fn accept(&self) -> (UnixStream, Permit) {
+        loop {
+            match self.inner.accept().await {
+                Ok((stream, _nameless)) => match Arc::clone(&self.permits).try_acquire_owned() {
+                    Ok(permit) => return (stream, Permit(permit)),
+                    Err(_) => tracing::warn!(path = %self.path.display(), "too many connections; closed one"),
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for UnixListener {
+    fn drop(&mut self) {
+        // Gone already is as well.
+        let _gone = std::fs::remove_file(&self.path);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
@@ -111,5 +168,21 @@ mod tests {
             error.contains(&address) && error.contains("--listen") && error.contains("in use"),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_socket_left_behind_is_replaced_and_a_file_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let listener = UnixListener::bind_for("--listen", &path, 1).unwrap();
+        let (accepted, connected) = tokio::join!(listener.accept(), UnixStream::connect(&path));
+        drop((accepted, connected.unwrap()));
+        drop(listener);
+        assert!(!path.exists(), "it is removed at the end");
+        std::fs::write(&path, "precious").unwrap();
+        let error = UnixListener::bind_for("--listen", &path, 1).unwrap_err().to_string();
+        assert!(error.contains("socket") && error.contains("--listen"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     }
 }

@@ -13,6 +13,8 @@ use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingT
 use datafusion::execution::SessionState;
 use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry};
 use datafusion::prelude::SessionContext;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use hdfs_native_object_store::HdfsObjectStoreBuilder;
 use object_store::ObjectStore;
 use url::Url;
@@ -98,6 +100,14 @@ impl UrlTableFactory for FileTables {
         let Some(state) = self.session.get().and_then(|session| session()) else {
             return Ok(None);
         };
+        table_of(state, name).await
+    }
+}
+
+/// The table of the files at a place. Boxed apart from the trait's method: there, the compiler would not keep its proof
+/// that the future is `Send`, which takes it seconds (see `flight/statements.rs`).
+fn table_of(state: SessionState, name: &str) -> BoxFuture<'_, Result<Option<Arc<dyn TableProvider>>>> {
+    async move {
         let cannot = |error: DataFusionError| error.context(format!("cannot read '{name}'"));
         let url = ListingTableUrl::parse(name).map_err(cannot)?;
         let config = ListingTableConfig::new(url)
@@ -111,6 +121,8 @@ impl UrlTableFactory for FileTables {
             })?;
         let config = config.infer_partitions_from_path(&state).await.map_err(cannot)?;
         let config = config.infer_schema(&state).await.map_err(cannot)?;
-        Ok(Some(Arc::new(ListingTable::try_new(config)?)))
+        let table: Arc<dyn TableProvider> = Arc::new(ListingTable::try_new(config)?);
+        Ok(Some(table))
     }
+    .boxed()
 }

@@ -19,6 +19,7 @@ mod catalog;
 mod connection;
 mod server;
 mod service;
+mod statements;
 
 pub use server::serve;
 use service::FlightSql;

@@ -43,8 +43,8 @@ pub async fn serve(
         .map_err(|error| error.to_string())?;
     let addresses = [("flight", local_address(&flight)?), ("admin", local_address(&admin)?)];
 
-    let service =
-        FlightServiceServer::new(FlightSql::new(context, statements)).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let service = FlightServiceServer::new(FlightSql::new(Box::new(context), statements))
+        .max_decoding_message_size(REQUEST_BYTES_MAX);
     let stop = shutdown.clone();
     let flight_server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))

@@ -3,7 +3,6 @@
 use std::fmt::Display;
 use std::pin::Pin;
 
-use arrow::array::{Array, Int64Array, UInt64Array};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::writer::IpcWriteOptions;
 use arrow::record_batch::RecordBatch;
@@ -23,46 +22,34 @@ use arrow_flight::{
 };
 use bytes::Bytes;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::prelude::SessionContext;
 use futures::{Stream, StreamExt, TryStreamExt};
 use prometheus::IntCounterVec;
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::catalog;
+use super::statements::{Described, Statements};
 
 /// The service; cheap to share.
 pub struct FlightSql {
-    context: SessionContext,
+    engine: Box<dyn Statements>,
     statements: IntCounterVec,
 }
 
 type Batches = Pin<Box<dyn Stream<Item = Result<arrow_flight::FlightData, Status>> + Send>>;
 
 impl FlightSql {
-    pub fn new(context: SessionContext, statements: IntCounterVec) -> Self {
-        Self { context, statements }
+    pub fn new(engine: Box<dyn Statements>, statements: IntCounterVec) -> Self {
+        Self { engine, statements }
     }
 
-    /// Plans without running anything: DDL too has no effect yet.
-    async fn plan(&self, sql: &str) -> Result<LogicalPlan, Status> {
-        self.context
-            .state()
-            .create_logical_plan(sql)
-            .await
-            .map_err(|error| self.failed(&error))
+    async fn describe(&self, sql: &str) -> Result<Described, Status> {
+        self.engine.describe(sql).await.map_err(|error| self.failed(&error))
     }
 
     /// Runs `sql` and streams what it gives.
     async fn run(&self, sql: &str) -> Result<Response<Batches>, Status> {
-        let plan = self.plan(sql).await?;
-        let frame = self
-            .context
-            .execute_logical_plan(plan)
-            .await
-            .map_err(|error| self.failed(&error))?;
-        let stream = frame.execute_stream().await.map_err(|error| self.failed(&error))?;
+        let stream = self.engine.run(sql).await.map_err(|error| self.failed(&error))?;
         let schema = stream.schema();
         let outcomes = self.statements.clone();
         let batches = stream.map_err(move |error| {
@@ -73,17 +60,10 @@ impl FlightSql {
         Ok(Response::new(encode(schema, batches)))
     }
 
-    /// Runs a statement for its effect and counts the rows it says it wrote.
     async fn update(&self, sql: &str) -> Result<i64, Status> {
-        let plan = self.plan(sql).await?;
-        let frame = self
-            .context
-            .execute_logical_plan(plan)
-            .await
-            .map_err(|error| self.failed(&error))?;
-        let batches = frame.collect().await.map_err(|error| self.failed(&error))?;
+        let rows = self.engine.update(sql).await.map_err(|error| self.failed(&error))?;
         self.statements.with_label_values(&["run"]).inc();
-        Ok(rows_written(&batches))
+        Ok(rows)
     }
 
     fn failed(&self, error: &DataFusionError) -> Status {
@@ -97,8 +77,7 @@ impl FlightSql {
         ticket: Bytes,
         descriptor: FlightDescriptor,
     ) -> Result<Response<FlightInfo>, Status> {
-        let plan = self.plan(sql).await?;
-        info(plan.schema().as_arrow(), ticket, descriptor)
+        info(&self.describe(sql).await?.schema, ticket, descriptor)
     }
 }
 
@@ -129,24 +108,6 @@ fn one_batch(batch: RecordBatch) -> Response<Batches> {
         batch.schema(),
         futures::stream::once(async move { Ok(batch) }).boxed(),
     ))
-}
-
-/// What DataFusion's INSERT and COPY answer is one column with the count of rows; DDL answers nothing.
-fn rows_written(batches: &[RecordBatch]) -> i64 {
-    let mut rows = 0_i64;
-    for batch in batches.iter().filter(|batch| batch.num_columns() == 1) {
-        let column = batch.column(0);
-        if let Some(counts) = column.as_any().downcast_ref::<UInt64Array>() {
-            rows += counts
-                .iter()
-                .flatten()
-                .map(|count| i64::try_from(count).unwrap_or(i64::MAX))
-                .sum::<i64>();
-        } else if let Some(counts) = column.as_any().downcast_ref::<Int64Array>() {
-            rows += counts.iter().flatten().sum::<i64>();
-        }
-    }
-    rows
 }
 
 fn status_of(error: &DataFusionError) -> Status {
@@ -224,14 +185,13 @@ impl FlightSqlService for FlightSql {
         query: ActionCreatePreparedStatementRequest,
         _request: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
-        let plan = self.plan(&query.query).await?;
-        let parameters = plan.get_parameter_names().map_err(|error| self.failed(&error))?;
-        if !parameters.is_empty() {
+        let described = self.describe(&query.query).await?;
+        if described.has_parameters {
             return Err(Status::unimplemented(
                 "statements with parameters are not supported: write the values into them",
             ));
         }
-        let message: IpcMessage = SchemaAsIpc::new(plan.schema().as_arrow(), &IpcWriteOptions::default())
+        let message: IpcMessage = SchemaAsIpc::new(&described.schema, &IpcWriteOptions::default())
             .try_into()
             .map_err(encoding)?;
         Ok(ActionCreatePreparedStatementResult {
@@ -289,7 +249,7 @@ impl FlightSqlService for FlightSql {
         query: CommandGetCatalogs,
         _request: Request<Ticket>,
     ) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
-        Ok(one_batch(catalog::catalogs(&self.context, query).map_err(encoding)?))
+        Ok(one_batch(self.engine.catalogs(query).map_err(encoding)?))
     }
 
     async fn get_flight_info_schemas(
@@ -306,7 +266,7 @@ impl FlightSqlService for FlightSql {
         query: CommandGetDbSchemas,
         _request: Request<Ticket>,
     ) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
-        Ok(one_batch(catalog::schemas(&self.context, query).map_err(encoding)?))
+        Ok(one_batch(self.engine.schemas(query).map_err(encoding)?))
     }
 
     async fn get_flight_info_tables(
@@ -323,9 +283,7 @@ impl FlightSqlService for FlightSql {
         query: CommandGetTables,
         _request: Request<Ticket>,
     ) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
-        Ok(one_batch(
-            catalog::tables(&self.context, query).await.map_err(encoding)?,
-        ))
+        Ok(one_batch(self.engine.tables(query).await.map_err(encoding)?))
     }
 
     async fn get_flight_info_table_types(

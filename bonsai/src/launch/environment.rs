@@ -28,7 +28,6 @@ fn write(ports: &Ports, conf: &Path) -> Result<Vec<(&'static str, String)>, Erro
     fs::create_dir_all(conf).map_err(io_error)?;
     let mut variables = Vec::new();
     if ports.contains("coordinator") {
-        variables.push(("ETCDCTL_API", "3".to_owned()));
         variables.push(("ETCDCTL_ENDPOINTS", ports.address("coordinator", "client")));
     }
     if ports.contains("log-broker") {

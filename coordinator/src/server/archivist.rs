@@ -13,11 +13,11 @@ use crate::store::ArchiveError;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Starts with what recovery found: `archived` is the last entry that the file holds.
-pub(super) fn start(node: Arc<Node>, file: StoreFile, mut archived: u64) -> std::io::Result<JoinHandle<()>> {
+pub(super) fn start(node: Arc<Node>, mut file: StoreFile, mut archived: u64) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("archivist".to_owned()).spawn(move || {
         loop {
             let call = node.bell().wait(INTERVAL);
-            match archive(&node, &file, archived) {
+            match archive(&node, &mut file, archived) {
                 Ok(applied) => archived = applied,
                 Err(error) => {
                     // The log has it all, so nothing is lost when the end is near anyway.
@@ -27,6 +27,7 @@ pub(super) fn start(node: Arc<Node>, file: StoreFile, mut archived: u64) -> std:
                     return;
                 }
             }
+            node.defragmentation.carry_out(&node, &mut file);
             if call == Call::Last {
                 return;
             }
@@ -35,7 +36,7 @@ pub(super) fn start(node: Arc<Node>, file: StoreFile, mut archived: u64) -> std:
 }
 
 /// Moves everything up to the last entry applied; returns its index.
-fn archive(node: &Node, file: &StoreFile, archived: u64) -> Result<u64, ArchiveError> {
+fn archive(node: &Node, file: &mut StoreFile, archived: u64) -> Result<u64, ArchiveError> {
     if node.machine().applied() == archived {
         return Ok(archived);
     }
@@ -44,9 +45,7 @@ fn archive(node: &Node, file: &StoreFile, archived: u64) -> Result<u64, ArchiveE
     file.take_over(&hand_over)?;
     node.metrics.backend_commit.observe(begun.elapsed().as_secs_f64());
     let snapshot = Arc::new(file.snapshot()?);
-    if let Ok((_versions, bytes)) = snapshot.size() {
-        node.metrics.set_size_in_use(bytes);
-    }
+    node.metrics.set_size_in_use(file.stored_bytes());
     let tail_bytes = {
         let mut machine = node.machine_mut();
         machine.store_mut().archived(hand_over.store.up_to, snapshot);

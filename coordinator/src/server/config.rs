@@ -1,8 +1,8 @@
 //! The command line: etcd's flags, and what becomes of each.
 //!
 //! Three kinds. Most say something and are obeyed. Some mean nothing to this program (tuning of etcd's own parts): they
-//! are accepted, so that existing scripts work, and the log says so. The rest would have to be obeyed but cannot be yet (TLS,
-//! several members): they are refused by name, because ignoring them would be a lie.
+//! are accepted, so that existing scripts work, and the log says so. The rest would have to be obeyed but cannot be yet
+//! (several members): they are refused by name, because ignoring them would be a lie.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -13,8 +13,11 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::node::Limits;
+use super::quota;
 use super::security::{Security, SecurityArguments};
 use super::store_file::Identity;
+use super::url::{Scheme, Url};
+use crate::compaction::Retention;
 
 /// The release of etcd whose API this program speaks.
 pub(super) const ETCD_VERSION: &str = "3.6.16";
@@ -101,6 +104,49 @@ pub(super) struct Arguments {
         hide_env = true
     )]
     watch_progress_notify_interval: Duration,
+    /// What the store may take before it takes no more, in bytes; 0 is 2 GiB, less is no limit.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        env = "ETCD_QUOTA_BACKEND_BYTES",
+        hide_env = true
+    )]
+    quota_backend_bytes: i64,
+    /// How what may be forgotten is chosen: `periodic` or `revision`.
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "periodic",
+        env = "ETCD_AUTO_COMPACTION_MODE",
+        hide_env = true
+    )]
+    auto_compaction_mode: String,
+    /// What is kept by that: a time such as 30m (a number alone means hours), or a number of revisions; 0 is everything.
+    #[arg(
+        long,
+        value_name = "TIME or N",
+        default_value = "0",
+        env = "ETCD_AUTO_COMPACTION_RETENTION",
+        hide_env = true
+    )]
+    auto_compaction_retention: String,
+    /// Serve gRPC's calls as JSON too.
+    #[arg(
+        long,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = true,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set,
+        env = "ETCD_ENABLE_GRPC_GATEWAY",
+        hide_env = true
+    )]
+    enable_grpc_gateway: bool,
+    /// More places where clients are served; gRPC and HTTP are served on all.
+    #[arg(long, value_name = "URLS", env = "ETCD_LISTEN_CLIENT_HTTP_URLS", hide_env = true)]
+    listen_client_http_urls: Option<String>,
     #[command(flatten)]
     security: SecurityArguments,
     #[command(flatten)]
@@ -135,7 +181,13 @@ meaningless! {
     backend_batch_interval, backend_batch_limit, backend_bbolt_freelist_type, bootstrap_defrag_threshold_megabytes,
     warning_unary_request_duration, warning_apply_duration, max_learners, corrupt_check_time, compact_hash_check_time,
     feature_gates, grpc_keepalive_min_time, grpc_keepalive_interval, grpc_keepalive_timeout, socket_reuse_port,
-    socket_reuse_address, initial_election_tick_advance,
+    socket_reuse_address, initial_election_tick_advance, unsafe_no_fsync, listen_metrics_urls, wal_dir, cors,
+    host_whitelist, log_rotation_config_json, enable_log_rotation, memory_mlock, downgrade_check_time, initial_corrupt_check,
+    compact_hash_check_enabled, distributed_tracing_address, enable_distributed_tracing,
+    distributed_tracing_service_name, distributed_tracing_instance_id, distributed_tracing_sampling_rate, local_address,
+    v2_deprecation, discovery, discovery_fallback, discovery_proxy, discovery_srv, discovery_srv_name, discovery_endpoints,
+    discovery_token, enable_lease_checkpoint, enable_lease_checkpoint_persist, stop_grpc_service_on_defrag,
+    txn_mode_write_with_shared_buffer,
 }
 
 /// What the program does, once the flags are understood.
@@ -143,12 +195,13 @@ meaningless! {
 pub(super) struct Settings {
     pub(super) name: String,
     pub(super) data_dir: PathBuf,
-    /// `HOST:PORT` each.
-    pub(super) listen_client: Vec<String>,
+    pub(super) listen_client: Vec<Url>,
     advertise_client: Option<Vec<String>>,
     pub(super) peer_urls: Vec<String>,
     token: String,
     pub(super) limits: Limits,
+    pub(super) retention: Option<Retention>,
+    pub(super) gateway: bool,
     pub(super) security: Security,
     pub(super) log: raft::log::Options,
     pub(super) concurrent_streams_max: u32,
@@ -157,7 +210,10 @@ pub(super) struct Settings {
 impl Settings {
     /// `Err` is one sentence that names the flag and says what to do.
     pub(super) fn from_arguments(arguments: Arguments) -> Result<Self, String> {
-        let listen_client = urls("--listen-client-urls", &arguments.listen_client_urls)?;
+        let mut listen_client = urls("--listen-client-urls", &arguments.listen_client_urls)?;
+        if let Some(more) = &arguments.listen_client_http_urls {
+            listen_client.extend(urls("--listen-client-http-urls", more)?);
+        }
         let advertise_client = match &arguments.advertise_client_urls {
             Some(text) => {
                 urls("--advertise-client-urls", text)?;
@@ -165,7 +221,10 @@ impl Settings {
             }
             None => None,
         };
-        urls("--listen-peer-urls", &arguments.listen_peer_urls)?;
+        let listen_peer = urls("--listen-peer-urls", &arguments.listen_peer_urls)?;
+        let security = Security::from_arguments(&arguments.security)?;
+        security.check_urls("--listen-client-urls", &listen_client)?;
+        security.check_urls("--listen-peer-urls", &listen_peer)?;
         let peer_urls = peer_urls(&arguments)?;
         let data_dir = arguments
             .data_dir
@@ -192,7 +251,7 @@ impl Settings {
             );
         }
         Ok(Self {
-            listen_client: listen_client.into_iter().map(|url| url.address).collect(),
+            listen_client,
             advertise_client,
             peer_urls,
             data_dir,
@@ -201,8 +260,11 @@ impl Settings {
                 request_bytes_max: arguments.max_request_bytes,
                 txn_operations_max: arguments.max_txn_ops,
                 progress_interval: arguments.watch_progress_notify_interval,
+                quota_bytes: quota::bytes(arguments.quota_backend_bytes),
             },
-            security: Security::from_arguments(&arguments.security)?,
+            retention: Retention::parse(&arguments.auto_compaction_mode, &arguments.auto_compaction_retention)?,
+            gateway: arguments.enable_grpc_gateway,
+            security,
             log: raft::log::Options {
                 segment_bytes: LOG_SEGMENT_BYTES,
                 ..Default::default()
@@ -221,10 +283,25 @@ impl Settings {
         Identity { cluster, member }
     }
 
+    /// The listening URLs with the addresses that they got.
+    fn listening(&self, bound: &[SocketAddr]) -> Vec<String> {
+        let mut bound = bound.iter();
+        let known = |url: &Url| match (url.scheme(), url.path()) {
+            (_, Some(_)) => url.to_string(),
+            (scheme, None) => {
+                let scheme = if scheme == Scheme::Https { "https" } else { "http" };
+                bound
+                    .next()
+                    .map_or_else(|| url.to_string(), |address| format!("{scheme}://{address}"))
+            }
+        };
+        self.listen_client.iter().map(known).collect()
+    }
+
     /// What clients are told, given where they are served in fact.
     pub(super) fn client_urls(&self, bound: &[SocketAddr]) -> Vec<String> {
         let Some(advertised) = &self.advertise_client else {
-            return bound.iter().map(|address| format!("http://{address}")).collect();
+            return self.listening(bound);
         };
         let mut bound = bound.iter();
         // A port that was asked for as 0 is known only now.
@@ -286,69 +363,16 @@ fn split(text: &str) -> Vec<String> {
         .collect()
 }
 
-struct Url {
-    /// `HOST:PORT`.
-    address: String,
-}
-
 fn urls(flag: &str, text: &str) -> Result<Vec<Url>, String> {
     let urls: Vec<Url> = split(text)
         .iter()
-        .map(|url| parse_url(flag, url))
+        .map(|url| Url::parse(flag, url))
         .collect::<Result<_, _>>()?;
     if urls.is_empty() {
         Err(format!("{flag} is empty: write http://HOST:PORT"))
     } else {
         Ok(urls)
     }
-}
-
-fn parse_url(flag: &str, url: &str) -> Result<Url, String> {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    match scheme {
-        "http" => {}
-        "https" => return Err(format!("{flag}={url}: TLS is not served yet, write http://")),
-        "unix" | "unixs" => {
-            return Err(format!(
-                "{flag}={url}: unix sockets are not served, write http://HOST:PORT"
-            ));
-        }
-        _ => return Err(format!("{flag}={url}: write http://HOST:PORT")),
-    }
-    let address = rest.strip_suffix('/').unwrap_or(rest);
-    let port = address
-        .rsplit_once(':')
-        .filter(|(host, _)| !host.is_empty())
-        .map(|(_, port)| port.parse::<u16>());
-    match port {
-        Some(Ok(_)) if !address.contains('/') => Ok(Url {
-            address: address.to_owned(),
-        }),
-        _ => Err(format!("{flag}={url}: write http://HOST:PORT")),
-    }
-}
-
-/// Go's notation of durations: `10m`, `1h30m`, `500ms`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a time: write 500ms, 5s, 10m or 1h30m");
-    let mut rest = text;
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-        let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
-        rest = &rest[digits..];
-        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let seconds = match &rest[..letters] {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return Err(wrong()),
-        };
-        total += Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())?;
-        rest = &rest[letters..];
-    }
-    if total.is_zero() { Err(wrong()) } else { Ok(total) }
 }
 
 /// FNV-1a over several parts: a stable, well-known hash for ids that need only be different.
@@ -359,14 +383,50 @@ fn fnv1a<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     })
 }
 
-/// Gives long flags with one dash, which etcd takes, their second.
+/// A time in Go's notation that is not nothing.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    match crate::duration::parse(text)? {
+        Duration::ZERO => Err("it must be longer than nothing".to_owned()),
+        time => Ok(time),
+    }
+}
+
+/// Flags as etcd takes them, in this program's spelling: long ones with one dash get their second, those that were once
+/// experimental lose the word, and levels of logs that are unknown here get the next that is.
 pub(super) fn etcd_spelling(argv: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    argv.into_iter()
-        .map(|argument| match argument.to_str() {
-            Some(text) if is_long_with_one_dash(text) => format!("-{text}").into(),
-            _ => argument,
-        })
-        .collect()
+    let mut spelled: Vec<OsString> = Vec::new();
+    for argument in argv {
+        let level_follows = spelled.last().is_some_and(|last| last == "--log-level");
+        let Some(text) = argument.to_str() else {
+            spelled.push(argument);
+            continue;
+        };
+        if level_follows {
+            spelled.push(log_level(text).into());
+            continue;
+        }
+        let flag = if is_long_with_one_dash(text) {
+            format!("-{text}")
+        } else {
+            text.to_owned()
+        };
+        let flag = match flag.strip_prefix("--experimental-") {
+            Some(rest) => format!("--{rest}"),
+            None => flag,
+        };
+        match flag.strip_prefix("--log-level=") {
+            Some(level) => spelled.push(format!("--log-level={}", log_level(level)).into()),
+            None => spelled.push(flag.into()),
+        }
+    }
+    spelled
+}
+
+fn log_level(level: &str) -> &str {
+    match level {
+        "dpanic" | "panic" | "fatal" => "error",
+        other => other,
+    }
 }
 
 fn is_long_with_one_dash(text: &str) -> bool {
@@ -411,10 +471,17 @@ mod tests {
             "--initial-cluster=n1=http://localhost:2380",
             "--snapshot-count=10000",
             "--strict-reconfig-check",
+            "--log-level=panic",
+            "--experimental-initial-corrupt-check=true",
+            "--enable-grpc-gateway=false",
+            "--auto-compaction-mode=revision",
+            "--auto-compaction-retention",
+            "1000",
             "--watch-progress-notify-interval=1m30s",
         ])
         .expect("all of these are known");
-        assert_eq!(settings.listen_client, ["localhost:0", "127.0.0.1:4001"]);
+        let listen: Vec<&str> = settings.listen_client.iter().map(Url::address).collect();
+        assert_eq!(listen, ["localhost:0", "127.0.0.1:4001"]);
         assert_eq!(settings.peer_urls, ["http://localhost:2380"]);
         let bound = ["127.0.0.1:4711".parse().expect("an address")];
         assert_eq!(settings.client_urls(&bound), ["http://localhost:4711"]);
@@ -428,8 +495,18 @@ mod tests {
                 vec!["--initial-cluster=default=http://h:1,b=http://h:2"],
                 "--initial-cluster",
             ),
-            (vec!["--listen-client-urls=https://h:1"], "--listen-client-urls"),
-            (vec!["--listen-client-urls=unix://h:1"], "--listen-client-urls"),
+            (vec!["--listen-client-urls=https://h:1"], "--auto-tls"),
+            (vec!["--listen-peer-urls=https://h:1"], "--peer-auto-tls"),
+            (
+                vec!["--peer-cert-file=x", "--peer-key-file=y"],
+                "--peer-trusted-ca-file",
+            ),
+            (
+                vec!["--cert-file=x", "--key-file=y", "--client-cert-auth"],
+                "--trusted-ca-file",
+            ),
+            (vec!["--tls-min-version=TLS1.1"], "--tls-min-version"),
+            (vec!["--auth-token=magic"], "--auth-token"),
             (vec!["--listen-client-urls=localhost:1"], "--listen-client-urls"),
             (
                 vec!["--initial-cluster-state=existing", "--data-dir=/nowhere"],

@@ -1,60 +1,138 @@
-//! Connections: counted, and closed when they say nothing.
+//! Connections: plain or TLS, over TCP or a socket in the file system; counted, and closed when they say nothing.
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use host::{Listener, Permit};
+use host::tls::Acceptor;
+use host::{Listener, Permit, UnixListener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
+use super::auth::CertificateName;
+use super::url::Url;
+
 /// Connections that may be open on one port.
-pub(super) const CONNECTIONS_MAX: usize = 8_192;
+const CONNECTIONS_MAX: usize = 8_192;
 /// A client that has not sent a byte for so long after connecting is not one.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Accepted connections that may wait to be served.
 const ACCEPTED_WAITING_MAX: usize = 64;
 
+/// A place where clients connect.
+pub(super) struct Endpoint {
+    socket: Socket,
+    tls: Option<Acceptor>,
+}
+
+enum Socket {
+    Tcp(Listener),
+    Unix(UnixListener),
+}
+
+impl Endpoint {
+    /// Binds what `flag` has. `tls` is for URLs that say so.
+    ///
+    /// # Errors
+    /// One sentence that names the address and the flag.
+    pub(super) async fn bind(flag: &str, url: &Url, tls: Option<&Acceptor>) -> io::Result<Self> {
+        let socket = match url.path() {
+            Some(path) => Socket::Unix(UnixListener::bind_for(flag, &path, CONNECTIONS_MAX)?),
+            None => Socket::Tcp(Listener::bind_for(flag, url.address(), CONNECTIONS_MAX).await?),
+        };
+        let tls = tls.filter(|_| url.is_secure()).cloned();
+        Ok(Self { socket, tls })
+    }
+
+    /// The address, unless it is a path.
+    pub(super) fn local_addr(&self) -> io::Result<Option<SocketAddr>> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.local_addr().map(Some),
+            Socket::Unix(_) => Ok(None),
+        }
+    }
+
+    /// The next connection. Cancel safe.
+    async fn accept(&self) -> (Box<dyn Stream>, Option<SocketAddr>, Permit) {
+        match &self.socket {
+            Socket::Tcp(listener) => {
+                let (stream, peer, permit) = listener.accept().await;
+                (Box::new(stream), Some(peer), permit)
+            }
+            Socket::Unix(listener) => {
+                let (stream, permit) = listener.accept().await;
+                (Box::new(stream), None, permit)
+            }
+        }
+    }
+}
+
+/// What bytes go over.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 /// A connection and its place in the count.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     /// Until the first byte has come.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Whether what is to be written has let others go first.
+    let_others_go: bool,
+    certificate: CertificateName,
     _permit: Permit,
 }
 
-/// Accepts on all listeners until shutdown.
+impl Connection {
+    fn new(stream: Box<dyn Stream>, certificate: Option<String>, permit: Permit) -> Self {
+        Self {
+            stream,
+            waiting: Some(Box::pin(tokio::time::sleep(FIRST_BYTE_TIMEOUT))),
+            let_others_go: false,
+            certificate: CertificateName(certificate.map(Into::into)),
+            _permit: permit,
+        }
+    }
+}
+
+/// Accepts at all endpoints until shutdown.
 pub(super) fn accept(
-    listeners: Vec<Listener>,
+    endpoints: Vec<Endpoint>,
     shutdown: &host::Shutdown,
 ) -> ReceiverStream<Result<Connection, io::Error>> {
     let (sender, receiver) = mpsc::channel(ACCEPTED_WAITING_MAX);
-    for listener in listeners {
+    for endpoint in endpoints {
         let (sender, shutdown) = (sender.clone(), shutdown.clone());
         tokio::spawn(async move {
             loop {
-                let (stream, _peer, permit) = tokio::select! {
-                    accepted = listener.accept() => accepted,
+                let (stream, peer, permit) = tokio::select! {
+                    accepted = endpoint.accept() => accepted,
                     () = shutdown.requested() => return,
                 };
-                let waiting = Some(Box::pin(tokio::time::sleep(FIRST_BYTE_TIMEOUT)));
-                if sender
-                    .send(Ok(Connection {
-                        stream,
-                        waiting,
-                        _permit: permit,
-                    }))
-                    .await
-                    .is_err()
-                {
-                    return;
-                }
+                let Some(tls) = endpoint.tls.clone() else {
+                    if sender.send(Ok(Connection::new(stream, None, permit))).await.is_err() {
+                        return;
+                    }
+                    continue;
+                };
+                // Shaking hands takes as long as the other side wants, up to its limit; others are accepted meanwhile.
+                let sender = sender.clone();
+                tokio::spawn(async move {
+                    match tls.accept(stream, peer.map(|peer| peer.ip())).await {
+                        Ok(accepted) => {
+                            let connection = Connection::new(Box::new(accepted.stream), accepted.common_name, permit);
+                            // An error means that the server has ended.
+                            let _ended = sender.send(Ok(connection)).await;
+                        }
+                        Err(error) => tracing::warn!(?peer, %error, "rejected connection on client endpoint"),
+                    }
+                });
             }
         });
     }
@@ -62,9 +140,11 @@ pub(super) fn accept(
 }
 
 impl Connected for Connection {
-    type ConnectInfo = ();
+    type ConnectInfo = CertificateName;
 
-    fn connect_info(&self) -> Self::ConnectInfo {}
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.certificate.clone()
+    }
 }
 
 impl AsyncRead for Connection {
@@ -85,21 +165,29 @@ impl AsyncRead for Connection {
     }
 }
 
+/// Many answers, one write.
+///
+/// A call that ends wakes its connection, which then would write that one answer, while the other calls of the same
+/// client are about to end as well. So a write lets everybody who is ready to run go first, once; what they have to say is
+/// then part of it. With eight calls under way on a connection this halves what the kernel takes of a call.
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        if !self.let_others_go {
+            self.let_others_go = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if written.is_ready() {
+            self.let_others_go = false;
+        }
+        written
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
+    /// HTTP/2 then copies payloads of up to a kilobyte into one buffer with the frames around them. Otherwise each of them
+    /// is a write of its own.
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        false
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,36 +1,78 @@
 //! gRPC's own health check.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use coordinator_wire::health::health_check_response::ServingStatus;
 use coordinator_wire::health::health_server::Health;
 use coordinator_wire::health::{HealthCheckRequest, HealthCheckResponse};
-use tokio_stream::Once;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::node::Node;
-use super::status::not_served;
 
-pub(super) struct HealthService(pub(super) Arc<Node>);
+/// How often somebody who watches is told of a change.
+const WATCH_INTERVAL: Duration = Duration::from_millis(200);
+
+pub(super) struct HealthService {
+    pub(super) node: Arc<Node>,
+    pub(super) shutdown: host::Shutdown,
+}
+
+/// The empty name asks for the whole server, which is all there is.
+fn is_known(service: &str) -> bool {
+    service.is_empty()
+}
+
+fn status(node: &Node) -> ServingStatus {
+    if node.unhealthy().is_none() {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    }
+}
 
 #[tonic::async_trait]
 impl Health for HealthService {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
-        // The empty name asks for the whole server, which is all there is.
-        if !request.get_ref().service.is_empty() {
+        if !is_known(&request.get_ref().service) {
             return Err(Status::not_found("unknown service"));
         }
-        let status = if self.0.unhealthy().is_none() {
-            ServingStatus::Serving
-        } else {
-            ServingStatus::NotServing
-        };
-        Ok(Response::new(HealthCheckResponse { status: status.into() }))
+        let status = status(&self.node).into();
+        Ok(Response::new(HealthCheckResponse { status }))
     }
 
-    type WatchStream = Once<Result<HealthCheckResponse, Status>>;
+    type WatchStream = ReceiverStream<Result<HealthCheckResponse, Status>>;
 
-    async fn watch(&self, _request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Err(not_served("Health.Watch"))
+    /// The status of now, then each change. A name that is not known may be known later, says the protocol; so it is told
+    /// as such, and the stream stays.
+    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let known = is_known(&request.get_ref().service);
+        let (changes, receiver) = mpsc::channel(1);
+        let (node, shutdown) = (Arc::clone(&self.node), self.shutdown.clone());
+        tokio::spawn(async move {
+            let mut told = None;
+            loop {
+                let now = if known {
+                    status(&node)
+                } else {
+                    ServingStatus::ServiceUnknown
+                };
+                if told != Some(now) {
+                    told = Some(now);
+                    let status = now.into();
+                    if changes.send(Ok(HealthCheckResponse { status })).await.is_err() {
+                        return;
+                    }
+                }
+                tokio::select! {
+                    () = shutdown.requested() => return,
+                    () = changes.closed() => return,
+                    () = tokio::time::sleep(WATCH_INTERVAL) => {}
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }

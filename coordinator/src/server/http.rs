@@ -1,31 +1,45 @@
-//! etcd's pages over plain HTTP, on the clients' port: `/version`, `/health`, `/livez`, `/readyz`, `/metrics`.
+//! Plain HTTP on the clients' port: etcd's pages `/version`, `/health`, `/livez`, `/readyz`, `/metrics`, and the gateway.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{RawQuery, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use coordinator_wire::etcdserverpb::AlarmType;
 use tonic::Status;
 
 use super::config::ETCD_VERSION;
 use super::node::Node;
 
-/// All pages, and what to say to calls and paths that do not exist.
-pub(super) fn router(node: &Arc<Node>) -> Router {
+/// The checks behind `/livez`.
+const LIVEZ: &[&str] = &["serializable_read"];
+/// The checks behind `/readyz`.
+const READYZ: &[&str] = &[
+    "data_corruption",
+    "serializable_read",
+    "linearizable_read",
+    "non_learner",
+];
+
+/// All pages, and what to say to calls and paths that do not exist. `gateway` has the paths that are calls.
+pub(super) fn router(node: &Arc<Node>, gateway: Router) -> Router {
     let health = {
         let node = Arc::clone(node);
         Arc::new(move || node.unhealthy().map_or(Ok(()), Err))
     };
     Router::new()
-        .route("/version", get(version))
-        .route("/health", get(health_page))
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
+        .route("/version", get(version).fallback(method_not_allowed))
+        .route("/health", get(health_page).fallback(method_not_allowed))
+        .route("/livez", get(livez).fallback(method_not_allowed))
+        .route("/livez/{check}", get(one_of_livez))
+        .route("/readyz", get(readyz).fallback(method_not_allowed))
+        .route("/readyz/{check}", get(one_of_readyz))
         .with_state(Arc::clone(node))
         .merge(host::admin::router(node.metrics.registry(), health))
+        .merge(gateway)
         .layer(middleware::from_fn_with_state(Arc::clone(node), around))
         .fallback(unknown)
 }
@@ -35,7 +49,12 @@ async fn around(State(node): State<Arc<Node>>, request: Request, next: Next) -> 
     if request.uri().path() == "/metrics" {
         node.metrics.refresh(&node);
     }
-    let mut response = next.run(request).await;
+    // A browser asks first whether it may.
+    let mut response = if request.method() == Method::OPTIONS {
+        StatusCode::OK.into_response()
+    } else {
+        next.run(request).await
+    };
     for (name, value) in [
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
@@ -53,9 +72,14 @@ async fn around(State(node): State<Arc<Node>>, request: Request, next: Next) -> 
 async fn unknown(headers: HeaderMap) -> Response {
     let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
     if content_type.is_some_and(|value| value.starts_with(b"application/grpc")) {
-        return Status::unimplemented("this call is not served by this coordinator yet").into_http();
+        return Status::unimplemented("this call is not served by this coordinator").into_http();
     }
     (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
+}
+
+async fn method_not_allowed() -> Response {
+    let allow = [(header::ALLOW, "GET")];
+    (StatusCode::METHOD_NOT_ALLOWED, allow, "Method Not Allowed\n").into_response()
 }
 
 async fn version() -> impl IntoResponse {
@@ -66,62 +90,135 @@ async fn version() -> impl IntoResponse {
 
 /// The release that all members understand: the first of this line.
 pub(super) fn cluster_version() -> String {
-    let line: Vec<&str> = ETCD_VERSION.splitn(3, '.').take(2).collect();
-    format!("{}.0", line.join("."))
+    format!("{}.0", release_line())
 }
 
-async fn health_page(State(node): State<Arc<Node>>) -> impl IntoResponse {
-    let (status, health, reason) = match node.unhealthy() {
-        None => (StatusCode::OK, "true", String::new()),
-        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, "false", reason),
+/// MAJOR.MINOR.
+pub(super) fn release_line() -> String {
+    let line: Vec<&str> = ETCD_VERSION.splitn(3, '.').take(2).collect();
+    line.join(".")
+}
+
+/// What stands behind a page's question mark.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn of(query: Option<&str>) -> Self {
+        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        Self(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(found, _)| found == name)
+    }
+
+    fn says(&self, name: &str, value: &str) -> bool {
+        self.0.iter().any(|(found, said)| found == name && said == value)
+    }
+}
+
+async fn health_page(State(node): State<Arc<Node>>, RawQuery(query): RawQuery) -> Response {
+    let query = Query::of(query.as_deref());
+    let serializable = query.says("serializable", "true");
+    let reason = match alarm(&node, &query) {
+        Some(reason) => Some(reason),
+        None => read(&node, serializable).await.err(),
     };
-    let body = serde_json::json!({ "health": health, "reason": reason }).to_string();
-    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body)
+    let plain = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    match reason {
+        None => {
+            node.metrics.health_success.inc();
+            (plain, r#"{"health":"true","reason":""}"#).into_response()
+        }
+        Some(reason) => {
+            node.metrics.health_failures.inc();
+            tracing::warn!(%reason, "serving /health false");
+            let body = serde_json::json!({ "health": "false", "reason": reason });
+            (StatusCode::SERVICE_UNAVAILABLE, plain, format!("{body}\n")).into_response()
+        }
+    }
+}
+
+/// The first alarm that stands and is not excluded.
+fn alarm(node: &Node, query: &Query) -> Option<String> {
+    let alarms = node.machine().alarms().list(AlarmType::None);
+    let mut names = alarms.iter().map(|alarm| alarm.alarm().as_str_name());
+    let name = names.find(|name| !query.says("exclude", name))?;
+    Some(format!("ALARM {name}"))
+}
+
+/// Whether a read is answered: of this member's state, or of the cluster's.
+async fn read(node: &Node, serializable: bool) -> Result<(), String> {
+    if !serializable && let Some(reason) = node.unhealthy() {
+        return Err(format!("RANGE ERROR:{reason}"));
+    }
+    let _readable = node.machine().store().revision();
+    Ok(())
 }
 
 async fn livez(State(node): State<Arc<Node>>, RawQuery(query): RawQuery) -> Response {
-    checks(&node, query.as_deref(), &["serializable_read"])
+    checks(&node, "livez", LIVEZ, &Query::of(query.as_deref())).await
 }
 
 async fn readyz(State(node): State<Arc<Node>>, RawQuery(query): RawQuery) -> Response {
-    checks(
-        &node,
-        query.as_deref(),
-        &[
-            "data_corruption",
-            "serializable_read",
-            "linearizable_read",
-            "non_learner",
-        ],
-    )
+    checks(&node, "readyz", READYZ, &Query::of(query.as_deref())).await
 }
 
-/// One line a check where asked for, then the verdict. With one member every check depends on the same.
-fn checks(node: &Node, query: Option<&str>, names: &[&str]) -> Response {
-    let parameters: Vec<&str> = query.unwrap_or_default().split('&').collect();
-    let verbose = parameters
-        .iter()
-        .any(|parameter| parameter.split('=').next() == Some("verbose"));
-    let excluded = |name: &str| {
-        parameters
-            .iter()
-            .any(|parameter| *parameter == format!("exclude={name}"))
-    };
-    let failure = node.unhealthy();
+async fn one_of_livez(State(node): State<Arc<Node>>, Path(check): Path<String>, RawQuery(query): RawQuery) -> Response {
+    one_check(&node, "livez", LIVEZ, &check, query.as_deref()).await
+}
+
+async fn one_of_readyz(
+    State(node): State<Arc<Node>>,
+    Path(check): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    one_check(&node, "readyz", READYZ, &check, query.as_deref()).await
+}
+
+async fn one_check(node: &Node, page: &str, names: &[&str], check: &str, query: Option<&str>) -> Response {
+    match names.iter().find(|name| **name == check) {
+        // Nothing is excluded from a check that was asked for by name.
+        Some(name) => {
+            let mut query = Query::of(query);
+            query.0.retain(|(name, _)| name != "exclude");
+            checks(node, page, &[name], &query).await
+        }
+        None => (StatusCode::NOT_FOUND, "404 page not found\n").into_response(),
+    }
+}
+
+/// One line a check where asked for, then the verdict.
+async fn checks(node: &Node, page: &str, names: &[&str], query: &Query) -> Response {
     let mut text = String::new();
     let mut failed = false;
-    for name in names.iter().filter(|name| !excluded(name)) {
-        match &failure {
-            None => text.push_str(&format!("[+]{name} ok\n")),
-            Some(reason) => {
+    for name in names.iter().filter(|name| !query.says("exclude", name)) {
+        let outcome = check(node, name).await;
+        node.metrics.checked(page, name, outcome.is_ok());
+        match outcome {
+            Ok(()) => text.push_str(&format!("[+]{name} ok\n")),
+            Err(reason) => {
                 failed = true;
                 text.push_str(&format!("[-]{name} failed: {reason}\n"));
             }
         }
     }
-    match (failed, verbose) {
-        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, text).into_response(),
-        (false, true) => (StatusCode::OK, text + "ok\n").into_response(),
-        (false, false) => (StatusCode::OK, "ok\n").into_response(),
+    let sniff = [(header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    match (failed, query.has("verbose")) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, sniff, text + "\n").into_response(),
+        (false, true) => (sniff, text + "ok\n").into_response(),
+        (false, false) => (sniff, "ok\n").into_response(),
+    }
+}
+
+async fn check(node: &Node, name: &str) -> Result<(), String> {
+    match name {
+        "data_corruption" if node.machine().alarms().stands(AlarmType::Corrupt) => {
+            Err("alarm activated: CORRUPT".to_owned())
+        }
+        "serializable_read" => read(node, true).await,
+        "linearizable_read" => read(node, false).await,
+        _ => Ok(()),
     }
 }

@@ -7,6 +7,7 @@ use pb::kv_server::Kv;
 use tonic::{Request, Response, Status};
 
 use super::node::Node;
+use super::quota;
 use crate::Error;
 use crate::auth::Access;
 use crate::machine::{self, Outcome, validate};
@@ -45,10 +46,9 @@ impl KvService {
     async fn do_put(&self, request: Request<pb::PutRequest>) -> Result<pb::PutResponse, Error> {
         validate::put(request.get_ref())?;
         let caller = self.0.caller(&request).await?;
-        let outcome = self
-            .0
-            .propose(caller, machine::Request::Put(request.into_inner()))
-            .await?;
+        let request = machine::Request::Put(request.into_inner());
+        quota::check(&self.0, &request).await?;
+        let outcome = self.0.propose(caller, request).await?;
         let Outcome::Put(mut response) = outcome else {
             return Err(Error::Stopped);
         };
@@ -84,7 +84,9 @@ impl KvService {
             machine.check(&caller, Access::Txn(&request))?;
             machine.read(&request)?
         } else {
-            let outcome = self.0.propose(caller, machine::Request::Txn(request)).await?;
+            let request = machine::Request::Txn(request);
+            quota::check(&self.0, &request).await?;
+            let outcome = self.0.propose(caller, request).await?;
             let Outcome::Txn(response) = outcome else {
                 return Err(Error::Stopped);
             };

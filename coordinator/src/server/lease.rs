@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::auth::Credentials;
 use super::node::Node;
+use super::quota;
 use crate::Error;
 use crate::auth::Access;
 use crate::machine::{self, Outcome};
@@ -32,7 +33,9 @@ impl LeaseService {
         if request.id == 0 {
             request.id = self.node.lease_id();
         }
-        let outcome = self.node.propose(caller, machine::Request::LeaseGrant(request)).await?;
+        let request = machine::Request::LeaseGrant(request);
+        quota::check(&self.node, &request).await?;
+        let outcome = self.node.propose(caller, request).await?;
         let Outcome::LeaseGrant(mut response) = outcome else {
             return Err(Error::Stopped);
         };

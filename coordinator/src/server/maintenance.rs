@@ -1,95 +1,184 @@
-//! The service Maintenance: status, and the list of alarms, of which there are none.
+//! The service Maintenance: status, alarms, hashes, defragmentation, snapshots.
 
 use std::sync::Arc;
 
 use coordinator_wire::etcdserverpb as pb;
+use pb::downgrade_request::DowngradeAction;
 use pb::maintenance_server::Maintenance;
-use tokio_stream::Empty;
 use tonic::{Request, Response, Status};
 
 use super::config::ETCD_VERSION;
+use super::defragment;
+use super::http::release_line;
 use super::node::{Node, TERM};
+use super::snapshot::{self, Pieces};
 use super::status::not_served;
+use crate::Error;
 use crate::auth::Access;
+use crate::machine::{self, Outcome};
 
 /// etcd names its storage by the release that changed it last.
 const STORAGE_VERSION: &str = "3.6.0";
 
-pub(super) struct MaintenanceService(pub(super) Arc<Node>);
+pub(super) struct MaintenanceService {
+    pub(super) node: Arc<Node>,
+    /// This member as it is shown to others.
+    pub(super) member: pb::Member,
+}
+
+impl MaintenanceService {
+    fn do_status(&self) -> pb::StatusResponse {
+        let node = &self.node;
+        let (revision, applied, alarms) = {
+            let machine = node.machine();
+            let alarms = machine.alarms().list(pb::AlarmType::None);
+            (machine.store().revision(), machine.applied(), alarms)
+        };
+        // As Go prints the message.
+        let alarms = alarms.iter().map(|alarm| {
+            let kind = alarm.alarm().as_str_name();
+            format!("memberID:{} alarm:{kind} ", alarm.member_id)
+        });
+        pb::StatusResponse {
+            header: Some(node.header(revision)),
+            version: ETCD_VERSION.to_owned(),
+            db_size: i64::try_from(node.space.bytes()).unwrap_or(i64::MAX),
+            db_size_in_use: node.metrics.size_in_use(),
+            db_size_quota: i64::try_from(node.limits.quota_bytes).unwrap_or(i64::MAX),
+            leader: node.identity.member,
+            raft_index: applied,
+            raft_applied_index: applied,
+            raft_term: TERM,
+            errors: alarms.chain(node.unhealthy()).collect(),
+            storage_version: STORAGE_VERSION.to_owned(),
+            downgrade_info: Some(pb::DowngradeInfo::default()),
+            is_learner: false,
+        }
+    }
+
+    async fn do_alarm(&self, request: Request<pb::AlarmRequest>) -> Result<pb::AlarmResponse, Error> {
+        let caller = self.node.caller(&request).await?;
+        let request = machine::Request::Alarm(request.into_inner());
+        let outcome = self.node.propose(caller, request).await?;
+        let Outcome::Alarm(mut response) = outcome else {
+            return Err(Error::Stopped);
+        };
+        let revision = response.header.map_or(0, |header| header.revision);
+        response.header = Some(self.node.header(revision));
+        Ok(response)
+    }
+
+    async fn do_hash(&self) -> Result<pb::HashResponse, Error> {
+        let (content, revision) = snapshot::content(&self.node, vec![self.member.clone()]);
+        let hash = tokio::task::spawn_blocking(move || snapshot::hash(&content)).await;
+        Ok(pb::HashResponse {
+            header: Some(self.node.header(revision)),
+            hash: hash.map_err(|_ended| Error::Stopped)??,
+        })
+    }
+
+    async fn do_hash_kv(&self, request: pb::HashKvRequest) -> Result<pb::HashKvResponse, Error> {
+        let node = Arc::clone(&self.node);
+        let hashed = tokio::task::spawn_blocking(move || snapshot::hash_keys(&node, request.revision)).await;
+        let hashed = hashed.map_err(|_ended| Error::Stopped)??;
+        Ok(pb::HashKvResponse {
+            header: Some(self.node.header(hashed.current)),
+            hash: hashed.hash,
+            compact_revision: hashed.compacted,
+            hash_revision: hashed.revision,
+        })
+    }
+
+    fn do_downgrade(&self, request: &pb::DowngradeRequest) -> Result<pb::DowngradeResponse, Status> {
+        let response = pb::DowngradeResponse {
+            header: Some(self.node.header(self.node.machine().store().revision())),
+            version: release_line(),
+        };
+        match DowngradeAction::try_from(request.action) {
+            // etcd finds no job to cancel either, and says so in its log only.
+            Ok(DowngradeAction::Cancel) => Ok(response),
+            Ok(DowngradeAction::Validate) => {
+                check_downgrade(&request.version)?;
+                Ok(response)
+            }
+            Ok(DowngradeAction::Enable) => {
+                check_downgrade(&request.version)?;
+                Err(not_served(
+                    "Downgrade (enable): older releases of etcd cannot read this data; it",
+                ))
+            }
+            Err(_) => Err(Status::unknown("etcdserver: unknown method")),
+        }
+    }
+}
+
+/// The only target is the release line before this one.
+fn check_downgrade(version: &str) -> Result<(), Error> {
+    let mut parts = version.split('.').map(str::parse::<u32>);
+    let target = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(Ok(major)), Some(Ok(minor)), None | Some(Ok(_)), None) => (major, minor),
+        _ => return Err(Error::WrongDowngradeVersionFormat),
+    };
+    let line = release_line();
+    let mut own = line.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let own = (own.next().unwrap_or(0), own.next().unwrap_or(0));
+    if own.1.checked_sub(1).map(|minor| (own.0, minor)) == Some(target) {
+        Ok(())
+    } else {
+        Err(Error::InvalidDowngradeTarget)
+    }
+}
 
 #[tonic::async_trait]
 impl Maintenance for MaintenanceService {
     async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
-        self.0.authorize(&request, Access::Somebody).await?;
-        let (revision, applied) = {
-            let machine = self.0.machine();
-            (machine.store().revision(), machine.applied())
-        };
-        let response = pb::StatusResponse {
-            header: Some(self.0.header(revision)),
-            version: ETCD_VERSION.to_owned(),
-            db_size: i64::try_from(self.0.space.bytes()).unwrap_or(i64::MAX),
-            db_size_in_use: self.0.metrics.size_in_use(),
-            leader: self.0.identity.member,
-            raft_index: applied,
-            raft_applied_index: applied,
-            raft_term: TERM,
-            errors: self.0.unhealthy().into_iter().collect(),
-            storage_version: STORAGE_VERSION.to_owned(),
-            ..Default::default()
-        };
-        self.0.metrics.answer("Maintenance", "Status", Ok(response))
+        self.node.authorize(&request, Access::Somebody).await?;
+        self.node.metrics.answer("Maintenance", "Status", Ok(self.do_status()))
     }
 
     async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Result<Response<pb::AlarmResponse>, Status> {
-        let access = match request.get_ref().action() {
-            pb::alarm_request::AlarmAction::Get => Access::Somebody,
-            _ => Access::Root,
-        };
-        self.0.authorize(&request, access).await?;
-        match request.get_ref().action() {
-            pb::alarm_request::AlarmAction::Get | pb::alarm_request::AlarmAction::Deactivate => {
-                let revision = self.0.machine().store().revision();
-                let response = pb::AlarmResponse {
-                    header: Some(self.0.header(revision)),
-                    alarms: Vec::new(),
-                };
-                self.0.metrics.answer("Maintenance", "Alarm", Ok(response))
-            }
-            pb::alarm_request::AlarmAction::Activate => Err(not_served("Alarm (activate)")),
-        }
+        self.node
+            .metrics
+            .answer("Maintenance", "Alarm", self.do_alarm(request).await)
     }
 
     async fn defragment(
         &self,
         request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
-        self.0.authorize(&request, Access::Root).await?;
-        Err(not_served("Defragment"))
+        self.node.authorize(&request, Access::Root).await?;
+        let outcome = defragment::defragment(&self.node).await;
+        let outcome = outcome.map(|()| pb::DefragmentResponse::default());
+        self.node.metrics.answer("Maintenance", "Defragment", outcome)
     }
 
     async fn hash(&self, request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
-        self.0.authorize(&request, Access::Root).await?;
-        Err(not_served("Hash"))
+        self.node.authorize(&request, Access::Root).await?;
+        self.node.metrics.answer("Maintenance", "Hash", self.do_hash().await)
     }
 
     async fn hash_kv(&self, request: Request<pb::HashKvRequest>) -> Result<Response<pb::HashKvResponse>, Status> {
-        self.0.authorize(&request, Access::Root).await?;
-        Err(not_served("HashKV"))
+        self.node.authorize(&request, Access::Root).await?;
+        self.node
+            .metrics
+            .answer("Maintenance", "HashKV", self.do_hash_kv(request.into_inner()).await)
     }
 
-    type SnapshotStream = Empty<Result<pb::SnapshotResponse, Status>>;
+    type SnapshotStream = Pieces;
 
     async fn snapshot(&self, request: Request<pb::SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
-        self.0.authorize(&request, Access::Root).await?;
-        Err(not_served("Snapshot"))
+        self.node.authorize(&request, Access::Root).await?;
+        let (content, _revision) = snapshot::content(&self.node, vec![self.member.clone()]);
+        self.node
+            .metrics
+            .answer("Maintenance", "Snapshot", Ok(snapshot::send(content)))
     }
 
     async fn move_leader(
         &self,
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
-        self.0.authorize(&request, Access::Root).await?;
+        self.node.authorize(&request, Access::Root).await?;
         Err(not_served("MoveLeader"))
     }
 
@@ -97,7 +186,28 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
-        self.0.authorize(&request, Access::Root).await?;
-        Err(not_served("Downgrade"))
+        self.node.authorize(&request, Access::Root).await?;
+        self.do_downgrade(request.get_ref()).map(Response::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_release_line_before_this_one_is_the_only_downgrade() {
+        assert_eq!(check_downgrade("3.5.0"), Ok(()));
+        assert_eq!(check_downgrade("3.5"), Ok(()));
+        for other in ["3.4.0", "3.6.0", "3.7", "2.5"] {
+            assert_eq!(check_downgrade(other), Err(Error::InvalidDowngradeTarget), "{other}");
+        }
+        for no_version in ["", "3", "v3.5", "3.5.0.0", "a.b"] {
+            assert_eq!(
+                check_downgrade(no_version),
+                Err(Error::WrongDowngradeVersionFormat),
+                "{no_version}"
+            );
+        }
     }
 }

@@ -15,6 +15,10 @@ use crate::store::Version;
 /// Seconds, doubling from 1 ms, as etcd has them.
 const FSYNC_BUCKETS: (f64, f64, usize) = (0.001, 2.0, 14);
 
+/// Calls that are counted once per request of a busy client: looking their counter up by four labels would cost more than
+/// some of them do.
+const BUSY_CALLS: [(&str, &str); 4] = [("KV", "Range"), ("KV", "Put"), ("KV", "Txn"), ("KV", "DeleteRange")];
+
 /// All figures. Those that are known elsewhere are read there when somebody asks ([`Metrics::refresh`]).
 pub(super) struct Metrics {
     registry: Registry,
@@ -32,7 +36,13 @@ pub(super) struct Metrics {
     pub(super) lease_expired: IntCounter,
     pub(super) log_sync: Histogram,
     pub(super) backend_commit: Histogram,
+    pub(super) health_success: IntCounter,
+    pub(super) health_failures: IntCounter,
+    healthcheck: IntGaugeVec,
+    healthchecks: IntCounterVec,
     handled: IntCounterVec,
+    /// Of [`BUSY_CALLS`], in the same order, those that succeeded.
+    busy: [IntCounter; BUSY_CALLS.len()],
     keys: IntGauge,
     revision: IntGauge,
     compacted: IntGauge,
@@ -101,11 +111,26 @@ impl Metrics {
             .set(1);
         register.counter("etcd_server_leader_changes_seen_total", "Changes of leader seen.");
         register.counter("etcd_server_proposals_failed_total", "Proposals that failed.");
-        let handled = IntCounterVec::new(
+        let handled = register.add(IntCounterVec::new(
             Opts::new("grpc_server_handled_total", "Calls completed, by their outcome."),
             &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
+        ));
+        let busy = BUSY_CALLS
+            .map(|(service, method)| counter_of(&handled, &format!("etcdserverpb.{service}"), method, Code::Ok));
+        let healthcheck = IntGaugeVec::new(
+            Opts::new("etcd_server_healthcheck", "The last outcome of each check."),
+            &["type", "name"],
+        );
+        let healthchecks = IntCounterVec::new(
+            Opts::new("etcd_server_healthchecks_total", "Checks, by their outcome."),
+            &["type", "name", "status"],
         );
         Self {
+            busy,
+            health_success: register.counter("etcd_server_health_success", "Answers of /health that were true."),
+            health_failures: register.counter("etcd_server_health_failures", "Answers of /health that were false."),
+            healthcheck: register.add(healthcheck),
+            healthchecks: register.add(healthchecks),
             ranges: register.counter("etcd_mvcc_range_total", "Ranges read."),
             puts: register.counter("etcd_mvcc_put_total", "Keys put."),
             deletes: register.counter("etcd_mvcc_delete_total", "Keys deleted."),
@@ -126,7 +151,7 @@ impl Metrics {
                 "etcd_disk_backend_commit_duration_seconds",
                 "Seconds a commit of the store file takes.",
             ),
-            handled: register.add(handled),
+            handled,
             keys: register.gauge("etcd_debugging_mvcc_keys_total", "Keys in the index."),
             revision: register.gauge("etcd_debugging_mvcc_current_revision", "The store's revision."),
             compacted: register.gauge(
@@ -168,6 +193,13 @@ impl Metrics {
         self.size_in_use.get()
     }
 
+    /// Counts one of the checks behind `/livez` and `/readyz`.
+    pub(super) fn checked(&self, page: &str, name: &str, ok: bool) {
+        let status = if ok { "success" } else { "error" };
+        self.healthcheck.with_label_values(&[page, name]).set(i64::from(ok));
+        self.healthchecks.with_label_values(&[page, name, status]).inc();
+    }
+
     /// Counts a call by its outcome, and makes the outcome gRPC's.
     pub(super) fn answer<T>(
         &self,
@@ -175,12 +207,27 @@ impl Metrics {
         method: &str,
         outcome: Result<T, Error>,
     ) -> Result<Response<T>, Status> {
-        let outcome = outcome.map(Response::new).map_err(Status::from);
+        let outcome = outcome.map_err(Status::from);
+        let busy = BUSY_CALLS.iter().position(|call| *call == (service, method));
+        if let Some(call) = busy
+            && outcome.is_ok()
+        {
+            self.busy[call].inc();
+            return outcome.map(Response::new);
+        }
+        self.handled(&format!("etcdserverpb.{service}"), method, outcome)
+    }
+
+    /// The same for the services of other packages, named in full.
+    pub(super) fn handled<T>(
+        &self,
+        service: &str,
+        method: &str,
+        outcome: Result<T, Status>,
+    ) -> Result<Response<T>, Status> {
+        let outcome = outcome.map(Response::new);
         let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
-        let service = format!("etcdserverpb.{service}");
-        self.handled
-            .with_label_values(&["unary", &service, method, &format!("{code:?}")])
-            .inc();
+        counter_of(&self.handled, service, method, code).inc();
         outcome
     }
 
@@ -199,4 +246,8 @@ impl Metrics {
         self.pending.set(gauge(node.pending() as u64));
         self.log_groups.set(gauge(node.log_stats().groups));
     }
+}
+
+fn counter_of(handled: &IntCounterVec, service: &str, method: &str, code: Code) -> IntCounter {
+    handled.with_label_values(&["unary", service, method, &format!("{code:?}")])
 }

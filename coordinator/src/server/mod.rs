@@ -20,27 +20,41 @@
 mod applier;
 mod archivist;
 mod auth;
+mod auto_compaction;
 mod bell;
 mod cluster;
 mod config;
+mod config_file;
 mod connections;
 #[cfg(test)]
 mod crash_test;
+mod defragment;
+mod election;
 mod expiry;
+mod gateway;
 mod health;
 mod http;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
 mod metrics;
 mod node;
+#[allow(dead_code, reason = "for the transport between members")]
+mod peer_streams;
+mod quota;
 mod recovery;
 mod redb_disk;
+mod restore;
 mod security;
 mod serve;
+mod services;
+mod snapshot;
 mod status;
 mod store_file;
 mod timed_disk;
+mod turn;
+mod url;
 mod watch;
 
 use std::ffi::OsString;
@@ -52,6 +66,16 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     if config::asks_for_version(&argv) {
         return config::print_version();
     }
+    if restore::is_asked(&argv) {
+        return restore::main(argv);
+    }
+    let argv = match config_file::arguments(argv) {
+        Ok(argv) => argv,
+        Err(sentence) => {
+            host::fail(&sentence);
+            return ExitCode::from(2);
+        }
+    };
     let arguments: config::Arguments = match host::config::parse("coordinator", argv) {
         Ok(arguments) => arguments,
         Err(code) => return code,

@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::auth::Gate;
 use super::bell::{Bell, Call};
+use super::defragment::Defragmentation;
 use super::metrics::Metrics;
 use super::redb_disk::Space;
 use super::store_file::Identity;
@@ -40,6 +41,8 @@ pub(super) struct Limits {
     pub(super) txn_operations_max: usize,
     /// How often a watcher that wants progress gets it.
     pub(super) progress_interval: std::time::Duration,
+    /// What the store may take before it takes no more, in bytes.
+    pub(super) quota_bytes: u64,
 }
 
 /// An entry that is durable and waits for the applier.
@@ -63,6 +66,7 @@ pub(super) struct Node {
     pub(super) limits: Limits,
     pub(super) metrics: Metrics,
     pub(super) space: Arc<Space>,
+    pub(super) defragmentation: Defragmentation,
     pub(super) gate: Gate,
     machine: RwLock<Machine>,
     deadlines: Mutex<Deadlines>,
@@ -113,6 +117,7 @@ impl Node {
             limits: parts.limits,
             metrics: parts.metrics,
             space: parts.space,
+            defragmentation: Defragmentation::default(),
             gate: parts.gate,
             machine: RwLock::new(parts.machine),
             deadlines: Mutex::new(deadlines),
@@ -180,6 +185,10 @@ impl Node {
 
     pub(super) fn bell(&self) -> &Bell {
         &self.archivist
+    }
+
+    pub(super) fn tail_bytes(&self) -> usize {
+        self.tail_bytes.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_tail_bytes(&self, bytes: usize) {

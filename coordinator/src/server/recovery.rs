@@ -15,7 +15,7 @@ use crate::lease::Leases;
 use crate::machine::{Alarms, Machine};
 use crate::store::{Archive, ArchiveError, Revision, Store};
 
-const STORE_FILE: &str = "store.redb";
+pub(super) const STORE_FILE: &str = "store.redb";
 const LOG_DIRECTORY: &str = "log";
 
 /// Why the state on disk cannot be used.
@@ -55,7 +55,7 @@ pub(super) fn recover(
     identity: Identity,
     options: Options,
 ) -> Result<Recovered, RecoveryError> {
-    let (file, numbers) = StoreFile::open(disk.as_ref(), &directory.join(STORE_FILE), space, identity)?;
+    let (file, numbers) = StoreFile::open(disk, &directory.join(STORE_FILE), space, identity)?;
     let mut leases = Leases::default();
     for (id, ttl_seconds) in file.leases()? {
         leases.restore(id, ttl_seconds);

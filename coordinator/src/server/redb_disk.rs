@@ -21,8 +21,9 @@ const FULL_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 pub(super) struct Space {
     full: AtomicBool,
     ending: AtomicBool,
-    /// The file's length.
+    /// The length of the file that was opened last; one that it has replaced is forgotten, though readers may hold it.
     bytes: AtomicU64,
+    opened: AtomicU64,
 }
 
 impl Space {
@@ -36,6 +37,13 @@ impl Space {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// A space in which writes that find none fail at once.
+    pub(super) fn impatient() -> Self {
+        let space = Self::default();
+        space.end();
+        space
+    }
+
     /// The process ends: do not wait for space any more.
     pub(super) fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
@@ -46,13 +54,16 @@ impl Space {
 pub(super) struct RedbDisk {
     file: Arc<dyn DiskFile>,
     space: Arc<Space>,
+    /// Which of the files opened with this space it is.
+    number: u64,
 }
 
 impl RedbDisk {
     pub(super) fn open(disk: &dyn Disk, path: &Path, space: Arc<Space>) -> io::Result<Self> {
         let file = disk.open(path, Mode::Write)?;
         space.bytes.store(file.len()?, Ordering::Relaxed);
-        Ok(Self { file, space })
+        let number = space.opened.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(Self { file, space, number })
     }
 
     fn when_there_is_space(&self, write: impl Fn() -> io::Result<()>) -> io::Result<()> {
@@ -88,7 +99,9 @@ impl StorageBackend for RedbDisk {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.when_there_is_space(|| self.file.set_len(len))?;
-        self.space.bytes.store(len, Ordering::Relaxed);
+        if self.space.opened.load(Ordering::Relaxed) == self.number {
+            self.space.bytes.store(len, Ordering::Relaxed);
+        }
         Ok(())
     }
 

@@ -5,36 +5,26 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime};
 
-use coordinator_wire::etcdserverpb as pb;
-use coordinator_wire::health::health_server::HealthServer;
 use disk::{Disk, RealDisk};
-use host::{DataDir, Listener, Shutdown};
-use pb::auth_server::AuthServer;
-use pb::cluster_server::ClusterServer;
-use pb::kv_server::KvServer;
-use pb::lease_server::LeaseServer;
-use pb::maintenance_server::MaintenanceServer;
-use pb::watch_server::WatchServer;
+use host::{DataDir, Shutdown};
 use raft::log::GroupCommit;
-use tonic::service::Routes;
 use tonic::transport::Server;
 
 use super::bell::Call;
 use super::config::Settings;
+use super::connections::Endpoint;
 use super::metrics::Metrics;
 use super::node::{Node, Parts};
 use super::recovery::{self, Recovered};
 use super::redb_disk::Space;
 use super::store_file::Identity;
 use super::timed_disk::TimedDisk;
-use super::{applier, archivist, auth, cluster, connections, expiry, health, http, kv, lease, maintenance, watch};
+use super::{applier, archivist, auth, connections, expiry, services};
 
 /// The format of the data directory that this program writes.
-const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 1;
 /// How long calls that are under way may take after the signal; watches and keep-alives are ended at once.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// A client may send somewhat more than the largest request, and then learns by etcd's error that it is too large.
-const FRAME_OVERHEAD_BYTES: usize = 512 << 10;
 /// A connection that does not answer a ping within so long is closed, so that dead clients do not hold watches.
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
@@ -53,7 +43,7 @@ fn fatal(error: impl std::fmt::Display) -> Fatal {
 /// Serves until `shutdown`.
 pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), Fatal> {
     let directory = DataDir::open(&settings.data_dir, "coordinator", FORMAT_VERSION).map_err(fatal)?;
-    let (listeners, addresses) = bind(&settings).await?;
+    let (endpoints, addresses) = bind(&settings, directory.path()).await?;
     let (node, threads) = {
         let (settings, path) = (settings.clone(), directory.path().to_owned());
         let start = move || start(&settings, &path, &(Arc::new(RealDisk) as Arc<dyn Disk>));
@@ -61,8 +51,8 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
     };
     let mut failures = node.failures();
     tokio::spawn(expiry::run(Arc::clone(&node), shutdown.clone()));
-    let router = routes(&node, &settings, &addresses, &shutdown);
-    let incoming = connections::accept(listeners, &shutdown);
+    let router = services::routes(&node, &settings, &addresses, &shutdown);
+    let incoming = connections::accept(endpoints, &shutdown);
     let ended = shutdown.clone();
     let server = Server::builder()
         .accept_http1(true)
@@ -96,16 +86,19 @@ async fn drained(shutdown: &Shutdown) {
     tokio::time::sleep(DRAIN_TIMEOUT).await;
 }
 
-async fn bind(settings: &Settings) -> Result<(Vec<Listener>, Vec<SocketAddr>), Fatal> {
-    let mut listeners = Vec::new();
+/// Binds what clients connect to; returns the addresses of what has one, too.
+async fn bind(settings: &Settings, directory: &Path) -> Result<(Vec<Endpoint>, Vec<SocketAddr>), Fatal> {
+    let urls = &settings.listen_client;
+    let tls = settings.security.client_acceptor(directory, urls).map_err(fatal)?;
+    let mut endpoints = Vec::new();
     let mut addresses = Vec::new();
-    for address in &settings.listen_client {
-        let listener = Listener::bind_for("--listen-client-urls", address, connections::CONNECTIONS_MAX).await;
-        let listener = listener.map_err(fatal)?;
-        addresses.push(listener.local_addr().map_err(fatal)?);
-        listeners.push(listener);
+    for url in urls {
+        let endpoint = Endpoint::bind("--listen-client-urls", url, tls.as_ref()).await;
+        let endpoint = endpoint.map_err(fatal)?;
+        addresses.extend(endpoint.local_addr().map_err(fatal)?);
+        endpoints.push(endpoint);
     }
-    Ok((listeners, addresses))
+    Ok((endpoints, addresses))
 }
 
 /// The threads that stand between the log and the store file.
@@ -180,38 +173,4 @@ pub(super) fn stop(node: &Node, threads: Threads) {
     if applied.is_err() || archived.is_err() {
         tracing::error!("a thread ended with a panic; the log has all that was acknowledged");
     }
-}
-
-fn routes(node: &Arc<Node>, settings: &Settings, addresses: &[SocketAddr], shutdown: &Shutdown) -> Routes {
-    let received_max = settings.limits.request_bytes_max + FRAME_OVERHEAD_BYTES;
-    let kv = KvServer::new(kv::KvService(Arc::clone(node))).max_decoding_message_size(received_max);
-    let watch_service = watch::WatchService {
-        node: Arc::clone(node),
-        shutdown: shutdown.clone(),
-    };
-    let lease_service = lease::LeaseService {
-        node: Arc::clone(node),
-        shutdown: shutdown.clone(),
-    };
-    let member = pb::Member {
-        id: node.identity.member,
-        name: settings.name.clone(),
-        peer_ur_ls: settings.peer_urls.clone(),
-        client_ur_ls: settings.client_urls(addresses),
-        is_learner: false,
-    };
-    let maintenance = maintenance::MaintenanceService(Arc::clone(node));
-    let services = Routes::new(kv)
-        .add_service(WatchServer::new(watch_service).max_decoding_message_size(received_max))
-        .add_service(LeaseServer::new(lease_service))
-        .add_service(AuthServer::new(auth::AuthService(Arc::clone(node))))
-        .add_service(ClusterServer::new(cluster::ClusterService {
-            node: Arc::clone(node),
-            member,
-        }))
-        .add_service(MaintenanceServer::new(maintenance))
-        .add_service(HealthServer::new(health::HealthService(Arc::clone(node))))
-        .into_axum_router();
-    // The pages' fallback knows both protocols; the services' own knows gRPC only.
-    Routes::from(services.reset_fallback().merge(http::router(node)))
 }

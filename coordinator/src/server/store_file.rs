@@ -1,9 +1,10 @@
 //! `store.redb`: the machine as of some entry of the log.
 //!
-//! One table of versions by revision, one of leases, one with the users and roles, one of numbers. Each hand-over is one durable transaction that also
+//! One table of versions by revision, one of leases, one of alarms, one with the users and roles, one of numbers. Each
+//! hand-over is one durable transaction that also
 //! says up to which entry of the log it goes; so whatever a crash leaves is the machine as it was after that entry.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coordinator_wire::mvccpb::KeyValue;
@@ -34,6 +35,12 @@ const REVISION: &str = "revision";
 const COMPACTED: &str = "compacted";
 const CLUSTER: &str = "cluster";
 const MEMBER: &str = "member";
+/// What the versions take, in bytes; absent in a file of a time when it was not counted.
+const STORED: &str = "stored";
+/// What a version takes beside its bytes.
+const STORED_OVERHEAD_BYTES: u64 = 16;
+/// Versions that are copied in one transaction when the file is rewritten.
+const REWRITTEN_MAX: usize = 10_000;
 
 /// Pages that redb keeps in memory, in bytes.
 const CACHE_BYTES: usize = 32 << 20;
@@ -57,7 +64,11 @@ pub(super) struct Numbers {
 /// The file, open for its one writer.
 #[derive(Debug)]
 pub(super) struct StoreFile {
-    database: Database,
+    database: Arc<Database>,
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    space: Arc<Space>,
+    stored_bytes: u64,
 }
 
 fn failed(error: impl Into<redb::Error>) -> ArchiveError {
@@ -67,27 +78,41 @@ fn failed(error: impl Into<redb::Error>) -> ArchiveError {
 impl StoreFile {
     /// Opens the file; `identity` is kept in a new one and ignored otherwise.
     pub(super) fn open(
-        disk: &dyn Disk,
+        disk: &Arc<dyn Disk>,
         path: &Path,
         space: Arc<Space>,
         identity: Identity,
     ) -> Result<(Self, Numbers), ArchiveError> {
-        let io_failed = |error: std::io::Error| ArchiveError(format!("cannot open {}: {error}", path.display()));
-        let fresh = !disk.exists(path).map_err(io_failed)?;
-        let backend = RedbDisk::open(disk, path, space).map_err(io_failed)?;
-        if fresh && let Some(parent) = path.parent() {
-            disk.sync_dir(parent).map_err(io_failed)?;
-        }
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create_with_backend(backend)
-            .map_err(|error| ArchiveError(format!("cannot open {}: {error}", path.display())))?;
-        let file = Self { database };
+        let mut file = Self {
+            database: Arc::new(open_database(disk, path, Arc::clone(&space))?),
+            disk: Arc::clone(disk),
+            path: path.to_owned(),
+            space,
+            stored_bytes: 0,
+        };
         let numbers = match file.numbers()? {
             Some(numbers) => numbers,
             None => file.found(identity)?,
         };
+        file.stored_bytes = file.count_stored()?;
         Ok((file, numbers))
+    }
+
+    /// What the versions take, in bytes.
+    pub(super) fn stored_bytes(&self) -> u64 {
+        self.stored_bytes
+    }
+
+    fn count_stored(&self) -> Result<u64, ArchiveError> {
+        let transaction = self.database.begin_read().map_err(failed)?;
+        let numbers = transaction.open_table(NUMBERS).map_err(failed)?;
+        if let Some(stored) = numbers.get(STORED).map_err(failed)? {
+            return Ok(stored.value());
+        }
+        let versions = transaction.open_table(VERSIONS).map_err(failed)?;
+        let count = versions.len().map_err(failed)?;
+        let stats = versions.stats().map_err(failed)?;
+        Ok(stats.stored_bytes() + count * STORED_OVERHEAD_BYTES)
     }
 
     fn numbers(&self) -> Result<Option<Numbers>, ArchiveError> {
@@ -152,18 +177,23 @@ impl StoreFile {
     }
 
     /// Makes a hand-over durable; what there is then is [`StoreFile::snapshot`].
-    pub(super) fn take_over(&self, hand_over: &MachineHandOver) -> Result<(), ArchiveError> {
+    pub(super) fn take_over(&mut self, hand_over: &MachineHandOver) -> Result<(), ArchiveError> {
         let transaction = self.begin()?;
+        let mut stored_bytes = self.stored_bytes;
         {
             let mut versions = transaction.open_table(VERSIONS).map_err(failed)?;
             let mut bytes = Vec::new();
             for version in &hand_over.store.versions {
                 encode(version, &mut bytes);
                 let key = (version.revision.main, version.revision.sub);
-                versions.insert(key, bytes.as_slice()).map_err(failed)?;
+                let before = versions.insert(key, bytes.as_slice()).map_err(failed)?;
+                let before = before.map_or(0, |before| stored(before.value()));
+                stored_bytes = (stored_bytes + stored(&bytes)).saturating_sub(before);
             }
             for removed in &hand_over.store.removed {
-                versions.remove((removed.main, removed.sub)).map_err(failed)?;
+                let before = versions.remove((removed.main, removed.sub)).map_err(failed)?;
+                let before = before.map_or(0, |before| stored(before.value()));
+                stored_bytes = stored_bytes.saturating_sub(before);
             }
             let mut leases = transaction.open_table(LEASES).map_err(failed)?;
             for (id, granted) in &hand_over.leases {
@@ -187,6 +217,7 @@ impl StoreFile {
             }
             let mut numbers = transaction.open_table(NUMBERS).map_err(failed)?;
             numbers.insert(APPLIED, hand_over.applied).map_err(failed)?;
+            numbers.insert(STORED, stored_bytes).map_err(failed)?;
             numbers
                 .insert(REVISION, hand_over.store.revision.cast_unsigned())
                 .map_err(failed)?;
@@ -194,7 +225,9 @@ impl StoreFile {
                 .insert(COMPACTED, hand_over.store.compacted.cast_unsigned())
                 .map_err(failed)?;
         }
-        transaction.commit().map_err(failed)
+        transaction.commit().map_err(failed)?;
+        self.stored_bytes = stored_bytes;
+        Ok(())
     }
 
     /// Everything as it is now, for readers.
@@ -202,7 +235,56 @@ impl StoreFile {
         let transaction = self.database.begin_read().map_err(failed)?;
         Ok(Snapshot {
             versions: transaction.open_table(VERSIONS).map_err(failed)?,
+            _database: Arc::clone(&self.database),
         })
+    }
+
+    /// Writes the file anew without the room that removed versions have left in it; what there is then is
+    /// [`StoreFile::snapshot`]. Where that fails, for lack of space say, the file stays as it was.
+    pub(super) fn rewrite(&mut self) -> Result<(), ArchiveError> {
+        let anew = self.path.with_extension("new");
+        let io_failed =
+            |error: std::io::Error| ArchiveError(format!("cannot rewrite {}: {error}", self.path.display()));
+        if self.disk.exists(&anew).map_err(io_failed)? {
+            self.disk.remove_file(&anew).map_err(io_failed)?;
+        }
+        let copied = open_database(&self.disk, &anew, Arc::new(Space::impatient())).and_then(|copy| self.copy(&copy));
+        if let Err(error) = copied {
+            self.disk.remove_file(&anew).map_err(io_failed)?;
+            return Err(error);
+        }
+        self.disk.rename(&anew, &self.path).map_err(io_failed)?;
+        if let Some(parent) = self.path.parent() {
+            self.disk.sync_dir(parent).map_err(io_failed)?;
+        }
+        self.database = Arc::new(open_database(&self.disk, &self.path, Arc::clone(&self.space))?);
+        Ok(())
+    }
+
+    /// Copies all tables.
+    fn copy(&self, copy: &Database) -> Result<(), ArchiveError> {
+        let from = self.database.begin_read().map_err(failed)?;
+        let versions = from.open_table(VERSIONS).map_err(failed)?;
+        let mut entries = versions.iter().map_err(failed)?.peekable();
+        while entries.peek().is_some() {
+            let to = copy.begin_write().map_err(failed)?;
+            {
+                let mut versions = to.open_table(VERSIONS).map_err(failed)?;
+                for entry in entries.by_ref().take(REWRITTEN_MAX) {
+                    let (revision, bytes) = entry.map_err(failed)?;
+                    versions.insert(revision.value(), bytes.value()).map_err(failed)?;
+                }
+            }
+            to.commit().map_err(failed)?;
+        }
+        let mut to = copy.begin_write().map_err(failed)?;
+        to.set_quick_repair(true);
+        to.open_table(VERSIONS).map_err(failed)?;
+        copy_table(&from, &to, LEASES)?;
+        copy_table(&from, &to, ALARMS)?;
+        copy_table(&from, &to, AUTH)?;
+        copy_table(&from, &to, NUMBERS)?;
+        to.commit().map_err(failed)
     }
 
     /// Users and roles. A file made before there were any has no table of them.
@@ -253,23 +335,51 @@ impl StoreFile {
     }
 }
 
+fn open_database(disk: &Arc<dyn Disk>, path: &Path, space: Arc<Space>) -> Result<Database, ArchiveError> {
+    let io_failed = |error: std::io::Error| ArchiveError(format!("cannot open {}: {error}", path.display()));
+    let fresh = !disk.exists(path).map_err(io_failed)?;
+    let backend = RedbDisk::open(disk.as_ref(), path, space).map_err(io_failed)?;
+    if fresh && let Some(parent) = path.parent() {
+        disk.sync_dir(parent).map_err(io_failed)?;
+    }
+    Database::builder()
+        .set_cache_size(CACHE_BYTES)
+        .create_with_backend(backend)
+        .map_err(|error| ArchiveError(format!("cannot open {}: {error}", path.display())))
+}
+
+fn copy_table<K: redb::Key + 'static, V: redb::Value + 'static>(
+    from: &redb::ReadTransaction,
+    to: &redb::WriteTransaction,
+    definition: TableDefinition<'_, K, V>,
+) -> Result<(), ArchiveError> {
+    let mut copy = to.open_table(definition).map_err(failed)?;
+    let table = match from.open_table(definition) {
+        Ok(table) => table,
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    for entry in table.iter().map_err(failed)? {
+        let (key, value) = entry.map_err(failed)?;
+        copy.insert(key.value(), value.value()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn stored(bytes: &[u8]) -> u64 {
+    bytes.len() as u64 + STORED_OVERHEAD_BYTES
+}
+
 /// The versions as they were at one moment. Readers share it; redb keeps its pages until the last one is gone.
 pub(super) struct Snapshot {
     versions: ReadOnlyTable<(i64, u32), &'static [u8]>,
+    /// A database that is dropped closes its file, whoever still reads; so a file that was replaced stays until then.
+    _database: Arc<Database>,
 }
 
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Snapshot").finish_non_exhaustive()
-    }
-}
-
-impl Snapshot {
-    /// How many versions there are, and the bytes they take.
-    pub(super) fn size(&self) -> Result<(u64, u64), ArchiveError> {
-        let count = self.versions.len().map_err(failed)?;
-        let stats = self.versions.stats().map_err(failed)?;
-        Ok((count, stats.stored_bytes() + stats.metadata_bytes()))
     }
 }
 

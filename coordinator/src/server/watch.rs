@@ -27,6 +27,7 @@ const REVISIONS_PULLED_MAX: usize = 512;
 /// Versions read from the store at a time for those that catch up; whole revisions, so one large transaction is more.
 const VERSIONS_READ_MAX: usize = 1_000;
 
+#[derive(Clone)]
 pub(super) struct WatchService {
     pub(super) node: Arc<Node>,
     pub(super) shutdown: host::Shutdown,
@@ -40,6 +41,16 @@ impl Watch for WatchService {
         &self,
         request: Request<Streaming<pb::WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        Ok(Response::new(self.open(request)))
+    }
+}
+
+impl WatchService {
+    /// Starts to answer a stream of requests.
+    pub(super) fn open<S>(&self, request: Request<S>) -> ReceiverStream<Result<pb::WatchResponse, Status>>
+    where
+        S: futures::Stream<Item = Result<pb::WatchRequest, Status>> + Send + Unpin + 'static,
+    {
         let (answers, receiver) = mpsc::channel(ANSWERS_WAITING_MAX);
         let stream = Stream {
             credentials: Credentials::of(&request),
@@ -52,7 +63,7 @@ impl Watch for WatchService {
         };
         self.node.metrics.watch_streams.inc();
         tokio::spawn(stream.run(request.into_inner(), self.shutdown.clone()));
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        ReceiverStream::new(receiver)
     }
 }
 
@@ -78,7 +89,11 @@ impl Drop for Stream {
 }
 
 impl Stream {
-    async fn run(mut self, mut requests: Streaming<pb::WatchRequest>, shutdown: host::Shutdown) {
+    async fn run<S>(mut self, mut requests: S, shutdown: host::Shutdown)
+    where
+        S: futures::Stream<Item = Result<pb::WatchRequest, Status>> + Send + Unpin,
+    {
+        let mut asking = true;
         let period = self.node.limits.progress_interval.max(Duration::from_millis(100));
         let mut progress = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
         loop {
@@ -89,10 +104,15 @@ impl Stream {
                     let _client_gone = self.answers.try_send(Err(Error::Stopped.into()));
                     return;
                 }
-                request = requests.next() => match request {
+                () = self.answers.closed() => return,
+                request = requests.next(), if asking => match request {
                     Some(Ok(request)) => self.request(request).await,
-                    // The client has nothing more to say, or is gone; etcd ends the stream too.
-                    Some(Err(_)) | None => return,
+                    Some(Err(_)) => return,
+                    // The client has nothing more to say, and goes on listening.
+                    None => {
+                        asking = false;
+                        Ok(())
+                    }
                 },
                 changed = self.revisions.changed() => match changed {
                     Ok(()) => self.pull().await,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coordinator_wire::authpb::{Role, User};
-use coordinator_wire::coordinatorpb::StoredLease;
+use coordinator_wire::coordinatorpb::{StoredAuth, StoredLease};
 use coordinator_wire::etcdserverpb::{AlarmMember, Member};
 use prost::Message;
 
@@ -17,15 +17,6 @@ use super::schema::{
 use super::{Bucket, Reader, SnapshotError, Source, Visit};
 use crate::store::{Archive, Revision, Version};
 
-/// Users and roles.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Accounts {
-    pub enabled: bool,
-    pub revision: u64,
-    pub users: Vec<User>,
-    pub roles: Vec<Role>,
-}
-
 /// Everything but the versions.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Frame {
@@ -33,7 +24,7 @@ pub struct Frame {
     pub leases: Vec<(i64, i64)>,
     /// Member and kind.
     pub alarms: Vec<(u64, i32)>,
-    pub accounts: Accounts,
+    pub accounts: StoredAuth,
     pub members: Vec<Member>,
     /// The last entry of the log that is in it, and that entry's term.
     pub applied: u64,
@@ -62,13 +53,18 @@ impl Source for Content {
     }
 }
 
+/// A version as the pair that it is in a file.
+pub fn pair(version: &Version) -> (Vec<u8>, Vec<u8>) {
+    (revision_key(version.revision, version.deleted), version_value(version))
+}
+
 impl Content {
     fn versions(&self, visit: &mut Visit<'_>) -> Result<(), SnapshotError> {
         let mut outcome = Ok(());
         let all = (Revision::default(), Revision::end_of(i64::MAX));
         self.versions.scan(all.0, all.1, &mut |version| {
-            let key = revision_key(version.revision, version.deleted);
-            outcome = visit(&key, &version_value(&version));
+            let (key, value) = pair(&version);
+            outcome = visit(&key, &value);
             outcome.is_ok()
         })?;
         outcome
@@ -217,8 +213,8 @@ pub fn read(
     Ok(found)
 }
 
-fn accounts(reader: &Reader<'_>) -> Result<Accounts, SnapshotError> {
-    let mut accounts = Accounts::default();
+fn accounts(reader: &Reader<'_>) -> Result<StoredAuth, SnapshotError> {
+    let mut accounts = StoredAuth::default();
     reader.scan(Bucket::Auth, &mut |key, value| {
         match key {
             AUTH_ENABLED => accounts.enabled = value == [1],

@@ -30,7 +30,7 @@ mod tests;
 
 use std::io;
 
-pub use reader::Reader;
+pub use reader::{Reader, split_checksum};
 pub use writer::{Layout, measure, write};
 
 use crate::store::ArchiveError;

@@ -123,7 +123,7 @@ fn content() -> Content {
     let frame = Frame {
         leases: vec![(7, 60), (i64::MAX, 5)],
         alarms: vec![(1, 1), (2, 2)],
-        accounts: content::Accounts {
+        accounts: coordinator_wire::coordinatorpb::StoredAuth {
             enabled: true,
             revision: 3,
             users: vec![coordinator_wire::authpb::User {

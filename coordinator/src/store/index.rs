@@ -1,9 +1,6 @@
 //! The key index: for each key, in order, the revisions at which it changed.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
-
-use bytes::Bytes;
 
 use super::bounds::Bounds;
 use super::version::{Revision, Version};
@@ -16,33 +13,21 @@ struct Stamp {
     deleted: bool,
 }
 
-/// The stamps of a key, oldest first. Most keys have one, which then needs no memory of its own.
+/// What is known of a key. Most were put once, which fits into the map itself: with a million keys every word counts.
 #[derive(Debug, Clone)]
-enum Stamps {
-    One(Stamp),
-    Many(Vec<Stamp>),
+enum History {
+    /// Put once, at this revision; its parts stand here so that all of it takes two words.
+    Once {
+        main: i64,
+        sub: u32,
+    },
+    Changes(Box<Changes>),
 }
 
-impl Stamps {
-    fn as_slice(&self) -> &[Stamp] {
-        match self {
-            Self::One(stamp) => std::slice::from_ref(stamp),
-            Self::Many(stamps) => stamps,
-        }
-    }
-
-    fn push(&mut self, stamp: Stamp) {
-        match self {
-            Self::One(first) => *self = Self::Many(vec![*first, stamp]),
-            Self::Many(stamps) => stamps.push(stamp),
-        }
-    }
-}
-
-/// What is known of a key.
+/// - There is at least one stamp, and they ascend.
 #[derive(Debug, Clone)]
-struct History {
-    stamps: Stamps,
+struct Changes {
+    stamps: Vec<Stamp>,
     /// Where the current generation began: the create revision. Meaningless after a deletion.
     created: i64,
     /// How often the current generation was put. Meaningless after a deletion.
@@ -50,15 +35,63 @@ struct History {
 }
 
 impl History {
-    fn last(&self) -> Stamp {
-        *self.stamps.as_slice().last().expect("a history has at least one stamp")
+    fn once(revision: Revision) -> Self {
+        let Revision { main, sub } = revision;
+        Self::Once { main, sub }
     }
 
-    /// The stamp that a reader at `revision` sees.
-    fn at(&self, revision: i64) -> Option<Stamp> {
-        let stamps = self.stamps.as_slice();
-        let seen = stamps.partition_point(|stamp| stamp.revision.main <= revision);
-        seen.checked_sub(1).map(|last| stamps[last])
+    fn is_deleted(&self) -> bool {
+        match self {
+            Self::Once { .. } => false,
+            Self::Changes(changes) => changes.stamps.last().is_some_and(|stamp| stamp.deleted),
+        }
+    }
+
+    /// The revision of the version that a reader at `revision` sees, if the key lives there.
+    fn at(&self, revision: i64) -> Option<Revision> {
+        match self {
+            Self::Once { main, sub } => (*main <= revision).then_some(Revision::new(*main, *sub)),
+            Self::Changes(changes) => {
+                let stamps = &changes.stamps;
+                let seen = stamps.partition_point(|stamp| stamp.revision.main <= revision);
+                let last = stamps[seen.checked_sub(1)?];
+                (!last.deleted).then_some(last.revision)
+            }
+        }
+    }
+
+    /// The same in the form that can grow.
+    fn changes(&mut self) -> &mut Changes {
+        if let Self::Once { main, sub } = *self {
+            let first = Stamp {
+                revision: Revision::new(main, sub),
+                deleted: false,
+            };
+            *self = Self::Changes(Box::new(Changes {
+                stamps: vec![first],
+                created: main,
+                version: 1,
+            }));
+        }
+        match self {
+            Self::Changes(changes) => changes,
+            Self::Once { .. } => unreachable!("it was just made the other"),
+        }
+    }
+}
+
+impl Changes {
+    /// What is left of them in the smaller form, where that says it all.
+    fn as_once(&self) -> Option<History> {
+        match self.stamps[..] {
+            [
+                Stamp {
+                    revision,
+                    deleted: false,
+                },
+            ] if self.created == revision.main && self.version == 1 => Some(History::once(revision)),
+            _ => None,
+        }
     }
 }
 
@@ -69,12 +102,6 @@ pub(super) struct Generation {
     pub version: i64,
 }
 
-/// A key's history, with the map's own copy of the key.
-fn find<'a>(keys: &'a mut BTreeMap<Bytes, History>, key: &[u8]) -> Option<(&'a Bytes, &'a mut History)> {
-    keys.range_mut::<[u8], _>((Bound::Included(key), Bound::Included(key)))
-        .next()
-}
-
 /// All keys with their history since the last compaction.
 ///
 /// - The stamps of a key ascend; the first one after a tombstone, or of all, is a put.
@@ -82,8 +109,8 @@ fn find<'a>(keys: &'a mut BTreeMap<Bytes, History>, key: &[u8]) -> Option<(&'a B
 ///   ascending order, so that compaction costs what it removes and not what there is.
 #[derive(Debug, Default)]
 pub struct Index {
-    keys: BTreeMap<Bytes, History>,
-    superseded: VecDeque<(i64, Bytes)>,
+    keys: BTreeMap<Box<[u8]>, History>,
+    superseded: VecDeque<(i64, Box<[u8]>)>,
 }
 
 impl Index {
@@ -96,49 +123,41 @@ impl Index {
         self.keys.is_empty()
     }
 
-    /// Marks a key put, and returns the index's own copy of it, which does not hold on to what it was received in.
-    pub(super) fn put(&mut self, key: &[u8], revision: Revision) -> (Bytes, Generation) {
-        let stamp = Stamp {
+    /// Marks a key put.
+    pub(super) fn put(&mut self, key: &[u8], revision: Revision) -> Generation {
+        let Some(history) = self.keys.get_mut(key) else {
+            self.keys.insert(key.into(), History::once(revision));
+            return Generation {
+                created: revision.main,
+                version: 1,
+            };
+        };
+        let changes = history.changes();
+        if changes.stamps.last().is_some_and(|last| last.deleted) {
+            (changes.created, changes.version) = (revision.main, 1);
+        } else {
+            changes.version += 1;
+        }
+        changes.stamps.push(Stamp {
             revision,
             deleted: false,
-        };
-        let Some((own, history)) = find(&mut self.keys, key) else {
-            let history = History {
-                stamps: Stamps::One(stamp),
-                created: revision.main,
-                version: 1,
-            };
-            let own = Bytes::copy_from_slice(key);
-            self.keys.insert(own.clone(), history);
-            let generation = Generation {
-                created: revision.main,
-                version: 1,
-            };
-            return (own, generation);
-        };
-        if history.last().deleted {
-            (history.created, history.version) = (revision.main, 1);
-        } else {
-            history.version += 1;
+        });
+        self.superseded.push_back((revision.main, key.into()));
+        Generation {
+            created: changes.created,
+            version: changes.version,
         }
-        history.stamps.push(stamp);
-        let generation = Generation {
-            created: history.created,
-            version: history.version,
-        };
-        self.superseded.push_back((revision.main, own.clone()));
-        (own.clone(), generation)
     }
 
     /// Marks a key deleted; does nothing where it does not live.
-    pub(super) fn delete(&mut self, key: &Bytes, revision: Revision) {
+    pub(super) fn delete(&mut self, key: &[u8], revision: Revision) {
         let Some(history) = self.keys.get_mut(key) else { return };
-        if !history.last().deleted {
-            history.stamps.push(Stamp {
+        if !history.is_deleted() {
+            history.changes().stamps.push(Stamp {
                 revision,
                 deleted: true,
             });
-            self.superseded.push_back((revision.main, key.clone()));
+            self.superseded.push_back((revision.main, key.into()));
         }
     }
 
@@ -148,47 +167,45 @@ impl Index {
             revision: version.revision,
             deleted: version.deleted,
         };
+        let key: &[u8] = &version.kv.key;
         let (created, count) = (version.kv.create_revision, version.kv.version);
-        match find(&mut self.keys, &version.kv.key) {
-            Some((own, history)) => {
-                history.stamps.push(stamp);
-                if !version.deleted {
-                    (history.created, history.version) = (created, count);
-                }
-                self.superseded.push_back((version.revision.main, own.clone()));
+        if let Some(history) = self.keys.get_mut(key) {
+            let changes = history.changes();
+            changes.stamps.push(stamp);
+            if !version.deleted {
+                (changes.created, changes.version) = (created, count);
             }
-            None => {
-                if version.deleted {
-                    // Kept by a compaction at just this revision.
-                    self.superseded
-                        .push_back((version.revision.main, version.kv.key.clone()));
-                }
-                let history = History {
-                    stamps: Stamps::One(stamp),
-                    created,
-                    version: count,
-                };
-                self.keys.insert(version.kv.key.clone(), history);
-            }
+            self.superseded.push_back((version.revision.main, key.into()));
+            return;
         }
+        if version.deleted {
+            // Kept by a compaction at just this revision.
+            self.superseded.push_back((version.revision.main, key.into()));
+        }
+        let changes = Changes {
+            stamps: vec![stamp],
+            created,
+            version: count,
+        };
+        let history = changes.as_once();
+        let history = history.unwrap_or_else(|| History::Changes(Box::new(changes)));
+        self.keys.insert(key.into(), history);
     }
 
     /// Shows each living key within `bounds` as of `revision`, in order, with the revision of its version.
-    pub(super) fn visit<'a>(&'a self, bounds: &Bounds, revision: i64, mut visit: impl FnMut(&'a Bytes, Revision)) {
+    pub(super) fn visit<'a>(&'a self, bounds: &Bounds, revision: i64, mut visit: impl FnMut(&'a [u8], Revision)) {
         if let Bounds::One(key) = bounds {
-            if let Some((key, history)) = self.keys.get_key_value(key)
-                && let Some(stamp) = history.at(revision)
-                && !stamp.deleted
+            if let Some((key, history)) = self.keys.get_key_value(key.as_ref())
+                && let Some(found) = history.at(revision)
             {
-                visit(key, stamp.revision);
+                visit(key, found);
             }
             return;
         }
         let Some(range) = bounds.as_range() else { return };
         for (key, history) in self.keys.range::<[u8], _>(range) {
-            match history.at(revision) {
-                Some(stamp) if !stamp.deleted => visit(key, stamp.revision),
-                _ => {}
+            if let Some(found) = history.at(revision) {
+                visit(key, found);
             }
         }
     }
@@ -203,10 +220,12 @@ impl Index {
             let Some((at, key)) = self.superseded.pop_front() else {
                 break;
             };
-            let Some(history) = self.keys.get_mut(&key) else {
+            // What was put once holds nothing that could go.
+            let Some(history @ History::Changes(_)) = self.keys.get_mut(&key) else {
                 continue;
             };
-            let stamps = history.stamps.as_slice();
+            let changes = history.changes();
+            let stamps = &changes.stamps;
             let up_to = revision + i64::from(is_planted(Plant::CompactsTooMuch));
             let seen = stamps.partition_point(|stamp| stamp.revision.main <= up_to);
             let Some(last) = seen.checked_sub(1) else { continue };
@@ -220,14 +239,16 @@ impl Index {
                 }
                 _ => seen,
             };
-            removed.extend(stamps[..kept].iter().map(|stamp| stamp.revision));
-            match &stamps[kept..] {
-                [] => {
-                    self.keys.remove(&key);
-                }
-                [one] => history.stamps = Stamps::One(*one),
-                rest if kept > 0 => history.stamps = Stamps::Many(rest.to_vec()),
-                _ => {}
+            removed.extend(changes.stamps.drain(..kept).map(|stamp| stamp.revision));
+            if changes.stamps.is_empty() {
+                self.keys.remove(&key);
+                continue;
+            }
+            if kept > 0 {
+                changes.stamps.shrink_to_fit();
+            }
+            if let Some(once) = changes.as_once() {
+                *history = once;
             }
         }
         for entry in again.into_iter().rev() {

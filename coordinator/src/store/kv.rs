@@ -10,6 +10,7 @@ use super::bounds::Bounds;
 use super::history::History;
 use super::index::{Generation, Index};
 use super::version::{Revision, Version};
+use super::view::View;
 use super::writer::Writer;
 use crate::Error;
 
@@ -31,6 +32,8 @@ pub struct Store {
     handed_over: Revision,
     /// Archived versions that compaction removed since the last hand-over.
     removed: Vec<Revision>,
+    /// Those of the last hand-over, until it is archived.
+    removing: Vec<Revision>,
     revision: i64,
     compacted: i64,
 }
@@ -110,6 +113,7 @@ impl Store {
             archive,
             handed_over: last,
             removed: Vec::new(),
+            removing: Vec::new(),
             revision: revision.max(REVISION_FIRST),
             compacted,
         })
@@ -193,7 +197,8 @@ impl Store {
     /// The living keys within `bounds`, in order.
     pub(super) fn living(&self, bounds: &Bounds) -> Vec<Bytes> {
         let mut keys = Vec::new();
-        self.index.visit(bounds, i64::MAX, |key, _| keys.push(key.clone()));
+        self.index
+            .visit(bounds, i64::MAX, |key, _| keys.push(Bytes::copy_from_slice(key)));
         keys
     }
 
@@ -236,9 +241,10 @@ impl Store {
         if let Some(last) = versions.last() {
             self.handed_over = last.revision;
         }
+        self.removing = std::mem::take(&mut self.removed);
         HandOver {
             versions,
-            removed: std::mem::take(&mut self.removed),
+            removed: self.removing.clone(),
             up_to: self.handed_over,
             revision: self.revision,
             compacted: self.compacted,
@@ -248,11 +254,28 @@ impl Store {
     /// `archive` has taken over everything up to `up_to`: reads go there from now on.
     pub fn archived(&mut self, up_to: Revision, archive: Arc<dyn Archive>) {
         self.archive = archive;
+        self.removing.clear();
         while self.tail.front().is_some_and(|version| version.revision <= up_to) {
             if let Some(version) = self.tail.pop_front() {
                 self.tail_bytes -= version.bytes();
             }
         }
+    }
+
+    /// Puts an archive of the same versions in the place of the one there is, such as one that was rewritten.
+    pub fn replace_archive(&mut self, archive: Arc<dyn Archive>) {
+        self.archive = archive;
+    }
+
+    /// All versions as they are now, to be gone through without holding the store.
+    pub fn view(&self) -> View {
+        let mut gone = [self.removing.as_slice(), self.removed.as_slice()].concat();
+        gone.sort_unstable();
+        View::new(
+            Arc::clone(&self.archive),
+            self.tail.iter().map(Arc::clone).collect(),
+            gone,
+        )
     }
 
     /// All versions from revision `from` on, for whoever catches up.
@@ -278,7 +301,7 @@ impl Store {
             .map(|at| &self.tail[at])
     }
 
-    pub(super) fn index_put(&mut self, key: &[u8], revision: Revision) -> (Bytes, Generation) {
+    pub(super) fn index_put(&mut self, key: &[u8], revision: Revision) -> Generation {
         self.index.put(key, revision)
     }
 

@@ -27,6 +27,7 @@ mod index;
 mod kv;
 mod range;
 mod version;
+mod view;
 mod writer;
 
 #[cfg(test)]
@@ -39,4 +40,5 @@ pub use index::Index;
 pub use kv::{HandOver, Selection, Store};
 pub use range::RangePlan;
 pub use version::{Revision, Version};
+pub use view::View;
 pub use writer::Writer;

@@ -183,6 +183,33 @@ impl Pair {
         .expect("infallible");
     }
 
+    /// What a view shows.
+    fn viewed(&self) -> Vec<(i64, Bytes, bool)> {
+        let mut viewed = Vec::new();
+        let all = (Revision::default(), Revision::end_of(i64::MAX));
+        let visited = self.store.view().scan(all.0, all.1, &mut |version| {
+            viewed.push((version.revision.main, version.kv.key, version.deleted));
+            true
+        });
+        visited.expect("all is there");
+        viewed
+    }
+
+    /// What is to be kept: all changes after the compaction, and of those before it the last one of each key, if it is a
+    /// pair, or a tombstone of just that revision.
+    fn kept(&self) -> Vec<(i64, Bytes, bool)> {
+        let kept = |at: usize| {
+            let (main, key, deleted) = &self.changes[at];
+            let is_last = || {
+                let mut later = self.changes[at + 1..].iter();
+                !later.any(|(other, other_key, _)| other_key == key && *other <= self.compacted)
+            };
+            *main > self.compacted || (is_last() && (!deleted || *main == self.compacted))
+        };
+        let all = 0..self.changes.len();
+        all.filter(|at| kept(*at)).map(|at| self.changes[at].clone()).collect()
+    }
+
     fn check(&self) {
         assert_eq!(
             (self.store.revision(), self.store.compacted()),
@@ -199,6 +226,7 @@ impl Pair {
             let expected: Vec<&KeyValue> = self.model[revision as usize].values().collect();
             assert_eq!(found, expected, "at revision {revision}");
         }
+        assert_eq!(self.viewed(), self.kept());
         for from in self.compacted.max(1)..=self.revision() {
             // In small parts, as a slow watcher would.
             let (mut next, mut told) = (from, Vec::new());

@@ -42,11 +42,12 @@ impl<'a> Writer<'a> {
         )
     }
 
-    /// Sets a key, and returns the store's own copy of it. What is kept is copied: a slice of the buffer in which a request
+    /// Sets a key, and returns a copy of it. What is kept is copied: a slice of the buffer in which a request
     /// was received would keep all of that buffer, for as long as the key lives.
     pub fn put(&mut self, key: &[u8], value: &[u8], lease: i64) -> Bytes {
         let revision = self.next();
-        let (key, generation) = self.store.index_put(key, revision);
+        let generation = self.store.index_put(key, revision);
+        let key = Bytes::copy_from_slice(key);
         let kv = KeyValue {
             key: key.clone(),
             create_revision: generation.created,

@@ -134,6 +134,9 @@ impl Watchers {
         };
         let bounds = Bounds::new(&key, &request.range_end);
         let refused = |reason| vec![Answer::Refused { revision, reason }];
+        if request.start_revision < 0 {
+            return refused("etcdserver: mvcc: required revision has been compacted");
+        }
         if bounds.is_empty() {
             return refused("mvcc: watcher range is empty");
         }

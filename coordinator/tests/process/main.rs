@@ -4,4 +4,5 @@ mod client;
 mod garbage;
 mod kill;
 mod program;
+mod security;
 mod start;

@@ -30,7 +30,12 @@ impl Coordinator {
     }
 
     pub fn start_at(data: &Path, listen: &str) -> Self {
+        Self::start_with(data, listen, &[])
+    }
+
+    pub fn start_with(data: &Path, listen: &str, flags: &[String]) -> Self {
         let mut child = command(data, listen)
+            .args(flags)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program is there");

@@ -53,7 +53,7 @@ fn what_it_cannot_obey_is_a_usage_error_that_names_the_flag() {
             ["--initial-cluster=default=http://h:1,other=http://h:2"],
             "--initial-cluster",
         ),
-        (["--cert-file=server.crt"], "--cert-file"),
+        (["--cert-file=server.crt"], "--key-file"),
         (["--no-such-flag"], "--no-such-flag"),
     ] {
         let output = run(data.path(), "http://127.0.0.1:0", &flags);

@@ -10,6 +10,11 @@
 
 #![allow(clippy::all, reason = "generated code")]
 
+pub mod codec;
+
+/// All of `proto/`, described by protobuf's own `FileDescriptorSet`: for translations that need no generated type.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
 pub mod authpb {
     //! Users, roles, permissions.
     tonic::include_proto!("authpb");

@@ -27,7 +27,7 @@ impl World {
         let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("signed");
         let world = Self { directory, issuer };
-        world.write("ca.pem", &world.issuer.pem());
+        world.write("ca.pem", world.issuer.pem());
         world
     }
 

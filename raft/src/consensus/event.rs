@@ -105,7 +105,7 @@ pub enum Refusal {
     BadChange(ChangeError),
     /// Leadership can only go to another voter.
     NotVoter,
-    /// Leadership was not taken over in time.
+    /// Leadership was not taken over in time, or was to go to another meanwhile.
     TransferTimedOut,
     /// The leader changed before it answered: retry.
     LeaderChanged,

@@ -1,7 +1,7 @@
 //! Following: taking over a leader's log, voting, and noticing when the leader is gone.
 
 use super::effects::Contradiction;
-use super::entry::{Entry, Index, MemberId, Millis, Position, Term};
+use super::entry::{Entry, Index, MemberId, Millis, NUMBER_MAX, Position, Term};
 use super::event::{Event, Refusal};
 use super::member::{Member, State, refuse};
 use super::message::{Body, Message, Session};
@@ -205,8 +205,13 @@ impl Member<Follower> {
         }
         let is_question = entries.is_empty();
         let last = previous.index + entries.len() as u64;
-        // What is committed here need not be compared; the leader has it too.
-        let is_known = previous.index <= replica.commit || replica.log.holds(previous);
+        // What was purged cannot be compared, and need not be: it is committed, so the leader has it too.
+        let is_known = previous.index < replica.log.purged().index || replica.log.holds(previous);
+        if !is_known && previous.index <= replica.commit {
+            let index = previous.index;
+            replica.effects.contradiction = Some(Contradiction { from, index });
+            return;
+        }
         if !is_known && !is_planted(Plant::PreviousUnchecked) {
             let hint = replica.log.last_possible(previous);
             let (session, previous) = (self.role.session, previous.index);
@@ -245,7 +250,8 @@ impl Member<Follower> {
     fn take_snapshot(&mut self, snapshot: super::Snapshot) {
         let replica = &mut *self.replica;
         let last = snapshot.last;
-        if last.term > replica.term || snapshot.membership.is_empty() {
+        let is_sound = last.term <= replica.term && last.index <= NUMBER_MAX && !snapshot.membership.is_empty();
+        if !is_sound {
             return;
         }
         if last.index > replica.commit {

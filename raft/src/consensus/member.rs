@@ -3,7 +3,7 @@
 use super::candidate::{Candidate, PreCandidate};
 use super::config::{Config, Restored};
 use super::effects::{Effects, RoleName, Standing};
-use super::entry::{Entry, Index, MemberId, Millis, Position, Term};
+use super::entry::{Entry, Index, MemberId, Millis, NUMBER_MAX, Position, Term};
 use super::event::{Event, Refusal};
 use super::follower::Follower;
 use super::leader::{Leader, PeerStatus};
@@ -267,7 +267,8 @@ impl State {
     /// A message arrived: compare terms, then let the role decide (Raft paper §5.1).
     fn receive(mut self, message: Message) -> Self {
         let replica = self.replica_mut();
-        if message.to != replica.id() || message.from == replica.id() || message.from == 0 {
+        let is_for_us = message.to == replica.id() && message.from != replica.id() && message.from != 0;
+        if !is_for_us || message.term > NUMBER_MAX {
             return self;
         }
         if message.term > replica.term {

@@ -15,7 +15,7 @@
 //!      +-------------------------------+-----------------------+--------------------+
 //!            a leader of this term, a newer term, too many refusals, no quorum heard, own removal
 //! ```
-//! Each role is a type ([`follower`], [`candidate`], [`leader`]), and a transition is a function that consumes one and
+//! Each role is a type (`follower`, `candidate`, `leader`), and a transition is a function that consumes one and
 //! gives another, so that nothing of a former role is left behind.
 //!
 //! # How a driver drives it
@@ -36,7 +36,7 @@
 //!
 //! # What it promises, and where
 //! Election safety, leader append-only, log matching, leader completeness and state machine safety (Raft paper, figure 3);
-//! changes of members by the rules in [`Membership`]'s module; reads that are linearizable ([`leader`]'s `reads`), with a
+//! changes of members by the rules in [`Membership`]'s module; reads that are linearizable (`leader/reads.rs`), with a
 //! context per attempt; acknowledgements that count only for what is durable as the log is now ([`Event::Persisted`]).
 //! Peers are not trusted to be sane, only not to lie: no message can make a step panic, loop or grow without bound, and
 //! what contradicts the committed is reported ([`Effects::contradiction`]) and ignored.

@@ -127,6 +127,8 @@ impl<M: Machine, E> Cluster<M, E> {
         };
         let before = std::mem::replace(&mut running.membership, membership.clone());
         let pending = std::mem::replace(&mut running.membership_index, running.core.membership_index());
+        // Those who are new count as heard from at first.
+        running.leads_since = self.events.now();
         let (committed, term) = (running.core.commit(), running.standing.term);
         let committed_term = running.core.term_at(committed);
         // A leader puts its own changes in force one by one; a follower takes several at once, or takes them back.

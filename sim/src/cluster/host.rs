@@ -20,7 +20,7 @@ pub struct Running<M: Machine> {
     pub membership: Membership,
     /// The index of its entry.
     pub membership_index: Index,
-    /// When it began to lead, and when each member answered it last.
+    /// When it began to lead or changed members, and when each member answered it last.
     pub leads_since: Micros,
     pub heard: Vec<Micros>,
     /// Proposals that wait for an index to be applied, with the term that it must have.

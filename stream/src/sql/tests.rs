@@ -44,6 +44,10 @@ fn what_flink_has_and_we_plan() {
         "SELECT window_end, SUM(price) FROM TABLE(CUMULATE((SELECT * FROM bids), DESCRIPTOR(ts), INTERVAL '1' MINUTE, \
          INTERVAL '1' HOUR)) GROUP BY window_start, window_end HAVING SUM(price) > 10",
         "SELECT s, COUNT(*) FROM plain GROUP BY s HAVING COUNT(*) > 1",
+        "SELECT UPPER(s), CAST(COUNT(*) AS STRING), ROUND(AVG(v) * 1.5, 1), SUM(v) * 1.10 FROM plain GROUP BY s \
+         HAVING SUM(v) IN (1, 2, 3) OR CHAR_LENGTH(s) > MAX(v)",
+        "SELECT CAST(window_start AS STRING), DATE_FORMAT(window_end, 'HH:mm'), -SUM(CAST(price AS DECIMAL(10, 2))) \
+         FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY window_start, window_end",
         "SELECT window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE log, DESCRIPTOR(ts), INTERVAL '1' HOUR)) \
          GROUP BY window_start, window_end",
         "VALUES (1, 'a'), (2, NULL)",

@@ -8,15 +8,16 @@ use tonic::Request;
 const TOKEN_KEYS: [&str; 2] = ["token", "authorization"];
 const BEARER: &str = "Bearer ";
 
-/// The common name in the certificate that a connection was made with. Connections put it beside each request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::server) struct CertificateName(pub(in crate::server) Arc<str>);
+/// The common name in the certificate that a connection was made with, if it was with one. Connections put it beside each
+/// request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::server) struct CertificateName(pub(in crate::server) Option<Arc<str>>);
 
 /// A token, or the name in a certificate, or nothing; not believed yet.
 #[derive(Debug, Clone, Default)]
 pub(in crate::server) struct Credentials {
     token: Option<String>,
-    certificate: Option<CertificateName>,
+    certificate: CertificateName,
 }
 
 impl Credentials {
@@ -26,7 +27,7 @@ impl Credentials {
         let text = value.map(|value| value.to_str().unwrap_or_default());
         Self {
             token: text.map(|text| text.strip_prefix(BEARER).unwrap_or(text).to_owned()),
-            certificate: request.extensions().get().cloned(),
+            certificate: request.extensions().get().cloned().unwrap_or_default(),
         }
     }
 
@@ -35,7 +36,7 @@ impl Credentials {
     }
 
     pub(super) fn certificate(&self) -> Option<&str> {
-        self.certificate.as_ref().map(|name| name.0.as_ref())
+        self.certificate.0.as_deref()
     }
 }
 

@@ -13,7 +13,7 @@ mod jwt;
 mod options;
 mod service;
 
-pub(super) use credentials::Credentials;
+pub(super) use credentials::{CertificateName, Credentials};
 pub(super) use gate::Gate;
 pub(super) use options::Options;
 pub(super) use service::AuthService;

@@ -107,16 +107,14 @@ impl Progress {
         }
     }
 
-    /// It holds everything up to this index, durably. Whether that is news. Only if it is, or if it answers a message of
-    /// entries, it tells that the place from which to go on is found.
+    /// It holds everything up to this index, durably. Whether that is news. Only the answer to a probe tells that the
+    /// logs meet where it was sent.
     pub fn acknowledged(&mut self, index: Index, is_answer: bool) -> bool {
         let is_news = index > self.matched;
-        if !is_news && !is_answer {
-            return false;
-        }
         self.matched = self.matched.max(index);
         self.next = self.next.max(self.matched + 1);
         match &mut self.pace {
+            Pace::Probe { .. } if !is_answer => {}
             Pace::Probe { .. } => {
                 self.pace = Pace::Replicate {
                     inflight: VecDeque::new(),

@@ -17,14 +17,15 @@ pub(super) struct Transfer {
 
 impl Member<Leader> {
     pub(super) fn begin_transfer(&mut self, ticket: Ticket, to: MemberId) {
-        let replica = &mut self.replica;
-        if self.role.transfer.is_some() {
-            return replica.refuse(ticket, Refusal::Transferring);
+        if self.role.transfer.as_ref().is_some_and(|transfer| transfer.to == to) {
+            return self.replica.refuse(ticket, Refusal::Transferring);
         }
-        if to == replica.id() || !replica.membership().is_voter(to) {
-            return replica.refuse(ticket, Refusal::NotVoter);
+        if to == self.replica.id() || !self.replica.membership().is_voter(to) {
+            return self.replica.refuse(ticket, Refusal::NotVoter);
         }
-        let deadline = replica.now + replica.config.election_ms;
+        // As in etcd, the latest wish counts.
+        self.abort_transfer();
+        let deadline = self.replica.now + self.replica.config.election_ms;
         self.role.transfer = Some(Transfer { to, deadline, ticket });
         self.transferee_caught_up(to);
     }

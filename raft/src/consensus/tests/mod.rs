@@ -2,7 +2,11 @@
 
 mod chaos;
 mod cluster;
+mod hostile;
+mod log_view;
+mod membership;
 mod replication;
 mod wire;
+mod writes;
 
 use cluster::Cluster;

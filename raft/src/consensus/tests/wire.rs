@@ -55,7 +55,7 @@ fn outcome() -> impl Strategy<Value = Result<u64, Refusal>> {
     ]
 }
 
-fn body() -> impl Strategy<Value = Body> {
+pub fn body() -> impl Strategy<Value = Body> {
     let context =
         || (any::<u64>(), any::<u64>()).prop_map(|(incarnation, attempt)| ReadContext { incarnation, attempt });
     let batch = || (any::<u64>(), any::<u64>()).prop_map(|(incarnation, number)| Batch { incarnation, number });

@@ -84,7 +84,7 @@ impl Binder<'_> {
                 let data = wider(&left.data, &right.data).clone();
                 return plain(cast_to(left, &data)?, op, cast_to(right, &data)?, data);
             }
-            return decimal::bind(left, l, op, right, r, self.schema);
+            return decimal::bind(left, l, op, right, r, &self.input_schema());
         }
         let single = [&left.data, &right.data]
             .iter()
@@ -110,7 +110,10 @@ impl Binder<'_> {
                 let data = DataType::Decimal128(*precision, *scale);
                 let zero = Bound::literal(ScalarValue::Decimal128(Some(0), *precision, *scale));
                 let (l, r) = ((*precision, *scale), (*precision, *scale));
-                cast_to(decimal::bind(zero, l, Operator::Minus, bound, r, self.schema)?, &data)
+                cast_to(
+                    decimal::bind(zero, l, Operator::Minus, bound, r, &self.input_schema())?,
+                    &data,
+                )
             }
             data if is_numeric(data) => {
                 let data = data.clone();

@@ -129,7 +129,7 @@ impl Binder<'_> {
         place: &str,
     ) -> Result<Bound, Error> {
         let args = args.into_iter().map(|arg| arg.expr).collect();
-        let expr = ScalarFunctionExpr::try_new(udf, args, self.schema, Arc::new(ConfigOptions::default()))
+        let expr = ScalarFunctionExpr::try_new(udf, args, &self.input_schema(), Arc::new(ConfigOptions::default()))
             .map_err(|error| Error::validate(format!("{name}{place}: {}", error.strip_backtrace())))?;
         let data = expr.return_type().clone();
         Ok(Bound::new(Arc::new(expr), data))

@@ -145,7 +145,7 @@ impl Binder<'_> {
             .map(|item| Ok(cast_to(item, &common)?.expr))
             .collect::<Result<Vec<_>, Error>>()?;
         let inner = cast_to(inner, &common)?;
-        let expr = in_list(inner.expr, list, &negated, self.schema).map_err(Error::validate)?;
+        let expr = in_list(inner.expr, list, &negated, &self.input_schema()).map_err(Error::validate)?;
         Ok(Bound::new(expr, DataType::Boolean))
     }
 

@@ -14,6 +14,7 @@ use crate::operator::accumulator::Function;
 use crate::operator::aggregate::Call;
 use crate::sql::data_type::name;
 use crate::sql::parse::place;
+use crate::sql::relation::positional;
 use crate::sql::scope::Scope;
 
 /// The keys of an aggregation, and the calls found so far in what stands above it.
@@ -39,6 +40,12 @@ pub struct Sets {
 }
 
 impl Grouped {
+    /// The aggregation's output as far as it is known: the keys, then the calls found so far.
+    pub(super) fn output(&self) -> SchemaRef {
+        let keys = self.keys.iter().map(|key| key.data.clone());
+        positional(keys.chain(self.calls.iter().map(|(_, result)| result.clone())))
+    }
+
     pub(super) fn not_grouped(&self, column: &str, span: Span) -> Error {
         Error::validate(format!(
             "Expression '{column}' is not being grouped{}",

@@ -104,6 +104,14 @@ impl Binder<'_> {
         }
     }
 
+    /// What the columns of a bound expression refer to: the input, or above an aggregation its output.
+    fn input_schema(&self) -> SchemaRef {
+        match &self.grouped {
+            Some(grouped) => grouped.output(),
+            None => Arc::clone(self.schema),
+        }
+    }
+
     fn node(&mut self, expr: &Expr) -> Result<Bound, Error> {
         match expr {
             Expr::Identifier(ident) => self.name(std::slice::from_ref(ident)),

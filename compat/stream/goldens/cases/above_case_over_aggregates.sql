@@ -1,0 +1,2 @@
+CREATE TABLE orders_plain (order_id INT, user_id INT, amount DECIMAL(12, 2), currency STRING, qty INT, status STRING, order_time TIMESTAMP(3)) WITH ('connector' = 'filesystem', 'path' = '${DATA}/orders.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT user_id, CASE WHEN SUM(qty) > 5 THEN 'many' WHEN SUM(qty) IS NULL THEN 'unknown' ELSE 'few' END AS k, IF(MAX(amount) > 50, MAX(amount), CAST(0 AS DECIMAL(12, 2))) AS big, NULLIF(COUNT(status), 0) AS known FROM orders_plain GROUP BY user_id;

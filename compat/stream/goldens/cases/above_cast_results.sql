@@ -1,0 +1,2 @@
+CREATE TABLE orders_plain (order_id INT, user_id INT, amount DECIMAL(12, 2), currency STRING, qty INT, status STRING, order_time TIMESTAMP(3)) WITH ('connector' = 'filesystem', 'path' = '${DATA}/orders.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT currency, CAST(AVG(amount) AS INT) AS whole, CAST(SUM(qty) AS DOUBLE) / COUNT(*) AS ratio, TRY_CAST(MAX(status) AS INT) AS nothing, CAST(MAX(order_time) AS DATE) AS d, EXTRACT(MINUTE FROM MIN(order_time)) AS m FROM orders_plain GROUP BY currency;

@@ -1,0 +1,2 @@
+CREATE TABLE bids (bid_id INT, auction INT, bidder STRING, price DECIMAL(10, 2), ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector' = 'filesystem', 'path' = '${DATA}/bids.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT window_start, ROUND(CAST(COUNT(DISTINCT bidder) AS DOUBLE) / COUNT(*), 3) AS share, COALESCE(SUM(price) FILTER (WHERE price > 50), 0) AS big FROM TABLE(HOP(TABLE bids, DESCRIPTOR(ts), INTERVAL '30' SECOND, INTERVAL '1' MINUTE)) GROUP BY window_start, window_end;

@@ -1,0 +1,2 @@
+CREATE TABLE orders_plain (order_id INT, user_id INT, amount DECIMAL(12, 2), currency STRING, qty INT, status STRING, order_time TIMESTAMP(3)) WITH ('connector' = 'filesystem', 'path' = '${DATA}/orders.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT CONCAT('n=', CAST(COUNT(*) AS STRING)) AS t, POWER(SUM(qty), 2) AS p, GREATEST(MIN(qty), 1) AS g, TIMESTAMPDIFF(SECOND, MIN(order_time), MAX(order_time)) AS span FROM orders_plain;

@@ -1,0 +1,2 @@
+CREATE TABLE orders_plain (order_id INT, user_id INT, amount DECIMAL(12, 2), currency STRING, qty INT, status STRING, order_time TIMESTAMP(3)) WITH ('connector' = 'filesystem', 'path' = '${DATA}/orders.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT currency, COUNT(*) AS n, SUM(amount) AS total FROM orders_plain GROUP BY currency HAVING ABS(SUM(amount)) > 10 AND COUNT(*) NOT IN (1, 2) AND LOWER(currency) <> 'xxx';

@@ -1,0 +1,2 @@
+CREATE TABLE orders_plain (order_id INT, user_id INT, amount DECIMAL(12, 2), currency STRING, qty INT, status STRING, order_time TIMESTAMP(3)) WITH ('connector' = 'filesystem', 'path' = '${DATA}/orders.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT currency, REPEAT(SUBSTRING(currency, 1, 1), CAST(COUNT(*) AS INT)) AS bar, LPAD(CAST(SUM(qty) AS STRING), 5, '.') AS padded, JSON_OBJECT('n' VALUE COUNT(*)) AS j FROM orders_plain GROUP BY currency;

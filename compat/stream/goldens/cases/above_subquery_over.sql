@@ -1,0 +1,2 @@
+CREATE TABLE orders_plain (order_id INT, user_id INT, amount DECIMAL(12, 2), currency STRING, qty INT, status STRING, order_time TIMESTAMP(3)) WITH ('connector' = 'filesystem', 'path' = '${DATA}/orders.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT c, UPPER(c) || '-' || CAST(n AS STRING) AS t FROM (SELECT LOWER(currency) AS c, COUNT(*) + 1 AS n FROM orders_plain GROUP BY currency) AS x WHERE n BETWEEN 2 AND 100;

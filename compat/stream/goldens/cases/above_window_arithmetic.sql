@@ -1,0 +1,2 @@
+CREATE TABLE bids (bid_id INT, auction INT, bidder STRING, price DECIMAL(10, 2), ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector' = 'filesystem', 'path' = '${DATA}/bids.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT window_start, SUM(price) * 1.19 AS gross, ROUND(AVG(price), 1) AS mean, -MIN(price) AS least, MAX(price) - MIN(price) AS spread, COUNT(*) / 2 AS half, MOD(COUNT(*), 2) AS odd FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end;

@@ -1,0 +1,2 @@
+CREATE TABLE bids (bid_id INT, auction INT, bidder STRING, price DECIMAL(10, 2), ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector' = 'filesystem', 'path' = '${DATA}/bids.csv', 'format' = 'csv', 'csv.null-literal' = '');
+SELECT CAST(window_start AS STRING) AS s, DATE_FORMAT(window_end, 'HH:mm:ss') AS e, CAST(COUNT(*) AS STRING) || ' bids' AS n FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '30' SECOND)) GROUP BY window_start, window_end;

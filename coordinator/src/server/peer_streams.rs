@@ -1,0 +1,139 @@
+//! Streams between members: what their URLs say, plain or TLS.
+
+use std::io;
+use std::sync::Arc;
+
+use host::tls::{Acceptor, Connector};
+use raft::node::{Accept, Connect, Pending, Plain, Stream, address_of};
+use tokio::net::TcpStream;
+
+use super::url::Url;
+
+/// How this member accepts others and connects to them.
+#[derive(Debug, Clone)]
+pub(super) struct PeerStreams {
+    tls: Option<(Acceptor, Connector)>,
+}
+
+impl PeerStreams {
+    /// `tls` is for the URLs that say so; without, they cannot be connected to.
+    pub(super) fn new(tls: Option<(Acceptor, Connector)>) -> Self {
+        Self { tls }
+    }
+
+    /// What connects to other members, each by its own URL.
+    pub(super) fn connect(&self) -> Arc<dyn Connect> {
+        let connector = self.tls.as_ref().map(|(_, connector)| connector.clone());
+        Arc::new(Dial(connector))
+    }
+
+    /// What accepts members that connect to `url`.
+    pub(super) fn accept(&self, url: &Url) -> Arc<dyn Accept> {
+        match &self.tls {
+            Some((acceptor, _)) if url.is_secure() => Arc::new(Welcome(acceptor.clone())),
+            _ => Arc::new(Plain),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Dial(Option<Connector>);
+
+impl Connect for Dial {
+    fn connect<'a>(&'a self, url: &'a str) -> Pending<'a, io::Result<Stream>> {
+        if !url.starts_with("https://") {
+            return Plain.connect(url);
+        }
+        Box::pin(async move {
+            let Some(connector) = &self.0 else {
+                let sentence =
+                    format!("{url} speaks TLS: give --peer-cert-file and --peer-key-file, or --peer-auto-tls");
+                return Err(io::Error::new(io::ErrorKind::Unsupported, sentence));
+            };
+            let address = address_of(url);
+            let connection = TcpStream::connect(address).await?;
+            connection.set_nodelay(true)?;
+            let host = address.rsplit_once(':').map_or(address, |(host, _port)| host);
+            Ok(Box::new(connector.connect(connection, host).await?) as Stream)
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Welcome(Acceptor);
+
+impl Accept for Welcome {
+    fn accept(&self, connection: TcpStream) -> Pending<'_, io::Result<Stream>> {
+        Box::pin(async move {
+            connection.set_nodelay(true)?;
+            let peer = connection.peer_addr()?.ip();
+            let accepted = self.0.accept(connection, Some(peer)).await;
+            let accepted =
+                accepted.inspect_err(|error| tracing::warn!(%peer, %error, "rejected a member's connection"))?;
+            Ok(Box::new(accepted.stream) as Stream)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use host::tls::{Options, self_signed};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn secure(directory: &std::path::Path) -> PeerStreams {
+        let hosts = ["127.0.0.1".to_owned()];
+        let made = self_signed(directory, &hosts, 1, std::time::SystemTime::now()).expect("made");
+        let options = Options {
+            cert_file: made.cert_file,
+            key_file: made.key_file,
+            trust_anybody: true,
+            ..Options::default()
+        };
+        let acceptor = Acceptor::new(options.clone()).expect("usable");
+        PeerStreams::new(Some((acceptor, Connector::new(options).expect("usable"))))
+    }
+
+    /// Says a word from one member to another; `Err` if they do not understand each other.
+    async fn talk(from: &PeerStreams, to: &PeerStreams, scheme: &str) -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("{scheme}://{}", listener.local_addr()?);
+        let accept = to.accept(&Url::parse("--listen-peer-urls", &url).expect("a URL"));
+        let connect = from.connect();
+        let welcome = async {
+            let (connection, _) = listener.accept().await?;
+            let mut stream = accept.accept(connection).await?;
+            let mut word = [0; 4];
+            stream.read_exact(&mut word).await?;
+            assert_eq!(&word, b"word");
+            Ok(())
+        };
+        let dial = async {
+            let mut stream = connect.connect(&url).await?;
+            stream.write_all(b"word").await?;
+            stream.flush().await?;
+            // Held until the other side has read it.
+            Ok::<_, io::Error>(stream)
+        };
+        tokio::select! {
+            welcomed = welcome => welcomed,
+            dialled = async { match dial.await { Ok(_stream) => std::future::pending().await, Err(error) => error } } => Err(dialled),
+        }
+    }
+
+    #[tokio::test]
+    async fn members_speak_what_their_urls_say() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (secure, plain) = (secure(directory.path()), PeerStreams::new(None));
+        talk(&secure, &secure, "https").await.expect("both speak TLS");
+        talk(&secure, &secure, "http").await.expect("by this URL neither does");
+        talk(&plain, &plain, "http").await.expect("neither does");
+        let refusal = talk(&plain, &secure, "https")
+            .await
+            .expect_err("one does not")
+            .to_string();
+        assert!(refusal.contains("--peer-cert-file"), "{refusal}");
+    }
+}

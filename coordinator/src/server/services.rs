@@ -1,0 +1,89 @@
+//! All services behind one port, and what each is made of.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use coordinator_wire::etcdserverpb as pb;
+use coordinator_wire::health::health_server::HealthServer;
+use coordinator_wire::v3electionpb::election_server::ElectionServer;
+use coordinator_wire::v3lockpb::lock_server::LockServer;
+use host::Shutdown;
+use pb::auth_server::AuthServer;
+use pb::cluster_server::ClusterServer;
+use pb::kv_server::KvServer;
+use pb::lease_server::LeaseServer;
+use pb::maintenance_server::MaintenanceServer;
+use pb::watch_server::WatchServer;
+use tonic::service::Routes;
+
+use super::config::Settings;
+use super::election::ElectionService;
+use super::kv::KvService;
+use super::lease::LeaseService;
+use super::lock::LockService;
+use super::node::Node;
+use super::turn::Turns;
+use super::watch::WatchService;
+use super::{auth, auto_compaction, cluster, gateway, health, http, maintenance};
+
+/// A client may send somewhat more than the largest request, and then learns by etcd's error that it is too large.
+const FRAME_OVERHEAD_BYTES: usize = 512 << 10;
+
+/// gRPC's services, the same as JSON, and the pages.
+pub(super) fn routes(node: &Arc<Node>, settings: &Settings, addresses: &[SocketAddr], shutdown: &Shutdown) -> Routes {
+    let received_max = settings.limits.request_bytes_max + FRAME_OVERHEAD_BYTES;
+    let kv = || KvService(Arc::clone(node));
+    let leases = || LeaseService {
+        node: Arc::clone(node),
+        shutdown: shutdown.clone(),
+    };
+    let watches = WatchService {
+        node: Arc::clone(node),
+        shutdown: shutdown.clone(),
+    };
+    let turns = Arc::new(Turns::new(Arc::clone(node), kv(), leases()));
+    tokio::spawn(Arc::clone(&turns).run(shutdown.clone()));
+    if let Some(retention) = settings.retention {
+        tokio::spawn(auto_compaction::run(Arc::clone(node), retention, shutdown.clone()));
+    }
+    let member = pb::Member {
+        id: node.identity.member,
+        name: settings.name.clone(),
+        peer_ur_ls: settings.peer_urls.clone(),
+        client_ur_ls: settings.client_urls(addresses),
+        is_learner: false,
+    };
+    let maintenance = maintenance::MaintenanceService {
+        node: Arc::clone(node),
+        member: member.clone(),
+    };
+    let election = ElectionService {
+        turns: Arc::clone(&turns),
+        watches: watches.clone(),
+    };
+    let cluster = cluster::ClusterService {
+        node: Arc::clone(node),
+        member,
+    };
+    let services = Routes::new(KvServer::new(kv()).max_decoding_message_size(received_max))
+        .add_service(WatchServer::new(watches).max_decoding_message_size(received_max))
+        .add_service(LeaseServer::new(leases()))
+        .add_service(AuthServer::new(auth::AuthService(Arc::clone(node))))
+        .add_service(ClusterServer::new(cluster))
+        .add_service(MaintenanceServer::new(maintenance))
+        .add_service(LockServer::new(LockService(turns)))
+        .add_service(ElectionServer::new(election))
+        .add_service(HealthServer::new(health::HealthService {
+            node: Arc::clone(node),
+            shutdown: shutdown.clone(),
+        }))
+        .into_axum_router();
+    // The pages' fallback knows both protocols; the services' own knows gRPC only.
+    let services = services.reset_fallback();
+    let gateway = if settings.gateway {
+        gateway::router(services.clone(), received_max)
+    } else {
+        axum::Router::new()
+    };
+    Routes::from(services.merge(http::router(node, gateway)))
+}

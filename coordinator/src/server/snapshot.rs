@@ -1,0 +1,167 @@
+//! Snapshots on their way to clients, and hashes of what would be in them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coordinator_wire::etcdserverpb as pb;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::http::cluster_version;
+use super::node::{Node, TERM};
+use crate::Error;
+use crate::snapshot::content::{Content, Frame};
+use crate::snapshot::{self, SnapshotError, content};
+use crate::store::{Archive, Bounds, Revision, View};
+
+/// A piece of the file in one answer, in bytes: etcd's.
+const PIECE_BYTES: usize = 32 << 10;
+/// Pieces that may wait for a client to read them.
+const PIECES_WAITING_MAX: usize = 4;
+
+pub(super) type Pieces = ReceiverStream<Result<pb::SnapshotResponse, Status>>;
+
+/// The state of this moment, and its revision.
+pub(super) fn content(node: &Node, members: Vec<pb::Member>) -> (Content, i64) {
+    let machine = node.machine();
+    let store = machine.store();
+    let frame = Frame {
+        leases: machine
+            .leases()
+            .iter()
+            .map(|(id, lease)| (id, lease.ttl_seconds))
+            .collect(),
+        alarms: machine.alarms().iter().collect(),
+        accounts: machine.auth().stored(),
+        members,
+        applied: machine.applied(),
+        term: TERM,
+        compacted: store.compacted(),
+        version: cluster_version(),
+    };
+    let content = Content {
+        versions: Arc::new(store.view()),
+        frame,
+    };
+    (content, store.revision())
+}
+
+/// Starts to send `content` as a file, with its checksum behind it.
+pub(super) fn send(content: Content) -> Pieces {
+    let (pieces, receiver) = mpsc::channel(PIECES_WAITING_MAX);
+    tokio::task::spawn_blocking(move || {
+        let failure = match send_all(&content, &pieces) {
+            Ok(()) | Err(SnapshotError::Gone) => return,
+            Err(error) => error,
+        };
+        tracing::warn!(error = %failure, "could not send a snapshot");
+        let _client_gone = pieces.blocking_send(Err(Status::internal(failure.to_string())));
+    });
+    ReceiverStream::new(receiver)
+}
+
+fn send_all(
+    content: &Content,
+    pieces: &mpsc::Sender<Result<pb::SnapshotResponse, Status>>,
+) -> Result<(), SnapshotError> {
+    let layout = snapshot::measure(content)?;
+    let total_bytes = layout.bytes();
+    tracing::info!(total_bytes, "sending database snapshot to client");
+    let (mut waiting, mut hash, mut sent) = (Vec::with_capacity(PIECE_BYTES), Sha256::new(), 0);
+    let send = |blob: Vec<u8>, remaining_bytes: u64| {
+        let piece = pb::SnapshotResponse {
+            header: None,
+            remaining_bytes,
+            blob: Bytes::from(blob),
+            version: cluster_version(),
+        };
+        pieces.blocking_send(Ok(piece)).map_err(|_| SnapshotError::Gone)
+    };
+    snapshot::write(content, &layout, &mut |page| {
+        hash.update(page);
+        waiting.extend_from_slice(page);
+        while waiting.len() >= PIECE_BYTES {
+            let rest = waiting.split_off(PIECE_BYTES);
+            let piece = std::mem::replace(&mut waiting, rest);
+            sent += piece.len() as u64;
+            send(piece, total_bytes - sent)?;
+        }
+        Ok(())
+    })?;
+    if !waiting.is_empty() {
+        send(waiting, 0)?;
+    }
+    send(hash.finalize().to_vec(), 0)?;
+    tracing::info!(total_bytes, "sent database snapshot");
+    Ok(())
+}
+
+/// CRC-32C of all that a snapshot of now would hold, as etcd computes it.
+pub(super) fn hash(content: &Content) -> Result<u32, Error> {
+    snapshot::hash(content).map_err(|error| match error {
+        SnapshotError::Archive(error) => Error::Archive(error),
+        _ => Error::Stopped,
+    })
+}
+
+/// A hash of the keys, which members of a cluster compare.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct KeyHash {
+    pub(super) hash: u32,
+    pub(super) revision: i64,
+    pub(super) compacted: i64,
+    pub(super) current: i64,
+}
+
+/// Hashes all versions up to `revision` (0: all) that whoever reads at `revision` or later can tell apart.
+pub(super) fn hash_keys(node: &Node, revision: i64) -> Result<KeyHash, Error> {
+    let (view, compacted, current, revision, any_lives) = {
+        let machine = node.machine();
+        let store = machine.store();
+        store.check_revision(revision)?;
+        let current = store.revision();
+        let revision = if revision <= 0 { current } else { revision };
+        let everything = Bounds::From(Bytes::new());
+        let any_lives = store.count(&everything, revision) > 0;
+        (store.view(), store.compacted(), current, revision, any_lives)
+    };
+    let superseded = if any_lives {
+        changed(&view, compacted, revision)?
+    } else {
+        HashSet::new()
+    };
+    let mut hash = crc32c::crc32c(snapshot::Bucket::Key.name().as_bytes());
+    view.scan(Revision::default(), Revision::end_of(revision), &mut |version| {
+        let main = version.revision.main;
+        let skipped =
+            (version.deleted && main == compacted) || (main <= compacted && superseded.contains(&version.kv.key));
+        if !skipped {
+            let (key, value) = content::pair(&version);
+            hash = crc32c::crc32c_append(crc32c::crc32c_append(hash, &key), &value);
+        }
+        true
+    })?;
+    Ok(KeyHash {
+        hash,
+        revision,
+        // etcd's way to say that nothing was compacted yet.
+        compacted: if compacted == 0 { -1 } else { compacted },
+        current,
+    })
+}
+
+/// The keys that changed after the compaction, up to `revision`.
+fn changed(view: &View, compacted: i64, revision: i64) -> Result<HashSet<Bytes>, Error> {
+    let mut changed = HashSet::new();
+    if compacted > 0 {
+        let after = Revision::end_of(compacted);
+        view.scan(after, Revision::end_of(revision), &mut |version| {
+            changed.insert(version.kv.key);
+            true
+        })?;
+    }
+    Ok(changed)
+}
