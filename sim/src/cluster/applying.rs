@@ -79,7 +79,6 @@ impl<M: Machine, E> Cluster<M, E> {
             return;
         };
         running.applied = index;
-        running.committed = index;
         let answer = match &entry.payload {
             Payload::Command(command) => Some(running.machine.apply(index, command)),
             _ => {

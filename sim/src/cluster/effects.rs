@@ -12,7 +12,7 @@ use super::driver::{Cluster, Happening, Told};
 use super::host::Letter;
 use super::machine::Machine;
 use super::observer::majority;
-use crate::invariant::{Bounds, change_is_alone, leader_hears_a_quorum, progress_is_true, require};
+use crate::invariant::{Bounds, change_is_alone, leader_hears_a_quorum, own_term_first, progress_is_true, require};
 use crate::world::{Address, MILLISECOND};
 
 /// One message in so many travels as bytes.
@@ -260,6 +260,18 @@ impl<M: Machine, E> Cluster<M, E> {
         self.check_bounds(member);
     }
 
+    fn check_commit(&mut self, member: MemberId) {
+        let Some(running) = &mut self.hosts[member as usize - 1].running else {
+            return;
+        };
+        let commit = running.core.commit();
+        let before = std::mem::replace(&mut running.committed, commit);
+        if commit > before && running.standing.role == RoleName::Leader {
+            let check = own_term_first(member, running.standing.term, commit, running.core.term_at(commit));
+            self.note(check);
+        }
+    }
+
     /// What a leader believes of the one that has just answered it.
     fn check_progress(&mut self, member: MemberId, from: MemberId) {
         let now = self.now();
@@ -299,6 +311,7 @@ impl<M: Machine, E> Cluster<M, E> {
     }
 
     pub(super) fn check_bounds(&mut self, member: MemberId) {
+        self.check_commit(member);
         let host = self.host(member);
         let Some(running) = &host.running else { return };
         let bounds = Bounds {

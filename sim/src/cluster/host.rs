@@ -15,6 +15,7 @@ pub struct Running<M: Machine> {
     pub core: Consensus,
     pub machine: M,
     pub applied: Index,
+    /// The core's commit index after the last step.
     pub committed: Index,
     pub standing: Standing,
     pub membership: Membership,

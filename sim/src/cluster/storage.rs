@@ -135,7 +135,6 @@ impl<M: Machine, E> Cluster<M, E> {
         running.machine = M::restore(&kept.state);
         running.applied = running.applied.max(index);
         running.ready = running.ready.max(index);
-        running.committed = running.committed.max(index);
         let digest = running.machine.digest(index);
         // Whether these proposals happened is in the snapshot, and nobody can tell.
         let behind = running.proposed.split_off(&(index + 1));
