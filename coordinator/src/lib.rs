@@ -5,6 +5,8 @@
 //! - [`lease`]: times to live that keys are attached to.
 //! - [`watch`]: who is told what, in which order.
 //! - [`auth`]: users, roles and permissions on ranges of keys.
+//! - [`compaction`]: when history is forgotten without being asked.
+//! - [`snapshot`]: the whole state as one file of etcd's format, written and read.
 //! - [`machine`]: the replicated state machine of these, changed only by entries of the log.
 //! - [`server`]: sockets, disk, clock, threads; the only room with any.
 //!
@@ -15,8 +17,7 @@
 //! what is new into a `redb` file together with the index of the last entry in it, and the log behind it is purged.
 //!
 //! # Where it stops
-//! One member. Consensus will come between the log and the applier and change neither; alarms,
-//! locks and elections are later rooms. What is not served answers gRPC's UNIMPLEMENTED.
+//! One member. Consensus will come between the log and the applier and change neither. What is not served answers gRPC's UNIMPLEMENTED.
 
 pub mod auth;
 pub mod compaction;

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -101,6 +102,18 @@ impl Connection {
     }
 }
 
+/// What all connections of this process have received and sent, in bytes.
+static RECEIVED_BYTES: AtomicU64 = AtomicU64::new(0);
+static SENT_BYTES: AtomicU64 = AtomicU64::new(0);
+
+/// Bytes received and sent so far.
+pub(super) fn bytes() -> (u64, u64) {
+    (
+        RECEIVED_BYTES.load(Ordering::Relaxed),
+        SENT_BYTES.load(Ordering::Relaxed),
+    )
+}
+
 /// Accepts at all endpoints until shutdown.
 pub(super) fn accept(
     endpoints: Vec<Endpoint>,
@@ -153,8 +166,10 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if read.is_ready() {
+            RECEIVED_BYTES.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
             self.waiting = None;
         } else if let Some(waiting) = &mut self.waiting
             && waiting.as_mut().poll(context).is_ready()
@@ -178,7 +193,8 @@ impl AsyncWrite for Connection {
             return Poll::Pending;
         }
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        if written.is_ready() {
+        if let Poll::Ready(written) = &written {
+            SENT_BYTES.fetch_add(*written.as_ref().unwrap_or(&0) as u64, Ordering::Relaxed);
             self.let_others_go = false;
         }
         written

@@ -161,7 +161,12 @@ impl Lease for LeaseService {
         let mut requests = request.into_inner();
         let (answers, receiver) = mpsc::channel(ANSWERS_WAITING_MAX);
         let (node, shutdown) = (Arc::clone(&self.node), self.shutdown.clone());
+        let running = self
+            .node
+            .metrics
+            .running("bidi_stream", "etcdserverpb.Lease", "LeaseKeepAlive");
         tokio::spawn(async move {
+            let _running = running;
             loop {
                 let answer = tokio::select! {
                     () = shutdown.requested() => Err(Error::Stopped.into()),

@@ -1,5 +1,6 @@
 //! Figures for `/metrics`, under etcd's names where dashboards use them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prometheus::core::Collector;
@@ -7,6 +8,7 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, 
 use tonic::{Code, Response, Status};
 
 use super::config::ETCD_VERSION;
+use super::connections;
 use super::http::cluster_version;
 use super::node::Node;
 use crate::Error;
@@ -41,6 +43,12 @@ pub(super) struct Metrics {
     healthcheck: IntGaugeVec,
     healthchecks: IntCounterVec,
     handled: IntCounterVec,
+    /// Streaming calls under way; not shown, but part of what has started.
+    running: IntGaugeVec,
+    started: IntCounterVec,
+    received_bytes: IntCounter,
+    sent_bytes: IntCounter,
+    quota: IntGauge,
     /// Of [`BUSY_CALLS`], in the same order, those that succeeded.
     busy: [IntCounter; BUSY_CALLS.len()],
     keys: IntGauge,
@@ -117,6 +125,15 @@ impl Metrics {
         ));
         let busy = BUSY_CALLS
             .map(|(service, method)| counter_of(&handled, &format!("etcdserverpb.{service}"), method, Code::Ok));
+        let running = IntGaugeVec::new(
+            Opts::new("grpc_server_running", "Streaming calls under way."),
+            &["grpc_type", "grpc_service", "grpc_method"],
+        )
+        .expect("names and labels are valid");
+        let started = IntCounterVec::new(
+            Opts::new("grpc_server_started_total", "Calls begun."),
+            &["grpc_type", "grpc_service", "grpc_method"],
+        );
         let healthcheck = IntGaugeVec::new(
             Opts::new("etcd_server_healthcheck", "The last outcome of each check."),
             &["type", "name"],
@@ -152,6 +169,14 @@ impl Metrics {
                 "Seconds a commit of the store file takes.",
             ),
             handled,
+            running,
+            started: register.add(started),
+            received_bytes: register.counter(
+                "etcd_network_client_grpc_received_bytes_total",
+                "Bytes received from clients.",
+            ),
+            sent_bytes: register.counter("etcd_network_client_grpc_sent_bytes_total", "Bytes sent to clients."),
+            quota: register.gauge("etcd_server_quota_backend_bytes", "What the store may take, in bytes."),
             keys: register.gauge("etcd_debugging_mvcc_keys_total", "Keys in the index."),
             revision: register.gauge("etcd_debugging_mvcc_current_revision", "The store's revision."),
             compacted: register.gauge(
@@ -231,6 +256,37 @@ impl Metrics {
         outcome
     }
 
+    /// Counts a streaming call for as long as what is returned lives.
+    pub(super) fn running(&self, kind: &'static str, service: &'static str, method: &'static str) -> Running {
+        let running = Running {
+            handled: self.handled.clone(),
+            running: self.running.clone(),
+            labels: [kind, service, method],
+        };
+        running.running.with_label_values(&running.labels).inc();
+        running
+    }
+
+    /// What has begun is what has ended and what is under way; of calls with one answer the latter are few and short.
+    fn count_started(&self) {
+        let mut started: BTreeMap<[String; 3], u64> = BTreeMap::new();
+        for family in self.handled.collect().iter().chain(&self.running.collect()) {
+            for metric in family.get_metric() {
+                let label = |name: &str| {
+                    let found = metric.get_label().iter().find(|label| label.name() == name);
+                    found.map_or(String::new(), |label| label.value().to_owned())
+                };
+                let labels = [label("grpc_type"), label("grpc_service"), label("grpc_method")];
+                let count = metric.get_counter().get_value() + metric.get_gauge().get_value();
+                *started.entry(labels).or_default() += count as u64;
+            }
+        }
+        for ([kind, service, method], count) in started {
+            let counter = self.started.with_label_values(&[&kind, &service, &method]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+    }
+
     /// Reads the figures that are kept elsewhere.
     pub(super) fn refresh(&self, node: &Node) {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
@@ -245,9 +301,54 @@ impl Metrics {
         self.size.set(gauge(node.space.bytes()));
         self.pending.set(gauge(node.pending() as u64));
         self.log_groups.set(gauge(node.log_stats().groups));
+        self.quota.set(gauge(node.limits.quota_bytes));
+        let (received, sent) = connections::bytes();
+        self.received_bytes
+            .inc_by(received.saturating_sub(self.received_bytes.get()));
+        self.sent_bytes.inc_by(sent.saturating_sub(self.sent_bytes.get()));
+        self.count_started();
+    }
+}
+
+/// A call that goes on for a while: counted as under way, and as handled at its end.
+#[derive(Debug)]
+pub(super) struct Running {
+    handled: IntCounterVec,
+    running: IntGaugeVec,
+    labels: [&'static str; 3],
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let [kind, service, method] = self.labels;
+        self.handled.with_label_values(&[kind, service, method, "OK"]).inc();
+        self.running.with_label_values(&self.labels).dec();
     }
 }
 
 fn counter_of(handled: &IntCounterVec, service: &str, method: &str, code: Code) -> IntCounter {
-    handled.with_label_values(&["unary", service, method, &format!("{code:?}")])
+    handled.with_label_values(&["unary", service, method, code_name(code)])
+}
+
+/// As Go's gRPC prints codes.
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "Canceled",
+        Code::Unknown => "Unknown",
+        Code::InvalidArgument => "InvalidArgument",
+        Code::DeadlineExceeded => "DeadlineExceeded",
+        Code::NotFound => "NotFound",
+        Code::AlreadyExists => "AlreadyExists",
+        Code::PermissionDenied => "PermissionDenied",
+        Code::ResourceExhausted => "ResourceExhausted",
+        Code::FailedPrecondition => "FailedPrecondition",
+        Code::Aborted => "Aborted",
+        Code::OutOfRange => "OutOfRange",
+        Code::Unimplemented => "Unimplemented",
+        Code::Internal => "Internal",
+        Code::Unavailable => "Unavailable",
+        Code::DataLoss => "DataLoss",
+        Code::Unauthenticated => "Unauthenticated",
+    }
 }

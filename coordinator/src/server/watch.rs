@@ -14,6 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::auth::{self, Credentials};
+use super::metrics::Running;
 use super::node::Node;
 use crate::Error;
 use crate::auth::Access;
@@ -60,6 +61,7 @@ impl WatchService {
             node: Arc::clone(&self.node),
             answers,
             counted: (0, 0),
+            _running: self.node.metrics.running("bidi_stream", "etcdserverpb.Watch", "Watch"),
         };
         self.node.metrics.watch_streams.inc();
         tokio::spawn(stream.run(request.into_inner(), self.shutdown.clone()));
@@ -79,6 +81,7 @@ struct Stream {
     answers: mpsc::Sender<Result<pb::WatchResponse, Status>>,
     /// Watchers, and those behind, as they stand in the metrics.
     counted: (usize, usize),
+    _running: Running,
 }
 
 impl Drop for Stream {
@@ -142,11 +145,12 @@ impl Stream {
                     (machine.store().revision(), machine.store().compacted(), permitted)
                 };
                 let answers = match permitted {
-                    Ok(()) => self.watchers.create(&create, revision, compacted),
-                    Err(error) => vec![Answer::Refused {
+                    // A revision that cannot be is told first, whoever asks.
+                    Err(error) if create.start_revision >= 0 => vec![Answer::Refused {
                         revision,
                         reason: auth::watch_refusal(&error),
                     }],
+                    _ => self.watchers.create(&create, revision, compacted),
                 };
                 self.send_all(answers).await
             }

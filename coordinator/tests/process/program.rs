@@ -55,6 +55,12 @@ impl Coordinator {
         Client::connect(&self.address.to_string()).await.expect("it serves")
     }
 
+    /// For the services that our own client does not know.
+    pub async fn channel(&self) -> tonic::transport::Channel {
+        let endpoint = tonic::transport::Endpoint::from_shared(self.listen_url()).expect("a URL");
+        endpoint.connect().await.expect("it serves")
+    }
+
     pub fn listen_url(&self) -> String {
         format!("http://{}", self.address)
     }

@@ -8,7 +8,7 @@ use super::membership::Membership;
 pub struct Config {
     /// This member.
     pub id: MemberId,
-    /// How long a follower waits for its leader before it campaigns, at least; at most twice as long, by chance.
+    /// How long a follower waits for its leader before it campaigns, at least; at most half as long again, by chance.
     pub election_ms: Millis,
     /// How often a leader says that it is there. A tenth of `election_ms` is usual.
     pub heartbeat_ms: Millis,
@@ -74,7 +74,8 @@ pub struct Snapshot {
     pub membership: Membership,
 }
 
-/// What a member remembers when it starts.
+/// What a member remembers when it starts. All of it counts as durable: a driver that reads what a killed process may have
+/// written and not synced has to sync it first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
     pub hard_state: HardState,

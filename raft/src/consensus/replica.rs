@@ -55,9 +55,11 @@ impl Replica {
         }
         let known = restored.hard_state.commit.max(restored.applied);
         let commit = known.min(log.last_index()).max(snapshot.last.index);
+        let HardState { term, vote, .. } = restored.hard_state;
         Self {
-            term: restored.hard_state.term.max(log.last().term),
-            vote: restored.hard_state.vote,
+            // A log that is ahead of its term comes of a driver that broke the order of writes; no vote was given there.
+            term: term.max(log.last().term),
+            vote: vote.filter(|_| term >= log.last().term),
             writes: Writes::new(log.last_index()),
             memberships,
             commit,
@@ -85,10 +87,11 @@ impl Replica {
         self.memberships.latest()
     }
 
-    /// A time at which to campaign: by chance, so that not all do at once (Raft paper §5.2).
+    /// A time at which to campaign: by chance, so that not all do at once (Raft paper §5.2). Half of `election_ms` is wide
+    /// enough to tell a few members apart, and keeps a failover within one and a half.
     pub fn election_deadline(&mut self) -> Millis {
         let election = self.config.election_ms;
-        self.now + election + self.jitter.below(election)
+        self.now + election + self.jitter.below(election / 2)
     }
 
     /// Whether this member may try to become leader: rule 6 of [`super::membership`].

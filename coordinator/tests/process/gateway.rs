@@ -1,0 +1,128 @@
+//! The gateway and the pages, spoken to as curl does.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use crate::program::Coordinator;
+
+/// Sends a request and returns the connection behind the head of the answer, and the status.
+async fn send(coordinator: &Coordinator, method: &str, path: &str, body: &str) -> (u16, BufReader<TcpStream>) {
+    let mut stream = TcpStream::connect(coordinator.address).await.expect("it listens");
+    let length = body.len();
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    stream.read_line(&mut line).await.expect("answered");
+    let status = line
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .expect("a status");
+    while line.trim() != "" {
+        line.clear();
+        stream.read_line(&mut line).await.expect("a head");
+    }
+    (status, stream)
+}
+
+async fn call(coordinator: &Coordinator, path: &str, body: Value) -> (u16, Value) {
+    let (status, mut stream) = send(coordinator, "POST", path, &body.to_string()).await;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("the end");
+    let answer = answer
+        .lines()
+        .find(|line| line.starts_with('{'))
+        .expect("an object")
+        .to_owned();
+    (status, serde_json::from_str(&answer).expect("JSON"))
+}
+
+/// The next line with an object; chunks' lengths are passed over.
+async fn next_object(stream: &mut BufReader<TcpStream>) -> Value {
+    loop {
+        let mut line = String::new();
+        let read = tokio::time::timeout(Duration::from_secs(10), stream.read_line(&mut line)).await;
+        assert!(read.expect("in time").expect("readable") > 0, "the stream has ended");
+        if line.starts_with('{') {
+            return serde_json::from_str(&line).expect("JSON");
+        }
+    }
+}
+
+#[tokio::test]
+async fn calls_and_refusals_are_json() {
+    let data = tempfile::tempdir().expect("a directory");
+    let coordinator = Coordinator::start(data.path());
+    let (status, put) = call(&coordinator, "/v3/kv/put", json!({"key": "Zm9v", "value": "YmFy"})).await;
+    assert_eq!((status, &put["header"]["revision"]), (200, &json!("2")));
+    let (_, found) = call(&coordinator, "/v3/kv/range", json!({"key": "Zm9v", "rangeEnd": "AA=="})).await;
+    let expected = json!([{"key":"Zm9v","create_revision":"2","mod_revision":"2","version":"1","value":"YmFy"}]);
+    assert_eq!((&found["kvs"], &found["count"]), (&expected, &json!("1")));
+    for (path, body, status, code, message) in [
+        ("/v3/kv/range", json!({}), 400, 3, "etcdserver: key is not provided"),
+        (
+            "/v3/lease/revoke",
+            json!({"ID": 5}),
+            404,
+            5,
+            "etcdserver: requested lease not found",
+        ),
+        ("/v3/kv/nothing", json!({}), 404, 5, "Not Found"),
+    ] {
+        let refused = call(&coordinator, path, body).await;
+        assert_eq!(refused, (status, json!({"code": code, "message": message})), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_watch_is_one_answer_a_line() {
+    let data = tempfile::tempdir().expect("a directory");
+    let coordinator = Coordinator::start(data.path());
+    let create = json!({"create_request": {"key": "Zm9v"}}).to_string();
+    let (status, mut stream) = send(&coordinator, "POST", "/v3/watch", &create).await;
+    assert_eq!(status, 200);
+    assert_eq!(next_object(&mut stream).await["result"]["created"], json!(true));
+    for value in ["MQ==", "Mg=="] {
+        call(&coordinator, "/v3/kv/put", json!({"key": "Zm9v", "value": value})).await;
+        let told = next_object(&mut stream).await;
+        assert_eq!(told["result"]["events"][0]["kv"]["value"], json!(value));
+    }
+}
+
+#[tokio::test]
+async fn pages_say_how_it_is() {
+    let data = tempfile::tempdir().expect("a directory");
+    let coordinator = Coordinator::start(data.path());
+    let page = async |path: &str| {
+        let (status, mut stream) = send(&coordinator, "GET", path, "").await;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.expect("the end");
+        (status, text)
+    };
+    assert_eq!(
+        page("/health").await,
+        (200, r#"{"health":"true","reason":""}"#.to_owned())
+    );
+    assert_eq!(
+        page("/readyz/data_corruption?verbose").await,
+        (200, "[+]data_corruption ok\nok\n".to_owned())
+    );
+    let alarm = json!({"action": "ACTIVATE", "alarm": "CORRUPT", "memberID": "5"});
+    call(&coordinator, "/v3/maintenance/alarm", alarm).await;
+    let unhealthy = "{\"health\":\"false\",\"reason\":\"ALARM CORRUPT\"}\n".to_owned();
+    assert_eq!(page("/health").await, (503, unhealthy));
+    assert_eq!(page("/health?exclude=CORRUPT").await.0, 200);
+    let (status, text) = page("/readyz").await;
+    assert!(
+        status == 503 && text.contains("[-]data_corruption failed: alarm activated: CORRUPT\n"),
+        "{text}"
+    );
+    assert_eq!(page("/readyz?exclude=data_corruption").await.0, 200);
+    assert_eq!(page("/livez").await, (200, "ok\n".to_owned()));
+    assert_eq!(send(&coordinator, "POST", "/health", "").await.0, 405);
+}

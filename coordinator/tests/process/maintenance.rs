@@ -1,0 +1,159 @@
+//! Snapshots, hashes, quota, defragmentation: of a real process, over restarts.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use coordinator_client::{Keys, RangeOptions};
+use coordinator_wire::etcdserverpb as pb;
+use pb::alarm_request::AlarmAction;
+use pb::maintenance_client::MaintenanceClient;
+use tonic::transport::Channel;
+
+use crate::program::Coordinator;
+
+async fn maintenance(coordinator: &Coordinator) -> MaintenanceClient<Channel> {
+    MaintenanceClient::new(coordinator.channel().await)
+}
+
+async fn hash_kv(coordinator: &Coordinator) -> (u32, i64) {
+    let request = pb::HashKvRequest { revision: 0 };
+    let hashed = maintenance(coordinator).await.hash_kv(request).await.expect("hashed");
+    let hashed = hashed.into_inner();
+    (hashed.hash, hashed.hash_revision)
+}
+
+async fn save_snapshot(coordinator: &Coordinator, to: &Path) {
+    let answers = maintenance(coordinator).await.snapshot(pb::SnapshotRequest {}).await;
+    let mut answers = answers.expect("sent").into_inner();
+    let (mut bytes, mut remaining) = (Vec::new(), u64::MAX);
+    while let Some(piece) = answers.message().await.expect("whole") {
+        assert!(piece.remaining_bytes <= remaining);
+        remaining = piece.remaining_bytes;
+        bytes.extend_from_slice(&piece.blob);
+    }
+    assert_eq!(
+        (remaining, bytes.len() % 4096),
+        (0, 32),
+        "pages, and the checksum behind them"
+    );
+    fs::write(to, bytes).expect("written");
+}
+
+fn restore(snapshot: &Path, data: &Path) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_coordinator"))
+        .env_clear()
+        .arg("restore")
+        .arg(snapshot)
+        .arg("--data-dir")
+        .arg(data)
+        .output()
+        .expect("the program is there")
+}
+
+#[tokio::test]
+async fn a_snapshot_is_restored_whole_and_a_damaged_one_not_at_all() {
+    let (data, other) = (
+        tempfile::tempdir().expect("a directory"),
+        tempfile::tempdir().expect("a directory"),
+    );
+    let coordinator = Coordinator::start(data.path());
+    let client = coordinator.client().await;
+    for number in 0..300 {
+        client
+            .put(format!("k{:03}", number % 100), vec![b'x'; number])
+            .await
+            .expect("acknowledged");
+    }
+    client.delete(Keys::one("k007")).await.expect("acknowledged");
+    let (lease, _) = client.lease_grant(600).await.expect("granted");
+    let snapshot = other.path().join("snapshot.db");
+    save_snapshot(&coordinator, &snapshot).await;
+    let everything = client
+        .range(Keys::prefix("k"), RangeOptions::default())
+        .await
+        .expect("read");
+    let hash = hash_kv(&coordinator).await;
+    coordinator.kill();
+
+    let restored = other.path().join("data");
+    let output = restore(&snapshot, &restored);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let coordinator = Coordinator::start(&restored);
+    let client = coordinator.client().await;
+    let found = client
+        .range(Keys::prefix("k"), RangeOptions::default())
+        .await
+        .expect("read");
+    assert_eq!((found.kvs, found.revision), (everything.kvs, everything.revision));
+    assert_eq!(hash_kv(&coordinator).await, hash);
+    client.lease_revoke(lease).await.expect("it is there");
+    client.put("k007", "again").await.expect("it goes on");
+    assert_eq!(coordinator.terminate(), Some(0));
+    assert!(!restore(&snapshot, &restored).status.success(), "there is data already");
+
+    let mut bytes = fs::read(&snapshot).expect("readable");
+    bytes[5000] ^= 1;
+    fs::write(&snapshot, bytes).expect("written");
+    let output = restore(&snapshot, &other.path().join("none"));
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && stderr.contains("checksum"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_full_quota_refuses_writes_over_a_restart_until_space_is_made_and_the_alarm_disarmed() {
+    let data = tempfile::tempdir().expect("a directory");
+    let flags = ["--quota-backend-bytes=100000".to_owned()];
+    let with_quota = || Coordinator::start_with(data.path(), "http://127.0.0.1:0", &flags);
+    let coordinator = with_quota();
+    let client = coordinator.client().await;
+    let mut puts = 0;
+    while client.put("key", vec![b'x'; 10_000]).await.is_ok() {
+        puts += 1;
+        assert!(puts < 20, "the quota is never reached");
+    }
+    assert!(puts >= 8, "the quota was reached after {puts} puts");
+    coordinator.kill();
+
+    let coordinator = with_quota();
+    let client = coordinator.client().await;
+    client.put("small", "x").await.expect_err("the alarm stands");
+    assert!(client.get("key").await.expect("reads go on").is_some());
+    let revision = client
+        .range(Keys::prefix("key"), RangeOptions::default())
+        .await
+        .expect("read")
+        .revision;
+    client.compact(revision).await.expect("compaction goes on");
+    let mut maintenance = maintenance(&coordinator).await;
+    let size = async |maintenance: &mut MaintenanceClient<Channel>| {
+        let status = maintenance.status(pb::StatusRequest {}).await.expect("status");
+        status.into_inner().db_size
+    };
+    let before = size(&mut maintenance).await;
+    maintenance
+        .defragment(pb::DefragmentRequest {})
+        .await
+        .expect("defragmented");
+    assert!(size(&mut maintenance).await <= before);
+    assert!(client.get("key").await.expect("read from the new file").is_some());
+    let alarms = pb::AlarmRequest {
+        action: AlarmAction::Get.into(),
+        ..Default::default()
+    };
+    let alarms = maintenance.alarm(alarms).await.expect("listed").into_inner().alarms;
+    assert_eq!(alarms.len(), 1);
+    for alarm in alarms {
+        let disarm = pb::AlarmRequest {
+            action: AlarmAction::Deactivate.into(),
+            member_id: alarm.member_id,
+            alarm: alarm.alarm,
+        };
+        maintenance.alarm(disarm).await.expect("disarmed");
+    }
+    client.put("small", "x").await.expect("there is room again");
+    let hash = hash_kv(&coordinator).await;
+    coordinator.kill();
+    let coordinator = with_quota();
+    assert_eq!(hash_kv(&coordinator).await, hash, "as it was before the kill");
+}
