@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sourced by `run`: authentication and TLS, by etcdctl and curl. What the original answers to auth.story is in
-# auth.expected, which
+# auth.expected, what to auth_http.sh in auth_http.expected, both of which
 #     RECORD=PATH/OF/etcd compat/coordinator/security.sh ETCDCTL
 # writes anew from it.
 
@@ -67,6 +67,14 @@ sent_away() {
     else
         passed "etcdctl $how is sent away"
     fi
+}
+
+odd_requests() {
+    start odd coordinator --data-dir "$WORK/odd" --listen-client-urls http://127.0.0.1:0
+    "$HERE/auth_http.sh" "http://$(address client)" >"$WORK/odd.told"
+    same "curl /v3/auth and the rest of it, by whom it may ($(grep -c '^>' "$HERE/auth_http.expected") calls)" "" \
+        "$(diff "$HERE/auth_http.expected" "$WORK/odd.told" | head -n 10)"
+    stop odd
 }
 
 users_and_roles() {
@@ -194,13 +202,21 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     set -euo pipefail
     HERE=$(cd "$(dirname "$0")" && pwd)
     WORK=$(mktemp -d)
-    "${RECORD:?the original, to write what it answers}" --data-dir "$WORK/data" --log-level error \
-        --listen-client-urls http://127.0.0.1:22379 --advertise-client-urls http://127.0.0.1:22379 \
-        --listen-peer-urls http://127.0.0.1:22380 --initial-advertise-peer-urls http://127.0.0.1:22380 \
-        --initial-cluster default=http://127.0.0.1:22380 >"$WORK/etcd.log" 2>&1 &
-    trap 'kill $!; rm -rf "$WORK"' EXIT
-    until curl -fs http://127.0.0.1:22379/readyz >/dev/null; do sleep 0.1; done
-    tell "$1" http://127.0.0.1:22379 >"$HERE/auth.expected"
+    CLIENTS=http://127.0.0.1:22379 PEERS=http://127.0.0.1:22380 ORIGINAL=
+    trap 'kill $ORIGINAL; rm -rf "$WORK"' EXIT
+    # original NAME: the original with a new data directory.
+    original() {
+        if [ -n "$ORIGINAL" ]; then kill "$ORIGINAL"; wait "$ORIGINAL" || true; fi
+        "${RECORD:?the original, to write what it answers}" --data-dir "$WORK/$1" --log-level error \
+            --listen-client-urls $CLIENTS --advertise-client-urls $CLIENTS --listen-peer-urls $PEERS \
+            --initial-advertise-peer-urls $PEERS --initial-cluster default=$PEERS >"$WORK/$1.log" 2>&1 &
+        ORIGINAL=$!
+        until curl -fs $CLIENTS/readyz >/dev/null; do sleep 0.1; done
+    }
+    original story
+    tell "$1" $CLIENTS >"$HERE/auth.expected"
+    original http
+    "$HERE/auth_http.sh" $CLIENTS >"$HERE/auth_http.expected"
     exit
 fi
 
@@ -211,6 +227,7 @@ mkdir -p "$PKI"
 ENDPOINTS=${ETCDCTL_ENDPOINTS:-}
 unset ETCDCTL_ENDPOINTS
 users_and_roles
+odd_requests
 signed_tokens
 certificates
 revoked_and_own

@@ -50,6 +50,9 @@ pub struct FlightsArgs {
     /// If the stack must be started: on free ports.
     #[arg(long)]
     any_port: bool,
+    /// If the stack must be started: use this coordinator, or this etcd, instead of an own one.
+    #[arg(long, value_delimiter = ',', value_name = "HOST:PORT,…")]
+    coordinator: Vec<String>,
     /// If the stack must be started: leave it running at the end.
     #[arg(long)]
     keep: bool,
@@ -102,6 +105,7 @@ pub fn flights(stack: Stack, args: FlightsArgs) -> Result<ExitCode, Error> {
     let up = UpArgs {
         any_port: args.any_port,
         datanodes: 1,
+        coordinator: args.coordinator.clone(),
         ..UpArgs::default()
     };
     // From here, the main thread: the stack must not outlive it.
@@ -193,7 +197,7 @@ impl Demo {
         }
         Ok(Self {
             args,
-            coordinator: borrowed.ports.address("coordinator", "client"),
+            coordinator: borrowed.ports.coordinators().join(","),
             broker: borrowed.ports.address("log-broker", "listen"),
             namenode: borrowed.ports.address("namenode", "rpc"),
             directory,

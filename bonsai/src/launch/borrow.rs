@@ -39,8 +39,14 @@ pub fn start_behind(stack: &Stack, args: &UpArgs, lifeline: bool) -> Result<Back
         .arg(stack.directory())
         .arg("--background");
     command.arg("--datanodes").arg(args.datanodes.to_string());
+    if let Some(coordinators) = args.coordinators {
+        command.arg("--coordinators").arg(coordinators.to_string());
+    }
     if !args.only.is_empty() {
         command.arg("--only").arg(args.only.join(","));
+    }
+    if !args.coordinator.is_empty() {
+        command.arg("--coordinator").arg(args.coordinator.join(","));
     }
     if lifeline {
         command.env(lifeline::VARIABLE, std::process::id().to_string());
@@ -90,15 +96,17 @@ impl Borrowed {
     /// The whole stack, running and ready. One that runs already is used as it is, and left as it is.
     pub fn new(stack: &Stack, args: &UpArgs, keep: bool) -> Result<Self, Error> {
         if let Some(snapshot) = stack.running()? {
+            let ports = stack.ports()?;
             let missing = SERVICES
                 .iter()
+                .filter(|service| service.name != "coordinator" || !ports.is_coordinator_elsewhere())
                 .find(|service| !snapshot.services.iter().any(|status| status.service == service.name));
             if let Some(missing) = missing {
                 return Err(Error::Lacks(stack.directory().to_owned(), missing.name));
             }
             let snapshot = wait_until_ready(stack, snapshot)?;
             return Ok(Self {
-                ports: stack.ports()?,
+                ports,
                 snapshot,
                 ours: None,
             });

@@ -27,8 +27,9 @@ fn write(ports: &Ports, conf: &Path) -> Result<Vec<(&'static str, String)>, Erro
     let io_error = |error| Error::io(format!("cannot write to {}", conf.display()), error);
     fs::create_dir_all(conf).map_err(io_error)?;
     let mut variables = Vec::new();
-    if ports.contains("coordinator") {
-        variables.push(("ETCDCTL_ENDPOINTS", ports.address("coordinator", "client")));
+    let coordinators = ports.coordinators();
+    if !coordinators.is_empty() {
+        variables.push(("ETCDCTL_ENDPOINTS", coordinators.join(",")));
     }
     if ports.contains("log-broker") {
         let broker = ports.address("log-broker", "listen");
@@ -41,11 +42,7 @@ fn write(ports: &Ports, conf: &Path) -> Result<Vec<(&'static str, String)>, Erro
     if ports.contains("namenode") {
         let namenode = format!("hdfs://{}", ports.address("namenode", "rpc"));
         fs::write(conf.join("core-site.xml"), site(&[("fs.defaultFS", &namenode)])).map_err(io_error)?;
-        let replication = (1..)
-            .map(datanode_name)
-            .take_while(|name| ports.contains(name))
-            .count()
-            .clamp(1, 3);
+        let replication = ports.addresses("datanode", "transfer").len().clamp(1, 3);
         fs::write(
             conf.join("hdfs-site.xml"),
             site(&[("dfs.replication", &replication.to_string())]),
@@ -65,14 +62,6 @@ fn write(ports: &Ports, conf: &Path) -> Result<Vec<(&'static str, String)>, Erro
         variables.push(("FLIGHT_SQL_URI", format!("grpc://{}", ports.address("batch", "flight"))));
     }
     Ok(variables)
-}
-
-fn datanode_name(ordinal: u16) -> String {
-    if ordinal == 1 {
-        "datanode".to_owned()
-    } else {
-        format!("datanode-{ordinal}")
-    }
 }
 
 /// A Hadoop configuration file. Values are addresses and numbers: nothing in them needs escaping.
@@ -98,15 +87,24 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::launch::service::instances;
+    use crate::launch::service::{Copies, instances};
 
     #[test]
     fn clients_find_the_stack() {
         let directory = tempfile::tempdir().unwrap();
-        let ports = Ports::defaults(&instances(None, 2));
+        let ports = Ports::defaults(&instances(
+            None,
+            Copies {
+                coordinators: 3,
+                datanodes: 2,
+            },
+        ));
         let variables = write(&ports, directory.path()).unwrap();
         let value = |name: &str| variables.iter().find(|(other, _)| *other == name).unwrap().1.clone();
-        assert_eq!(value("ETCDCTL_ENDPOINTS"), "127.0.0.1:2379");
+        assert_eq!(
+            value("ETCDCTL_ENDPOINTS"),
+            "127.0.0.1:2379,127.0.0.1:2389,127.0.0.1:2399"
+        );
         assert_eq!(value("HDFS_URL"), "hdfs://127.0.0.1:8020");
         assert_eq!(value("SQL_GATEWAY_URL"), "http://127.0.0.1:8083");
         assert_eq!(value("FLIGHT_SQL_URI"), "grpc://127.0.0.1:32010");

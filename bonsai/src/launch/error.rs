@@ -21,6 +21,11 @@ pub enum Error {
     UnknownService(String, String),
     #[error("{0} cannot run without {1}: add it to --only")]
     Missing(&'static str, &'static str),
+    /// Operator: a cluster's members are not changed by counting them.
+    #[error(
+        "the cluster in {0} has {1} coordinators, not {2}: leave --coordinators out, begin anew with `bonsai reset coordinator`, or change its members with `etcdctl member`"
+    )]
+    OtherCluster(PathBuf, u16, u16),
     /// Operator: the stack runs already.
     #[error("bonsai is already up in {0} ({1}): see it with `bonsai status`, end it with `bonsai down`")]
     AlreadyUp(PathBuf, String),

@@ -22,10 +22,15 @@ const FILE: &str = "ports";
 /// Linux hands out 32768 and up, other systems 49152 and up.
 const FREE_RANGE: std::ops::Range<u16> = 20_000..32_000;
 
+/// What the ports file calls a coordinator that is not of this stack.
+const ELSEWHERE: &str = "coordinator.elsewhere";
+
 /// Ports by `SERVICE.PORT` (`log-broker.listen`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ports {
     by_key: BTreeMap<String, u16>,
+    /// Addresses of a coordinator, or of an etcd, that others run and this stack uses.
+    elsewhere: Vec<String>,
 }
 
 /// What the command line asks for.
@@ -34,6 +39,8 @@ pub struct Wishes {
     pub any: bool,
     /// `log-broker=9093` or `log-broker.admin=9645`.
     pub overrides: Vec<String>,
+    /// Addresses of a coordinator to use instead of an own one.
+    pub coordinator: Vec<String>,
 }
 
 impl Ports {
@@ -52,18 +59,23 @@ impl Ports {
         for (key, port) in &self.by_key {
             let _ = writeln!(text, "{key}={port}");
         }
+        if !self.elsewhere.is_empty() {
+            let _ = writeln!(text, "{ELSEWHERE}={}", self.elsewhere.join(","));
+        }
         super::board::write_atomically(&directory.join(FILE), text.as_bytes())
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let by_key = text
-            .lines()
-            .map(|line| {
-                line.split_once('=')
-                    .and_then(|(key, port)| Some((key.to_owned(), port.parse().ok()?)))
-            })
-            .collect::<Option<_>>()?;
-        Some(Self { by_key })
+        let mut ports = Self::default();
+        for line in text.lines() {
+            match line.split_once('=')? {
+                (ELSEWHERE, addresses) => ports.elsewhere = addresses.split(',').map(str::to_owned).collect(),
+                (key, port) => {
+                    ports.by_key.insert(key.to_owned(), port.parse().ok()?);
+                }
+            }
+        }
+        Some(ports)
     }
 
     #[cfg(test)]
@@ -92,11 +104,34 @@ impl Ports {
             .is_some_and(|port| self.by_key.contains_key(&key(service, port.name)))
     }
 
+    /// Where the coordinator serves: this stack's members, or those that were named to be used instead.
+    pub fn coordinators(&self) -> Vec<String> {
+        match self.elsewhere.as_slice() {
+            [] => self.addresses("coordinator", "client"),
+            elsewhere => elsewhere.to_vec(),
+        }
+    }
+
+    /// Whether the coordinator is somebody else's.
+    pub fn is_coordinator_elsewhere(&self) -> bool {
+        !self.elsewhere.is_empty()
+    }
+
+    /// The addresses of all processes of a service (`datanode`, `datanode-2`, …), in their order.
+    pub fn addresses(&self, service: &str, port: &str) -> Vec<String> {
+        std::iter::once(service.to_owned())
+            .chain((2..).map(|ordinal| format!("{service}-{ordinal}")))
+            .take_while(|name| self.contains(name))
+            .map(|name| self.address(&name, port))
+            .collect()
+    }
+
     /// Decides the ports of `instances` and makes sure that each is free. Ports recorded for services that are not
     /// started now are kept.
     pub fn plan(instances: &[Instance], recorded: &Self, wishes: &Wishes) -> Result<Self, Error> {
         let overrides = parse_overrides(&wishes.overrides)?;
         let mut planned = recorded.clone();
+        planned.elsewhere = wishes.coordinator.clone();
         // Held until all are chosen, so that none is chosen twice.
         let mut held = Vec::new();
         let mut taken = Vec::new();
@@ -205,14 +240,18 @@ fn complaint(service: &str, port: &str, number: u16, error: &io::Error) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::launch::service::instances;
+    use crate::launch::service::{Copies, instances};
 
     fn plan(recorded: &Ports, any: bool, overrides: &[&str]) -> Result<Ports, Error> {
         let overrides = overrides.iter().map(|word| (*word).to_owned()).collect();
         Ports::plan(
-            &instances(Some(&["log-broker"]), 1),
+            &instances(Some(&["log-broker"]), Copies::SINGLE),
             recorded,
-            &Wishes { any, overrides },
+            &Wishes {
+                any,
+                overrides,
+                ..Wishes::default()
+            },
         )
     }
 
@@ -277,6 +316,28 @@ mod tests {
                 "{wish}"
             );
         }
+    }
+
+    #[test]
+    fn a_coordinator_elsewhere_is_remembered_until_the_next_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let etcd = ["10.0.0.1:2379".to_owned(), "10.0.0.2:2379".to_owned()];
+        let wishes = Wishes {
+            any: true,
+            coordinator: etcd.to_vec(),
+            ..Wishes::default()
+        };
+        let all = instances(Some(&["log-broker"]), Copies::SINGLE);
+        let ports = Ports::plan(&all, &Ports::default(), &wishes).unwrap();
+        ports.save(directory.path()).unwrap();
+        let recorded = Ports::load(directory.path()).unwrap();
+        assert_eq!(recorded.coordinators(), etcd);
+        let broker = all[0].command_line(Path::new("d"), &recorded, &all).join(" ");
+        assert!(
+            broker.ends_with("--coordinator 10.0.0.1:2379,10.0.0.2:2379"),
+            "{broker}"
+        );
+        assert!(plan(&recorded, true, &[]).unwrap().coordinators().is_empty());
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub const SERVICES: &[Service] = &[
         after: &[],
         requires: &[],
         reset_too: &[],
-        several: false,
+        several: true,
         arguments: coordinator,
     },
     Service {
@@ -213,15 +213,37 @@ pub fn expand(word: &str) -> Option<Vec<&'static str>> {
     if names.is_empty() { None } else { Some(names) }
 }
 
+/// How many processes of a service there are; one of what is not named here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copies {
+    pub coordinators: u16,
+    pub datanodes: u16,
+}
+
+impl Copies {
+    #[cfg(test)]
+    pub const SINGLE: Self = Self {
+        coordinators: 1,
+        datanodes: 1,
+    };
+
+    fn of(self, service: &Service) -> u16 {
+        match service.name {
+            "coordinator" => self.coordinators,
+            "datanode" => self.datanodes,
+            _ => 1,
+        }
+    }
+}
+
 /// The processes to start, in the order of starting.
-pub fn instances(only: Option<&[&str]>, datanodes: u16) -> Vec<Instance> {
+pub fn instances(only: Option<&[&str]>, copies: Copies) -> Vec<Instance> {
     let wanted = |service: &&Service| only.is_none_or(|names| names.contains(&service.name));
     SERVICES
         .iter()
         .filter(wanted)
         .flat_map(|service| {
-            let copies = if service.several { datanodes } else { 1 };
-            (0..copies).map(move |ordinal| Instance {
+            (0..copies.of(service)).map(move |ordinal| Instance {
                 name: if ordinal == 0 {
                     service.name.to_owned()
                 } else {
@@ -247,12 +269,18 @@ impl Wiring<'_> {
         self.ports.address(&self.instance.name, port)
     }
 
-    /// Another service's address, if it is started too.
+    /// All processes of a service that are started too.
+    fn members(&self, service: &str) -> impl Iterator<Item = &Instance> {
+        self.all.iter().filter(move |instance| instance.service.name == service)
+    }
+
+    /// Another service's address, if it is started too; with commas between those of several processes.
     fn of(&self, service: &str) -> Option<String> {
-        self.all
-            .iter()
-            .find(|instance| instance.name == service)
+        let addresses: Vec<String> = self
+            .members(service)
             .map(|instance| instance.address(self.ports))
+            .collect();
+        (!addresses.is_empty()).then(|| addresses.join(","))
     }
 
     fn data(&self) -> String {
@@ -267,17 +295,26 @@ fn flags<const N: usize>(pairs: [(&str, String); N]) -> Vec<String> {
         .collect()
 }
 
+/// A member's name: the first has the stack's, the others are numbered.
+fn member(instance: &Instance) -> String {
+    instance.name.replacen("coordinator", "bonsai", 1)
+}
+
 fn coordinator(wiring: &Wiring<'_>) -> Vec<String> {
     let client = format!("http://{}", wiring.own("client"));
     let peer = format!("http://{}", wiring.own("peer"));
+    let cluster: Vec<String> = wiring
+        .members("coordinator")
+        .map(|other| format!("{}=http://{}", member(other), wiring.ports.address(&other.name, "peer")))
+        .collect();
     flags([
-        ("--name", "bonsai".to_owned()),
+        ("--name", member(wiring.instance)),
         ("--data-dir", wiring.data()),
         ("--listen-client-urls", client.clone()),
         ("--advertise-client-urls", client),
         ("--listen-peer-urls", peer.clone()),
-        ("--initial-advertise-peer-urls", peer.clone()),
-        ("--initial-cluster", format!("bonsai={peer}")),
+        ("--initial-advertise-peer-urls", peer),
+        ("--initial-cluster", cluster.join(",")),
     ])
 }
 
@@ -287,7 +324,11 @@ fn log_broker(wiring: &Wiring<'_>) -> Vec<String> {
         ("--listen", wiring.own("listen")),
         ("--admin", wiring.own("admin")),
     ]);
-    if let Some(coordinator) = wiring.of("coordinator") {
+    let elsewhere = || {
+        let is_elsewhere = wiring.ports.is_coordinator_elsewhere();
+        is_elsewhere.then(|| wiring.ports.coordinators().join(","))
+    };
+    if let Some(coordinator) = wiring.of("coordinator").or_else(elsewhere) {
         arguments.extend(flags([("--coordinator", coordinator)]));
     }
     arguments
@@ -339,7 +380,13 @@ mod tests {
     #[test]
     fn no_two_processes_share_a_default_port() {
         let mut seen = std::collections::BTreeSet::new();
-        for instance in instances(None, 5) {
+        for instance in instances(
+            None,
+            Copies {
+                coordinators: 7,
+                datanodes: 5,
+            },
+        ) {
             for port in instance.service.ports {
                 assert!(
                     seen.insert(instance.default_port(port)),
@@ -364,7 +411,7 @@ mod tests {
     #[test]
     fn the_broker_is_told_of_the_coordinator_only_where_there_is_one() {
         let arguments = |only: &[&str]| {
-            let all = instances(Some(only), 1);
+            let all = instances(Some(only), Copies::SINGLE);
             let ports = Ports::defaults(&all);
             let broker = all.iter().find(|instance| instance.name == "log-broker").unwrap();
             broker.command_line(Path::new("d"), &ports, &all).join(" ")
@@ -374,5 +421,28 @@ mod tests {
             "log-broker --data d --listen 127.0.0.1:9092 --admin 127.0.0.1:9644 --coordinator 127.0.0.1:2379"
         );
         assert!(!arguments(&["log-broker"]).contains("--coordinator"));
+    }
+
+    #[test]
+    fn three_coordinators_know_each_other_and_the_broker_all_of_them() {
+        let copies = Copies {
+            coordinators: 3,
+            datanodes: 1,
+        };
+        let all = instances(Some(&["coordinator", "log-broker"]), copies);
+        let ports = Ports::defaults(&all);
+        let line = |name: &str| {
+            let instance = all.iter().find(|instance| instance.name == name).unwrap();
+            instance.command_line(Path::new("d"), &ports, &all).join(" ")
+        };
+        let second = line("coordinator-2");
+        assert!(second.contains("--name bonsai-2 "), "{second}");
+        assert!(
+            second.contains("--listen-client-urls http://127.0.0.1:2389 "),
+            "{second}"
+        );
+        let cluster = "--initial-cluster bonsai=http://127.0.0.1:2380,bonsai-2=http://127.0.0.1:2390,bonsai-3=http://127.0.0.1:2400";
+        assert!(second.ends_with(cluster), "{second}");
+        assert!(line("log-broker").ends_with("--coordinator 127.0.0.1:2379,127.0.0.1:2389,127.0.0.1:2399"));
     }
 }

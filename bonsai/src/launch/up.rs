@@ -9,10 +9,13 @@ use host::DataDir;
 use super::Error;
 use super::borrow::start_behind;
 use super::ports::{Ports, Wishes};
-use super::service::{self, Instance};
+use super::service::{self, Copies, Instance};
 use super::stack::{Stack, unknown};
 use super::status::print_table;
 use super::supervisor::{self, Plan};
+
+/// etcd's advice: a larger cluster survives no more in practice, and is slower.
+const COORDINATORS_MAX: u16 = 7;
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct UpArgs {
@@ -31,6 +34,17 @@ pub struct UpArgs {
     /// Return when all are ready, and leave them running.
     #[arg(long)]
     pub detach: bool,
+    /// How many coordinators, one cluster together: as many as there were, or one at the first start.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(COORDINATORS_MAX)))]
+    pub coordinators: Option<u16>,
+    /// Start none, and use this one, or this etcd, instead.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "HOST:PORT,…",
+        conflicts_with = "coordinators"
+    )]
+    pub coordinator: Vec<String>,
     /// How many data nodes.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub datanodes: u16,
@@ -86,7 +100,11 @@ pub struct Prepared {
 
 /// Refuses what cannot work before anything is started: a stack that is up, a name that is none, a port that is taken.
 pub fn prepare(stack: &Stack, args: &UpArgs) -> Result<Prepared, Error> {
-    let instances = chosen(args)?;
+    let copies = Copies {
+        coordinators: coordinators(stack, args.coordinators)?,
+        datanodes: args.datanodes,
+    };
+    let instances = chosen(args, copies)?;
     let lock = stack.lock()?;
     for leftover in stack.end_leftovers()? {
         eprintln!("bonsai: ended {leftover}, which a killed launcher had left");
@@ -94,6 +112,7 @@ pub fn prepare(stack: &Stack, args: &UpArgs) -> Result<Prepared, Error> {
     let wishes = Wishes {
         any: args.any_port,
         overrides: args.port.clone(),
+        coordinator: args.coordinator.clone(),
     };
     let ports = Ports::plan(&instances, &stack.ports()?, &wishes)?;
     ports.save(stack.directory())?;
@@ -128,18 +147,38 @@ pub fn program() -> Result<PathBuf, Error> {
     std::env::current_exe().map_err(|error| Error::io("cannot find this program's own file", error))
 }
 
-fn chosen(args: &UpArgs) -> Result<Vec<Instance>, Error> {
-    if args.only.is_empty() {
-        return Ok(service::instances(None, args.datanodes));
+/// How many coordinators to start. Who is in the cluster is agreed upon by its members, so the number that a stack began
+/// with stays until it is reset: fewer would have no majority, others would not be let in.
+fn coordinators(stack: &Stack, wanted: Option<u16>) -> Result<u16, Error> {
+    let there = |ordinal: &u16| match ordinal {
+        1 => stack.data_of("coordinator").is_dir(),
+        ordinal => stack.data_of(&format!("coordinator-{ordinal}")).is_dir(),
+    };
+    let present = u16::try_from((1..=COORDINATORS_MAX).filter(there).count()).unwrap_or(COORDINATORS_MAX);
+    match (present, wanted) {
+        (0, wanted) => Ok(wanted.unwrap_or(1)),
+        (present, Some(wanted)) if wanted != present => {
+            Err(Error::OtherCluster(stack.directory().to_owned(), present, wanted))
+        }
+        (present, _) => Ok(present),
     }
-    let mut names = Vec::new();
+}
+
+fn chosen(args: &UpArgs, copies: Copies) -> Result<Vec<Instance>, Error> {
+    let mut names: Vec<&str> = Vec::new();
     for word in &args.only {
         names.extend(service::expand(word).ok_or_else(|| unknown(word))?);
+    }
+    if args.only.is_empty() {
+        names = service::SERVICES.iter().map(|service| service.name).collect();
+    }
+    if !args.coordinator.is_empty() {
+        names.retain(|name| *name != "coordinator");
     }
     for service in names.iter().filter_map(|name| service::find(name)) {
         if let Some(missing) = service.requires.iter().find(|required| !names.contains(required)) {
             return Err(Error::Missing(service.name, missing));
         }
     }
-    Ok(service::instances(Some(&names), args.datanodes))
+    Ok(service::instances(Some(&names), copies))
 }

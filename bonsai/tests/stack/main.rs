@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is a test, its helpers too")]
 
+mod cluster;
 mod demo;
 mod full_disk;
 mod harness;

@@ -145,11 +145,12 @@ impl Stream {
                     (machine.store().revision(), machine.store().compacted(), permitted)
                 };
                 let answers = match permitted {
-                    Ok(()) => self.watchers.create(&create, revision, compacted),
-                    Err(error) => vec![Answer::Refused {
+                    // A revision that cannot be is told first, whoever asks.
+                    Err(error) if create.start_revision >= 0 => vec![Answer::Refused {
                         revision,
                         reason: auth::watch_refusal(&error),
                     }],
+                    _ => self.watchers.create(&create, revision, compacted),
                 };
                 self.send_all(answers).await
             }

@@ -47,7 +47,10 @@ pub(super) async fn answer(call: CallState, request: Request) -> Response {
     let (head, body) = response.into_parts();
     // A call that is refused at once has its status in front.
     if let Some(status) = Status::from_header_map(&head.headers).filter(|status| status.code() != Code::Ok) {
-        return refusal(&status);
+        return match call.method.gives_many() {
+            true => stream_refusal(&status),
+            false => refusal(&status),
+        };
     }
     let mut answers = Answers {
         body,
@@ -81,12 +84,14 @@ impl Call {
         let to = request.headers_mut();
         to.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         to.insert(header::TE, HeaderValue::from_static("trailers"));
-        for name in [header::AUTHORIZATION.as_str(), "token", "hasleader"] {
-            if let Some(value) = headers.get(name) {
-                to.insert(
-                    header::HeaderName::from_bytes(name.as_bytes()).expect("a header's name"),
-                    value.clone(),
-                );
+        // Others go by the name that grpc-gateway has for them.
+        for (from, name) in [
+            (header::AUTHORIZATION.as_str(), "authorization"),
+            ("grpc-metadata-token", "token"),
+            ("grpc-metadata-hasleader", "hasleader"),
+        ] {
+            if let Some(value) = headers.get(from) {
+                to.insert(header::HeaderName::from_static(name), value.clone());
             }
         }
         self.services.clone().call(request).await
@@ -187,7 +192,7 @@ fn take_message(buffer: &mut BytesMut) -> Option<Bytes> {
 /// One line an answer. The first is waited for, since a refusal that comes first is told by the HTTP status.
 async fn many_answers(mut answers: Answers) -> Response {
     let first = match answers.next().await {
-        Some(Err(status)) => return refusal(&status),
+        Some(Err(status)) => return stream_refusal(&status),
         first => first,
     };
     let rest = stream::unfold(Some(answers), |answers| async move {
@@ -220,6 +225,12 @@ fn error_json(status: &Status) -> Value {
 
 fn refusal(status: &Status) -> Response {
     json_response(http_status(status.code()), Body::from(error_json(status).to_string()))
+}
+
+/// As a line of a stream is.
+fn stream_refusal(status: &Status) -> Response {
+    let line = format!("{}\n", json!({ "error": error_json(status) }));
+    json_response(http_status(status.code()), Body::from(line))
 }
 
 /// The HTTP status that goes with a code, by grpc-gateway's table.
