@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::Error;
+use crate::plant::{Plant, is_planted};
 
 /// The shortest time granted, in seconds: one and a half election timeouts, as in etcd, so that a lease outlives a change
 /// of leader.
@@ -94,6 +95,9 @@ impl Leases {
             self.of_key.remove(key);
         }
         self.changed.insert(id);
+        if is_planted(Plant::RevokedKeysStay) {
+            return Ok(BTreeSet::new());
+        }
         Ok(lease.keys)
     }
 
