@@ -320,7 +320,11 @@ impl Node {
         if self.space.is_full() {
             return Some("the disk is full".to_owned());
         }
-        self.raft().failure().map(|failure| failure.to_string())
+        let raft = self.raft();
+        if raft.gauges().leader().is_none() && !raft.gauges().is_alone() {
+            return Some(Error::NoLeader.to_string());
+        }
+        raft.failure().map(|failure| failure.to_string())
     }
 
     /// Whether the log refused the last write for lack of space.
