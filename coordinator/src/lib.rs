@@ -25,6 +25,8 @@ mod duration;
 mod error;
 pub mod lease;
 pub mod machine;
+pub mod members;
+mod plant;
 pub mod server;
 pub mod snapshot;
 pub mod store;
@@ -34,6 +36,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub use error::Error;
+#[cfg(feature = "planted-faults")]
+pub use plant::{Plant, plant};
 
 /// The program's entry point; the first argument is the program's name.
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {

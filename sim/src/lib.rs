@@ -15,7 +15,7 @@
 //! - [`world`]: time, chance, network, clocks, the trace.
 //! - [`cluster`]: members with their disks, and the harm done to them.
 //! - [`invariant`], [`history`]: what must hold.
-//! - [`registers`]: the scenario `raft`.
+//! - [`registers`]: the scenario `raft`; [`coordination`]: the scenario `coordinator`.
 //! - [`soak`], [`planted`], [`cli`]: running many worlds; the only rooms with a real clock.
 //!
 //! # Where it stops
@@ -24,6 +24,7 @@
 
 pub mod cli;
 pub mod cluster;
+pub mod coordination;
 pub mod history;
 pub mod invariant;
 pub mod outcome;

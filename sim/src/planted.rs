@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use raft::consensus::Plant;
 
+use crate::coordination;
 use crate::invariant::Violation;
 use crate::outcome::Outcome;
 use crate::registers;
@@ -19,6 +20,10 @@ use crate::world::Trace;
 pub enum Place {
     /// A line of `raft::consensus`.
     Consensus(Plant),
+    /// A line of the coordinator's pure rooms.
+    Coordinator(coordinator::Plant),
+    /// The member answers a keep-alive without asking whether it still leads.
+    HastyRenewals,
     /// The disk says that it has synced, and has not.
     LyingDisk,
 }
@@ -52,6 +57,18 @@ pub fn all() -> Vec<Planted> {
             budget: 2_000,
         })
         .collect();
+    all.extend(coordinator::Plant::ALL.iter().map(|plant| Planted {
+        name: name_of_coordinators(*plant),
+        place: Place::Coordinator(*plant),
+        scenario: Scenario::Coordinator,
+        budget: 300,
+    }));
+    all.push(Planted {
+        name: "keep-alives without asking a quorum",
+        place: Place::HastyRenewals,
+        scenario: Scenario::Coordinator,
+        budget: 2_000,
+    });
     all.push(Planted {
         name: "the disk skips the sync",
         place: Place::LyingDisk,
@@ -85,6 +102,19 @@ fn name_of(plant: Plant) -> &'static str {
     }
 }
 
+fn name_of_coordinators(plant: coordinator::Plant) -> &'static str {
+    use coordinator::Plant;
+    match plant {
+        Plant::WatchGap => "watchers that fall behind miss revisions",
+        Plant::LeaseEarly => "leases end after half their time",
+        Plant::RenewedWhenOver => "a lease that is over is renewed",
+        Plant::RevokedKeysStay => "keys outlive their lease",
+        Plant::CompareIgnored => "conditions always hold",
+        Plant::CompactsTooMuch => "compaction removes one revision more",
+        Plant::TombstoneForgotten => "compaction forgets a tombstone",
+    }
+}
+
 impl Planted {
     /// Runs worlds until one shows the fault, or the budget is spent.
     pub fn hunt(&self) -> Catch {
@@ -115,6 +145,16 @@ impl Planted {
                 raft::consensus::plant(before);
                 result
             }
+            Place::Coordinator(plant) => {
+                let before = coordinator::plant(Some(plant));
+                let result = self.scenario.run(seed, trace);
+                coordinator::plant(before);
+                result
+            }
+            Place::HastyRenewals => guarded(|| {
+                let wrong = coordination::Wrong { hasty_renewals: true };
+                coordination::run_with(seed, trace, wrong)
+            }),
             Place::LyingDisk => guarded(|| registers::run_with(seed, trace, |plan| plan.lying_disk = true)),
         }
     }

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use clap::ValueEnum;
 
+use crate::coordination;
 use crate::invariant::Violation;
 use crate::outcome::Outcome;
 use crate::registers;
@@ -14,14 +15,17 @@ use crate::world::{Tally, Trace};
 pub enum Scenario {
     /// Five members of `raft::consensus` under a few registers.
     Raft,
+    /// The coordinator's machine (store, leases, watches, compaction) on consensus.
+    Coordinator,
 }
 
 impl Scenario {
-    pub const ALL: [Self; 1] = [Self::Raft];
+    pub const ALL: [Self; 2] = [Self::Raft, Self::Coordinator];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Raft => "raft",
+            Self::Coordinator => "coordinator",
         }
     }
 
@@ -33,6 +37,7 @@ impl Scenario {
     pub fn run(self, seed: u64, trace: Trace) -> (Outcome, Trace) {
         guarded(|| match self {
             Self::Raft => registers::run(seed, trace),
+            Self::Coordinator => coordination::run(seed, trace),
         })
     }
 }

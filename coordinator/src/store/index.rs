@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::bounds::Bounds;
 use super::version::{Revision, Version};
+use crate::plant::{Plant, is_planted};
 
 /// One change of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,11 +226,12 @@ impl Index {
             };
             let changes = history.changes();
             let stamps = &changes.stamps;
-            let seen = stamps.partition_point(|stamp| stamp.revision.main <= revision);
+            let up_to = revision + i64::from(is_planted(Plant::CompactsTooMuch));
+            let seen = stamps.partition_point(|stamp| stamp.revision.main <= up_to);
             let Some(last) = seen.checked_sub(1) else { continue };
             let kept = match stamps[last] {
                 Stamp { deleted: false, .. } => last,
-                Stamp { revision: stamp, .. } if stamp.main == revision => {
+                Stamp { revision: stamp, .. } if stamp.main == revision && !is_planted(Plant::TombstoneForgotten) => {
                     if at == revision {
                         again.push((at, key.clone()));
                     }

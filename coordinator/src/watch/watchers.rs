@@ -7,6 +7,7 @@ use bytes::Bytes;
 use coordinator_wire::etcdserverpb::WatchCreateRequest;
 use coordinator_wire::etcdserverpb::watch_create_request::FilterType;
 
+use crate::plant::{Plant, is_planted};
 use crate::store::{Bounds, Version};
 
 /// Watchers that one stream may have; a bound on the memory that one client can take.
@@ -265,7 +266,12 @@ impl Watchers {
     pub fn fall_behind(&mut self, revision: i64) {
         for (id, watcher) in &mut self.watchers {
             if !self.behind.contains(id) {
-                watcher.next = watcher.next.max(self.cursor + 1);
+                let missed = if is_planted(Plant::WatchGap) {
+                    revision
+                } else {
+                    self.cursor
+                };
+                watcher.next = watcher.next.max(missed + 1);
                 if watcher.next <= revision {
                     self.behind.insert(*id);
                 }

@@ -1,20 +1,16 @@
-//! Carrying out what the cores want done.
-
-use std::ops::Range;
-use std::sync::Arc;
+//! The cluster: what happens to whom, starts, crashes and ticks.
 
 use raft::consensus::{
-    Body, Config, Consensus, Effects, Entry, Event, Index, MemberId, Membership, Message, Payload, Refusal, RoleName,
-    Session, Snapshot, Standing, Ticket, WriteId,
+    Config, Consensus, Event, Index, MemberId, Membership, Refusal, Session, Standing, Ticket, WriteId,
 };
 
-use super::disk::{Kept, Loss, Queued};
+use super::disk::{Kept, Loss};
 use super::host::{Host, Letter, Running};
 use super::machine::Machine;
 use super::observer::Observer;
 use super::plan::Plan;
-use crate::invariant::{Bounds, Check, Violation};
-use crate::world::{Address, Clock, Events, Fault, MILLISECOND, Micros, Network, Random, SECOND, Tally, Trace};
+use crate::invariant::{Check, Violation};
+use crate::world::{Address, Clock, Events, Fault, MILLISECOND, Micros, Network, Random, Tally, Trace};
 
 /// What happens next, to whom.
 #[derive(Debug)]
@@ -68,6 +64,7 @@ pub enum Told<A> {
     Answer {
         member: MemberId,
         ticket: Ticket,
+        index: Index,
         answer: A,
     },
     /// A read that was asked at this member may be made there now.
@@ -116,10 +113,10 @@ pub struct Cluster<M: Machine, E> {
     pub observer: Observer,
     pub hosts: Vec<Host<M>>,
     pub plan: Plan,
-    told: Vec<Told<M::Answer>>,
-    violation: Option<Violation>,
-    next_ticket: Ticket,
-    seed: u64,
+    pub(super) told: Vec<Told<M::Answer>>,
+    pub(super) violation: Option<Violation>,
+    pub(super) next_ticket: Ticket,
+    pub(super) seed: u64,
 }
 
 impl<M: Machine, E> Cluster<M, E> {
@@ -275,7 +272,7 @@ impl<M: Machine, E> Cluster<M, E> {
 
     // ---- Life and death.
 
-    fn start(&mut self, member: MemberId) {
+    pub(super) fn start(&mut self, member: MemberId) {
         let (now, seed, plan) = (self.now(), self.seed, self.plan.clone());
         let host = self.host_mut(member);
         if host.running.is_some() || host.retired {
@@ -303,11 +300,14 @@ impl<M: Machine, E> Cluster<M, E> {
         let applied = kept.snapshot.last.index;
         host.running = Some(Running {
             membership: core.membership().clone(),
+            membership_index: core.membership_index(),
+            leads_since: 0,
+            heard: vec![0; plan.members],
             standing: core.standing(),
-            core,
             machine: M::restore(&kept.state),
             applied,
-            committed: applied,
+            committed: core.commit(),
+            core,
             proposed: Default::default(),
             reads: Vec::new(),
             syncing: false,
@@ -363,7 +363,7 @@ impl<M: Machine, E> Cluster<M, E> {
 
     // ---- Time.
 
-    fn tick(&mut self, member: MemberId) {
+    pub(super) fn tick(&mut self, member: MemberId) {
         let now = self.now();
         let host = self.host_mut(member);
         let time = host.clock.milliseconds(now);
@@ -374,12 +374,13 @@ impl<M: Machine, E> Cluster<M, E> {
         running.tick_at = None;
         if running.core.deadline() <= time {
             self.step(member, Event::Tick);
+            self.check_quorum(member);
         } else {
             self.schedule_tick(member);
         }
     }
 
-    fn schedule_tick(&mut self, member: MemberId) {
+    pub(super) fn schedule_tick(&mut self, member: MemberId) {
         let now = self.now();
         let host = self.host_mut(member);
         let clock = host.clock;
@@ -393,562 +394,4 @@ impl<M: Machine, E> Cluster<M, E> {
             self.events.at(at, Happening::Tick { member, incarnation });
         }
     }
-
-    // ---- Steps.
-
-    /// Steps a member's core and carries out what it wants.
-    pub fn step(&mut self, member: MemberId, event: Event) {
-        if self.violation.is_some() {
-            return;
-        }
-        self.step_with(member, event, None);
-        self.schedule_tick(member);
-        self.check_bounds(member);
-    }
-
-    fn step_with(&mut self, member: MemberId, event: Event, state: Option<Arc<M::State>>) {
-        let now = self.now();
-        let host = &mut self.hosts[member as usize - 1];
-        let time = host.clock.milliseconds(now);
-        let Some(running) = &mut host.running else { return };
-        if self.trace.tells() {
-            self.trace.tell(now, format_args!("{member} <- {event:?}"));
-        }
-        let effects = running.core.step(event, time);
-        self.trace.step(now, [3, member, digest_of_effects(&effects)]);
-        if !effects.is_empty() {
-            if self.trace.tells() {
-                self.trace.tell(now, format_args!("{member} -> {effects:?}"));
-            }
-            self.carry_out(member, effects, state);
-        }
-    }
-
-    fn carry_out(&mut self, member: MemberId, effects: Effects, state: Option<Arc<M::State>>) {
-        let Effects {
-            messages,
-            write,
-            committed,
-            proposed,
-            reads,
-            refused,
-            fetches,
-            standing,
-            membership,
-            contradiction,
-        } = effects;
-        if let Some(contradiction) = contradiction {
-            let told = format!("member {member} says {contradiction:?}");
-            self.note(crate::invariant::require(false, "committed_is_final", || told));
-        }
-        if let Some(membership) = membership {
-            self.change_membership(member, membership);
-        }
-        if let Some(write) = write {
-            self.write(member, Queued { write, state });
-        }
-        if let Some(standing) = standing {
-            self.change_standing(member, standing);
-        }
-        for message in messages {
-            self.post(member, message);
-        }
-        for proposed in proposed {
-            if let Some(running) = &mut self.host_mut(member).running {
-                let position = proposed.position;
-                running
-                    .proposed
-                    .insert(position.index, (position.term, proposed.ticket));
-            }
-        }
-        for refused in refused {
-            self.observer.read_over(refused.ticket);
-            self.told.push(Told::Refused {
-                member,
-                ticket: refused.ticket,
-                why: refused.why,
-            });
-        }
-        for ready in reads {
-            let check = self.observer.read_ready(member, ready.ticket, ready.index);
-            self.note(check);
-            let Some(running) = &mut self.host_mut(member).running else {
-                continue;
-            };
-            if running.applied >= ready.index {
-                self.told.push(Told::Read {
-                    member,
-                    ticket: ready.ticket,
-                });
-            } else {
-                running.reads.push((ready.index, ready.ticket));
-            }
-        }
-        for fetch in fetches {
-            let host = self.host(member);
-            let mut entries: Vec<Entry> = Vec::new();
-            for index in fetch.first..=fetch.last {
-                match host.disk.entry(index) {
-                    Some(entry) => entries.push(entry.clone()),
-                    None => break,
-                }
-            }
-            self.step_with(member, Event::Fetched { fetch, entries }, None);
-        }
-        self.ready(member, committed);
-    }
-
-    fn change_membership(&mut self, member: MemberId, membership: Membership) {
-        let Some(running) = &mut self.hosts[member as usize - 1].running else {
-            return;
-        };
-        let before = std::mem::replace(&mut running.membership, membership.clone());
-        // A leader puts its own changes in force one by one; a follower takes several at once, or takes them back.
-        if running.standing.role == RoleName::Leader && !before.is_empty() {
-            let check = self.observer.membership(member, &before, &membership);
-            self.note(check);
-        }
-    }
-
-    fn change_standing(&mut self, member: MemberId, standing: Standing) {
-        let now = self.now();
-        let host = self.host_mut(member);
-        let durable = host.disk.hard_state();
-        let Some(running) = &mut host.running else { return };
-        let before = std::mem::replace(&mut running.standing, standing);
-        let elected =
-            standing.role == RoleName::Leader && (before.role != RoleName::Leader || before.term != standing.term);
-        if elected {
-            let (index, _) = self.observer.committed();
-            let held = self.host(member).held_term(index);
-            let check = self.observer.elected(member, standing.term, durable, held);
-            self.note(check);
-        }
-        self.trace.step(now, [4, member, standing.term]);
-        self.told.push(Told::Standing { member, standing });
-    }
-
-    /// Hands a message to the network, and looks at what it promises.
-    fn post(&mut self, member: MemberId, message: Message) {
-        let now = self.now();
-        let host = self.host(member);
-        let durable = host.disk.hard_state();
-        let check = match &message.body {
-            Body::VoteReply { granted: true } => self.observer.voted(member, message.term, message.to, durable),
-            Body::AppendAck { matched, .. } => {
-                let last = host.disk.last_index();
-                self.observer
-                    .acknowledged(member, message.term, *matched, last, durable)
-            }
-            _ => Ok(()),
-        };
-        self.note(check);
-        if message.to == 0 || message.to as usize > self.hosts.len() {
-            return;
-        }
-        let (from, to) = (member as Address - 1, message.to as Address - 1);
-        if let Body::Snapshot { session, snapshot } = &message.body {
-            let (session, snapshot) = (*session, snapshot.clone());
-            return self.post_snapshot(member, message, session, &snapshot);
-        }
-        let message = self.through_the_codec(message);
-        let [first, second] = self.network.send(from, to, now, &mut self.random, &mut self.tally);
-        if let Some(at) = second {
-            let letter = Letter {
-                message: message.clone(),
-                state: None,
-            };
-            self.events.at(at, Happening::Arrive(Box::new(letter)));
-        }
-        if let Some(at) = first {
-            self.events
-                .at(at, Happening::Arrive(Box::new(Letter { message, state: None })));
-        }
-    }
-
-    /// Some messages travel as bytes, so that what is tested is what is sent.
-    fn through_the_codec(&mut self, message: Message) -> Message {
-        message
-    }
-
-    fn post_snapshot(&mut self, member: MemberId, message: Message, session: Session, snapshot: &Snapshot) {
-        let now = self.now();
-        let transfer = self.random.between(MILLISECOND, self.plan.snapshot_transfer_max);
-        let host = self.host(member);
-        let incarnation = host.incarnation;
-        let (from, to) = (member as Address - 1, message.to as Address - 1);
-        let kept = host.disk.kept();
-        let there = kept.snapshot.last == snapshot.last;
-        let state = Arc::clone(&kept.state);
-        let arrivals = self.network.send(from, to, now, &mut self.random, &mut self.tally);
-        let to_id = message.to;
-        let arrival = arrivals[0].filter(|_| there).map(|at| at + transfer);
-        let letter = Letter {
-            message,
-            state: Some(state),
-        };
-        // The transfer can come twice as well: a driver that retries.
-        for at in arrivals.into_iter().flatten().filter(|_| there) {
-            self.events
-                .at(at + transfer, Happening::Arrive(Box::new(letter.clone())));
-        }
-        let report = Happening::SnapshotSent {
-            from: member,
-            incarnation,
-            to: to_id,
-            session,
-            delivered: arrival.is_some(),
-        };
-        let delay = self.random.between(1, 10) * MILLISECOND;
-        self.events.at(arrival.unwrap_or(now + transfer) + delay, report);
-    }
-
-    fn arrive(&mut self, letter: Letter<M::State>) {
-        let member = letter.message.to;
-        if self.violation.is_some() {
-            return;
-        }
-        self.step_with(member, Event::Message(letter.message), letter.state);
-        self.schedule_tick(member);
-        self.check_bounds(member);
-    }
-
-    // ---- The disk.
-
-    fn write(&mut self, member: MemberId, queued: Queued<M::State>) {
-        // What is written comes from the leader's memory or from a message: it must match before it is durable.
-        let truncated = queued.write.truncate_from;
-        let mut check = Ok(());
-        let host = &self.hosts[member as usize - 1];
-        if let Some(running) = &host.running {
-            for entry in &queued.write.entries {
-                let before = running.core.term_at(entry.index - 1);
-                check = check.and_then(|()| self.observer.appended(member, entry, before));
-            }
-        }
-        if let Some(hard_state) = queued.write.hard_state {
-            self.trace.step(self.events.now(), [5, member, hard_state.term]);
-        }
-        self.trace.step(
-            self.events.now(),
-            [6, truncated.unwrap_or(0), queued.write.entries.len() as u64],
-        );
-        self.note(check);
-        let host = self.host_mut(member);
-        host.disk.queue(queued);
-        self.sync(member);
-    }
-
-    /// Starts a sync of all that waits, unless one is under way.
-    fn sync(&mut self, member: MemberId) {
-        let now = self.now();
-        let latency = self.random.between(self.plan.sync_min, self.plan.sync_max);
-        let host = self.host_mut(member);
-        let incarnation = host.incarnation;
-        let Some(last) = host.disk.newest() else { return };
-        let (times, until) = host.slow;
-        let latency = if until > now { latency * times } else { latency };
-        let full_until = host.full_until;
-        let Some(running) = &mut host.running else { return };
-        if std::mem::replace(&mut running.syncing, true) {
-            return;
-        }
-        // A full disk refuses, and the driver tries again until there is room.
-        let at = (now + latency).max(full_until);
-        self.events.at(
-            at,
-            Happening::Synced {
-                member,
-                incarnation,
-                last,
-            },
-        );
-    }
-
-    fn synced(&mut self, member: MemberId, last: WriteId) {
-        let now = self.now();
-        if self.plan.lying_disk && self.random.percent(50) {
-            return self.lie(member, last);
-        }
-        let host = &mut self.hosts[member as usize - 1];
-        let incarnation = host.incarnation;
-        let done = host.disk.sync(last);
-        let hard_state = host.disk.hard_state();
-        let kept = host.disk.kept().clone();
-        let Some(running) = &mut host.running else { return };
-        running.syncing = false;
-        let check = self.observer.promised(member, hard_state);
-        self.note(check);
-        let Some((first, last, installed)) = done else { return };
-        if installed {
-            self.install(member, &kept);
-        }
-        // Reports may overtake each other.
-        let split = first < last && self.random.percent(30);
-        let ranges = if split {
-            vec![(first + 1, last), (first, first)]
-        } else {
-            vec![(first, last)]
-        };
-        for writes in ranges {
-            let delay = if self.plan.late_reports {
-                self.random.below(3 * MILLISECOND)
-            } else {
-                0
-            };
-            self.events.at(
-                now + delay,
-                Happening::Persisted {
-                    member,
-                    incarnation,
-                    writes,
-                },
-            );
-        }
-        self.sync(member);
-    }
-
-    /// Says that everything up to `last` is durable, and makes it so a while later.
-    fn lie(&mut self, member: MemberId, last: WriteId) {
-        let host = self.host(member);
-        let incarnation = host.incarnation;
-        let Some(first) = host.disk.oldest() else { return };
-        let now = self.now();
-        let writes = (first, last);
-        self.events.at(
-            now,
-            Happening::Persisted {
-                member,
-                incarnation,
-                writes,
-            },
-        );
-        self.events.after(
-            SECOND,
-            Happening::Synced {
-                member,
-                incarnation,
-                last,
-            },
-        );
-    }
-
-    fn install(&mut self, member: MemberId, kept: &Kept<M::State>) {
-        let now = self.now();
-        let index = kept.snapshot.last.index;
-        let Some(running) = &mut self.hosts[member as usize - 1].running else {
-            return;
-        };
-        running.machine = M::restore(&kept.state);
-        running.applied = running.applied.max(index);
-        running.ready = running.ready.max(index);
-        running.committed = running.committed.max(index);
-        let digest = running.machine.digest(index);
-        // Whether these proposals happened is in the snapshot, and nobody can tell.
-        let behind = running.proposed.split_off(&(index + 1));
-        running.proposed = behind;
-        let reads = std::mem::take(&mut running.reads);
-        let (due, later): (Vec<_>, Vec<_>) = reads.into_iter().partition(|(at, _)| *at <= index);
-        running.reads = later;
-        for (_, ticket) in due {
-            self.told.push(Told::Read { member, ticket });
-        }
-        if let Some(digest) = digest {
-            let check = self.observer.state(member, index, digest);
-            self.note(check);
-        }
-        self.trace
-            .tell(now, format_args!("{member} holds the snapshot of {index}"));
-        self.told.push(Told::Installed { member });
-    }
-
-    // ---- The state machine.
-
-    fn ready(&mut self, member: MemberId, committed: Range<Index>) {
-        if committed.is_empty() {
-            return;
-        }
-        let now = self.now();
-        let delay = if self.plan.apply_max == 0 {
-            0
-        } else {
-            self.random.below(self.plan.apply_max)
-        };
-        let host = self.host_mut(member);
-        let incarnation = host.incarnation;
-        let Some(running) = &mut host.running else { return };
-        running.ready = committed.end - 1;
-        if delay == 0 && !running.applying {
-            return self.apply(member);
-        }
-        if !std::mem::replace(&mut running.applying, true) {
-            self.events.at(now + delay, Happening::Apply { member, incarnation });
-        }
-    }
-
-    fn apply(&mut self, member: MemberId) {
-        let Some(running) = &mut self.host_mut(member).running else {
-            return;
-        };
-        running.applying = false;
-        let (from, to) = (running.applied + 1, running.ready);
-        for index in from..=to {
-            self.apply_one(member, index);
-            if self.violation.is_some() {
-                return;
-            }
-        }
-        if from <= to {
-            self.step_with(member, Event::Applied { index: to }, None);
-            self.compact(member);
-        }
-    }
-
-    fn apply_one(&mut self, member: MemberId, index: Index) {
-        let host = &self.hosts[member as usize - 1];
-        let Some(running) = &host.running else { return };
-        let entry = running.core.entry(index).or_else(|| host.disk.entry(index)).cloned();
-        let Some(entry) = entry else {
-            let told = format!("member {member} has nothing to apply as entry {index}");
-            return self.note(crate::invariant::require(false, "state_machine_safety", || told));
-        };
-        let check = self.observe_commit(member, &entry);
-        self.note(check);
-        let Some(running) = &mut self.hosts[member as usize - 1].running else {
-            return;
-        };
-        running.applied = index;
-        running.committed = index;
-        let answer = match &entry.payload {
-            Payload::Command(command) => Some(running.machine.apply(index, command)),
-            _ => {
-                running.machine.skip(index);
-                None
-            }
-        };
-        if let Some(digest) = running.machine.digest(index) {
-            let check = self.observer.state(member, index, digest);
-            self.note(check);
-        }
-        self.told.push(Told::Applied { member, index });
-        self.answer(member, &entry, answer);
-    }
-
-    fn answer(&mut self, member: MemberId, entry: &Entry, answer: Option<M::Answer>) {
-        let Some(running) = &mut self.hosts[member as usize - 1].running else {
-            return;
-        };
-        if let Some((term, ticket)) = running.proposed.remove(&entry.index) {
-            self.told.push(match answer {
-                Some(answer) if term == entry.term => Told::Answer { member, ticket, answer },
-                _ => Told::Lost { member, ticket },
-            });
-        }
-        while let Some(at) = running.reads.iter().position(|(index, _)| *index <= entry.index) {
-            let (_, ticket) = running.reads.swap_remove(at);
-            self.told.push(Told::Read { member, ticket });
-        }
-    }
-
-    fn observe_commit(&mut self, member: MemberId, entry: &Entry) -> Check {
-        let host = &self.hosts[member as usize - 1];
-        let Some(running) = &host.running else { return Ok(()) };
-        // The one who decided has this entry's membership in force, or a later one that it has begun.
-        let mut memberships: Vec<&Membership> = vec![&running.membership];
-        let others = self.hosts.iter().filter(|other| other.id != member);
-        memberships.extend(
-            others
-                .filter_map(|other| other.running.as_ref())
-                .filter(|other| other.standing.role == RoleName::Leader)
-                .map(|other| &other.membership),
-        );
-        if let Some(at) = running.core.membership_at(entry.index) {
-            memberships.push(at);
-        }
-        let hosts = &self.hosts;
-        let durable_on = |id: MemberId| hosts[id as usize - 1].holds_durably(entry.index, entry.term);
-        self.observer
-            .committed_and_applied(member, running.applied, entry, &memberships, durable_on)
-    }
-
-    /// Writes a snapshot when there is enough behind the last.
-    fn compact(&mut self, member: MemberId) {
-        let delay = self.random.between(MILLISECOND, 50 * MILLISECOND);
-        let every = self.plan.snapshot_every;
-        let host = self.host_mut(member);
-        let (incarnation, last) = (host.incarnation, host.disk.kept().snapshot.last.index);
-        let Some(running) = &mut host.running else { return };
-        let index = running.applied;
-        if running.compacting || index < last + every {
-            return;
-        }
-        let Some(term) = running.core.term_at(index) else {
-            return;
-        };
-        let Some(membership) = running.core.membership_at(index).cloned() else {
-            return;
-        };
-        running.compacting = true;
-        let kept = Kept {
-            snapshot: Snapshot {
-                last: raft::consensus::Position { term, index },
-                membership,
-            },
-            state: running.machine.state(),
-        };
-        let kept = Box::new(kept);
-        self.events.after(
-            delay,
-            Happening::Compacted {
-                member,
-                incarnation,
-                kept,
-            },
-        );
-    }
-
-    fn compacted(&mut self, member: MemberId, kept: Kept<M::State>) {
-        let keep = self.random.below(self.plan.keep_behind_snapshot + 1);
-        let host = self.host_mut(member);
-        let Some(running) = &mut host.running else { return };
-        running.compacting = false;
-        let index = kept.snapshot.last.index;
-        if index <= host.disk.kept().snapshot.last.index {
-            return; // One from the leader came first.
-        }
-        // What is not in the log on the disk yet cannot be purged from it; what is applied is.
-        host.disk.compact(kept, index.saturating_sub(keep));
-        let purged = host.disk.purged().index;
-        self.tally.count(Fault::Compaction);
-        self.step(
-            member,
-            Event::Compacted {
-                snapshot: index,
-                purged,
-            },
-        );
-    }
-
-    fn check_bounds(&mut self, member: MemberId) {
-        let host = self.host(member);
-        let Some(running) = &host.running else { return };
-        let bounds = Bounds {
-            purged: host.disk.purged().index,
-            snapshot: host.disk.kept().snapshot.last.index,
-            applied: running.applied,
-            committed: running.ready,
-            last: running.core.last().index,
-        };
-        let check = self.observer.bounds(member, bounds);
-        self.note(check);
-    }
-}
-
-fn digest_of_effects(effects: &Effects) -> u64 {
-    let mut digest = effects.messages.len() as u64;
-    for message in &effects.messages {
-        digest = digest.wrapping_mul(31) ^ message.to ^ (message.term << 8);
-    }
-    digest = digest.wrapping_mul(31) ^ effects.committed.end;
-    digest.wrapping_mul(31) ^ effects.write.as_ref().map_or(0, |write| write.id)
 }

@@ -15,9 +15,15 @@ pub struct Running<M: Machine> {
     pub core: Consensus,
     pub machine: M,
     pub applied: Index,
+    /// The core's commit index after the last step.
     pub committed: Index,
     pub standing: Standing,
     pub membership: Membership,
+    /// The index of its entry.
+    pub membership_index: Index,
+    /// When it began to lead or changed members, and when each member answered it last.
+    pub leads_since: Micros,
+    pub heard: Vec<Micros>,
     /// Proposals that wait for an index to be applied, with the term that it must have.
     pub proposed: BTreeMap<Index, (Term, Ticket)>,
     /// Reads that wait for an index to be applied.

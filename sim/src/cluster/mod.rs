@@ -14,13 +14,16 @@
 //! # Where it stops
 //! The node's code on tokio is not run here; real processes test that. The disk of most worlds keeps entries, not bytes.
 
+mod applying;
 mod chaos;
 mod disk;
 mod driver;
+mod effects;
 mod host;
 mod machine;
 mod observer;
 mod plan;
+mod storage;
 
 pub use disk::Loss;
 pub use driver::{Cluster, Happening, Told};

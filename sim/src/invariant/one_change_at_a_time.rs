@@ -11,6 +11,17 @@ pub fn one_change_at_a_time(member: Member, before: &Majority, after: &Majority)
     })
 }
 
+/// A leader of `term` begins a change: the membership before it must be committed (`pending` is its index, `committed` what is
+/// committed), and so must an entry of the leader's own term (`committed_term`).
+pub fn change_is_alone(member: Member, term: u64, pending: u64, committed: u64, committed_term: Option<u64>) -> Check {
+    require(pending <= committed, "one_change_at_a_time", || {
+        format!("member {member} changes the members while the change of entry {pending} is not committed")
+    })?;
+    require(committed_term == Some(term), "one_change_at_a_time", || {
+        format!("member {member} changes the members before it has committed an entry of its own term {term}")
+    })
+}
+
 /// Whether no two disjoint sets can be majorities, one of each.
 fn meet(before: &Majority, after: &Majority) -> bool {
     let mut members: Vec<Member> = [&before.voters, &before.outgoing, &after.voters, &after.outgoing]
@@ -35,6 +46,13 @@ fn meet(before: &Majority, after: &Majority) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_on_top_of_another_or_before_the_own_term_is_seen() {
+        assert!(change_is_alone(1, 5, 7, 9, Some(5)).is_ok());
+        assert!(change_is_alone(1, 5, 10, 9, Some(5)).is_err());
+        assert!(change_is_alone(1, 5, 7, 9, Some(4)).is_err());
+    }
 
     fn of(voters: &[Member], outgoing: &[Member]) -> Majority {
         Majority {

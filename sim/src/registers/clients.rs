@@ -246,7 +246,9 @@ impl Clients {
     pub fn hear(&mut self, cluster: &mut Group) {
         for told in cluster.take_told() {
             match told {
-                Told::Answer { member, ticket, answer } => self.answer(cluster, member, ticket, Response::Done(answer)),
+                Told::Answer {
+                    member, ticket, answer, ..
+                } => self.answer(cluster, member, ticket, Response::Done(answer)),
                 Told::Read { member, ticket } => {
                     let register = self.waiting.get(&ticket).map(|waiting| waiting.asked.register);
                     let running = cluster.host(member).running.as_ref();

@@ -6,4 +6,5 @@
 
 mod determinism;
 mod fresh;
+mod net;
 mod past;

@@ -1,0 +1,156 @@
+//! What a member's disk does: writes, syncs, snapshots installed.
+
+use raft::consensus::{MemberId, WriteId};
+
+use super::disk::{Kept, Queued};
+use super::driver::{Cluster, Happening, Told};
+use super::machine::Machine;
+use crate::world::{MILLISECOND, SECOND};
+
+impl<M: Machine, E> Cluster<M, E> {
+    pub(super) fn write(&mut self, member: MemberId, queued: Queued<M::State>) {
+        // What is written comes from the leader's memory or from a message: it must match before it is durable.
+        let truncated = queued.write.truncate_from;
+        let mut check = Ok(());
+        let host = &self.hosts[member as usize - 1];
+        if let Some(running) = &host.running {
+            for entry in &queued.write.entries {
+                let before = running.core.term_at(entry.index - 1);
+                check = check.and_then(|()| self.observer.appended(member, entry, before));
+            }
+        }
+        if let Some(hard_state) = queued.write.hard_state {
+            self.trace.step(self.events.now(), [5, member, hard_state.term]);
+        }
+        self.trace.step(
+            self.events.now(),
+            [6, truncated.unwrap_or(0), queued.write.entries.len() as u64],
+        );
+        self.note(check);
+        let host = self.host_mut(member);
+        host.disk.queue(queued);
+        self.sync(member);
+    }
+
+    /// Starts a sync of all that waits, unless one is under way.
+    pub(super) fn sync(&mut self, member: MemberId) {
+        let now = self.now();
+        let latency = self.random.between(self.plan.sync_min, self.plan.sync_max);
+        let host = self.host_mut(member);
+        let incarnation = host.incarnation;
+        let Some(last) = host.disk.newest() else { return };
+        let (times, until) = host.slow;
+        let latency = if until > now { latency * times } else { latency };
+        let full_until = host.full_until;
+        let Some(running) = &mut host.running else { return };
+        if std::mem::replace(&mut running.syncing, true) {
+            return;
+        }
+        // A full disk refuses, and the driver tries again until there is room.
+        let at = (now + latency).max(full_until);
+        self.events.at(
+            at,
+            Happening::Synced {
+                member,
+                incarnation,
+                last,
+            },
+        );
+    }
+
+    pub(super) fn synced(&mut self, member: MemberId, last: WriteId) {
+        let now = self.now();
+        if self.plan.lying_disk && self.random.percent(50) {
+            return self.lie(member, last);
+        }
+        let host = &mut self.hosts[member as usize - 1];
+        let incarnation = host.incarnation;
+        let done = host.disk.sync(last);
+        let hard_state = host.disk.hard_state();
+        let kept = host.disk.kept().clone();
+        let Some(running) = &mut host.running else { return };
+        running.syncing = false;
+        let check = self.observer.promised(member, hard_state);
+        self.note(check);
+        let Some((first, last, installed)) = done else { return };
+        if installed {
+            self.install(member, &kept);
+        }
+        // Reports may overtake each other.
+        let split = first < last && self.random.percent(30);
+        let ranges = if split {
+            vec![(first + 1, last), (first, first)]
+        } else {
+            vec![(first, last)]
+        };
+        for writes in ranges {
+            let delay = if self.plan.late_reports {
+                self.random.below(3 * MILLISECOND)
+            } else {
+                0
+            };
+            self.events.at(
+                now + delay,
+                Happening::Persisted {
+                    member,
+                    incarnation,
+                    writes,
+                },
+            );
+        }
+        self.sync(member);
+    }
+
+    /// Says that everything up to `last` is durable, and makes it so a while later.
+    pub(super) fn lie(&mut self, member: MemberId, last: WriteId) {
+        let host = self.host(member);
+        let incarnation = host.incarnation;
+        let Some(first) = host.disk.oldest() else { return };
+        let now = self.now();
+        let writes = (first, last);
+        self.events.at(
+            now,
+            Happening::Persisted {
+                member,
+                incarnation,
+                writes,
+            },
+        );
+        self.events.after(
+            SECOND,
+            Happening::Synced {
+                member,
+                incarnation,
+                last,
+            },
+        );
+    }
+
+    pub(super) fn install(&mut self, member: MemberId, kept: &Kept<M::State>) {
+        let now = self.now();
+        let index = kept.snapshot.last.index;
+        let Some(running) = &mut self.hosts[member as usize - 1].running else {
+            return;
+        };
+        running.machine = M::restore(&kept.state);
+        running.applied = running.applied.max(index);
+        running.ready = running.ready.max(index);
+        let digest = running.machine.digest(index);
+        // Whether these proposals happened is in the snapshot, and nobody can tell.
+        let behind = running.proposed.split_off(&(index + 1));
+        running.proposed = behind;
+        let reads = std::mem::take(&mut running.reads);
+        let (due, later): (Vec<_>, Vec<_>) = reads.into_iter().partition(|(at, _)| *at <= index);
+        running.reads = later;
+        for (_, ticket) in due {
+            self.told.push(Told::Read { member, ticket });
+        }
+        if let Some(digest) = digest {
+            let check = self.observer.state(member, index, digest);
+            self.note(check);
+        }
+        self.trace
+            .tell(now, format_args!("{member} holds the snapshot of {index}"));
+        self.told.push(Told::Installed { member });
+    }
+}

@@ -1,0 +1,275 @@
+//! The scenario `coordinator`: the coordinator's whole machine on consensus.
+//!
+//! What runs is the coordinator's own code: the store with its index, compaction and archive, transactions, leases and
+//! their deadlines, the feed and the watchers, restored from snapshots and fed by the log. What is simulated is the server
+//! around it: who asks whether it leads before it renews a lease, when a stream looks for news.
+//!
+//! # What must hold, beside what must hold of consensus
+//! - `revision_replay` ([`oracle`]): every answer is true of the state that its revision names.
+//! - `real_time` ([`history`]): revisions never fall behind what was answered before.
+//! - `watch_promises` ([`watch_promises`]): ordered, unique, atomic, reliable, resumable.
+//! - `leases_never_early` ([`leases_never_early`]): not before what its holder was promised.
+//! - `equal_states`: the same pairs, leases and revisions on all members, however they came to them.
+//!
+//! Deliberately missing: users and roles (pure, and tested by themselves), and the server's threads.
+
+mod clients;
+mod expiry;
+mod history;
+mod leases_never_early;
+mod machine;
+mod oracle;
+mod streams;
+mod watch_promises;
+
+use coordinator::machine::Request;
+use coordinator::watch::Answer;
+use raft::consensus::{Index, MemberId, Payload, RoleName};
+
+use clients::{Clients, Response};
+use expiry::Expiry;
+use machine::Replicated;
+use oracle::Oracle;
+use streams::Streams;
+
+use crate::cluster::{Cluster, Happening, Plan, Told};
+use crate::invariant::{Standing, converged, require};
+use crate::outcome::Outcome;
+use crate::world::{MILLISECOND, Random, Trace};
+
+/// What happens beside consensus.
+#[derive(Debug)]
+pub enum Own {
+    Turn(usize),
+    Request {
+        client: usize,
+        turn: u64,
+        member: MemberId,
+    },
+    Response {
+        client: usize,
+        turn: u64,
+        response: Response,
+    },
+    Timeout {
+        client: usize,
+        turn: u64,
+    },
+    Expire {
+        member: MemberId,
+        incarnation: u64,
+    },
+    Connect(usize),
+    Disconnect(u64),
+    Pull(u64),
+    Tell {
+        stream: u64,
+        answers: Vec<Answer>,
+    },
+}
+
+type Group = Cluster<Replicated, Own>;
+
+/// What is wrong with the world's own rules on purpose.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wrong {
+    /// Leases are renewed without asking a quorum.
+    pub hasty_renewals: bool,
+}
+
+/// Runs the world of a seed.
+pub fn run(seed: u64, trace: Trace) -> (Outcome, Trace) {
+    run_with(seed, trace, Wrong::default())
+}
+
+pub fn run_with(seed: u64, trace: Trace, wrong: Wrong) -> (Outcome, Trace) {
+    let mut random = Random::new(seed);
+    let mut plan = Plan::draw(&mut random.fork());
+    // Snapshots and restarts are where a store can go wrong.
+    plan.snapshot_every = plan.snapshot_every.min(200);
+    let mut clients = Clients::new(&mut random.fork(), &plan);
+    clients.hasty_renewals = wrong.hasty_renewals;
+    let streams = Streams::new(&mut random.fork(), plan.members, plan.members + clients.count());
+    let addresses = clients.count() + Streams::COUNT;
+    let mut world = World {
+        cluster: Cluster::new(seed, plan, random, trace, addresses),
+        clients,
+        streams,
+        expiry: Expiry::default(),
+        oracle: Oracle::default(),
+    };
+    world.run();
+    world.outcome()
+}
+
+struct World {
+    cluster: Group,
+    clients: Clients,
+    streams: Streams,
+    expiry: Expiry,
+    oracle: Oracle,
+}
+
+impl World {
+    fn run(&mut self) {
+        let plan = self.cluster.plan.clone();
+        self.clients.begin(&mut self.cluster);
+        self.streams.begin(&mut self.cluster);
+        self.run_until(plan.faults_until);
+        self.cluster.mend();
+        // Clients and leases come to rest early enough for the last change to reach everyone.
+        self.clients.stop_at(plan.end - 8 * plan.election_ms * MILLISECOND);
+        let rest = 12_000 * MILLISECOND;
+        self.run_until(plan.end + rest);
+        if self.cluster.violation().is_none() {
+            self.check_convergence();
+        }
+    }
+
+    fn run_until(&mut self, end: u64) {
+        while let Some(happening) = self.cluster.events.next_before(end) {
+            match happening {
+                Happening::Own(own) => self.happen(own),
+                other => self.cluster.handle(other),
+            }
+            while self.cluster.has_told() {
+                // The oracle first: machines are further than what is told of them one by one.
+                let (applied, rest): (Vec<_>, Vec<_>) = self
+                    .cluster
+                    .take_told()
+                    .into_iter()
+                    .partition(|told| matches!(told, Told::Applied { .. }));
+                for told in applied.into_iter().chain(rest) {
+                    self.hear(told);
+                }
+            }
+            if self.cluster.violation().is_some() {
+                return;
+            }
+        }
+    }
+
+    fn happen(&mut self, own: Own) {
+        let cluster = &mut self.cluster;
+        match own {
+            Own::Turn(client) => self.clients.turn(cluster, &self.oracle, client),
+            Own::Request { client, turn, member } => {
+                self.clients.request(cluster, &mut self.expiry, client, turn, member);
+            }
+            Own::Response { client, turn, response } => self.clients.response(cluster, client, turn, response),
+            Own::Timeout { client, turn } => self.clients.timeout(cluster, client, turn),
+            Own::Expire { member, incarnation } => self.expiry.expire(cluster, member, incarnation),
+            Own::Connect(watcher) => self.streams.connect(cluster, watcher),
+            Own::Disconnect(stream) => self.streams.disconnect(cluster, stream),
+            Own::Pull(stream) => self.streams.pull(cluster, stream),
+            Own::Tell { stream, answers } => self.streams.tell(cluster, &self.oracle, stream, answers),
+        }
+    }
+
+    fn hear(&mut self, told: Told<machine::Answered>) {
+        match told {
+            Told::Applied { member, index } => self.applied(member, index),
+            Told::Standing { member, standing } => match standing.role {
+                RoleName::Leader => self.expiry.lead(&mut self.cluster, member),
+                _ => self.expiry.stop(member),
+            },
+            Told::Crashed { member } => {
+                self.expiry.stop(member);
+                self.streams.crashed(&mut self.cluster, member);
+            }
+            Told::Started { .. } | Told::Installed { .. } => {}
+            other => self
+                .clients
+                .hear(&mut self.cluster, &self.oracle, &mut self.expiry, other),
+        }
+    }
+
+    /// A member has applied an entry; for the first of them it is news.
+    fn applied(&mut self, member: MemberId, index: Index) {
+        let is_news = index > self.oracle.index;
+        if !is_news && !self.expiry.is_leading(member) {
+            return;
+        }
+        let Some(request) = self.request_at(member, index) else {
+            return;
+        };
+        if is_news {
+            if let Some(Request::LeaseRevoke(revoke)) = &request
+                && self.oracle.lease_exists(revoke.id)
+            {
+                let check = self.clients.leases.ended(revoke.id, self.cluster.now());
+                self.cluster.note(check);
+            }
+            self.oracle.agreed(index, request.as_ref());
+        }
+        if let Some(request) = request {
+            self.expiry.applied(&self.cluster, member, &request);
+        }
+    }
+
+    /// What entry `index` asks for, from the member that has just applied it: none in it where it holds no command.
+    fn request_at(&mut self, member: MemberId, index: Index) -> Option<Option<Request>> {
+        let host = self.cluster.host(member);
+        let running = host.running.as_ref()?;
+        let entry = running.core.entry(index).or_else(|| host.disk.entry(index));
+        let Some(entry) = entry else {
+            let check = require(false, "state_machine_safety", || {
+                format!("entry {index} is gone as it is applied")
+            });
+            self.cluster.note(check);
+            return None;
+        };
+        Some(match &entry.payload {
+            Payload::Command(command) => machine::request(command),
+            _ => None,
+        })
+    }
+
+    fn check_convergence(&mut self) {
+        let cluster = &mut self.cluster;
+        let leader = cluster.leader();
+        let running = leader.and_then(|leader| cluster.host(leader).running.as_ref());
+        let last = running.map_or(0, |running| running.core.last().index);
+        let members: Vec<u64> = running
+            .map(|running| running.membership.members().collect())
+            .unwrap_or_default();
+        let standings: Vec<Standing> = members
+            .into_iter()
+            .map(|member| {
+                let running = cluster.host(member).running.as_ref();
+                Standing {
+                    member,
+                    running: running.is_some(),
+                    applied: running.map_or(0, |running| running.applied),
+                }
+            })
+            .collect();
+        let check = converged(leader, last, self.clients.counted(), &standings);
+        cluster.note(check);
+        let behind = self.streams.behind(&self.oracle);
+        let check = require(behind.is_none(), "watch_promises", || {
+            format!(
+                "long after the last change a watcher is behind: {}",
+                behind.unwrap_or_default()
+            )
+        });
+        cluster.note(check);
+    }
+
+    fn outcome(self) -> (Outcome, Trace) {
+        let cluster = self.cluster;
+        let outcome = Outcome {
+            violation: cluster.violation().cloned(),
+            digest: cluster.trace.digest(),
+            steps: cluster.trace.steps(),
+            simulated: cluster.events.now(),
+            operations: self.clients.answers.operations,
+            answered: self.clients.answers.count,
+            leaders: cluster.observer.leaders,
+            committed: cluster.observer.committed().0,
+            tally: cluster.tally,
+            undecided: 0,
+        };
+        (outcome, cluster.trace)
+    }
+}
