@@ -25,6 +25,7 @@ mod duration;
 mod error;
 pub mod lease;
 pub mod machine;
+pub mod members;
 mod plant;
 pub mod server;
 pub mod snapshot;

@@ -8,8 +8,11 @@ use crate::plant::{Plant, is_planted};
 const RETRY_MS: u64 = 500;
 
 /// The deadlines of all leases, in milliseconds of a clock that the caller reads.
+///
+/// Only the leader keeps any ([`Deadlines::promote`]); elsewhere nothing is ever due.
 #[derive(Debug, Default)]
 pub struct Deadlines {
+    leading: bool,
     at: BTreeMap<i64, u64>,
     queue: BTreeSet<(u64, i64)>,
     /// Leases whose time is over and whose revocation is on its way: nothing renews them any more.
@@ -17,8 +20,39 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
-    /// A lease was granted, or is known again after a restart: its time starts now.
+    /// This member leads from now on, and gives each lease so many seconds.
+    pub fn promote(&mut self, leases: impl IntoIterator<Item = (i64, i64)>, extra_ms: u64, now_ms: u64) {
+        self.demote();
+        self.leading = true;
+        for (id, seconds) in leases {
+            self.set(
+                id,
+                now_ms.saturating_add(extra_ms).saturating_add(milliseconds(seconds)),
+            );
+        }
+    }
+
+    /// Another member leads: its clock counts.
+    pub fn demote(&mut self) {
+        *self = Self::default();
+    }
+
+    pub fn is_leading(&self) -> bool {
+        self.leading
+    }
+
+    /// The leases that have at least so many milliseconds left, and how many: for checkpoints.
+    pub fn with_at_least(&self, remaining_ms: u64, now_ms: u64) -> impl Iterator<Item = (i64, u64)> {
+        self.queue
+            .range((now_ms.saturating_add(remaining_ms), i64::MIN)..)
+            .map(move |(at, id)| (*id, at - now_ms))
+    }
+
+    /// A lease was granted: its time starts now.
     pub fn start(&mut self, id: i64, ttl_seconds: i64, now_ms: u64) {
+        if !self.leading {
+            return;
+        }
         self.over.remove(&id);
         self.set(id, now_ms.saturating_add(milliseconds(ttl_seconds)));
     }
@@ -100,6 +134,7 @@ mod tests {
     #[test]
     fn a_renewed_lease_lives_and_an_overdue_one_is_named_once() {
         let mut deadlines = Deadlines::default();
+        deadlines.promote([], 0, 0);
         deadlines.start(1, 10, 0);
         deadlines.start(2, 5, 0);
         assert_eq!(deadlines.next(), Some(5_000));
@@ -115,8 +150,22 @@ mod tests {
     }
 
     #[test]
+    fn only_a_leader_keeps_deadlines_and_a_new_one_gives_the_time_again() {
+        let mut deadlines = Deadlines::default();
+        deadlines.start(1, 10, 0);
+        assert_eq!((deadlines.next(), deadlines.renew(1, 10, 0)), (None, false));
+        deadlines.promote([(1, 10), (2, 4)], 500, 60_000);
+        assert!(deadlines.due(64_499, 10).is_empty(), "not a millisecond early");
+        assert_eq!(deadlines.due(64_500, 10), [2]);
+        assert_eq!(deadlines.with_at_least(1_000, 64_500).collect::<Vec<_>>(), [(1, 6_000)]);
+        deadlines.demote();
+        assert!(deadlines.due(u64::MAX, 10).is_empty());
+    }
+
+    #[test]
     fn a_deadline_that_passed_unseen_cannot_be_renewed() {
         let mut deadlines = Deadlines::default();
+        deadlines.promote([], 0, 0);
         deadlines.start(1, 2, 0);
         assert!(!deadlines.renew(1, 2, 2_000));
         assert_eq!(deadlines.due(2_000, 1), [1]);

@@ -17,7 +17,16 @@ pub const TTL_SECONDS_MAX: i64 = 9_000_000_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     pub ttl_seconds: i64,
+    /// What it had left at its last checkpoint; its full time if there was none since it was renewed.
+    pub remaining_seconds: i64,
     pub keys: BTreeSet<Bytes>,
+}
+
+/// A lease as it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseChange {
+    pub ttl_seconds: i64,
+    pub remaining_seconds: i64,
 }
 
 /// All leases.
@@ -48,6 +57,7 @@ impl Leases {
             id,
             Lease {
                 ttl_seconds,
+                remaining_seconds: ttl_seconds,
                 keys: BTreeSet::new(),
             },
         );
@@ -56,14 +66,26 @@ impl Leases {
     }
 
     /// Takes in a lease read from disk.
-    pub fn restore(&mut self, id: i64, ttl_seconds: i64) {
+    pub fn restore(&mut self, id: i64, lease: LeaseChange) {
         self.leases.insert(
             id,
             Lease {
-                ttl_seconds,
+                ttl_seconds: lease.ttl_seconds,
+                remaining_seconds: lease.remaining_seconds,
                 keys: BTreeSet::new(),
             },
         );
+    }
+
+    /// Notes what a lease has left: so much a leader after this one gives it. 0 stands for its full time.
+    pub fn checkpoint(&mut self, id: i64, remaining_seconds: i64) {
+        if let Some(lease) = self.leases.get_mut(&id) {
+            lease.remaining_seconds = match remaining_seconds {
+                left if left > 0 => left.min(lease.ttl_seconds),
+                _ => lease.ttl_seconds,
+            };
+            self.changed.insert(id);
+        }
     }
 
     /// Ends a lease and returns the keys that die with it.
@@ -118,12 +140,18 @@ impl Leases {
         self.leases.iter().map(|(id, lease)| (*id, lease))
     }
 
-    /// The leases granted or revoked since the last call, each with its time, or none if it is gone.
-    pub fn take_changed(&mut self) -> Vec<(i64, Option<i64>)> {
+    /// The leases that changed since the last call; none for those that are gone.
+    pub fn take_changed(&mut self) -> Vec<(i64, Option<LeaseChange>)> {
         let changed = std::mem::take(&mut self.changed);
         changed
             .into_iter()
-            .map(|id| (id, self.leases.get(&id).map(|lease| lease.ttl_seconds)))
+            .map(|id| {
+                let lease = self.leases.get(&id).map(|lease| LeaseChange {
+                    ttl_seconds: lease.ttl_seconds,
+                    remaining_seconds: lease.remaining_seconds,
+                });
+                (id, lease)
+            })
             .collect()
     }
 }

@@ -20,7 +20,9 @@ pub(super) fn apply(
         leases,
         alarms,
         auth,
+        members,
         applied,
+        term: _,
     } = machine;
     match request {
         Request::Put(request) => {
@@ -67,6 +69,16 @@ pub(super) fn apply(
                 Outcome::LeaseRevoke(pb::LeaseRevokeResponse { header }),
                 writer.finish(),
             ))
+        }
+        Request::LeaseCheckpoints(request) => {
+            for checkpoint in &request.checkpoints {
+                leases.checkpoint(checkpoint.id, checkpoint.remaining_ttl);
+            }
+            Ok((Outcome::Done, Vec::new()))
+        }
+        Request::MemberAttributes(attributes) => {
+            members.set_attributes(attributes);
+            Ok((Outcome::Done, Vec::new()))
         }
         Request::Auth(request) => {
             // A request that this program does not know is refused when the log is read.

@@ -25,10 +25,12 @@ use coordinator_wire::etcdserverpb as pb;
 
 pub use alarms::Alarms;
 pub use coordinator_wire::coordinatorpb::entry::Request;
+use coordinator_wire::coordinatorpb::{MemberChange, StoredMembers};
 
 use crate::Error;
 use crate::auth::{Access, Auth, AuthOutcome, Caller, StoredAuth};
-use crate::lease::Leases;
+use crate::lease::{LeaseChange, Leases};
+use crate::members::Members;
 use crate::store::{ArchiveError, HandOver, Store, Version};
 
 /// What a request is answered with when it was carried out.
@@ -41,6 +43,8 @@ pub enum Outcome {
     LeaseGrant(pb::LeaseGrantResponse),
     LeaseRevoke(pb::LeaseRevokeResponse),
     Alarm(pb::AlarmResponse),
+    /// Of what a member wanted by itself.
+    Done,
     Auth(AuthOutcome),
 }
 
@@ -56,14 +60,17 @@ pub struct Applied {
 #[derive(Debug)]
 pub struct MachineHandOver {
     pub store: HandOver,
-    /// Leases granted (with their time) and revoked (without) since the last one.
-    pub leases: Vec<(i64, Option<i64>)>,
+    /// Leases that changed since the last one; none for those that are gone.
+    pub leases: Vec<(i64, Option<LeaseChange>)>,
     /// All alarms that stand, by member and kind, if that has changed.
     pub alarms: Option<Vec<(u64, i32)>>,
     /// Users and roles, all of them, if something about them changed since the last one.
     pub auth: Option<StoredAuth>,
-    /// The last entry that is in it.
+    /// All members, if something about them changed since the last one.
+    pub members: Option<StoredMembers>,
+    /// The last entry that is in it, and its term.
     pub applied: u64,
+    pub term: u64,
 }
 
 /// Store, leases, users, and how far the log has been applied.
@@ -73,7 +80,10 @@ pub struct Machine {
     leases: Leases,
     alarms: Alarms,
     auth: Auth,
+    members: Members,
     applied: u64,
+    /// The term of the last entry applied.
+    term: u64,
 }
 
 impl Machine {
@@ -84,8 +94,15 @@ impl Machine {
             leases,
             alarms: Alarms::default(),
             auth: Auth::default(),
+            members: Members::default(),
             applied,
+            term: 0,
         }
+    }
+
+    /// The same with the members that there were, as of an entry of this term.
+    pub fn with_members(self, members: Members, term: u64) -> Self {
+        Self { members, term, ..self }
     }
 
     /// The same with the alarms that stood.
@@ -118,6 +135,10 @@ impl Machine {
         &self.auth
     }
 
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
     /// Whether `caller` may do what he is about to; for what does not become an entry.
     ///
     /// # Errors
@@ -131,6 +152,28 @@ impl Machine {
         self.applied
     }
 
+    /// The term of the last entry applied.
+    pub fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// The entries from here on are of this term.
+    pub fn enter_term(&mut self, term: u64) {
+        self.term = term;
+    }
+
+    /// Entry `index`, the one after the last, changes nothing here.
+    pub fn pass(&mut self, index: u64) {
+        debug_assert_eq!(index, self.applied + 1, "entries are applied in order, each once");
+        self.applied = index;
+    }
+
+    /// Entry `index`, the one after the last, changes the members.
+    pub fn change_members(&mut self, index: u64, change: &MemberChange) {
+        self.pass(index);
+        self.members.apply(change);
+    }
+
     /// What is new since the last hand-over. Call it again only after the store was told that it is archived.
     pub fn hand_over(&mut self) -> MachineHandOver {
         MachineHandOver {
@@ -138,7 +181,9 @@ impl Machine {
             leases: self.leases.take_changed(),
             alarms: self.alarms.take_changed(),
             auth: self.auth.take_changed(),
+            members: self.members.take_changed(),
             applied: self.applied,
+            term: self.term,
         }
     }
 
@@ -178,6 +223,8 @@ impl Machine {
             Request::LeaseRevoke(request) => Access::LeaseWrite(request.id),
             Request::Alarm(request) if request.action() == pb::alarm_request::AlarmAction::Get => Access::Somebody,
             Request::Compaction(_) | Request::Alarm(_) => Access::Root,
+            // Members themselves want these.
+            Request::LeaseCheckpoints(_) | Request::MemberAttributes(_) => return Ok(()),
             // It has rules of its own.
             Request::Auth(_) => return Ok(()),
         };

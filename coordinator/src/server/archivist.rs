@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use raft::consensus::{Position, Snapshot};
+
 use super::bell::Call;
+use super::catch_up::membership_of;
 use super::node::Node;
 use super::store_file::StoreFile;
 use crate::store::ArchiveError;
@@ -28,6 +31,7 @@ pub(super) fn start(node: Arc<Node>, mut file: StoreFile, mut archived: u64) -> 
                 }
             }
             node.defragmentation.carry_out(&node, &mut file);
+            archived = node.jobs.carry_out(&node, &mut file).unwrap_or(archived);
             if call == Call::Last {
                 return;
             }
@@ -40,7 +44,10 @@ fn archive(node: &Node, file: &mut StoreFile, archived: u64) -> Result<u64, Arch
     if node.machine().applied() == archived {
         return Ok(archived);
     }
-    let hand_over = node.machine_mut().hand_over();
+    let (hand_over, membership) = {
+        let mut machine = node.machine_mut();
+        (machine.hand_over(), membership_of(machine.members()))
+    };
     let begun = Instant::now();
     file.take_over(&hand_over)?;
     node.metrics.backend_commit.observe(begun.elapsed().as_secs_f64());
@@ -52,6 +59,12 @@ fn archive(node: &Node, file: &mut StoreFile, archived: u64) -> Result<u64, Arch
         machine.store().tail_bytes()
     };
     node.set_tail_bytes(tail_bytes);
-    node.set_archived(hand_over.applied);
+    node.set_archived(Snapshot {
+        last: Position {
+            term: hand_over.term,
+            index: hand_over.applied,
+        },
+        membership,
+    });
     Ok(hand_over.applied)
 }

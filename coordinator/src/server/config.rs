@@ -1,8 +1,9 @@
 //! The command line: etcd's flags, and what becomes of each.
 //!
 //! Three kinds. Most say something and are obeyed. Some mean nothing to this program (tuning of etcd's own parts): they
-//! are accepted, so that existing scripts work, and the log says so. The rest would have to be obeyed but cannot be yet
-//! (several members): they are refused by name, because ignoring them would be a lie.
+//! are accepted, so that existing scripts work, and the log says so. The rest would have to be obeyed but cannot be: they
+//! are not known, and refused by name, because ignoring them would be a lie. Flags about members are in
+//! [`super::founding`], those about keys and tokens in [`super::security`].
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -12,10 +13,10 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use super::founding::{MemberArguments, Peering};
 use super::node::Limits;
 use super::quota;
 use super::security::{Security, SecurityArguments};
-use super::store_file::Identity;
 use super::url::{Scheme, Url};
 use crate::compaction::Retention;
 
@@ -52,33 +53,6 @@ pub(super) struct Arguments {
     /// What clients are told about where to connect; where they are served if not given.
     #[arg(long, value_name = "URLS", env = "ETCD_ADVERTISE_CLIENT_URLS", hide_env = true)]
     advertise_client_urls: Option<String>,
-    /// Where other members would connect. Nothing listens there yet: there is one member.
-    #[arg(
-        long,
-        value_name = "URLS",
-        default_value = "http://127.0.0.1:2380",
-        env = "ETCD_LISTEN_PEER_URLS",
-        hide_env = true
-    )]
-    listen_peer_urls: String,
-    /// What other members are told about where to connect; as in --initial-cluster if not given.
-    #[arg(long, value_name = "URLS", env = "ETCD_INITIAL_ADVERTISE_PEER_URLS", hide_env = true)]
-    initial_advertise_peer_urls: Option<String>,
-    /// The members to start with, as NAME=URL; only this one for now.
-    #[arg(long, value_name = "NAME=URL", env = "ETCD_INITIAL_CLUSTER", hide_env = true)]
-    initial_cluster: Option<String>,
-    /// Tells clusters apart that are made of the same addresses.
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        default_value = "etcd-cluster",
-        env = "ETCD_INITIAL_CLUSTER_TOKEN",
-        hide_env = true
-    )]
-    initial_cluster_token: String,
-    /// `new`; `existing` would join other members, which is not possible yet.
-    #[arg(long, default_value = "new", env = "ETCD_INITIAL_CLUSTER_STATE", hide_env = true)]
-    initial_cluster_state: String,
     /// The largest request, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = REQUEST_BYTES_MAX, env = "ETCD_MAX_REQUEST_BYTES", hide_env = true)]
     max_request_bytes: usize,
@@ -148,6 +122,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "URLS", env = "ETCD_LISTEN_CLIENT_HTTP_URLS", hide_env = true)]
     listen_client_http_urls: Option<String>,
     #[command(flatten)]
+    members: MemberArguments,
+    #[command(flatten)]
     security: SecurityArguments,
     #[command(flatten)]
     meaningless: Meaningless,
@@ -176,10 +152,9 @@ macro_rules! meaningless {
 }
 
 meaningless! {
-    snapshot_count, snapshot_catchup_entries, max_snapshots, max_wals, heartbeat_interval, election_timeout, pre_vote,
-    strict_reconfig_check, logger, log_outputs, metrics, enable_pprof, compaction_batch_limit, compaction_sleep_interval,
+    snapshot_count, max_snapshots, max_wals, logger, log_outputs, metrics, enable_pprof, compaction_batch_limit, compaction_sleep_interval,
     backend_batch_interval, backend_batch_limit, backend_bbolt_freelist_type, bootstrap_defrag_threshold_megabytes,
-    warning_unary_request_duration, warning_apply_duration, max_learners, corrupt_check_time, compact_hash_check_time,
+    warning_unary_request_duration, warning_apply_duration, corrupt_check_time, compact_hash_check_time,
     feature_gates, grpc_keepalive_min_time, grpc_keepalive_interval, grpc_keepalive_timeout, socket_reuse_port,
     socket_reuse_address, initial_election_tick_advance, unsafe_no_fsync, listen_metrics_urls, wal_dir, cors,
     host_whitelist, log_rotation_config_json, enable_log_rotation, memory_mlock, downgrade_check_time, initial_corrupt_check,
@@ -197,8 +172,7 @@ pub(super) struct Settings {
     pub(super) data_dir: PathBuf,
     pub(super) listen_client: Vec<Url>,
     advertise_client: Option<Vec<String>>,
-    pub(super) peer_urls: Vec<String>,
-    token: String,
+    pub(super) peering: Peering,
     pub(super) limits: Limits,
     pub(super) retention: Option<Retention>,
     pub(super) gateway: bool,
@@ -221,27 +195,15 @@ impl Settings {
             }
             None => None,
         };
-        let listen_peer = urls("--listen-peer-urls", &arguments.listen_peer_urls)?;
+        let listen_peer = urls("--listen-peer-urls", &arguments.members.listen_peer_urls)?;
         let security = Security::from_arguments(&arguments.security)?;
         security.check_urls("--listen-client-urls", &listen_client)?;
         security.check_urls("--listen-peer-urls", &listen_peer)?;
-        let peer_urls = peer_urls(&arguments)?;
+        let peering = Peering::from_arguments(&arguments.name, &arguments.members)?;
         let data_dir = arguments
             .data_dir
             .clone()
             .unwrap_or_else(|| PathBuf::from(format!("{}.etcd", arguments.name)));
-        match arguments.initial_cluster_state.as_str() {
-            "new" => {}
-            "existing" if data_dir.join("FORMAT").exists() => {}
-            "existing" => {
-                return Err(
-                    "--initial-cluster-state=existing: joining other members is not possible yet; \
-                    start one member with --initial-cluster-state=new"
-                        .to_owned(),
-                );
-            }
-            other => return Err(format!("--initial-cluster-state={other}: it is `new` or `existing`")),
-        }
         let ignored = arguments.meaningless.given();
         if !ignored.is_empty() {
             // Logs are not set up yet when arguments are looked at; stderr is where they will go.
@@ -253,13 +215,16 @@ impl Settings {
         Ok(Self {
             listen_client,
             advertise_client,
-            peer_urls,
             data_dir,
-            token: arguments.initial_cluster_token,
             limits: Limits {
                 request_bytes_max: arguments.max_request_bytes,
                 txn_operations_max: arguments.max_txn_ops,
                 progress_interval: arguments.watch_progress_notify_interval,
+                // etcd's: five seconds, and time for an election before and after.
+                request_timeout: Duration::from_millis(5_000 + 2 * peering.election_ms),
+                election: Duration::from_millis(peering.election_ms),
+                changes: peering.changes.clone(),
+                catch_up_entries: peering.catch_up_entries,
                 quota_bytes: quota::bytes(arguments.quota_backend_bytes),
             },
             retention: Retention::parse(&arguments.auto_compaction_mode, &arguments.auto_compaction_retention)?,
@@ -270,17 +235,9 @@ impl Settings {
                 ..Default::default()
             },
             concurrent_streams_max: arguments.max_concurrent_streams,
+            peering,
             name: arguments.name,
         })
-    }
-
-    /// Who this member would be if it were new: made of what tells it from others, as in etcd.
-    pub(super) fn identity(&self) -> Identity {
-        let mut urls = self.peer_urls.clone();
-        urls.sort();
-        let member = fnv1a(urls.iter().map(String::as_bytes).chain([self.token.as_bytes()]));
-        let cluster = fnv1a([member.to_be_bytes().as_slice(), self.token.as_bytes()]);
-        Identity { cluster, member }
     }
 
     /// The listening URLs with the addresses that they got.
@@ -313,49 +270,7 @@ impl Settings {
     }
 }
 
-/// The peer URLs of this member: from --initial-cluster, where every other member is refused.
-fn peer_urls(arguments: &Arguments) -> Result<Vec<String>, String> {
-    let advertised = split(
-        arguments
-            .initial_advertise_peer_urls
-            .as_deref()
-            .unwrap_or(arguments.listen_peer_urls.as_str()),
-    );
-    let Some(cluster) = &arguments.initial_cluster else {
-        return Ok(advertised);
-    };
-    let mut own = Vec::new();
-    for member in split(cluster) {
-        let Some((name, url)) = member.split_once('=') else {
-            return Err(format!("--initial-cluster: {member:?} is not NAME=URL"));
-        };
-        if name != arguments.name {
-            return Err(format!(
-                "--initial-cluster names the member {name:?} beside --name={}: several members are not possible yet, \
-                 start one alone",
-                arguments.name
-            ));
-        }
-        own.push(url.to_owned());
-    }
-    urls("--initial-cluster", &own.join(","))?;
-    if arguments.initial_advertise_peer_urls.is_some() && sorted(&own) != sorted(&advertised) {
-        return Err(format!(
-            "--initial-cluster has {} for this member, --initial-advertise-peer-urls has {}: make them the same",
-            own.join(","),
-            advertised.join(",")
-        ));
-    }
-    Ok(own)
-}
-
-fn sorted(urls: &[String]) -> Vec<&String> {
-    let mut urls: Vec<_> = urls.iter().collect();
-    urls.sort();
-    urls
-}
-
-fn split(text: &str) -> Vec<String> {
+pub(super) fn split(text: &str) -> Vec<String> {
     text.split(',')
         .map(str::trim)
         .filter(|part| !part.is_empty())
@@ -363,7 +278,7 @@ fn split(text: &str) -> Vec<String> {
         .collect()
 }
 
-fn urls(flag: &str, text: &str) -> Result<Vec<Url>, String> {
+pub(super) fn urls(flag: &str, text: &str) -> Result<Vec<Url>, String> {
     let urls: Vec<Url> = split(text)
         .iter()
         .map(|url| Url::parse(flag, url))
@@ -373,14 +288,6 @@ fn urls(flag: &str, text: &str) -> Result<Vec<Url>, String> {
     } else {
         Ok(urls)
     }
-}
-
-/// FNV-1a over several parts: a stable, well-known hash for ids that need only be different.
-fn fnv1a<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
-    let bytes = parts.into_iter().flatten();
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 /// A time in Go's notation that is not nothing.
@@ -482,7 +389,9 @@ mod tests {
         .expect("all of these are known");
         let listen: Vec<&str> = settings.listen_client.iter().map(Url::address).collect();
         assert_eq!(listen, ["localhost:0", "127.0.0.1:4001"]);
-        assert_eq!(settings.peer_urls, ["http://localhost:2380"]);
+        let (identity, members) = settings.peering.found();
+        let own = members.get(identity.member).expect("it is one of them");
+        assert_eq!(own.peer_ur_ls, ["http://localhost:2380"]);
         let bound = ["127.0.0.1:4711".parse().expect("an address")];
         assert_eq!(settings.client_urls(&bound), ["http://localhost:4711"]);
         assert_eq!(settings.limits.progress_interval, Duration::from_secs(90));
@@ -491,10 +400,7 @@ mod tests {
     #[test]
     fn what_cannot_be_obeyed_is_refused_by_name() {
         for (flags, named) in [
-            (
-                vec!["--initial-cluster=default=http://h:1,b=http://h:2"],
-                "--initial-cluster",
-            ),
+            (vec!["--initial-cluster=a=http://h:1,b=http://h:2"], "--initial-cluster"),
             (vec!["--listen-client-urls=https://h:1"], "--auto-tls"),
             (vec!["--listen-peer-urls=https://h:1"], "--peer-auto-tls"),
             (
@@ -508,10 +414,7 @@ mod tests {
             (vec!["--tls-min-version=TLS1.1"], "--tls-min-version"),
             (vec!["--auth-token=magic"], "--auth-token"),
             (vec!["--listen-client-urls=localhost:1"], "--listen-client-urls"),
-            (
-                vec!["--initial-cluster-state=existing", "--data-dir=/nowhere"],
-                "--initial-cluster-state",
-            ),
+            (vec!["--initial-cluster-state=elsewhere"], "--initial-cluster-state"),
             (vec!["--cert-file=x"], "--cert-file"),
             (
                 vec!["--watch-progress-notify-interval=soon"],

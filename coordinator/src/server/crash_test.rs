@@ -14,6 +14,7 @@ use super::bell::Call;
 use super::config::{Arguments, Settings};
 use super::node::Node;
 use super::serve::{Threads, start, stop};
+use super::store_file::Founding;
 use crate::Error;
 use crate::auth;
 use crate::machine::{Outcome, Request};
@@ -26,7 +27,20 @@ fn launch(disk: &Arc<dyn Disk>) -> (Arc<Node>, Threads) {
     // So small that the log is purged all the time.
     settings.log.segment_bytes = 2_000;
     disk.create_dir_all(Path::new(DIRECTORY)).expect("a directory");
-    start(&settings, Path::new(DIRECTORY), disk).expect("recovers")
+    let (identity, members) = settings.peering.found();
+    let founding = Founding {
+        identity,
+        members,
+        applied: 1,
+    };
+    start(
+        &settings,
+        Path::new(DIRECTORY),
+        disk,
+        &founding,
+        Arc::new(raft::node::Plain),
+    )
+    .expect("recovers")
 }
 
 fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Request {

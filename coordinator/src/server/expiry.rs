@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use coordinator_wire::etcdserverpb::LeaseRevokeRequest;
 
+use coordinator_wire::coordinatorpb::{LeaseCheckpoint, LeaseCheckpoints};
+
 use super::node::Node;
 use crate::Error;
 use crate::auth;
@@ -17,8 +19,13 @@ use crate::machine::Request;
 const INTERVAL: Duration = Duration::from_millis(500);
 /// Revocations under way at a time, so that the expiry of a million leases does not crowd out requests.
 const REVOCATIONS_MAX: usize = 1_000;
+/// Leases that have longer to live than this have it noted so often, as in etcd.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(300);
+/// Checkpoints in one entry.
+const CHECKPOINTS_MAX: usize = 1_000;
 
 pub(super) async fn run(node: Arc<Node>, shutdown: host::Shutdown) {
+    let mut checkpointed = tokio::time::Instant::now();
     loop {
         tokio::select! {
             () = shutdown.requested() => return,
@@ -36,12 +43,40 @@ pub(super) async fn run(node: Arc<Node>, shutdown: host::Shutdown) {
             }
             futures::future::join_all(due.iter().map(|id| revoke(&node, *id))).await;
         }
+        if checkpointed.elapsed() >= CHECKPOINT_INTERVAL {
+            checkpointed = tokio::time::Instant::now();
+            checkpoint(&node).await;
+        }
+    }
+}
+
+/// Notes in the log what long leases have left.
+async fn checkpoint(node: &Node) {
+    let interval_ms = u64::try_from(CHECKPOINT_INTERVAL.as_millis()).unwrap_or(u64::MAX);
+    let left: Vec<LeaseCheckpoint> = {
+        let deadlines = node.deadlines();
+        deadlines
+            .with_at_least(interval_ms, node.now_ms())
+            .map(|(id, remaining_ms)| LeaseCheckpoint {
+                id,
+                // Rounded up: never early.
+                remaining_ttl: i64::try_from(remaining_ms.div_ceil(1_000)).unwrap_or(i64::MAX),
+            })
+            .collect()
+    };
+    for checkpoints in left.chunks(CHECKPOINTS_MAX) {
+        let checkpoints = checkpoints.to_vec();
+        let request = Request::LeaseCheckpoints(LeaseCheckpoints { checkpoints });
+        if let Err(error) = node.propose_as_leader(request).await {
+            tracing::debug!(%error, "could not note what leases have left");
+            return;
+        }
     }
 }
 
 async fn revoke(node: &Node, id: i64) {
     let revocation = Request::LeaseRevoke(LeaseRevokeRequest { id });
-    match node.propose(auth::root(), revocation).await {
+    match node.propose_as_leader(revocation).await {
         Ok(_) => node.metrics.lease_expired.inc(),
         // A client revoked it a moment before.
         Err(Error::LeaseNotFound) => node.deadlines().remove(id),

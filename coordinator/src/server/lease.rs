@@ -62,30 +62,29 @@ impl LeaseService {
     ) -> Result<pb::LeaseTimeToLiveResponse, Error> {
         let caller = self.node.caller(&request).await?;
         let request = request.into_inner();
-        let machine = self.node.machine();
         // Only the keys are a secret.
         let access = if request.keys {
             Access::LeaseRead(request.id)
         } else {
             Access::Somebody
         };
-        machine.check(&caller, access)?;
+        self.node.machine().check(&caller, access)?;
+        let left = self.node.time_to_live(request).await?;
+        let machine = self.node.machine();
         let header = Some(self.node.header(machine.store().revision()));
         let id = request.id;
-        let remaining = self.node.deadlines().remaining_ms(id, self.node.now_ms());
-        Ok(match (machine.leases().get(id), remaining) {
-            (Some(lease), Some(remaining)) => pb::LeaseTimeToLiveResponse {
+        Ok(match left {
+            Some((ttl, granted_ttl)) => pb::LeaseTimeToLiveResponse {
                 header,
                 id,
-                ttl: i64::try_from(remaining / 1000).unwrap_or(i64::MAX),
-                granted_ttl: lease.ttl_seconds,
-                keys: if request.keys {
-                    lease.keys.iter().cloned().collect()
-                } else {
-                    Vec::new()
+                ttl,
+                granted_ttl,
+                keys: match machine.leases().get(id) {
+                    Some(lease) if request.keys => lease.keys.iter().cloned().collect(),
+                    _ => Vec::new(),
                 },
             },
-            _ => pb::LeaseTimeToLiveResponse {
+            None => pb::LeaseTimeToLiveResponse {
                 header,
                 id,
                 ttl: TTL_UNKNOWN,
@@ -113,19 +112,15 @@ impl LeaseService {
 
 /// Renews a lease; the answer's time is 0 where there is nothing to renew. Who asks is established anew each time: a stream
 /// lives longer than a token or a permission.
-async fn renew(node: &Node, credentials: &Credentials, id: i64) -> Result<pb::LeaseKeepAliveResponse, Error> {
+async fn renew(node: &Arc<Node>, credentials: &Credentials, id: i64) -> Result<pb::LeaseKeepAliveResponse, Error> {
     let caller = node.establish(credentials).await?;
-    let machine = node.machine();
-    machine.check(&caller, Access::LeaseWrite(id))?;
-    let ttl = machine.leases().get(id).map(|lease| lease.ttl_seconds);
-    let ttl = ttl
-        .filter(|ttl| node.deadlines().renew(id, *ttl, node.now_ms()))
-        .unwrap_or(0);
+    node.machine().check(&caller, Access::LeaseWrite(id))?;
+    let ttl = node.renew(id).await?;
     if ttl > 0 {
         node.metrics.lease_renewed.inc();
     }
     Ok(pb::LeaseKeepAliveResponse {
-        header: Some(node.header(machine.store().revision())),
+        header: Some(node.header(node.machine().store().revision())),
         id,
         ttl,
     })

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 use super::config::ETCD_VERSION;
 use super::defragment;
 use super::http::release_line;
-use super::node::{Node, TERM};
+use super::node::Node;
 use super::snapshot::{self, Pieces};
 use super::status::not_served;
 use crate::Error;
@@ -22,13 +22,12 @@ const STORAGE_VERSION: &str = "3.6.0";
 
 pub(super) struct MaintenanceService {
     pub(super) node: Arc<Node>,
-    /// This member as it is shown to others.
-    pub(super) member: pb::Member,
 }
 
 impl MaintenanceService {
     fn do_status(&self) -> pb::StatusResponse {
         let node = &self.node;
+        let raft = node.raft().gauges();
         let (revision, applied, alarms) = {
             let machine = node.machine();
             let alarms = machine.alarms().list(pb::AlarmType::None);
@@ -45,14 +44,14 @@ impl MaintenanceService {
             db_size: i64::try_from(node.space.bytes()).unwrap_or(i64::MAX),
             db_size_in_use: node.metrics.size_in_use(),
             db_size_quota: i64::try_from(node.limits.quota_bytes).unwrap_or(i64::MAX),
-            leader: node.identity.member,
-            raft_index: applied,
+            leader: raft.leader().unwrap_or(0),
+            raft_index: raft.commit().max(applied),
             raft_applied_index: applied,
-            raft_term: TERM,
+            raft_term: raft.term(),
             errors: alarms.chain(node.unhealthy()).collect(),
             storage_version: STORAGE_VERSION.to_owned(),
             downgrade_info: Some(pb::DowngradeInfo::default()),
-            is_learner: false,
+            is_learner: node.is_learner(),
         }
     }
 
@@ -69,7 +68,7 @@ impl MaintenanceService {
     }
 
     async fn do_hash(&self) -> Result<pb::HashResponse, Error> {
-        let (content, revision) = snapshot::content(&self.node, vec![self.member.clone()]);
+        let (content, revision) = snapshot::content(&self.node, self.node.machine().members().list());
         let hash = tokio::task::spawn_blocking(move || snapshot::hash(&content)).await;
         Ok(pb::HashResponse {
             header: Some(self.node.header(revision)),
@@ -168,7 +167,7 @@ impl Maintenance for MaintenanceService {
 
     async fn snapshot(&self, request: Request<pb::SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
         self.node.authorize(&request, Access::Root).await?;
-        let (content, _revision) = snapshot::content(&self.node, vec![self.member.clone()]);
+        let (content, _revision) = snapshot::content(&self.node, self.node.machine().members().list());
         self.node
             .metrics
             .answer("Maintenance", "Snapshot", Ok(snapshot::send(content)))
@@ -179,7 +178,11 @@ impl Maintenance for MaintenanceService {
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
         self.node.authorize(&request, Access::Root).await?;
-        Err(not_served("MoveLeader"))
+        let moved = self.node.move_leader(request.get_ref().target_id).await;
+        let response = moved.map(|()| pb::MoveLeaderResponse {
+            header: Some(self.node.header(0)),
+        });
+        self.node.metrics.answer("Maintenance", "MoveLeader", response)
     }
 
     async fn downgrade(

@@ -43,6 +43,10 @@ pub(super) struct Metrics {
     healthcheck: IntGaugeVec,
     healthchecks: IntCounterVec,
     handled: IntCounterVec,
+    has_leader: IntGauge,
+    is_leader: IntGauge,
+    is_learner: IntGauge,
+    leader_changes: IntGauge,
     /// Streaming calls under way; not shown, but part of what has started.
     running: IntGaugeVec,
     started: IntCounterVec,
@@ -111,13 +115,6 @@ impl Metrics {
             "cluster_version",
             &cluster_version(),
         );
-        register
-            .gauge("etcd_server_has_leader", "Whether a leader exists.")
-            .set(1);
-        register
-            .gauge("etcd_server_is_leader", "Whether this member leads.")
-            .set(1);
-        register.counter("etcd_server_leader_changes_seen_total", "Changes of leader seen.");
         register.counter("etcd_server_proposals_failed_total", "Proposals that failed.");
         let handled = register.add(IntCounterVec::new(
             Opts::new("grpc_server_handled_total", "Calls completed, by their outcome."),
@@ -169,6 +166,10 @@ impl Metrics {
                 "Seconds a commit of the store file takes.",
             ),
             handled,
+            has_leader: register.gauge("etcd_server_has_leader", "Whether a leader exists."),
+            is_leader: register.gauge("etcd_server_is_leader", "Whether this member leads."),
+            is_learner: register.gauge("etcd_server_is_learner", "Whether this member only learns."),
+            leader_changes: register.gauge("etcd_server_leader_changes_seen_total", "Changes of leader seen."),
             running,
             started: register.add(started),
             received_bytes: register.counter(
@@ -296,8 +297,13 @@ impl Metrics {
             self.revision.set(machine.store().revision());
             self.compacted.set(machine.store().compacted());
             self.applied_index.set(gauge(machine.applied()));
-            self.committed.set(gauge(machine.applied()));
         }
+        let raft = node.raft().gauges();
+        self.committed.set(gauge(raft.commit()));
+        self.has_leader.set(i64::from(raft.leader().is_some()));
+        self.is_leader.set(i64::from(raft.is_leader()));
+        self.is_learner.set(i64::from(node.is_learner()));
+        self.leader_changes.set(gauge(raft.leader_changes()));
         self.size.set(gauge(node.space.bytes()));
         self.pending.set(gauge(node.pending() as u64));
         self.log_groups.set(gauge(node.log_stats().groups));

@@ -17,11 +17,13 @@
 //! The machine's lock is held for selecting and applying, never while the log or the store file is written, and not
 //! while a range's values are loaded. Only what a transaction itself reads is loaded under it.
 
+mod agreement;
 mod applier;
 mod archivist;
 mod auth;
 mod auto_compaction;
 mod bell;
+mod catch_up;
 mod cluster;
 mod config;
 mod config_file;
@@ -31,6 +33,7 @@ mod crash_test;
 mod defragment;
 mod election;
 mod expiry;
+mod founding;
 mod gateway;
 mod health;
 mod http;
@@ -40,11 +43,13 @@ mod lock;
 mod maintenance;
 mod metrics;
 mod node;
-#[allow(dead_code, reason = "for the transport between members")]
 mod peer_streams;
+mod peers;
 mod quota;
 mod recovery;
 mod redb_disk;
+mod renewal;
+mod replica;
 mod restore;
 mod security;
 mod serve;

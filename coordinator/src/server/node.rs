@@ -1,20 +1,27 @@
 //! What all services share: the machine, the log, and the way from a request to its answer.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
+use std::time::{Duration, Instant};
 
 use coordinator_wire::coordinatorpb::Entry;
 use coordinator_wire::etcdserverpb::ResponseHeader;
+use disk::Disk;
 use prost::Message;
-use raft::log::{GroupCommit, LogError};
-use tokio::sync::{oneshot, watch};
+use raft::consensus::{Snapshot, Standing};
+use raft::log::LogError;
+use raft::node::{Committed, Inbox, Transport};
+use tokio::sync::{Semaphore, watch};
 
 use super::auth::Gate;
 use super::bell::{Bell, Call};
+use super::catch_up::Jobs;
+use super::cluster::ChangeRules;
 use super::defragment::Defragmentation;
 use super::metrics::Metrics;
 use super::redb_disk::Space;
+use super::replica::{Reader, Replica, Waiting};
 use super::store_file::Identity;
 use crate::Error;
 use crate::auth::Caller;
@@ -22,15 +29,11 @@ use crate::lease::Deadlines;
 use crate::machine::{Machine, Outcome, Request};
 use crate::watch::Feed;
 
-/// The kind of the log's records that hold an [`Entry`].
-pub(super) const ENTRY_KIND: u8 = 1;
 /// Requests that may wait for the log or the applier. etcd refuses at about as many.
 const PENDING_MAX: usize = 10_000;
 /// Versions that may wait in memory for the archivist, in bytes. It starts at a fraction of this, so reaching it means
 /// that the disk does not keep up, or is full.
 pub(super) const TAIL_BYTES_MAX: usize = 128 << 20;
-/// The one term of a member that has led since ever.
-pub(super) const TERM: u64 = 1;
 
 /// What the node was told by its flags.
 #[derive(Debug, Clone)]
@@ -41,26 +44,35 @@ pub(super) struct Limits {
     pub(super) txn_operations_max: usize,
     /// How often a watcher that wants progress gets it.
     pub(super) progress_interval: std::time::Duration,
+    /// How long a request may wait for its entry, as in etcd.
+    pub(super) request_timeout: Duration,
+    /// How long a leader may be silent.
+    pub(super) election: Duration,
+    pub(super) changes: ChangeRules,
+    /// Entries that stay in the log for members that are a little behind.
+    pub(super) catch_up_entries: u64,
     /// What the store may take before it takes no more, in bytes.
     pub(super) quota_bytes: u64,
 }
 
-/// An entry that is durable and waits for the applier.
-pub(super) struct Durable {
-    pub(super) index: u64,
-    pub(super) caller: Caller,
-    pub(super) request: Request,
-    pub(super) respond: oneshot::Sender<Result<Outcome, Error>>,
-}
-
 /// Work for the applier.
 pub(super) enum Work {
-    Apply(Durable),
+    /// Entries that are agreed upon.
+    Apply(Vec<Committed<Waiting>>),
+    /// These may read once entry `from` is applied.
+    Read { readers: Vec<Reader>, from: u64 },
+    /// Another member leads, or none, or this one.
+    Standing(Standing),
+    /// A state that has arrived takes the present one's place.
+    Install {
+        snapshot: Snapshot,
+        done: mpsc::SyncSender<std::io::Result<()>>,
+    },
     /// End the thread.
     Stop,
 }
 
-/// One member of the cluster: so far the only one.
+/// One member of the cluster.
 pub(super) struct Node {
     pub(super) identity: Identity,
     pub(super) limits: Limits,
@@ -73,8 +85,22 @@ pub(super) struct Node {
     feed: Mutex<Feed>,
     /// The feed's newest revision, to wake streams.
     revision: watch::Sender<i64>,
-    log: GroupCommit,
-    work: mpsc::Sender<Work>,
+    /// Consensus and its log; set right after the node is made.
+    raft: OnceLock<raft::node::Node<Replica>>,
+    pub(super) transport: Transport,
+    pub(super) runtime: tokio::runtime::Handle,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) directory: PathBuf,
+    pub(super) jobs: Jobs,
+    /// One snapshot is received at a time.
+    pub(super) receiving: Arc<Semaphore>,
+    /// The last entry applied.
+    applied: watch::Sender<u64>,
+    /// Who leads, as far as this member knows.
+    leader: watch::Sender<Option<u64>>,
+    work: mpsc::SyncSender<Work>,
+    /// What other members' streams lead to; the transport holds it weakly.
+    inbox: OnceLock<Arc<dyn Inbox>>,
     pending: AtomicUsize,
     tail_bytes: AtomicUsize,
     /// The last entry that the store file holds.
@@ -94,8 +120,11 @@ pub(super) struct Parts {
     pub(super) space: Arc<Space>,
     pub(super) gate: Gate,
     pub(super) machine: Machine,
-    pub(super) log: GroupCommit,
-    pub(super) work: mpsc::Sender<Work>,
+    pub(super) transport: Transport,
+    pub(super) runtime: tokio::runtime::Handle,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) directory: PathBuf,
+    pub(super) work: mpsc::SyncSender<Work>,
     pub(super) archived: u64,
     /// Where the ids of leases begin; different after each start.
     pub(super) id_seed: u64,
@@ -107,10 +136,7 @@ const POISONED: &str = "no thread panics while it holds this lock";
 impl Node {
     pub(super) fn new(parts: Parts) -> Self {
         let revision = parts.machine.store().revision();
-        let mut deadlines = Deadlines::default();
-        for (id, lease) in parts.machine.leases().iter() {
-            deadlines.start(id, lease.ttl_seconds, 0);
-        }
+        let applied = parts.machine.applied();
         parts.gate.applied(&parts.machine);
         Self {
             identity: parts.identity,
@@ -120,11 +146,20 @@ impl Node {
             defragmentation: Defragmentation::default(),
             gate: parts.gate,
             machine: RwLock::new(parts.machine),
-            deadlines: Mutex::new(deadlines),
+            deadlines: Mutex::default(),
             feed: Mutex::new(Feed::new(revision, crate::watch::FEED_BYTES_MAX)),
             revision: watch::Sender::new(revision),
-            log: parts.log,
+            raft: OnceLock::new(),
+            transport: parts.transport,
+            runtime: parts.runtime,
+            disk: parts.disk,
+            directory: parts.directory,
+            jobs: Jobs::default(),
+            receiving: Arc::new(Semaphore::new(1)),
+            applied: watch::Sender::new(applied),
+            leader: watch::Sender::new(None),
             work: parts.work,
+            inbox: OnceLock::new(),
             pending: AtomicUsize::new(0),
             tail_bytes: AtomicUsize::new(0),
             archived: watch::Sender::new(parts.archived),
@@ -164,7 +199,7 @@ impl Node {
             cluster_id: self.identity.cluster,
             member_id: self.identity.member,
             revision,
-            raft_term: TERM,
+            raft_term: self.raft().gauges().term(),
         }
     }
 
@@ -195,10 +230,64 @@ impl Node {
         self.tail_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// The store file holds everything up to entry `applied`: the log may forget it.
-    pub(super) fn set_archived(&self, applied: u64) {
+    /// The store file holds everything up to the end of this snapshot: the log may forget it.
+    pub(super) fn set_archived(&self, snapshot: Snapshot) {
+        self.archived.send_replace(snapshot.last.index);
+        let alone = snapshot.membership.members().nth(1).is_none();
+        let keep = if alone { 0 } else { self.limits.catch_up_entries };
+        self.raft().compacted(snapshot, keep);
+    }
+
+    /// Consensus and its log.
+    pub(super) fn raft(&self) -> &raft::node::Node<Replica> {
+        self.raft.get().expect("it is set before anybody has the node")
+    }
+
+    pub(super) fn set_raft(&self, raft: raft::node::Node<Replica>) {
+        let _set_once = self.raft.set(raft);
+    }
+
+    pub(super) fn keep(&self, inbox: Arc<dyn Inbox>) {
+        let _set_once = self.inbox.set(inbox);
+    }
+
+    pub(super) fn note_leader(&self, leader: Option<u64>) {
+        self.leader.send_replace(leader);
+    }
+
+    pub(super) fn leaders(&self) -> watch::Receiver<Option<u64>> {
+        self.leader.subscribe()
+    }
+
+    pub(super) fn note_applied(&self, index: u64) {
+        self.applied.send_replace(index);
+    }
+
+    pub(super) fn applied_indexes(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// A state that has arrived takes the place of what was here.
+    pub(super) fn replace_machine(&self, machine: Machine) {
+        let (applied, revision) = (machine.applied(), machine.store().revision());
+        {
+            let mut present = self.machine_mut();
+            *present = machine;
+            self.gate.applied(&present);
+            *self.feed() = Feed::new(revision, crate::watch::FEED_BYTES_MAX);
+        }
         self.archived.send_replace(applied);
-        self.log.purge(applied);
+        self.set_tail_bytes(0);
+        self.note_applied(applied);
+        self.connect_members();
+        self.publish(revision);
+    }
+
+    /// Keeps streams to the members that there are now.
+    pub(super) fn connect_members(&self) {
+        let members = self.machine().members().list();
+        let peers = members.into_iter().map(|member| (member.id, member.peer_ur_ls));
+        self.transport.set_peers(peers);
     }
 
     /// Waits until the store file holds entry `index`.
@@ -231,16 +320,16 @@ impl Node {
         if self.space.is_full() {
             return Some("the disk is full".to_owned());
         }
-        self.log.failure().map(|failure| failure.to_string())
+        self.raft().failure().map(|failure| failure.to_string())
     }
 
     /// Whether the log refused the last write for lack of space.
     pub(super) fn log_is_full(&self) -> bool {
-        matches!(self.log.failure(), Some(LogError::NoSpace(_)))
+        matches!(self.raft().failure(), Some(LogError::NoSpace(_)))
     }
 
     pub(super) fn log_stats(&self) -> raft::log::Stats {
-        self.log.stats()
+        self.raft().gauges().written()
     }
 
     pub(super) fn pending(&self) -> usize {
@@ -253,18 +342,8 @@ impl Node {
         let _ended = self.work.send(Work::Stop);
     }
 
-    /// Resolves when the machine holds everything that was acknowledged anywhere before the call: what is read after it is
-    /// linearizable. At once on a member that is alone, where nothing is acknowledged before it is applied.
-    pub(super) async fn linearizable_read(&self) -> Result<(), Error> {
-        match self.failure.borrow().is_some() {
-            true => Err(Error::Stopped),
-            false => Ok(()),
-        }
-    }
-
-    /// Writes a request to the log on behalf of `caller`, has it applied, and returns its outcome.
-    pub(super) async fn propose(&self, caller: Caller, request: Request) -> Result<Outcome, Error> {
-        let _pending = Pending::enter(&self.pending)?;
+    /// A request as it goes into the log; refused where there is no room for it.
+    fn entry(&self, caller: Caller, request: Request, only_in_term: u64) -> Result<Entry, Error> {
         let tail_bytes = self.tail_bytes.load(Ordering::Relaxed);
         if tail_bytes > TAIL_BYTES_MAX {
             return Err(if self.space.is_full() {
@@ -276,43 +355,30 @@ impl Node {
         let entry = Entry {
             request: Some(request),
             caller: Some(caller).filter(|caller| *caller != Caller::default()),
+            only_in_term,
         };
         if entry.encoded_len() > self.limits.request_bytes_max {
             return Err(Error::RequestTooLarge);
         }
-        let payload = entry.encode_to_vec().into();
-        let caller = entry.caller.unwrap_or_default();
-        let request = entry.request.expect("it was put in above");
-        let (respond, answer) = oneshot::channel();
-        let work = self.work.clone();
-        let failure = self.failure.clone();
-        self.log.submit(ENTRY_KIND, payload, move |written| match written {
-            Ok(index) => {
-                // Where the applier has ended, dropping `respond` says so.
-                let _ended = work.send(Work::Apply(Durable {
-                    index,
-                    caller,
-                    request,
-                    respond,
-                }));
-            }
-            Err(error) => {
-                if matches!(error, LogError::Stopped(_) | LogError::Corrupt { .. }) {
-                    failure.send_replace(Some(error.to_string()));
-                }
-                let _caller_gone = respond.send(Err(refusal(&error)));
-            }
-        });
-        answer.await.unwrap_or(Err(Error::Stopped))
+        Ok(entry)
     }
-}
 
-fn refusal(error: &LogError) -> Error {
-    match error {
-        LogError::NoSpace(_) => Error::NoSpace,
-        LogError::Overloaded => Error::TooManyRequests,
-        LogError::TooLarge { .. } => Error::RequestTooLarge,
-        _ => Error::Stopped,
+    /// Writes a request to the log on behalf of `caller`, has it agreed upon and applied, and returns its outcome.
+    pub(super) async fn propose(&self, caller: Caller, request: Request) -> Result<Outcome, Error> {
+        let _pending = Pending::enter(&self.pending)?;
+        let entry = self.entry(caller, request, 0)?;
+        self.agree(entry).await
+    }
+
+    /// As [`Node::propose`], of what only the leader of this very term may want.
+    pub(super) async fn propose_as_leader(&self, request: Request) -> Result<Outcome, Error> {
+        let _pending = Pending::enter(&self.pending)?;
+        let term = self.raft().gauges().term();
+        if !self.raft().gauges().is_leader() {
+            return Err(Error::NotLeader);
+        }
+        let entry = self.entry(crate::auth::root(), request, term)?;
+        self.agree(entry).await
     }
 }
 

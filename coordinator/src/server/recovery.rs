@@ -3,20 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use coordinator_wire::coordinatorpb::Entry;
 use disk::Disk;
-use prost::Message;
-use raft::log::{Log, LogError, Options};
+use raft::consensus;
+use raft::log::{Found, LogError, Options, Position, StableStorage};
 
-use super::node::ENTRY_KIND;
+use super::catch_up::membership_of;
 use super::redb_disk::Space;
-use super::store_file::{Identity, StoreFile};
+use super::store_file::{Founding, Identity, StoreFile};
 use crate::lease::Leases;
 use crate::machine::{Alarms, Machine};
 use crate::store::{Archive, ArchiveError, Revision, Store};
 
 pub(super) const STORE_FILE: &str = "store.redb";
-const LOG_DIRECTORY: &str = "log";
 
 /// Why the state on disk cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -25,40 +23,78 @@ pub(super) enum RecoveryError {
     Log(#[from] LogError),
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// Operator: files were removed or mixed up.
-    #[error("the log begins at entry {first}, but {STORE_FILE} ends at entry {applied}: restore both from one copy")]
-    Gap { first: u64, applied: u64 },
-    /// Operator: files were removed or mixed up.
-    #[error("{STORE_FILE} holds entry {applied}, but the log ends before entry {next}: restore both from one copy")]
-    LogTooShort { applied: u64, next: u64 },
-    /// Operator: use a newer program.
-    #[error("entry {0} of the log cannot be read by this program: use a newer one")]
-    UnknownEntry(u64),
 }
 
 /// What recovery found and made.
 pub(super) struct Recovered {
+    /// As of the last entry that the store file holds; consensus gives it those behind that are agreed upon.
     pub(super) machine: Machine,
     pub(super) file: StoreFile,
-    pub(super) log: Log,
+    pub(super) storage: StableStorage,
+    pub(super) found: Found,
     pub(super) identity: Identity,
-    /// The last entry that the store file holds.
-    pub(super) archived: u64,
+    /// What the store file holds.
+    pub(super) snapshot: consensus::Snapshot,
 }
 
-/// Opens store file and log in `directory`, and replays what the file does not have.
+/// Whether a member has been here before.
+pub(super) fn has_state(disk: &dyn Disk, directory: &Path) -> bool {
+    disk.exists(&directory.join(STORE_FILE)).unwrap_or(true)
+}
+
+/// Opens store file and log in `directory`.
 pub(super) fn recover(
     disk: &Arc<dyn Disk>,
     log_disk: Arc<dyn Disk>,
     directory: &Path,
     space: Arc<Space>,
-    identity: Identity,
-    options: Options,
+    founding: &Founding,
+    options: &Options,
 ) -> Result<Recovered, RecoveryError> {
-    let (file, numbers) = StoreFile::open(disk, &directory.join(STORE_FILE), space, identity)?;
+    let (file, numbers) = StoreFile::open(disk, &directory.join(STORE_FILE), space, founding)?;
+    let machine = machine_of(&file)?;
+    let position = Position {
+        index: numbers.applied,
+        term: numbers.term,
+    };
+    let (storage, found) = StableStorage::open(log_disk, directory, options, position)?;
+    if let Some(cut) = &found.cut {
+        tracing::warn!(file = %cut.file.display(), bytes = cut.bytes, "cut an unfinished write off the log");
+    }
+    if found.installed {
+        tracing::info!(index = position.index, "finished the installation of a snapshot");
+    }
+    tracing::info!(
+        revision = machine.store().revision(),
+        applied = numbers.applied,
+        entries = found.entries.len(),
+        commit = found.hard_state.commit,
+        term = found.hard_state.term,
+        "recovered"
+    );
+    let snapshot = consensus::Snapshot {
+        last: consensus::Position {
+            index: numbers.applied,
+            term: numbers.term,
+        },
+        membership: membership_of(machine.members()),
+    };
+    Ok(Recovered {
+        machine,
+        file,
+        storage,
+        found,
+        identity: numbers.identity,
+        snapshot,
+    })
+}
+
+/// The machine that a store file holds.
+pub(super) fn machine_of(file: &StoreFile) -> Result<Machine, ArchiveError> {
+    let numbers = file.present_numbers()?;
     let mut leases = Leases::default();
-    for (id, ttl_seconds) in file.leases()? {
-        leases.restore(id, ttl_seconds);
+    for (id, lease) in file.leases()? {
+        leases.restore(id, lease);
     }
     let archive = Arc::new(file.snapshot()?);
     let readable: Arc<dyn Archive> = archive.clone();
@@ -75,59 +111,9 @@ pub(super) fn recover(
             true
         })
     })?;
-    let alarms = Alarms::restore(file.alarms()?);
-    let machine = Machine::restore(store, leases, numbers.applied);
-    let mut machine = machine.with_alarms(alarms).with_auth(file.auth()?);
-    let options = Options {
-        first_index: numbers.applied + 1,
-        ..options
-    };
-    let (log, found) = Log::open(log_disk, directory.join(LOG_DIRECTORY), options)?;
-    if let Some(cut) = &found.cut {
-        tracing::warn!(file = %cut.file.display(), bytes = cut.bytes, "cut an unfinished write off the log");
-    }
-    replay(&mut machine, &log)?;
-    Ok(Recovered {
-        machine,
-        file,
-        log,
-        identity: numbers.identity,
-        archived: numbers.applied,
-    })
-}
-
-fn replay(machine: &mut Machine, log: &Log) -> Result<(), RecoveryError> {
-    let applied = machine.applied();
-    if log.first_index() > applied + 1 {
-        return Err(RecoveryError::Gap {
-            first: log.first_index(),
-            applied,
-        });
-    }
-    if log.next_index() < applied + 1 {
-        return Err(RecoveryError::LogTooShort {
-            applied,
-            next: log.next_index(),
-        });
-    }
-    for record in log.read(applied + 1)? {
-        let record = record?;
-        let unknown = || RecoveryError::UnknownEntry(record.index);
-        if record.kind != ENTRY_KIND {
-            return Err(unknown());
-        }
-        let entry = Entry::decode(record.payload.clone()).map_err(|_| unknown())?;
-        let caller = entry.caller.unwrap_or_default();
-        let request = entry.request.ok_or_else(unknown)?;
-        // What was refused then is refused again, in the same way.
-        machine.apply(record.index, &caller, &request)?;
-    }
-    let replayed = machine.applied() - applied;
-    tracing::info!(
-        revision = machine.store().revision(),
-        applied = machine.applied(),
-        replayed,
-        "recovered"
-    );
-    Ok(())
+    let machine = Machine::restore(store, leases, numbers.applied)
+        .with_alarms(Alarms::restore(file.alarms()?))
+        .with_auth(file.auth()?)
+        .with_members(file.members()?, numbers.term);
+    Ok(machine)
 }

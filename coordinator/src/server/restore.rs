@@ -19,7 +19,8 @@ use super::config::{Arguments, Settings};
 use super::recovery::STORE_FILE;
 use super::redb_disk::Space;
 use super::serve::FORMAT_VERSION;
-use super::store_file::{Identity, StoreFile};
+use super::store_file::{Founding, StoreFile};
+use crate::lease::LeaseChange;
 use crate::machine::MachineHandOver;
 use crate::snapshot::content::{Found, read};
 use crate::snapshot::{Reader, SnapshotError, split_checksum};
@@ -110,7 +111,13 @@ fn restore(arguments: &RestoreArguments) -> Result<String, RestoreError> {
         );
         return Err(RestoreError::Refused(refusal));
     }
-    let restored = fill(&disk, &path, &reader, settings.identity())?;
+    let (identity, members) = settings.peering.found();
+    let founding = Founding {
+        identity,
+        members,
+        applied: FIRST_APPLIED,
+    };
+    let restored = fill(&disk, &path, &reader, &founding)?;
     Ok(format!(
         "restored {} at revision {}: {} versions, {} leases",
         directory.path().display(),
@@ -179,12 +186,12 @@ struct Restored {
 }
 
 /// Makes the store file at `path`.
-fn fill(disk: &Arc<dyn Disk>, path: &Path, reader: &Reader<'_>, identity: Identity) -> Result<Restored, RestoreError> {
+fn fill(disk: &Arc<dyn Disk>, path: &Path, reader: &Reader<'_>, founding: &Founding) -> Result<Restored, RestoreError> {
     let unfinished = path.with_extension("restoring");
     if disk.exists(&unfinished)? {
         disk.remove_file(&unfinished)?;
     }
-    let (mut file, _) = StoreFile::open(disk, &unfinished, Arc::new(Space::impatient()), identity)?;
+    let (mut file, _) = StoreFile::open(disk, &unfinished, Arc::new(Space::impatient()), founding)?;
     let (mut waiting, mut versions) = (Vec::new(), 0);
     let found = read(reader, &mut |version| {
         versions += 1;
@@ -216,10 +223,25 @@ fn hand_over(versions: Vec<Arc<Version>>, found: &Found) -> MachineHandOver {
             revision: found.revision.max(1),
             compacted: found.frame.compacted,
         },
-        leases: found.frame.leases.iter().map(|(id, ttl)| (*id, Some(*ttl))).collect(),
+        leases: found
+            .frame
+            .leases
+            .iter()
+            .map(|(id, ttl)| (*id, Some(lease(*ttl))))
+            .collect(),
         alarms: Some(found.frame.alarms.clone()),
         auth: Some(found.frame.accounts.clone()),
+        // They are those that the flags name, and in the file already.
+        members: None,
         applied: FIRST_APPLIED,
+        term: FIRST_APPLIED,
+    }
+}
+
+fn lease(ttl_seconds: i64) -> LeaseChange {
+    LeaseChange {
+        ttl_seconds,
+        remaining_seconds: ttl_seconds,
     }
 }
 

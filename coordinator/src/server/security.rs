@@ -275,7 +275,6 @@ impl Security {
     ///
     /// # Errors
     /// Names the file that cannot be used.
-    #[allow(dead_code, reason = "for the transport between members")]
     pub(super) fn peer_streams(&self, data: &Path, urls: &[Url]) -> Result<PeerStreams, TlsError> {
         let tls = match self.options(&self.peer, data, urls)? {
             Some(options) => Some((Acceptor::new(options.clone())?, Connector::new(options)?)),

@@ -5,9 +5,12 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime};
 
+use coordinator_wire::coordinatorpb::MemberAttributes;
 use disk::{Disk, RealDisk};
 use host::{DataDir, Shutdown};
-use raft::log::GroupCommit;
+use raft::consensus;
+use raft::node::{Connect, Inbox, Transport};
+use tokio::net::TcpListener;
 use tonic::transport::Server;
 
 use super::bell::Call;
@@ -15,14 +18,25 @@ use super::config::Settings;
 use super::connections::Endpoint;
 use super::metrics::Metrics;
 use super::node::{Node, Parts};
+use super::peers::PeerDoor;
 use super::recovery::{self, Recovered};
 use super::redb_disk::Space;
-use super::store_file::Identity;
+use super::replica::Replica;
+use super::store_file::{Founding, Identity};
 use super::timed_disk::TimedDisk;
+use super::url::Url;
 use super::{applier, archivist, auth, connections, expiry, services};
+use crate::machine::Request;
+use crate::members::Members;
 
 /// The format of the data directory that this program writes.
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
+/// Portions of entries that may wait for the applier; then consensus waits.
+const WORK_MAX: usize = 1_024;
+/// How often a member that the others do not know the name of says it again.
+const INTRODUCTION_INTERVAL: Duration = Duration::from_millis(200);
+/// How often it is looked whether the log is replayed.
+const REPLAY_LOOK_INTERVAL: Duration = Duration::from_micros(200);
 /// How long calls that are under way may take after the signal; watches and keep-alives are ended at once.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection that does not answer a ping within so long is closed, so that dead clients do not hold watches.
@@ -44,14 +58,33 @@ fn fatal(error: impl std::fmt::Display) -> Fatal {
 pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), Fatal> {
     let directory = DataDir::open(&settings.data_dir, "coordinator", FORMAT_VERSION).map_err(fatal)?;
     let (endpoints, addresses) = bind(&settings, directory.path()).await?;
+    let peer_listeners = bind_for_peers(&settings).await?;
+    let streams = settings
+        .security
+        .peer_streams(directory.path(), &settings.peering.listen);
+    let streams = streams.map_err(fatal)?;
+    let connect = streams.connect();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let founding = founding(&settings, &*disk, directory.path(), &connect).await?;
     let (node, threads) = {
         let (settings, path) = (settings.clone(), directory.path().to_owned());
-        let start = move || start(&settings, &path, &(Arc::new(RealDisk) as Arc<dyn Disk>));
+        let connect = Arc::clone(&connect);
+        let start = move || start(&settings, &path, &disk, &founding, connect);
         tokio::task::spawn_blocking(start).await.map_err(fatal)??
     };
+    for (listener, url) in peer_listeners {
+        tokio::spawn(node.transport.clone().listen(listener, streams.accept(&url)));
+    }
+    connect_members(&node, &settings, &connect).await?;
     let mut failures = node.failures();
     tokio::spawn(expiry::run(Arc::clone(&node), shutdown.clone()));
-    let router = services::routes(&node, &settings, &addresses, &shutdown);
+    let attributes = MemberAttributes {
+        member: node.identity.member,
+        name: settings.name.clone(),
+        client_urls: settings.client_urls(&addresses),
+    };
+    let introduced = tokio::spawn(introduce(Arc::clone(&node), attributes, shutdown.clone()));
+    let router = services::routes(&node, &settings, &shutdown);
     let incoming = connections::accept(endpoints, &shutdown);
     let ended = shutdown.clone();
     let server = Server::builder()
@@ -63,9 +96,13 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
         .tcp_nodelay(true)
         .add_routes(router)
         .serve_with_incoming_shutdown(incoming, async move { ended.requested().await });
-    tracing::info!(addresses = ?addresses, "ready to serve client requests");
-    let named: Vec<_> = addresses.iter().map(|address| ("client", *address)).collect();
-    host::announce_ready("coordinator", &named);
+    tokio::spawn(async move {
+        // With others, only when they have agreed upon something that this member said.
+        let _aborted = introduced.await;
+        tracing::info!(addresses = ?addresses, "ready to serve client requests");
+        let named: Vec<_> = addresses.iter().map(|address| ("client", *address)).collect();
+        host::announce_ready("coordinator", &named);
+    });
     let outcome = tokio::select! {
         served = server => served.map_err(fatal),
         () = drained(&shutdown) => Ok(()),
@@ -75,10 +112,73 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
         },
     };
     shutdown.trigger();
+    node.hand_over_leadership().await;
     tokio::task::spawn_blocking(move || stop(&node, threads))
         .await
         .map_err(fatal)?;
     outcome
+}
+
+/// Tells the others what this member's name is and where its clients connect, unless they know.
+async fn introduce(node: Arc<Node>, attributes: MemberAttributes, shutdown: Shutdown) {
+    loop {
+        let known = {
+            let machine = node.machine();
+            let own = machine.members().get(attributes.member);
+            own.is_some_and(|own| own.name == attributes.name && own.client_ur_ls == attributes.client_urls)
+        };
+        let alone = node.raft().gauges().is_alone();
+        if known && (alone || node.raft().gauges().leader().is_some()) {
+            return;
+        }
+        let request = Request::MemberAttributes(attributes.clone());
+        if node.propose(crate::auth::root(), request).await.is_ok() || shutdown.is_requested() {
+            return;
+        }
+        // A disk that is full is no reason not to serve reads.
+        if alone && node.raft().gauges().is_full() {
+            return;
+        }
+        tokio::time::sleep(INTRODUCTION_INTERVAL).await;
+    }
+}
+
+/// Opens streams to the others. A member that joins and has not been told yet who they are asks them, since it must be able
+/// to answer whoever tells it.
+async fn connect_members(node: &Node, settings: &Settings, connect: &Arc<dyn Connect>) -> Result<(), Fatal> {
+    let knows_nobody = node.machine().members().iter().next().is_none();
+    if knows_nobody {
+        let (_identity, members) = settings.peering.join(Arc::clone(connect)).await.map_err(Fatal)?;
+        let peers = members.list().into_iter().map(|member| (member.id, member.peer_ur_ls));
+        node.transport.set_peers(peers);
+    } else {
+        node.connect_members();
+    }
+    Ok(())
+}
+
+/// What a member that has no state yet begins with.
+async fn founding(
+    settings: &Settings,
+    disk: &dyn Disk,
+    directory: &Path,
+    connect: &Arc<dyn Connect>,
+) -> Result<Founding, Fatal> {
+    let (identity, members) = settings.peering.found();
+    if recovery::has_state(disk, directory) || !settings.peering.joins() {
+        return Ok(Founding {
+            identity,
+            members,
+            applied: 1,
+        });
+    }
+    let (identity, _members) = settings.peering.join(Arc::clone(connect)).await.map_err(Fatal)?;
+    Ok(Founding {
+        identity,
+        // Whoever joins knows nobody until it is told: it must not vote before.
+        members: Members::default(),
+        applied: 0,
+    })
 }
 
 async fn drained(shutdown: &Shutdown) {
@@ -101,42 +201,66 @@ async fn bind(settings: &Settings, directory: &Path) -> Result<(Vec<Endpoint>, V
     Ok((endpoints, addresses))
 }
 
+/// Binds the peers' addresses. Where nobody asked for one and it is taken, a member that is alone goes without.
+async fn bind_for_peers(settings: &Settings) -> Result<Vec<(TcpListener, Url)>, Fatal> {
+    let mut listeners = Vec::new();
+    for url in &settings.peering.listen {
+        let address = url.address();
+        match TcpListener::bind(address).await {
+            Ok(listener) => listeners.push((listener, url.clone())),
+            Err(error) if settings.peering.listen_is_default => {
+                tracing::warn!(%address, %error, "no other member can connect: give another --listen-peer-urls");
+            }
+            Err(error) => {
+                return Err(Fatal(format!(
+                    "cannot listen on {address}: {error}; choose another address with --listen-peer-urls"
+                )));
+            }
+        }
+    }
+    Ok(listeners)
+}
+
 /// The threads that stand between the log and the store file.
 pub(super) struct Threads {
     applier: std::thread::JoinHandle<()>,
     archivist: std::thread::JoinHandle<()>,
 }
 
-/// Recovers the state and starts the threads. Blocks.
+/// Recovers the state and starts the threads. Blocks; within a runtime.
 pub(super) fn start(
     settings: &Settings,
     directory: &Path,
     disk: &Arc<dyn Disk>,
+    founding: &Founding,
+    connect: Arc<dyn Connect>,
 ) -> Result<(Arc<Node>, Threads), Fatal> {
     let metrics = Metrics::new();
     let space = Arc::new(Space::default());
-    let identity = settings.identity();
     let timed: Arc<dyn Disk> = Arc::new(TimedDisk {
         inner: Arc::clone(disk),
         syncs: metrics.log_sync.clone(),
     });
+    let recovered = recovery::recover(disk, timed, directory, Arc::clone(&space), founding, &settings.log);
     let Recovered {
         machine,
         file,
-        log,
+        storage,
+        found,
         identity,
-        archived,
-    } = recovery::recover(
-        disk,
-        timed,
-        directory,
-        Arc::clone(&space),
-        identity,
-        settings.log.clone(),
-    )
-    .map_err(fatal)?;
-    let log = GroupCommit::start(log).map_err(fatal)?;
-    let (work, queue) = mpsc::channel();
+        snapshot,
+    } = recovered.map_err(fatal)?;
+    let replay_to = found.entries.last().map_or(snapshot.last.index, |entry| entry.index);
+    let (work, queue) = mpsc::sync_channel(WORK_MAX);
+    let runtime = tokio::runtime::Handle::current();
+    let transport = Transport::new(
+        raft::node::Identity {
+            cluster: identity.cluster,
+            member: identity.member,
+        },
+        connect,
+        runtime.clone(),
+    );
     let node = Arc::new(Node::new(Parts {
         identity,
         limits: settings.limits.clone(),
@@ -144,14 +268,54 @@ pub(super) fn start(
         space,
         gate: auth::Gate::new(&settings.security.auth),
         machine,
-        log,
-        work,
-        archived,
+        transport: transport.clone(),
+        runtime,
+        disk: Arc::clone(disk),
+        directory: directory.to_owned(),
+        work: work.clone(),
+        archived: snapshot.last.index,
         id_seed: id_seed(&identity),
     }));
+    let archived = snapshot.last.index;
+    let replica = Replica {
+        node: Arc::downgrade(&node),
+        work,
+    };
+    let config = consensus::Config {
+        election_ms: settings.peering.election_ms,
+        heartbeat_ms: settings.peering.heartbeat_ms,
+        pre_vote: settings.peering.pre_vote,
+        ..consensus::Config::new(identity.member)
+    };
+    let begin = raft::node::Start {
+        config,
+        storage,
+        found,
+        snapshot,
+    };
+    let raft = raft::node::Node::start(begin, replica, transport.clone()).map_err(fatal)?;
+    node.set_raft(raft);
+    let door = PeerDoor::new();
+    door.open(&node);
+    let inbox: Arc<dyn Inbox> = door;
+    transport.deliver_to(&inbox);
     let applier = applier::start(Arc::clone(&node), queue).map_err(fatal)?;
     let archivist = archivist::start(Arc::clone(&node), file, archived).map_err(fatal)?;
+    node.keep(inbox);
+    until_replayed(&node, replay_to);
     Ok((node, Threads { applier, archivist }))
+}
+
+/// A member that is alone has all that was ever acknowledged in its log; nobody sees it before it is applied.
+fn until_replayed(node: &Node, replay_to: u64) {
+    let raft = node.raft().gauges();
+    let is_ready = || {
+        let leads = raft.is_leader() || raft.is_full();
+        leads && node.machine().applied() >= replay_to
+    };
+    while raft.is_alone() && !is_ready() && node.failures().borrow().is_none() {
+        std::thread::sleep(REPLAY_LOOK_INTERVAL);
+    }
 }
 
 /// As etcd makes its ids: the member, then the time, then a counter, so that they differ after a restart.
@@ -165,6 +329,8 @@ fn id_seed(identity: &Identity) -> u64 {
 
 /// Applies what is durable, archives it, and ends the threads. Blocks.
 pub(super) fn stop(node: &Node, threads: Threads) {
+    node.raft().stop();
+    node.transport.end();
     node.stop_applier();
     let applied = threads.applier.join();
     node.space.end();

@@ -1,6 +1,5 @@
 //! All services behind one port, and what each is made of.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use coordinator_wire::etcdserverpb as pb;
@@ -30,7 +29,7 @@ use super::{auth, auto_compaction, cluster, gateway, health, http, maintenance};
 const FRAME_OVERHEAD_BYTES: usize = 512 << 10;
 
 /// gRPC's services, the same as JSON, and the pages.
-pub(super) fn routes(node: &Arc<Node>, settings: &Settings, addresses: &[SocketAddr], shutdown: &Shutdown) -> Routes {
+pub(super) fn routes(node: &Arc<Node>, settings: &Settings, shutdown: &Shutdown) -> Routes {
     let received_max = settings.limits.request_bytes_max + FRAME_OVERHEAD_BYTES;
     let kv = || KvService(Arc::clone(node));
     let leases = || LeaseService {
@@ -46,25 +45,12 @@ pub(super) fn routes(node: &Arc<Node>, settings: &Settings, addresses: &[SocketA
     if let Some(retention) = settings.retention {
         tokio::spawn(auto_compaction::run(Arc::clone(node), retention, shutdown.clone()));
     }
-    let member = pb::Member {
-        id: node.identity.member,
-        name: settings.name.clone(),
-        peer_ur_ls: settings.peer_urls.clone(),
-        client_ur_ls: settings.client_urls(addresses),
-        is_learner: false,
-    };
-    let maintenance = maintenance::MaintenanceService {
-        node: Arc::clone(node),
-        member: member.clone(),
-    };
+    let maintenance = maintenance::MaintenanceService { node: Arc::clone(node) };
     let election = ElectionService {
         turns: Arc::clone(&turns),
         watches: watches.clone(),
     };
-    let cluster = cluster::ClusterService {
-        node: Arc::clone(node),
-        member,
-    };
+    let cluster = cluster::ClusterService { node: Arc::clone(node) };
     let services = Routes::new(KvServer::new(kv()).max_decoding_message_size(received_max))
         .add_service(WatchServer::new(watches).max_decoding_message_size(received_max))
         .add_service(LeaseServer::new(leases()))

@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::http::cluster_version;
-use super::node::{Node, TERM};
+use super::node::Node;
 use crate::Error;
 use crate::snapshot::content::{Content, Frame};
 use crate::snapshot::{self, SnapshotError, content};
@@ -38,7 +38,7 @@ pub(super) fn content(node: &Node, members: Vec<pb::Member>) -> (Content, i64) {
         accounts: machine.auth().stored(),
         members,
         applied: machine.applied(),
-        term: TERM,
+        term: machine.term(),
         compacted: store.compacted(),
         version: cluster_version(),
     };

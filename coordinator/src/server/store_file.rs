@@ -1,12 +1,13 @@
 //! `store.redb`: the machine as of some entry of the log.
 //!
-//! One table of versions by revision, one of leases, one of alarms, one with the users and roles, one of numbers. Each
+//! One table of versions by revision, one of leases, one of alarms, one with the users and roles, one with the members, one of numbers. Each
 //! hand-over is one durable transaction that also
 //! says up to which entry of the log it goes; so whatever a crash leaves is the machine as it was after that entry.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use coordinator_wire::coordinatorpb::StoredMembers;
 use coordinator_wire::mvccpb::KeyValue;
 use disk::Disk;
 use prost::Message;
@@ -16,13 +17,17 @@ use redb::{
 
 use super::redb_disk::{RedbDisk, Space};
 use crate::auth::{Auth, StoredAuth};
+use crate::lease::LeaseChange;
 use crate::machine::MachineHandOver;
+use crate::members::Members;
 use crate::store::{Archive, ArchiveError, Revision, Version};
 
 /// By (main, sub) revision: one byte that is 1 for a tombstone, then the pair as protobuf.
 const VERSIONS: TableDefinition<(i64, u32), &[u8]> = TableDefinition::new("versions");
-/// By id: the seconds granted.
-const LEASES: TableDefinition<i64, i64> = TableDefinition::new("leases");
+/// By id: the seconds granted, and those left at the last checkpoint.
+const LEASES: TableDefinition<i64, (i64, i64)> = TableDefinition::new("leases");
+/// All members in one piece, under [`MEMBERS_KEY`].
+const MEMBERS: TableDefinition<&str, &[u8]> = TableDefinition::new("members");
 /// Users and roles in one piece, under [`AUTH_KEY`]; none until there is one.
 const AUTH: TableDefinition<&str, &[u8]> = TableDefinition::new("auth");
 /// Alarms that stand, by member and kind.
@@ -30,7 +35,10 @@ const ALARMS: TableDefinition<(u64, i32), ()> = TableDefinition::new("alarms");
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 
 const AUTH_KEY: &str = "state";
+const MEMBERS_KEY: &str = "all";
 const APPLIED: &str = "applied";
+/// The term of the entry APPLIED.
+const ENTRY_TERM: &str = "term";
 const REVISION: &str = "revision";
 const COMPACTED: &str = "compacted";
 const CLUSTER: &str = "cluster";
@@ -56,9 +64,21 @@ pub(super) struct Identity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Numbers {
     pub(super) applied: u64,
+    /// Of the entry `applied`.
+    pub(super) term: u64,
     pub(super) revision: i64,
     pub(super) compacted: i64,
     pub(super) identity: Identity,
+}
+
+/// What a new file begins with.
+#[derive(Debug, Clone)]
+pub(super) struct Founding {
+    pub(super) identity: Identity,
+    pub(super) members: Members,
+    /// 1 for whoever founds the cluster: what they begin with counts as entry 1 of term 1. 0 for whoever joins, and has
+    /// nothing yet.
+    pub(super) applied: u64,
 }
 
 /// The file, open for its one writer.
@@ -76,12 +96,12 @@ fn failed(error: impl Into<redb::Error>) -> ArchiveError {
 }
 
 impl StoreFile {
-    /// Opens the file; `identity` is kept in a new one and ignored otherwise.
+    /// Opens the file. A new one is given to whoever `founds` it: by them it is known who is a member.
     pub(super) fn open(
         disk: &Arc<dyn Disk>,
         path: &Path,
         space: Arc<Space>,
-        identity: Identity,
+        founding: &Founding,
     ) -> Result<(Self, Numbers), ArchiveError> {
         let mut file = Self {
             database: Arc::new(open_database(disk, path, Arc::clone(&space))?),
@@ -92,7 +112,7 @@ impl StoreFile {
         };
         let numbers = match file.numbers()? {
             Some(numbers) => numbers,
-            None => file.found(identity)?,
+            None => file.found(founding)?,
         };
         file.stored_bytes = file.count_stored()?;
         Ok((file, numbers))
@@ -128,6 +148,7 @@ impl StoreFile {
         };
         Ok(Some(Numbers {
             applied: number(APPLIED)?,
+            term: number(ENTRY_TERM)?,
             revision: number(REVISION)?.cast_signed(),
             compacted: number(COMPACTED)?.cast_signed(),
             identity: Identity {
@@ -138,9 +159,11 @@ impl StoreFile {
     }
 
     /// Makes the tables of a new file.
-    fn found(&self, identity: Identity) -> Result<Numbers, ArchiveError> {
+    fn found(&self, founding: &Founding) -> Result<Numbers, ArchiveError> {
+        let identity = founding.identity;
         let numbers = Numbers {
-            applied: 0,
+            applied: founding.applied,
+            term: founding.applied,
             revision: 1,
             compacted: 0,
             identity,
@@ -151,10 +174,14 @@ impl StoreFile {
             transaction.open_table(LEASES).map_err(failed)?;
             transaction.open_table(AUTH).map_err(failed)?;
             transaction.open_table(ALARMS).map_err(failed)?;
+            let mut members = transaction.open_table(MEMBERS).map_err(failed)?;
+            let bytes = founding.members.to_stored().encode_to_vec();
+            members.insert(MEMBERS_KEY, bytes.as_slice()).map_err(failed)?;
             let mut table = transaction.open_table(NUMBERS).map_err(failed)?;
             table.insert(CLUSTER, identity.cluster).map_err(failed)?;
             table.insert(MEMBER, identity.member).map_err(failed)?;
             table.insert(APPLIED, numbers.applied).map_err(failed)?;
+            table.insert(ENTRY_TERM, numbers.term).map_err(failed)?;
             table
                 .insert(REVISION, numbers.revision.cast_unsigned())
                 .map_err(failed)?;
@@ -196,11 +223,18 @@ impl StoreFile {
                 stored_bytes = stored_bytes.saturating_sub(before);
             }
             let mut leases = transaction.open_table(LEASES).map_err(failed)?;
-            for (id, granted) in &hand_over.leases {
-                match granted {
-                    Some(ttl_seconds) => leases.insert(id, ttl_seconds).map_err(failed)?,
-                    None => leases.remove(id).map_err(failed)?,
-                };
+            for (id, lease) in &hand_over.leases {
+                match lease {
+                    Some(lease) => leases.insert(id, (lease.ttl_seconds, lease.remaining_seconds)),
+                    None => leases.remove(id),
+                }
+                .map_err(failed)?;
+            }
+            if let Some(members) = &hand_over.members {
+                let mut table = transaction.open_table(MEMBERS).map_err(failed)?;
+                table
+                    .insert(MEMBERS_KEY, members.encode_to_vec().as_slice())
+                    .map_err(failed)?;
             }
             if let Some(auth) = &hand_over.auth {
                 let mut table = transaction.open_table(AUTH).map_err(failed)?;
@@ -217,6 +251,7 @@ impl StoreFile {
             }
             let mut numbers = transaction.open_table(NUMBERS).map_err(failed)?;
             numbers.insert(APPLIED, hand_over.applied).map_err(failed)?;
+            numbers.insert(ENTRY_TERM, hand_over.term).map_err(failed)?;
             numbers.insert(STORED, stored_bytes).map_err(failed)?;
             numbers
                 .insert(REVISION, hand_over.store.revision.cast_unsigned())
@@ -261,6 +296,62 @@ impl StoreFile {
         Ok(())
     }
 
+    /// Writes all that is in the file now into another one.
+    pub(super) fn copy_to(&self, path: &Path) -> Result<(), ArchiveError> {
+        let io_failed = |error: std::io::Error| ArchiveError(format!("cannot write {}: {error}", path.display()));
+        if self.disk.exists(path).map_err(io_failed)? {
+            self.disk.remove_file(path).map_err(io_failed)?;
+        }
+        let copied = open_database(&self.disk, path, Arc::new(Space::impatient())).and_then(|copy| self.copy(&copy));
+        if copied.is_err() {
+            self.disk.remove_file(path).map_err(io_failed)?;
+        }
+        copied
+    }
+
+    /// Puts a file of another member in the place of this one; who this member is stays.
+    pub(super) fn adopt(&mut self, path: &Path, identity: Identity) -> Result<(), ArchiveError> {
+        let io_failed = |error: std::io::Error| ArchiveError(format!("cannot adopt {}: {error}", path.display()));
+        {
+            let database = open_database(&self.disk, path, Arc::new(Space::impatient()))?;
+            let mut transaction = database.begin_write().map_err(failed)?;
+            transaction.set_quick_repair(true);
+            {
+                let mut numbers = transaction.open_table(NUMBERS).map_err(failed)?;
+                let cluster = numbers.get(CLUSTER).map_err(failed)?.map(|cluster| cluster.value());
+                if cluster != Some(identity.cluster) {
+                    return Err(ArchiveError(format!("{} is of another cluster", path.display())));
+                }
+                numbers.insert(MEMBER, identity.member).map_err(failed)?;
+            }
+            transaction.commit().map_err(failed)?;
+        }
+        self.disk.rename(path, &self.path).map_err(io_failed)?;
+        if let Some(parent) = self.path.parent() {
+            self.disk.sync_dir(parent).map_err(io_failed)?;
+        }
+        self.database = Arc::new(open_database(&self.disk, &self.path, Arc::clone(&self.space))?);
+        self.stored_bytes = self.count_stored()?;
+        Ok(())
+    }
+
+    /// The numbers as they are now.
+    pub(super) fn present_numbers(&self) -> Result<Numbers, ArchiveError> {
+        self.numbers()?
+            .ok_or_else(|| ArchiveError("the file has no numbers".to_owned()))
+    }
+
+    /// All members.
+    pub(super) fn members(&self) -> Result<Members, ArchiveError> {
+        let transaction = self.database.begin_read().map_err(failed)?;
+        let table = transaction.open_table(MEMBERS).map_err(failed)?;
+        let bytes = table.get(MEMBERS_KEY).map_err(failed)?;
+        let bytes = bytes.ok_or_else(|| ArchiveError("the members are missing".to_owned()))?;
+        let stored = StoredMembers::decode(bytes.value())
+            .map_err(|error| ArchiveError(format!("the members are unreadable: {error}")))?;
+        Ok(Members::restore(stored))
+    }
+
     /// Copies all tables.
     fn copy(&self, copy: &Database) -> Result<(), ArchiveError> {
         let from = self.database.begin_read().map_err(failed)?;
@@ -281,6 +372,7 @@ impl StoreFile {
         to.set_quick_repair(true);
         to.open_table(VERSIONS).map_err(failed)?;
         copy_table(&from, &to, LEASES)?;
+        copy_table(&from, &to, MEMBERS)?;
         copy_table(&from, &to, ALARMS)?;
         copy_table(&from, &to, AUTH)?;
         copy_table(&from, &to, NUMBERS)?;
@@ -303,14 +395,19 @@ impl StoreFile {
         Ok(Auth::restore(stored))
     }
 
-    /// All leases: id and seconds granted.
-    pub(super) fn leases(&self) -> Result<Vec<(i64, i64)>, ArchiveError> {
+    /// All leases by their ids.
+    pub(super) fn leases(&self) -> Result<Vec<(i64, LeaseChange)>, ArchiveError> {
         let transaction = self.database.begin_read().map_err(failed)?;
         let table = transaction.open_table(LEASES).map_err(failed)?;
         let mut leases = Vec::new();
         for entry in table.iter().map_err(failed)? {
-            let (id, ttl_seconds) = entry.map_err(failed)?;
-            leases.push((id.value(), ttl_seconds.value()));
+            let (id, lease) = entry.map_err(failed)?;
+            let (ttl_seconds, remaining_seconds) = lease.value();
+            let lease = LeaseChange {
+                ttl_seconds,
+                remaining_seconds,
+            };
+            leases.push((id.value(), lease));
         }
         Ok(leases)
     }

@@ -19,7 +19,9 @@ pub fn command(data: &Path, listen: &str) -> Command {
         .env_clear()
         .arg("--data-dir")
         .arg(data)
-        .args(["--listen-client-urls", listen, "--log-level", "error"]);
+        .args(["--listen-client-urls", listen, "--log-level", "error"])
+        // Nobody else's, and not the default, which may be taken.
+        .args(["--listen-peer-urls", "http://127.0.0.1:0"]);
     command
 }
 

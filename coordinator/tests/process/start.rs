@@ -50,7 +50,7 @@ fn what_it_cannot_obey_is_a_usage_error_that_names_the_flag() {
     let data = tempfile::tempdir().expect("a directory");
     for (flags, named) in [
         (
-            ["--initial-cluster=default=http://h:1,other=http://h:2"],
+            ["--initial-cluster=one=http://h:1,other=http://h:2"],
             "--initial-cluster",
         ),
         (["--cert-file=server.crt"], "--key-file"),

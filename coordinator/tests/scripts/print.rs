@@ -92,6 +92,7 @@ pub fn outcome(outcome: &Outcome) -> String {
                 .collect();
             format!("alarms [{}]\n", alarms.join(", "))
         }
+        Outcome::Done => "done\n".to_owned(),
         Outcome::Auth(outcome) => auth(outcome),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use coordinator::Error;
 use coordinator::auth::{self, Access, Auth, AuthRequest, Caller, StoredAuth};
-use coordinator::lease::{Deadlines, Leases};
+use coordinator::lease::{Deadlines, LeaseChange, Leases};
 use coordinator::machine::{Alarms, Applied, Machine, Outcome, Request, validate};
 use coordinator::store::{Archive, ArchiveError, RangePlan, Revision, Store, Version};
 use coordinator::watch::{Answer, Feed, Watchers};
@@ -36,7 +36,7 @@ impl Archive for MemoryArchive {
 pub struct World {
     machine: Machine,
     archive: MemoryArchive,
-    archived_leases: BTreeMap<i64, i64>,
+    archived_leases: BTreeMap<i64, LeaseChange>,
     archived_alarms: Vec<(u64, i32)>,
     deadlines: Deadlines,
     feed: Feed,
@@ -58,7 +58,7 @@ impl World {
             archive,
             archived_leases: BTreeMap::new(),
             archived_alarms: Vec::new(),
-            deadlines: Deadlines::default(),
+            deadlines: leading([], 0),
             feed: Feed::new(revision, FEED_BYTES_MAX),
             watchers: Watchers::new(revision),
             now_ms: 0,
@@ -306,7 +306,7 @@ impl World {
         }
         for (id, granted) in hand_over.leases {
             match granted {
-                Some(ttl) => self.archived_leases.insert(id, ttl),
+                Some(lease) => self.archived_leases.insert(id, lease),
                 None => self.archived_leases.remove(&id),
             };
         }
@@ -328,8 +328,8 @@ impl World {
         let line = self.archive();
         let (revision, compacted) = (self.machine.store().revision(), self.machine.store().compacted());
         let mut leases = Leases::default();
-        for (id, ttl) in &self.archived_leases {
-            leases.restore(*id, *ttl);
+        for (id, lease) in &self.archived_leases {
+            leases.restore(*id, *lease);
         }
         let archive = self.archive.clone();
         let store = Store::restore(Arc::new(archive.clone()), revision, compacted, |restore| {
@@ -347,12 +347,17 @@ impl World {
         let auth = self.archived_auth.clone().map_or_else(Auth::default, Auth::restore);
         let machine = Machine::restore(store.expect("infallible"), leases, self.index);
         self.machine = machine.with_alarms(alarms).with_auth(auth);
-        self.deadlines = Deadlines::default();
-        for (id, lease) in self.machine.leases().iter() {
-            self.deadlines.start(id, lease.ttl_seconds, self.now_ms);
-        }
+        let leases = self.machine.leases().iter();
+        self.deadlines = leading(leases.map(|(id, lease)| (id, lease.remaining_seconds)), self.now_ms);
         self.feed = Feed::new(revision, FEED_BYTES_MAX);
         self.watchers = Watchers::new(revision);
         line
     }
+}
+
+/// The deadlines of a member that leads.
+fn leading(leases: impl IntoIterator<Item = (i64, i64)>, now_ms: u64) -> Deadlines {
+    let mut deadlines = Deadlines::default();
+    deadlines.promote(leases, 0, now_ms);
+    deadlines
 }

@@ -6,8 +6,8 @@
 //! and two rounds of heartbeats have passed, then they are compared.
 //!
 //! What is not compared, because the two differ on purpose: time (nobody campaigns unless told), messages and their number,
-//! changes of members (theirs count from applying on, ours from appending on), reads (both are checked elsewhere), and what
-//! a cut-off leader appends (theirs refuses nothing, ours neither, but flow control differs).
+//! changes of members (theirs count from applying on, ours from appending on), and reads. Where the order of messages alone
+//! decides what an outdated leader still gets across, a trace ends early; few may.
 
 #[cfg(test)]
 mod ours_world;

@@ -23,6 +23,7 @@ struct Seen {
     elections: usize,
     committed: u64,
     conflicts: usize,
+    parted: usize,
 }
 
 fn compare(seed: u64, seen: &mut Seen) {
@@ -60,6 +61,10 @@ fn compare(seed: u64, seen: &mut Seen) {
         theirs.carry_out(&operation);
         trace.push(operation);
         let (left, right) = (ours.outcome(), theirs.outcome());
+        if left != right && parted_by_order(&left, &right) {
+            seen.parted += 1;
+            return;
+        }
         assert_eq!(
             left, right,
             "seed {seed}, {members} members, pre-vote {pre_vote}: ours and theirs after {trace:#?}"
@@ -71,6 +76,17 @@ fn compare(seed: u64, seen: &mut Seen) {
         before = left;
     }
     seen.committed += before.iter().map(|member| member.commit).max().unwrap_or(0);
+}
+
+/// While a leader of an older term learns that it is none any more, the order of messages decides what it still sends: what
+/// is not committed may then differ, and whatever comes of it. Nothing else may.
+fn parted_by_order(ours: &[crate::Outcome], theirs: &[crate::Outcome]) -> bool {
+    let settled = |one: &crate::Outcome, other: &crate::Outcome| {
+        let committed = one.commit as usize;
+        let same = (one.term, one.leads, one.commit) == (other.term, other.leads, other.commit);
+        same && one.log[..committed] == other.log[..committed]
+    };
+    !agree(ours) && ours.iter().zip(theirs).all(|(one, other)| settled(one, other))
 }
 
 /// Whether all follow the same leader.
@@ -100,10 +116,11 @@ fn both_come_to_the_same() {
         elections,
         committed,
         conflicts,
+        parted,
     } = seen;
-    println!(
-        "{traces} traces, {operations} operations, {elections} elections, {committed} entries committed, {conflicts} logs cut back"
-    );
+    println!("{traces} traces, {operations} operations, {elections} elections, {committed} entries committed");
+    println!("{conflicts} logs cut back, {parted} traces ended early because the order of messages decided");
+    assert!(parted as u64 <= traces / 100 + 1, "too many traces end early");
     if traces >= 1_000 {
         assert!(
             elections > 1_000 && committed > 10_000 && conflicts > 50,

@@ -21,8 +21,8 @@ use super::orders::{Order, Shared};
 use super::state_machine::{Committed, StateMachine, Unserved};
 use super::transport::{Transport, locked};
 use crate::consensus::{
-    self, Body, Config, Consensus, Effects, Event, Fetch, Index, MemberId, Message, Payload, Proposal, Refusal,
-    Restored, Session, Snapshot, Term, Ticket, Write,
+    self, Body, Config, Consensus, Effects, Event, Fetch, Index, KIND_MEMBERSHIP, MemberId, Message, Payload, Proposal,
+    Refusal, Restored, Session, Snapshot, Term, Ticket, Write,
 };
 use crate::log::{self, LogError, StableStorage};
 
@@ -142,7 +142,14 @@ impl<M: StateMachine> Driver<M> {
         } = start;
         config.incarnation = incarnation_after(config.incarnation);
         let delivered = snapshot.last.index;
-        let restored = restore(&config, &storage, &found.entries, &snapshot, delivered);
+        let mut restored = restore(&config, &storage, &found.entries, &snapshot, delivered);
+        if let Some(restored) = &mut restored
+            && snapshot.membership.voters() == [config.id]
+            && !found.entries.iter().any(|entry| entry.kind == KIND_MEMBERSHIP)
+        {
+            // The only voter there is: all that its log holds is committed by that, without an election.
+            restored.hard_state.commit = restored.last_index();
+        }
         let failed = restored.is_none();
         if failed {
             machine.fail("the log holds entries that this program cannot read: use a newer one".to_owned());

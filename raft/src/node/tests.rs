@@ -290,7 +290,7 @@ async fn a_snapshot_goes_on_where_the_stream_broke() {
         fn next(&mut self) -> io::Result<Option<Bytes>> {
             let mut asked = self.1.lock().unwrap();
             *asked += 1;
-            if *asked % 10 == 0 {
+            if (*asked).is_multiple_of(10) {
                 self.2.send(()).unwrap();
             }
             self.0.next()

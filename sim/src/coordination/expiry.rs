@@ -29,9 +29,8 @@ impl Expiry {
         let (time, incarnation) = (host.clock.milliseconds(now), host.incarnation);
         let Some(running) = &host.running else { return };
         let mut deadlines = Deadlines::default();
-        for (id, lease) in running.machine.machine.leases().iter() {
-            deadlines.start(id, lease.ttl_seconds, time);
-        }
+        let leases = running.machine.machine.leases().iter();
+        deadlines.promote(leases.map(|(id, lease)| (id, lease.remaining_seconds)), 0, time);
         self.of.insert(member, deadlines);
         let own = Own::Expire { member, incarnation };
         cluster.events.after(EVERY_MS * MILLISECOND, Happening::Own(own));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coordinator::Error;
 use coordinator::auth::Caller;
-use coordinator::lease::Leases;
+use coordinator::lease::{LeaseChange, Leases};
 use coordinator::machine::{Applied, Machine as Coordinator, Outcome, Request};
 use coordinator::store::{Archive, ArchiveError, Bounds, Revision, Store, Version};
 use coordinator::watch::Feed;
@@ -42,7 +42,7 @@ impl Archive for MemoryArchive {
 #[derive(Debug, Default, Clone)]
 pub struct Archived {
     versions: MemoryArchive,
-    leases: BTreeMap<i64, i64>,
+    leases: BTreeMap<i64, LeaseChange>,
     revision: i64,
     compacted: i64,
     /// Commands applied.
@@ -119,7 +119,7 @@ impl Machine for Replicated {
         }
         for (id, granted) in hand_over.leases {
             match granted {
-                Some(ttl) => archived.leases.insert(id, ttl),
+                Some(lease) => archived.leases.insert(id, lease),
                 None => archived.leases.remove(&id),
             };
         }
@@ -133,8 +133,8 @@ impl Machine for Replicated {
 
     fn restore(state: &Archived) -> Self {
         let mut leases = Leases::default();
-        for (id, ttl) in &state.leases {
-            leases.restore(*id, *ttl);
+        for (id, lease) in &state.leases {
+            leases.restore(*id, *lease);
         }
         let archive = Arc::new(state.versions.clone());
         let store = Store::restore(archive, state.revision, state.compacted, |restore| {

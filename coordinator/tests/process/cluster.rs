@@ -1,0 +1,607 @@
+//! Three members as processes of their own: killed, stopped, added, promoted, removed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use coordinator_client::wire::etcdserverpb as pb;
+use coordinator_client::{Client, Keys, PutOptions, RangeOptions};
+use pb::cluster_client::ClusterClient;
+use pb::kv_client::KvClient;
+use pb::lease_client::LeaseClient;
+use pb::maintenance_client::MaintenanceClient;
+use tonic::transport::{Channel, Endpoint};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A port that nobody has at this moment.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// One member: its flags, and its process while it runs.
+struct Member {
+    name: String,
+    data: PathBuf,
+    client: u16,
+    peer: u16,
+    child: Option<Child>,
+}
+
+impl Member {
+    fn new(directory: &Path, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            data: directory.join(name),
+            client: free_port(),
+            peer: free_port(),
+            child: None,
+        }
+    }
+
+    fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer)
+    }
+
+    fn endpoint(&self) -> String {
+        format!("127.0.0.1:{}", self.client)
+    }
+
+    fn command(&self, members: &str, state: &str, more: &[&str]) -> Command {
+        let client = format!("http://127.0.0.1:{}", self.client);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coordinator"));
+        command
+            .env_clear()
+            .arg("--data-dir")
+            .arg(&self.data)
+            .args(["--name", &self.name, "--initial-cluster", members])
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &self.peer_url()])
+            .args(["--initial-advertise-peer-urls", &self.peer_url()])
+            .args(["--initial-cluster-state", state, "--log-level", "info"])
+            .args(more);
+        command
+    }
+
+    /// Starts it without waiting for it.
+    fn spawn(&mut self, members: &str, state: &str, more: &[&str]) {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.data.with_extension("log"))
+            .expect("a file");
+        let child = self
+            .command(members, state, more)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the program is there");
+        self.child = Some(child);
+    }
+
+    fn until_ready(&mut self) {
+        let stdout = self
+            .child
+            .as_mut()
+            .and_then(|child| child.stdout.take())
+            .expect("it runs");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("it says something");
+        assert!(line.starts_with("coordinator ready"), "{line:?}; {}", self.log());
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.data.with_extension("log")).unwrap_or_default()
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().expect("it runs").id().to_string();
+        let done = Command::new("kill")
+            .args([signal, &pid])
+            .status()
+            .expect("kill is there");
+        assert!(done.success());
+    }
+
+    fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+    }
+
+    async fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.endpoint())).expect("an address");
+        endpoint.connect().await.expect("it serves")
+    }
+
+    async fn status(&self) -> Option<pb::StatusResponse> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.endpoint())).expect("an address");
+        let channel = endpoint
+            .connect_timeout(Duration::from_secs(1))
+            .timeout(Duration::from_secs(1))
+            .connect()
+            .await
+            .ok()?;
+        let answer = MaintenanceClient::new(channel)
+            .status(pb::StatusRequest {})
+            .await
+            .ok()?;
+        Some(answer.into_inner())
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _already_ended = child.kill();
+            let _reaped = child.wait();
+        }
+    }
+}
+
+struct Cluster {
+    members: Vec<Member>,
+    initial: String,
+    directory: tempfile::TempDir,
+}
+
+fn initial(members: &[Member]) -> String {
+    let named = members
+        .iter()
+        .map(|member| format!("{}={}", member.name, member.peer_url()));
+    named.collect::<Vec<_>>().join(",")
+}
+
+impl Cluster {
+    fn start(count: usize) -> Self {
+        Self::start_with(count, &[])
+    }
+
+    fn start_with(count: usize, more: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut members: Vec<Member> = (0..count)
+            .map(|number| Member::new(directory.path(), &format!("m{number}")))
+            .collect();
+        let initial = initial(&members);
+        for member in &mut members {
+            member.spawn(&initial, "new", more);
+        }
+        for member in &mut members {
+            member.until_ready();
+        }
+        Self {
+            members,
+            initial,
+            directory,
+        }
+    }
+
+    fn endpoints(&self) -> String {
+        let endpoints: Vec<_> = self.members.iter().map(Member::endpoint).collect();
+        endpoints.join(",")
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(&self.endpoints()).await.expect("it serves")
+    }
+
+    /// Which of the members that run leads, by the word of all of them.
+    async fn leader(&self) -> usize {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut leaders = BTreeSet::new();
+            let mut ids = BTreeMap::new();
+            for (number, member) in self.members.iter().enumerate() {
+                if member.child.is_none() {
+                    continue;
+                }
+                if let Some(status) = member.status().await {
+                    leaders.insert(status.leader);
+                    ids.insert(status.header.expect("a header").member_id, number);
+                }
+            }
+            if leaders.len() == 1
+                && let Some(number) = leaders.first().and_then(|leader| ids.get(leader))
+            {
+                return *number;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "they do not agree upon a leader: {leaders:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn restart(&mut self, number: usize) {
+        let initial = self.initial.clone();
+        self.members[number].spawn(&initial, "new", &[]);
+        self.members[number].until_ready();
+    }
+}
+
+/// Reads a key of one member only, from its own state.
+async fn local(member: &Member, key: &str) -> Option<Vec<u8>> {
+    let request = pb::RangeRequest {
+        key: key.to_owned().into(),
+        serializable: true,
+        ..Default::default()
+    };
+    let answer = KvClient::new(member.channel().await)
+        .range(request)
+        .await
+        .expect("readable");
+    answer.into_inner().kvs.first().map(|kv| kv.value.to_vec())
+}
+
+async fn eventually_local(member: &Member, key: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while local(member, key).await.is_none() {
+        assert!(Instant::now() < deadline, "{key} never comes; {}", member.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Writes numbered keys through all members until told to stop; what was acknowledged, and when.
+fn writer(
+    client: Client,
+    name: &'static str,
+    stop: Arc<AtomicBool>,
+) -> tokio::task::JoinHandle<Vec<(String, Instant)>> {
+    tokio::spawn(async move {
+        let mut acknowledged = Vec::new();
+        for number in 0.. {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let key = format!("w/{name}/{number:06}");
+            if client.put(key.clone(), key.clone()).await.is_ok() {
+                acknowledged.push((key, Instant::now()));
+            }
+        }
+        acknowledged
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_members_serve_as_one() {
+    let cluster = Cluster::start(3);
+    let leader = cluster.leader().await;
+    let client = cluster.client().await;
+    client.put("a", "1").await.expect("acknowledged");
+    // Each member takes writes and reads what was written through any other.
+    for (number, member) in cluster.members.iter().enumerate() {
+        let through = Client::connect(&member.endpoint()).await.expect("it serves");
+        for (key, value) in [("a", "1"), ("b", "2")] {
+            let key = format!("{key}{number}");
+            through.put(key.clone(), value).await.expect("acknowledged");
+            for other in &cluster.members {
+                let other = Client::connect(&other.endpoint()).await.expect("it serves");
+                let found = other
+                    .get(key.clone())
+                    .await
+                    .expect("read")
+                    .expect("a linearizable read finds it");
+                assert_eq!(found.value.as_ref(), value.as_bytes());
+            }
+        }
+    }
+    // Leases: granted at one, renewed and looked at through the others.
+    let follower = (leader + 1) % 3;
+    let mut through = LeaseClient::new(cluster.members[follower].channel().await);
+    let granted = through
+        .lease_grant(pb::LeaseGrantRequest { ttl: 60, id: 0 })
+        .await
+        .expect("granted")
+        .into_inner();
+    let left = through
+        .lease_time_to_live(pb::LeaseTimeToLiveRequest {
+            id: granted.id,
+            keys: false,
+        })
+        .await
+        .expect("answered")
+        .into_inner();
+    assert!(left.ttl > 50 && left.granted_ttl == 60, "{left:?}");
+    let through = Client::connect(&cluster.members[follower].endpoint())
+        .await
+        .expect("it serves");
+    assert_eq!(through.lease_keep_alive_once(granted.id).await.expect("kept"), 60);
+    // All say the same of the cluster, each with its own name and addresses.
+    let mut lists = BTreeSet::new();
+    for member in &cluster.members {
+        let mut members = ClusterClient::new(member.channel().await);
+        let answer = members.member_list(pb::MemberListRequest { linearizable: true }).await;
+        let answer = answer.expect("answered").into_inner();
+        let names: Vec<_> = answer.members.iter().map(|member| member.name.clone()).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 3, "{names:?}");
+        assert!(answer.members.iter().all(|member| member.client_ur_ls.len() == 1));
+        lists.insert(format!("{:?}", answer.members));
+    }
+    assert_eq!(lists.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_is_killed_and_writes_go_on() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    // One client each on the members that stay, so that none of them has to notice a dead connection first.
+    let mut writers = Vec::new();
+    for (name, number) in [("one", (leader + 1) % 3), ("two", (leader + 2) % 3)] {
+        let client = Client::connect(&cluster.members[number].endpoint())
+            .await
+            .expect("it serves");
+        writers.push(writer(client, name, Arc::clone(&stop)));
+    }
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let killed = Instant::now();
+    cluster.members[leader].kill();
+    let next = cluster.leader().await;
+    assert_ne!(next, leader);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut acknowledged = Vec::new();
+    for writer in writers {
+        acknowledged.extend(writer.await.expect("no panic"));
+    }
+    let first_after = acknowledged.iter().map(|(_, at)| *at).filter(|at| *at > killed).min();
+    let gap = first_after.expect("writes go on") - killed;
+    println!("first acknowledged write {gap:?} after the leader's death");
+    assert!(gap < Duration::from_secs(6), "{gap:?}");
+    // Nothing acknowledged is lost, and the one that was killed has it all again.
+    cluster.restart(leader);
+    let client = Client::connect(&cluster.members[leader].endpoint())
+        .await
+        .expect("it serves");
+    let found = client
+        .range(Keys::prefix("w/"), RangeOptions::default())
+        .await
+        .expect("read");
+    let found: BTreeSet<&[u8]> = found.kvs.iter().map(|kv| kv.key.as_ref()).collect();
+    for (key, _) in &acknowledged {
+        assert!(found.contains(key.as_bytes()), "{key} is lost");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_was_stopped_comes_back_as_a_follower_and_reads_nothing_stale() {
+    let cluster = Cluster::start(3);
+    let client = cluster.client().await;
+    client.put("k", "old").await.expect("acknowledged");
+    let leader = cluster.leader().await;
+    cluster.members[leader].signal("-STOP");
+    let others: Vec<_> = (0..3).filter(|number| *number != leader).collect();
+    let endpoints: Vec<_> = others
+        .iter()
+        .map(|number| cluster.members[*number].endpoint())
+        .collect();
+    let client = Client::connect(&endpoints.join(",")).await.expect("two are enough");
+    let deadline = Instant::now() + PATIENCE;
+    while client.put("k", "new").await.is_err() {
+        assert!(Instant::now() < deadline, "two of three must go on");
+    }
+    // Asked while it still believes that it leads: its answer must be the new value, or none.
+    let stale = cluster.members[leader].endpoint();
+    let asking = tokio::spawn(async move {
+        let client = Client::lazy(&stale).expect("an address");
+        client.get("k").await
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    cluster.members[leader].signal("-CONT");
+    let found = asking
+        .await
+        .expect("no panic")
+        .expect("it answers in the end")
+        .expect("it is there");
+    assert_eq!(found.value.as_ref(), b"new");
+    assert_ne!(cluster.leader().await, leader, "another leads");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_majority_nothing_is_acknowledged_and_local_reads_go_on() {
+    let mut cluster = Cluster::start(3);
+    cluster.client().await.put("k", "v").await.expect("acknowledged");
+    for member in &cluster.members {
+        eventually_local(member, "k").await;
+    }
+    cluster.members[1].kill();
+    cluster.members[2].kill();
+    assert_eq!(local(&cluster.members[0], "k").await.as_deref(), Some(&b"v"[..]));
+    let mut kv = KvClient::new(cluster.members[0].channel().await);
+    let put = kv.put(pb::PutRequest {
+        key: "k".into(),
+        value: "lost".into(),
+        ..Default::default()
+    });
+    let answer = tokio::time::timeout(Duration::from_secs(2), put).await;
+    assert!(
+        !matches!(answer, Ok(Ok(_))),
+        "one of three cannot acknowledge: {answer:?}"
+    );
+    for number in [1, 2] {
+        let initial = cluster.initial.clone();
+        cluster.members[number].spawn(&initial, "new", &[]);
+    }
+    cluster.members[1].until_ready();
+    cluster
+        .client()
+        .await
+        .put("after", "1")
+        .await
+        .expect("a majority is there again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_learner_joins_by_snapshot_is_promoted_and_another_is_removed() {
+    let mut cluster = Cluster::start_with(1, &["--snapshot-catchup-entries=10"]);
+    let client = cluster.client().await;
+    let value = vec![b'x'; 4_000];
+    for number in 0..300 {
+        client
+            .put(format!("k/{number:04}"), value.clone())
+            .await
+            .expect("acknowledged");
+    }
+    let mut members = ClusterClient::new(cluster.members[0].channel().await);
+    let mut joining = Member::new(cluster.directory.path(), "joining");
+    let add = |url: String, is_learner| pb::MemberAddRequest {
+        peer_ur_ls: vec![url],
+        is_learner,
+    };
+    let refused = members
+        .member_add(add("no url".to_owned(), true))
+        .await
+        .expect_err("that is no URL");
+    assert_eq!(refused.message(), "etcdserver: given member URLs are invalid");
+    let refused = members
+        .member_add(add(cluster.members[0].peer_url(), true))
+        .await
+        .expect_err("it is taken");
+    assert_eq!(refused.message(), "etcdserver: Peer URLs already exists");
+    let added = members
+        .member_add(add(joining.peer_url(), true))
+        .await
+        .expect("added")
+        .into_inner();
+    assert_eq!(added.members.len(), 2);
+    let id = added.member.expect("it is named").id;
+    let refused = members
+        .member_add(add("http://127.0.0.1:1".to_owned(), true))
+        .await
+        .expect_err("one learner at a time");
+    assert_eq!(refused.message(), "etcdserver: too many learner members in cluster");
+    let refused = members
+        .member_promote(pb::MemberPromoteRequest { id })
+        .await
+        .expect_err("it is not even there");
+    assert_eq!(
+        refused.message(),
+        "etcdserver: can only promote a learner member which is in sync with leader"
+    );
+    let named = format!("{},joining={}", cluster.initial, joining.peer_url());
+    joining.spawn(&named, "existing", &[]);
+    joining.until_ready();
+    eventually_local(&joining, "k/0299").await;
+    assert!(joining.log().contains("applied snapshot"), "{}", joining.log());
+    assert!(joining.status().await.expect("it serves").is_learner);
+    let mut to_learner = KvClient::new(joining.channel().await);
+    let linearizable = pb::RangeRequest {
+        key: "k".into(),
+        ..Default::default()
+    };
+    let refused = to_learner.range(linearizable).await.expect_err("a learner");
+    assert_eq!(refused.message(), "etcdserver: rpc not supported for learner");
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(refused) = members.member_promote(pb::MemberPromoteRequest { id }).await {
+        assert_eq!(
+            refused.message(),
+            "etcdserver: can only promote a learner member which is in sync with leader"
+        );
+        assert!(Instant::now() < deadline, "it never catches up");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    client.put("after", "1").await.expect("two agree");
+    eventually_local(&joining, "after").await;
+    // Leadership moves to the new one, and the old one is removed and ends.
+    let first = cluster.members[0]
+        .status()
+        .await
+        .expect("it serves")
+        .header
+        .expect("a header")
+        .member_id;
+    let mut maintenance = MaintenanceClient::new(cluster.members[0].channel().await);
+    maintenance
+        .move_leader(pb::MoveLeaderRequest { target_id: id })
+        .await
+        .expect("moved");
+    assert_eq!(joining.status().await.expect("it serves").leader, id);
+    let refused = maintenance
+        .move_leader(pb::MoveLeaderRequest { target_id: id })
+        .await
+        .expect_err("not the leader any more");
+    assert_eq!(refused.message(), "etcdserver: not leader");
+    let mut members = ClusterClient::new(joining.channel().await);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match members.member_remove(pb::MemberRemoveRequest { id: first }).await {
+            Ok(answer) => {
+                assert_eq!(answer.into_inner().members.len(), 1);
+                break;
+            }
+            // A few seconds after a start members do not count as healthy.
+            Err(refused) => assert_eq!(refused.message(), "etcdserver: unhealthy cluster"),
+        }
+        assert!(Instant::now() < deadline, "never healthy");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let mut removed = cluster.members[0].child.take().expect("it ran");
+    let deadline = Instant::now() + PATIENCE;
+    while removed.try_wait().expect("a child").is_none() {
+        assert!(Instant::now() < deadline, "the removed member ends");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(cluster.members[0].log().contains("was removed from the cluster"));
+    let client = Client::connect(&joining.endpoint()).await.expect("it serves");
+    client.put("alone", "1").await.expect("acknowledged");
+    let found = client.get("k/0000").await.expect("read").expect("it is there");
+    assert_eq!(found.value.len(), 4_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_far_behind_gets_a_snapshot_and_leases_outlive_the_leader() {
+    let mut cluster = Cluster::start_with(3, &["--snapshot-catchup-entries=10"]);
+    let leader = cluster.leader().await;
+    let follower = (leader + 1) % 3;
+    cluster.members[follower].kill();
+    let client = Client::connect(&cluster.members[leader].endpoint())
+        .await
+        .expect("it serves");
+    let (lease, _) = client.lease_grant(3).await.expect("granted");
+    let options = PutOptions {
+        lease,
+        ..Default::default()
+    };
+    client.put_with("leased", "1", options).await.expect("acknowledged");
+    // Several segments of the log, so that the follower's part of it is purged.
+    let value = vec![b'y'; 1 << 20];
+    let putting = (0..40).map(|number| client.put(format!("big/{number}"), value.clone()));
+    for put in futures::future::join_all(putting).await {
+        put.expect("acknowledged");
+    }
+    let first = cluster.members[leader].data.join("log/00000000000000000002.wal");
+    let deadline = Instant::now() + PATIENCE;
+    let mut renewed = Instant::now();
+    while first.exists() {
+        assert!(Instant::now() < deadline, "the log is never purged");
+        renewed = Instant::now();
+        assert_eq!(client.lease_keep_alive_once(lease).await.expect("kept"), 3);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    cluster.restart(follower);
+    eventually_local(&cluster.members[follower], "big/39").await;
+    assert!(
+        cluster.members[follower].log().contains("applied snapshot"),
+        "{}",
+        cluster.members[follower].log()
+    );
+    // Another leader gives the lease its time again; it ends, but never early.
+    cluster.members[leader].kill();
+    let next = cluster.leader().await;
+    let client = Client::connect(&cluster.members[next].endpoint())
+        .await
+        .expect("it serves");
+    let deadline = Instant::now() + PATIENCE;
+    while client.get("leased").await.expect("read").is_some() {
+        assert!(Instant::now() < deadline, "the lease never ends");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(renewed.elapsed() >= Duration::from_secs(3), "{:?}", renewed.elapsed());
+}
