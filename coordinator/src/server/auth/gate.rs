@@ -190,3 +190,86 @@ impl Gate {
         done.await.map_err(|_ended| Error::Stopped)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use coordinator_wire::etcdserverpb::{AuthDisableRequest, AuthUserDeleteRequest};
+
+    use super::*;
+
+    fn gate() -> Gate {
+        Gate::new(&Options::parse("simple", 300, 4, false).expect("etcd's default"))
+    }
+
+    /// What the applier does with an entry that gave somebody a token.
+    fn give(gate: &Gate, token: &str, user: &str) {
+        let outcome = AuthOutcome::Authenticated {
+            user: user.to_owned(),
+            revision: 1,
+            token: token.to_owned(),
+        };
+        follow(gate, Change::Authenticated(Default::default()), outcome);
+    }
+
+    fn follow(gate: &Gate, change: Change, outcome: AuthOutcome) {
+        let request = Request::Auth(AuthRequest { request: Some(change) });
+        gate.follow(&request, &Ok(Outcome::Auth(outcome)), 0);
+    }
+
+    async fn user(gate: &Gate, token: &str) -> Result<String, Error> {
+        gate.user_of(token, 0).await.map(|(user, _)| user)
+    }
+
+    #[tokio::test]
+    async fn a_token_whose_entry_is_not_applied_yet_is_waited_for() {
+        let gate = gate();
+        let asked = user(&gate, "word.7");
+        let applied = async {
+            tokio::task::yield_now().await;
+            give(&gate, "word.7", "ann");
+            gate.applied.send_replace(7);
+        };
+        let (asked, ()) = tokio::join!(asked, applied);
+        assert_eq!(asked.as_deref(), Ok("ann"));
+        assert_eq!(user(&gate, "other.7").await, Err(Error::InvalidAuthToken));
+        assert_eq!(user(&gate, "word").await, Err(Error::InvalidAuthToken));
+    }
+
+    #[tokio::test]
+    async fn tokens_end_with_their_user_and_with_authentication() {
+        let gate = gate();
+        gate.applied.send_replace(9);
+        give(&gate, "a.1", "ann");
+        give(&gate, "b.2", "bob");
+        let delete = AuthUserDeleteRequest { name: "ann".to_owned() };
+        follow(&gate, Change::UserDelete(delete), AuthOutcome::Done);
+        assert_eq!(user(&gate, "a.1").await, Err(Error::InvalidAuthToken));
+        assert_eq!(user(&gate, "b.2").await.as_deref(), Ok("bob"));
+        follow(&gate, Change::Disable(AuthDisableRequest {}), AuthOutcome::Done);
+        assert_eq!(user(&gate, "b.2").await, Err(Error::InvalidAuthToken));
+    }
+
+    #[tokio::test]
+    async fn passwords_are_hashed_as_go_does_it_and_found_again() {
+        let gate = gate();
+        let hashed = gate.hash("pässword".to_owned()).await.expect("short enough");
+        let hash = STANDARD.decode(hashed).expect("base64");
+        assert!(hash.starts_with(b"$2a$04$"), "{hash:?}");
+        let credential = |hash: Vec<u8>| Credential {
+            hash: hash.into(),
+            auth_revision: 1,
+        };
+        let hash = credential(hash);
+        assert_eq!(gate.compare("pässword".to_owned(), &hash).await, Ok(()));
+        assert_eq!(gate.compare("password".to_owned(), &hash).await, Err(Error::AuthFailed));
+        // `golang.org/x/crypto/bcrypt` made this one of "allmine".
+        let by_go = credential(b"$2a$10$XajjQvNhvvRt5GSeFk1xFeyqRrsxkhBkUiQeg0dt.wU1qD4aFDcga".to_vec());
+        assert_eq!(gate.compare("allmine".to_owned(), &by_go).await, Ok(()));
+        assert_eq!(
+            gate.compare(String::new(), &credential(Vec::new())).await,
+            Err(Error::AuthFailed)
+        );
+        assert_eq!(gate.hash("x".repeat(73)).await, Err(Error::PasswordTooLong));
+        assert!(gate.hash("x".repeat(72)).await.is_ok());
+    }
+}
