@@ -98,7 +98,7 @@ users_and_roles() {
     sleep 3
     same "curl with a token that was not used for its time" 401 \
         "$(json kv/range '{"key":"Zm9v"}' -H "Authorization: $token" -o /dev/null -w '%{http_code}')"
-    # Killed and started again: users are there, tokens are not.
+    # Killed and started again: the users are there.
     stop auth KILL
     start auth coordinator --data-dir "$WORK/auth" --listen-client-urls "http://$here"
     says_to "http://$here" "user list --user (after SIGKILL)" "$(lines bob nopw root)" --user root:pw user list

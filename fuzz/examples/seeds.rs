@@ -25,6 +25,7 @@ use raft::log::{Log, Options};
 
 fn main() -> io::Result<()> {
     entries()?;
+    gateway()?;
     raft_messages()?;
     raft_log()?;
     snapshot()?;
@@ -107,6 +108,17 @@ fn entries() -> io::Result<()> {
     seed("coordinator_entry", "all", &all)
 }
 
+fn gateway() -> io::Result<()> {
+    let txn = r#"{"compare":[{"target":"MOD","result":"GREATER","key":"Zm9v","mod_revision":"1"}],
+        "success":[{"requestPut":{"key":"Zm9v","value":"YmFy"}}],"failure":[{"request_range":{"key":"Zm9v"}}]}"#;
+    seed("gateway_json", "txn", txn.as_bytes())?;
+    let range = r#"{"key":"Zm9v","range_end":"AA==","limit":"5","sort_order":"DESCEND","keysOnly":true}"#;
+    seed("gateway_json", "range", range.as_bytes())?;
+    let watch = r#"{"create_request":{"key":"Zm9v","start_revision":3,"filters":["NOPUT"]}}"#;
+    seed("gateway_json", "watch", watch.as_bytes())?;
+    seed("gateway_json", "lease", br#"{"TTL":60,"ID":"0"}"#)
+}
+
 fn raft_messages() -> io::Result<()> {
     let position = Position { index: 9, term: 2 };
     let entries = [Payload::Blank, Payload::Command(Bytes::from_static(b"command"))];
@@ -128,7 +140,10 @@ fn raft_messages() -> io::Result<()> {
             commit: 9,
             entries: entries.collect(),
         },
-        Body::AppendAck { session: 1, matched: 11 },
+        Body::AppendAck {
+            session: 1,
+            matched: 11,
+        },
         Body::AppendReject {
             session: 1,
             previous: 9,
@@ -171,9 +186,13 @@ fn raft_log() -> io::Result<()> {
         .collect();
     let segment = disk.list(directory)?.swap_remove(0).name;
     seed("raft_log", "empty", &memory.read(&directory.join(&segment))?)?;
-    log.append(&records[..1]).and_then(|()| log.sync()).map_err(io::Error::other)?;
+    log.append(&records[..1])
+        .and_then(|()| log.sync())
+        .map_err(io::Error::other)?;
     seed("raft_log", "one", &memory.read(&directory.join(&segment))?)?;
-    log.append(&records[1..]).and_then(|()| log.sync()).map_err(io::Error::other)?;
+    log.append(&records[1..])
+        .and_then(|()| log.sync())
+        .map_err(io::Error::other)?;
     seed("raft_log", "five", &memory.read(&directory.join(&segment))?)
 }
 
@@ -208,7 +227,11 @@ fn broker() -> io::Result<()> {
     seed("log_broker_wire", "fetch", &body(fetch))?;
     let produce = frame::write_request(&produce::ProduceRequest::default(), 9, 4, "seed");
     seed("log_broker_wire", "produce", &body(produce))?;
-    for (name, codec) in [("batch", Codec::None), ("batch-gzip", Codec::Gzip), ("batch-lz4", Codec::Lz4)] {
+    for (name, codec) in [
+        ("batch", Codec::None),
+        ("batch-gzip", Codec::Gzip),
+        ("batch-lz4", Codec::Lz4),
+    ] {
         let records = [Record::new("one"), Record::new("two")];
         seed("log_broker_wire", name, &record::encode_batch(&records, codec, None)?)?;
     }

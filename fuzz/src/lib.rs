@@ -20,15 +20,16 @@ mod log_decoders;
 pub mod mutation;
 mod wire_decoders;
 
-pub use coordinator_decoders::{coordinator_entry, snapshot_file};
+pub use coordinator_decoders::{coordinator_entry, gateway_json, snapshot_file};
 pub use log_decoders::{raft_log, raft_message};
 pub use wire_decoders::{dfs_wire, log_broker_wire};
 
 /// A target, by the name that its program and its folder of seeds have.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("coordinator_entry", coordinator_entry),
+    ("gateway_json", gateway_json),
     ("raft_message", raft_message),
     ("raft_log", raft_log),
     ("snapshot_file", snapshot_file),

@@ -11,7 +11,9 @@ use raft::log::{Log, Options, Record};
 
 /// What is decoded is encoded to the same bytes: there is one way to say each thing.
 pub fn raft_message(bytes: &[u8]) {
-    let Ok(message) = Message::decode(Bytes::copy_from_slice(bytes)) else { return };
+    let Ok(message) = Message::decode(Bytes::copy_from_slice(bytes)) else {
+        return;
+    };
     let mut again = BytesMut::new();
     message.encode(&mut again);
     let decoded = Message::decode(again.freeze());
@@ -32,7 +34,9 @@ pub fn raft_log(bytes: &[u8]) {
     };
     let read = |log: &Log| -> Vec<Record> {
         let records = log.read(log.first_index()).expect("the first record is there");
-        records.collect::<Result<_, _>>().expect("what was recovered is readable")
+        records
+            .collect::<Result<_, _>>()
+            .expect("what was recovered is readable")
     };
     let mut records = read(&log);
     assert_eq!(records.len() as u64, found.next_index - found.first_index);

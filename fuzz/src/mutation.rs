@@ -7,7 +7,18 @@ pub struct Mutator(u64);
 /// Inputs do not grow beyond this, in bytes.
 const BYTES_MAX: usize = 64 << 10;
 /// Numbers that decoders stumble over.
-const TELLING: [u64; 10] = [0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_ffff, u64::MAX];
+const TELLING: [u64; 10] = [
+    0,
+    1,
+    0x7f,
+    0x80,
+    0xff,
+    0x7fff,
+    0xffff,
+    0x7fff_ffff,
+    0xffff_ffff,
+    u64::MAX,
+];
 
 impl Mutator {
     pub fn new(seed: u64) -> Self {

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use dfs_wire::{op, packet, rpc};
 use log_broker_wire::messages::{
-    api_versions, create_topics, describe_configs, fetch, find_coordinator, heartbeat, join_group, list_offsets, metadata,
-    offset_commit, offset_fetch, produce, sync_group,
+    api_versions, create_topics, describe_configs, fetch, find_coordinator, heartbeat, join_group, list_offsets,
+    metadata, offset_commit, offset_fetch, produce, sync_group,
 };
 use log_broker_wire::{Message, Writer, batch, frame, record};
 
@@ -98,6 +98,9 @@ pub fn dfs_wire(bytes: &[u8]) {
         let encoded = header.encode(checksum_bytes);
         let (lengths, rest) = encoded.split_first_chunk().expect("it begins with its lengths");
         let lengths = packet::Lengths::parse(*lengths).expect("what was encoded can be decoded");
-        assert_eq!(packet::Header::parse(&rest[..lengths.header], lengths.body).ok(), Some(header));
+        assert_eq!(
+            packet::Header::parse(&rest[..lengths.header], lengths.body).ok(),
+            Some(header)
+        );
     }
 }

@@ -20,11 +20,16 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
         .map(|entry| entry.expect("readable").path())
         .collect();
     files.sort();
-    files.iter().map(|file| std::fs::read(file).expect("readable")).collect()
+    files
+        .iter()
+        .map(|file| std::fs::read(file).expect("readable"))
+        .collect()
 }
 
 fn run((name, target): Target) {
-    let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    let seconds = std::env::var("FUZZ_SECONDS")
+        .ok()
+        .and_then(|seconds| seconds.parse().ok());
     let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(SECONDS));
     let seeds = seeds(name);
     assert!(!seeds.is_empty(), "{name} has no seeds");
@@ -64,4 +69,12 @@ macro_rules! targets {
     };
 }
 
-targets!(coordinator_entry, raft_message, raft_log, snapshot_file, log_broker_wire, dfs_wire);
+targets!(
+    coordinator_entry,
+    gateway_json,
+    raft_message,
+    raft_log,
+    snapshot_file,
+    log_broker_wire,
+    dfs_wire
+);

@@ -20,8 +20,8 @@ pub fn command(data: &Path, listen: &str) -> Command {
         .arg("--data-dir")
         .arg(data)
         .args(["--listen-client-urls", listen, "--log-level", "error"])
-        // Nobody else's, and not the default, which may be taken.
-        .args(["--listen-peer-urls", "http://127.0.0.1:0"]);
+        // Nobody else's, and not the default, which may be taken; a flag says otherwise.
+        .env("ETCD_LISTEN_PEER_URLS", "http://127.0.0.1:0");
     command
 }
 

@@ -106,10 +106,10 @@ impl<M: Machine, E> Cluster<M, E> {
         let side = if self.random.percent(40) {
             1 << (self.someone() - 1)
         } else {
-            self.random.next() & ((1 << self.hosts.len()) - 1)
+            self.random.draw() & ((1 << self.hosts.len()) - 1)
         };
         // Clients are on any side as well.
-        let clients = self.random.next() << self.hosts.len();
+        let clients = self.random.draw() << self.hosts.len();
         self.network.split(side | clients);
         self.tally.count(Fault::Partition);
         self.trace

@@ -17,23 +17,23 @@ impl Random {
     pub fn new(seed: u64) -> Self {
         let mut random = Self(seed);
         // Neighbouring seeds must not begin alike.
-        random.0 = random.next() ^ seed.rotate_left(32);
+        random.0 = random.draw() ^ seed.rotate_left(32);
         random
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         split_mix(&mut self.0)
     }
 
     /// A stream of its own, so that one part of the world can draw more without moving the others' luck.
     pub fn fork(&mut self) -> Self {
-        Self::new(self.next())
+        Self::new(self.draw())
     }
 
     /// A number below `bound`, which is not 0. Multiply and shift (Lemire, 2019); the bias is below 2^-32 here.
     pub fn below(&mut self, bound: u64) -> u64 {
         debug_assert!(bound > 0, "there is no number below 0");
-        let wide = u128::from(self.next()) * u128::from(bound);
+        let wide = u128::from(self.draw()) * u128::from(bound);
         (wide >> 64) as u64
     }
 
@@ -74,7 +74,7 @@ mod tests {
     fn a_seed_gives_one_stream_and_neighbours_differ() {
         let stream = |seed| {
             let mut random = Random::new(seed);
-            (0..100).map(|_| random.next()).collect::<Vec<_>>()
+            (0..100).map(|_| random.draw()).collect::<Vec<_>>()
         };
         assert_eq!(stream(7), stream(7));
         assert_ne!(stream(7), stream(8));

@@ -52,6 +52,8 @@ impl AuthService {
     /// have changed as well, so it is compared again.
     async fn do_authenticate(&self, request: pb::AuthenticateRequest) -> Result<pb::AuthenticateResponse, Error> {
         let pb::AuthenticateRequest { name, password } = request;
+        // A user who was just made at another member is to be known here.
+        self.0.linearizable_read().await?;
         for _ in 0..AUTHENTICATE_TRIES_MAX {
             let credential = self.0.machine().auth().credential(&name)?;
             self.0.gate.compare(password.clone(), &credential).await?;

@@ -370,7 +370,13 @@ impl World {
         }
         // What nobody hears is forgotten some time.
         if self.network.len() > 300 {
-            self.network.drain(..50);
+            for message in self.network.drain(..50).collect::<Vec<_>>() {
+                // Also of a snapshot that is lost its driver knows.
+                if let Body::Snapshot { session, .. } = message.body {
+                    let (to, delivered) = (message.to, false);
+                    self.step(message.from, Event::SnapshotSent { to, session, delivered });
+                }
+            }
         }
     }
 

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Sourced by `run`: other projects' own tests. What passes on a real etcd (3.7.3, one member for the Rust crate, three for
+# Python's) is in etcd-client.expected and etcd3.expected, a name a line; that is a check each.
+
+SUITES=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+RUST_SUITE="$CACHE/etcd-client-0.21.1"
+PYTHON_SUITE="$CACHE/etcd3-0.12.0"
+
+# verdicts SUITE EXPECTED PASSED: one check a name of EXPECTED, passed if it is in PASSED.
+verdicts() {
+    local name
+    while IFS= read -r name; do
+        if grep -qxF -- "$name" "$3"; then
+            passed "$1 $name"
+        else
+            failed "$1 $name" "it passes on etcd; see $WORK/$1.log"
+        fi
+    done <"$2"
+}
+
+# They turn authentication on and off, and expect root to be there and tokens to end soon.
+rust_suite() {
+    start etcd-client-server coordinator --data-dir "$WORK/etcd-client" --auth-token-ttl 2 \
+        --listen-client-urls http://127.0.0.1:0 --listen-peer-urls http://127.0.0.1:0 || return 0
+    local at
+    at=$(address client)
+    timeout 30 "$ETCDCTL" --endpoints "$at" user add root:rootpwd >/dev/null 2>&1 || true
+    timeout 30 "$ETCDCTL" --endpoints "$at" role add root >/dev/null 2>&1 || true
+    timeout 30 "$ETCDCTL" --endpoints "$at" user grant-role root root >/dev/null 2>&1 || true
+    # One adds members that are not there, one wants a server started for it.
+    (cd "$RUST_SUITE" && ETCD_TEST=$at CARGO_TARGET_DIR="$RUST_SUITE/target" timeout 420 cargo test -q --tests --no-fail-fast -- \
+        --test-threads=1 --format=pretty --include-ignored --skip test_cluster --skip test_get_stream_chunked) \
+        >"$WORK/etcd-client.log" 2>&1 || true
+    sed -nE 's/^test ([^ ]+)( - should panic)? \.\.\. ok$/\1/p' "$WORK/etcd-client.log" | sort -u >"$WORK/etcd-client.passed"
+    stop etcd-client-server
+    verdicts etcd-client "$SUITES/etcd-client.expected" "$WORK/etcd-client.passed"
+}
+
+# Three members, with the names that the tests look for to stop two of them.
+python_suite() {
+    local ports number cluster="" waited=0
+    mapfile -t ports < <(python3 -c '
+import socket
+sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(6)]
+print(*[s.getsockname()[1] for s in sockets], sep="\n")')
+    for number in 0 1 2; do
+        cluster+="${cluster:+,}pifpaf$number=http://127.0.0.1:${ports[number + 3]}"
+    done
+    for number in 0 1 2; do
+        "$BIN/bonsai" coordinator --name "pifpaf$number" --data-dir "$WORK/pifpaf$number" \
+            --listen-client-urls "http://127.0.0.1:${ports[number]}" \
+            --advertise-client-urls "http://127.0.0.1:${ports[number]}" \
+            --listen-peer-urls "http://127.0.0.1:${ports[number + 3]}" \
+            --initial-advertise-peer-urls "http://127.0.0.1:${ports[number + 3]}" \
+            --initial-cluster "$cluster" --initial-cluster-state new >"$WORK/pifpaf$number.log" 2>&1 </dev/null &
+        PIDS[pifpaf$number]=$!
+    done
+    until curl -fsS -m 1 "http://127.0.0.1:${ports[0]}/health" >/dev/null 2>&1; do
+        waited=$((waited + 1))
+        if [ "$waited" -gt 200 ]; then
+            failed "etcd3: three members" "$(tail -n 1 "$WORK/pifpaf0.log")"
+            return 0
+        fi
+        sleep 0.1
+    done
+    (cd "$PYTHON_SUITE/etcd3-0.12.0" && PATH="$CACHE/bin:$PATH" PYTHON_ETCD_HTTP_URL="http://127.0.0.1:${ports[0]}" \
+        timeout 420 "$PYTHON_SUITE/venv/bin/python" -m pytest -q -rA --no-header -p no:cacheprovider tests/test_etcd3.py) \
+        >"$WORK/etcd3.log" 2>&1 || true
+    sed -nE 's/^PASSED [^:]+::(.*)$/\1/p' "$WORK/etcd3.log" | sort -u >"$WORK/etcd3.passed"
+    for number in 0 1 2; do stop "pifpaf$number"; done
+    verdicts etcd3 "$SUITES/etcd3.expected" "$WORK/etcd3.passed"
+}
+
+"$SUITES/suites-install" >"$WORK/suites-install.log" 2>&1 || true
+if [ -e "$RUST_SUITE/done" ]; then
+    rust_suite
+else
+    failed "etcd-client's tests are installed" "$(tail -n 1 "$WORK/suites-install.log")"
+fi
+if [ -e "$PYTHON_SUITE/done" ]; then
+    python_suite
+else
+    failed "etcd3's tests are installed" "$(tail -n 1 "$WORK/suites-install.log")"
+fi
