@@ -7,17 +7,20 @@
 //! - [`auth`]: users, roles and permissions on ranges of keys.
 //! - [`compaction`]: when history is forgotten without being asked.
 //! - [`snapshot`]: the whole state as one file of etcd's format, written and read.
+//! - [`members`]: who belongs to the cluster, and which changes of that are wise.
 //! - [`machine`]: the replicated state machine of these, changed only by entries of the log.
 //! - [`server`]: sockets, disk, clock, threads; the only room with any.
 //!
 //! # How a put moves
-//! `server` checks it and queues it for the log (`raft::log`), which makes it durable together with whatever else waits;
-//! the applier, one thread, gives it to the machine in the log's order, its change to the watchers and the answer to the
-//! client. Reads look at the machine and wait for nobody's disk. Every second or so the archivist, another thread, moves
+//! `server` checks it and proposes it to consensus (`raft::node`), which sends it to the other members and makes it durable
+//! together with whatever else waits; once a majority has it, the applier, one thread, gives it to the machine in the log's
+//! order, its change to the watchers and the answer to the client. A member that does not lead passes it on to the one that
+//! does. Reads look at the machine and wait for nobody's disk; with several members they ask first whether their leader
+//! still is one, many reads with one question. Every second or so the archivist, another thread, moves
 //! what is new into a `redb` file together with the index of the last entry in it, and the log behind it is purged.
 //!
 //! # Where it stops
-//! One member. Consensus will come between the log and the applier and change neither. What is not served answers gRPC's UNIMPLEMENTED.
+//! Members are changed one at a time. What is not served answers gRPC's UNIMPLEMENTED.
 
 pub mod auth;
 pub mod compaction;

@@ -2,9 +2,10 @@
 //!
 //! # How it moves
 //! A request from outside is first checked for what can be told without any state ([`validate`]), then written to the
-//! log, and once it is durable (and, with several members, agreed upon) given to [`Machine::apply`] in the log's order.
+//! log, and once it is agreed upon given to [`Machine::apply`] in the log's order.
 //! What it answers goes back to the client, what it changed goes to the watchers. Reads do not come this way: they look at
-//! the machine as it is, which is linearizable on one member, since nothing is acknowledged before it is applied.
+//! the machine as it is, which is linearizable on one member, since nothing is acknowledged before it is applied, and on
+//! several once the leader has confirmed that it still leads.
 //!
 //! An entry also says on whose behalf it is; whether he may is decided here first ([`crate::auth`]).
 //!

@@ -160,7 +160,9 @@ fn apply(node: &Node, batch: Vec<Committed<Waiting>>) -> Result<(), ArchiveError
                     }
                     let Applied { outcome, changes } = machine.apply(index, &caller, &request)?;
                     follow_lease(node, &outcome, &request);
-                    node.gate.follow(&request, &outcome, node.now_ms());
+                    if index > node.replay_to {
+                        node.gate.follow(&request, &outcome, node.now_ms());
+                    }
                     node.metrics.applied(&changes);
                     revisions.extend((!changes.is_empty()).then_some(changes));
                     responses.extend(respond.map(|respond| Respond::Request(respond, outcome)));

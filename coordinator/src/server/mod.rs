@@ -3,15 +3,18 @@
 //! # What runs
 //! - One listener for gRPC and HTTP/1 alike ([`connections`], [`http`]); the services ([`kv`], [`lease`], [`watch`],
 //!   [`cluster`], [`maintenance`], [`health`], [`auth`]) translate between the protocol and the [`node`].
-//! - The log's writer thread, from `raft::log`: writes and syncs whatever is queued.
-//! - The *applier* thread: applies what became durable, in order, answers, and feeds the watchers.
+//! - The consensus thread, from `raft::node`: agrees with the other members, writes and syncs whatever is queued; and a task
+//!   for each stream to and from another member ([`peers`], [`peer_streams`]). [`agreement`] is the way there and back.
+//! - The *applier* thread: applies what is agreed upon, in order, answers, and feeds the watchers.
 //! - The *archivist* thread: moves new versions from memory to `store.redb` now and then, and purges the log behind.
-//! - The *expirer* task: revokes leases whose time is over, through the log like everything else.
+//! - The *expirer* task: where this member leads, revokes leases whose time is over, through the log like everything else.
+//! - Now and then a task that sends the whole state to a member that is far behind ([`catch_up`]).
 //!
 //! # What is on disk
-//! `log/` is the truth. `store.redb` ([`store_file`]) is the machine as of some entry, that entry's index inside; after a
-//! kill the log is replayed from there ([`recovery`]). A full disk refuses writes (etcd's "database space exceeded") and
-//! serves reads until there is space again; a disk that fails otherwise ends the process with one clear line.
+//! `log/` is the truth, `hard-state/` beside it says in which term this member voted for whom. `store.redb` ([`store_file`])
+//! is the machine as of some entry, that entry's index inside; after a kill the log is replayed from there ([`recovery`]), as
+//! far as it is known to be agreed upon. A full disk refuses writes (etcd's "database space exceeded") and serves reads until
+//! there is space again; a disk that fails otherwise ends the process with one clear line.
 //!
 //! # Where it stops
 //! The machine's lock is held for selecting and applying, never while the log or the store file is written, and not

@@ -99,6 +99,8 @@ pub(super) struct Node {
     /// Who leads, as far as this member knows.
     leader: watch::Sender<Option<u64>>,
     work: mpsc::SyncSender<Work>,
+    /// The last entry of the time before this start: tokens given in it are forgotten.
+    pub(super) replay_to: u64,
     /// What other members' streams lead to; the transport holds it weakly.
     inbox: OnceLock<Arc<dyn Inbox>>,
     pending: AtomicUsize,
@@ -126,6 +128,7 @@ pub(super) struct Parts {
     pub(super) directory: PathBuf,
     pub(super) work: mpsc::SyncSender<Work>,
     pub(super) archived: u64,
+    pub(super) replay_to: u64,
     /// Where the ids of leases begin; different after each start.
     pub(super) id_seed: u64,
 }
@@ -159,6 +162,7 @@ impl Node {
             applied: watch::Sender::new(applied),
             leader: watch::Sender::new(None),
             work: parts.work,
+            replay_to: parts.replay_to,
             inbox: OnceLock::new(),
             pending: AtomicUsize::new(0),
             tail_bytes: AtomicUsize::new(0),
@@ -320,7 +324,11 @@ impl Node {
         if self.space.is_full() {
             return Some("the disk is full".to_owned());
         }
-        self.raft().failure().map(|failure| failure.to_string())
+        let raft = self.raft();
+        if raft.gauges().leader().is_none() && !raft.gauges().is_alone() {
+            return Some(Error::NoLeader.to_string());
+        }
+        raft.failure().map(|failure| failure.to_string())
     }
 
     /// Whether the log refused the last write for lack of space.

@@ -274,6 +274,7 @@ pub(super) fn start(
         directory: directory.to_owned(),
         work: work.clone(),
         archived: snapshot.last.index,
+        replay_to,
         id_seed: id_seed(&identity),
     }));
     let archived = snapshot.last.index;
