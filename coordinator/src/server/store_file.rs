@@ -144,7 +144,9 @@ impl StoreFile {
         };
         let number = |name: &str| -> Result<u64, ArchiveError> {
             let found = table.get(name).map_err(failed)?.map(|value| value.value());
-            found.ok_or_else(|| ArchiveError(format!("the number {name} is missing")))
+            found.ok_or_else(|| ArchiveError(format!(
+                    "the number {name} is missing: an earlier version wrote this directory, which this one cannot read; give a new one"
+                )))
         };
         Ok(Some(Numbers {
             applied: number(APPLIED)?,
