@@ -139,10 +139,10 @@ async fn send_to(node: &Arc<Node>, mut message: Message) -> io::Result<()> {
     };
     if let Body::Snapshot { snapshot, .. } = &mut message.body {
         // The copy may hold more than consensus knew of when it asked.
-        *snapshot = Box::new(Snapshot {
+        **snapshot = Snapshot {
             last,
             membership: membership_of(&members),
-        });
+        };
     }
     let mut about = BytesMut::new();
     message.encode(&mut about);
