@@ -20,9 +20,13 @@ pub(super) async fn run(node: Arc<Node>, retention: Retention, shutdown: host::S
             () = tokio::time::sleep(rule.interval()) => {}
         }
         let revision = node.machine().store().revision();
+        // All members keep count, so that whoever leads next goes on where this one stopped.
         let Some(revision) = rule.decide(started.elapsed(), revision) else {
             continue;
         };
+        if !node.raft().gauges().is_leader() {
+            continue;
+        }
         let request = CompactionRequest {
             revision,
             physical: false,

@@ -121,6 +121,9 @@ pub(super) struct Arguments {
     /// More places where clients are served; gRPC and HTTP are served on all.
     #[arg(long, value_name = "URLS", env = "ETCD_LISTEN_CLIENT_HTTP_URLS", hide_env = true)]
     listen_client_http_urls: Option<String>,
+    /// Where the pages are served besides, `/metrics` and those about health, and nothing else.
+    #[arg(long, value_name = "URLS", env = "ETCD_LISTEN_METRICS_URLS", hide_env = true)]
+    listen_metrics_urls: Option<String>,
     #[command(flatten)]
     members: MemberArguments,
     #[command(flatten)]
@@ -156,7 +159,7 @@ meaningless! {
     backend_batch_interval, backend_batch_limit, backend_bbolt_freelist_type, bootstrap_defrag_threshold_megabytes,
     warning_unary_request_duration, warning_apply_duration, corrupt_check_time, compact_hash_check_time,
     feature_gates, grpc_keepalive_min_time, grpc_keepalive_interval, grpc_keepalive_timeout, socket_reuse_port,
-    socket_reuse_address, initial_election_tick_advance, unsafe_no_fsync, listen_metrics_urls, wal_dir, cors,
+    socket_reuse_address, initial_election_tick_advance, unsafe_no_fsync, wal_dir, cors,
     host_whitelist, log_rotation_config_json, enable_log_rotation, memory_mlock, downgrade_check_time, initial_corrupt_check,
     compact_hash_check_enabled, distributed_tracing_address, enable_distributed_tracing,
     distributed_tracing_service_name, distributed_tracing_instance_id, distributed_tracing_sampling_rate, local_address,
@@ -171,6 +174,8 @@ pub(super) struct Settings {
     pub(super) name: String,
     pub(super) data_dir: PathBuf,
     pub(super) listen_client: Vec<Url>,
+    /// Where the pages are served besides.
+    pub(super) listen_metrics: Vec<Url>,
     advertise_client: Option<Vec<String>>,
     pub(super) peering: Peering,
     pub(super) limits: Limits,
@@ -195,9 +200,14 @@ impl Settings {
             }
             None => None,
         };
+        let listen_metrics = match &arguments.listen_metrics_urls {
+            Some(text) => urls("--listen-metrics-urls", text)?,
+            None => Vec::new(),
+        };
         let listen_peer = urls("--listen-peer-urls", &arguments.members.listen_peer_urls)?;
         let security = Security::from_arguments(&arguments.security)?;
         security.check_urls("--listen-client-urls", &listen_client)?;
+        security.check_urls("--listen-metrics-urls", &listen_metrics)?;
         security.check_urls("--listen-peer-urls", &listen_peer)?;
         let peering = Peering::from_arguments(&arguments.name, &arguments.members)?;
         let data_dir = arguments
@@ -214,6 +224,7 @@ impl Settings {
         }
         Ok(Self {
             listen_client,
+            listen_metrics,
             advertise_client,
             data_dir,
             limits: Limits {

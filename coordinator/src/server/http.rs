@@ -123,7 +123,11 @@ async fn health_page(State(node): State<Arc<Node>>, RawQuery(query): RawQuery) -
     let serializable = query.says("serializable", "true");
     let reason = match alarm(&node, &query) {
         Some(reason) => Some(reason),
-        None => read(&node, serializable).await.err(),
+        None if !serializable && node.raft().gauges().leader().is_none() => Some("RAFT NO LEADER".to_owned()),
+        None => {
+            let outcome = read(&node, serializable).await;
+            outcome.err().map(|reason| format!("RANGE ERROR:{reason}"))
+        }
     };
     let plain = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     match reason {
@@ -150,11 +154,14 @@ fn alarm(node: &Node, query: &Query) -> Option<String> {
 
 /// Whether a read is answered: of this member's state, or of the cluster's.
 async fn read(node: &Node, serializable: bool) -> Result<(), String> {
-    if !serializable && let Some(reason) = node.unhealthy() {
-        return Err(format!("RANGE ERROR:{reason}"));
+    if serializable {
+        let _readable = node.machine().store().revision();
+        return Ok(());
     }
-    let _readable = node.machine().store().revision();
-    Ok(())
+    if let Some(reason) = node.unhealthy() {
+        return Err(reason);
+    }
+    node.linearizable_read().await.map_err(|error| error.to_string())
 }
 
 async fn livez(State(node): State<Arc<Node>>, RawQuery(query): RawQuery) -> Response {
@@ -219,6 +226,7 @@ async fn check(node: &Node, name: &str) -> Result<(), String> {
         }
         "serializable_read" => read(node, true).await,
         "linearizable_read" => read(node, false).await,
+        "non_learner" if node.is_learner() => Err("not supported for learner".to_owned()),
         _ => Ok(()),
     }
 }

@@ -45,6 +45,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Headers of one request, in bytes.
 const HEADERS_BYTES_MAX: u32 = 16 << 10;
 
+const PAGES_FLAG: &str = "--listen-metrics-urls";
+
 /// Why the coordinator could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -58,6 +60,7 @@ fn fatal(error: impl std::fmt::Display) -> Fatal {
 pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), Fatal> {
     let directory = DataDir::open(&settings.data_dir, "coordinator", FORMAT_VERSION).map_err(fatal)?;
     let (endpoints, addresses) = bind(&settings, directory.path()).await?;
+    let (pages, page_addresses) = bind_urls(&settings, directory.path(), PAGES_FLAG, &settings.listen_metrics).await?;
     let peer_listeners = bind_for_peers(&settings).await?;
     let streams = settings
         .security
@@ -85,6 +88,7 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
     };
     let introduced = tokio::spawn(introduce(Arc::clone(&node), attributes, shutdown.clone()));
     let router = services::routes(&node, &settings, &shutdown);
+    services::serve_pages(&node, pages, &shutdown);
     let incoming = connections::accept(endpoints, &shutdown);
     let ended = shutdown.clone();
     let server = Server::builder()
@@ -100,7 +104,8 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
         // With others, only when they have agreed upon something that this member said.
         let _aborted = introduced.await;
         tracing::info!(addresses = ?addresses, "ready to serve client requests");
-        let named: Vec<_> = addresses.iter().map(|address| ("client", *address)).collect();
+        let mut named: Vec<_> = addresses.iter().map(|address| ("client", *address)).collect();
+        named.extend(page_addresses.iter().map(|address| ("metrics", *address)));
         host::announce_ready("coordinator", &named);
     });
     let outcome = tokio::select! {
@@ -188,12 +193,20 @@ async fn drained(shutdown: &Shutdown) {
 
 /// Binds what clients connect to; returns the addresses of what has one, too.
 async fn bind(settings: &Settings, directory: &Path) -> Result<(Vec<Endpoint>, Vec<SocketAddr>), Fatal> {
-    let urls = &settings.listen_client;
+    bind_urls(settings, directory, "--listen-client-urls", &settings.listen_client).await
+}
+
+async fn bind_urls(
+    settings: &Settings,
+    directory: &Path,
+    flag: &str,
+    urls: &[Url],
+) -> Result<(Vec<Endpoint>, Vec<SocketAddr>), Fatal> {
     let tls = settings.security.client_acceptor(directory, urls).map_err(fatal)?;
     let mut endpoints = Vec::new();
     let mut addresses = Vec::new();
     for url in urls {
-        let endpoint = Endpoint::bind("--listen-client-urls", url, tls.as_ref()).await;
+        let endpoint = Endpoint::bind(flag, url, tls.as_ref()).await;
         let endpoint = endpoint.map_err(fatal)?;
         addresses.extend(endpoint.local_addr().map_err(fatal)?);
         endpoints.push(endpoint);

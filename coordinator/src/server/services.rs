@@ -14,8 +14,10 @@ use pb::lease_server::LeaseServer;
 use pb::maintenance_server::MaintenanceServer;
 use pb::watch_server::WatchServer;
 use tonic::service::Routes;
+use tonic::transport::Server;
 
 use super::config::Settings;
+use super::connections::{self, Endpoint};
 use super::election::ElectionService;
 use super::kv::KvService;
 use super::lease::LeaseService;
@@ -72,4 +74,20 @@ pub(super) fn routes(node: &Arc<Node>, settings: &Settings, shutdown: &Shutdown)
         axum::Router::new()
     };
     Routes::from(services.merge(http::router(node, gateway)))
+}
+
+/// Serves the pages alone at `endpoints`, until shutdown.
+pub(super) fn serve_pages(node: &Arc<Node>, endpoints: Vec<Endpoint>, shutdown: &Shutdown) {
+    if endpoints.is_empty() {
+        return;
+    }
+    let pages = Routes::from(http::router(node, axum::Router::new()));
+    let (incoming, ended) = (connections::accept(endpoints, shutdown), shutdown.clone());
+    let server = Server::builder().accept_http1(true).add_routes(pages);
+    tokio::spawn(async move {
+        let served = server.serve_with_incoming_shutdown(incoming, async move { ended.requested().await });
+        if let Err(error) = served.await {
+            tracing::warn!(%error, "the pages are not served any more");
+        }
+    });
 }

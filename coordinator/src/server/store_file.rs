@@ -1,8 +1,8 @@
 //! `store.redb`: the machine as of some entry of the log.
 //!
-//! One table of versions by revision, one of leases, one of alarms, one with the users and roles, one with the members, one of numbers. Each
-//! hand-over is one durable transaction that also
-//! says up to which entry of the log it goes; so whatever a crash leaves is the machine as it was after that entry.
+//! One table of versions by revision, one of leases, one of alarms, one with the users and roles, one with the members, one
+//! of numbers. Each hand-over is one durable transaction that also says up to which entry of the log it goes; so whatever a
+//! crash leaves is the machine as it was after that entry.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -144,7 +144,9 @@ impl StoreFile {
         };
         let number = |name: &str| -> Result<u64, ArchiveError> {
             let found = table.get(name).map_err(failed)?.map(|value| value.value());
-            found.ok_or_else(|| ArchiveError(format!("the number {name} is missing")))
+            found.ok_or_else(|| ArchiveError(format!(
+                    "the number {name} is missing: an earlier version wrote this directory, which this one cannot read; give a new one"
+                )))
         };
         Ok(Some(Numbers {
             applied: number(APPLIED)?,

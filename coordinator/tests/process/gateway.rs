@@ -8,9 +8,42 @@ use tokio::net::TcpStream;
 
 use crate::program::Coordinator;
 
+/// The address that the ready line names.
+fn named(line: &str, name: &str) -> std::net::SocketAddr {
+    let mut words = line.split_whitespace();
+    let address = words.find_map(|word| word.strip_prefix(name)).expect("it is named");
+    address.parse().expect("an address")
+}
+
+#[tokio::test]
+async fn the_pages_are_served_elsewhere_too_and_nothing_else_is() {
+    let data = tempfile::tempdir().expect("a directory");
+    let mut child = crate::program::command(data.path(), "http://127.0.0.1:0")
+        .arg("--listen-metrics-urls=http://127.0.0.1:0")
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program is there");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("it says something");
+    let address = named(&line, "metrics=");
+    let (health, metrics) = (
+        send_to(address, "GET", "/health", "").await.0,
+        send_to(address, "GET", "/metrics", "").await.0,
+    );
+    let call = send_to(address, "POST", "/v3/kv/range", "{}").await.0;
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    assert_eq!((health, metrics, call), (200, 200, 404));
+}
+
 /// Sends a request and returns the connection behind the head of the answer, and the status.
 async fn send(coordinator: &Coordinator, method: &str, path: &str, body: &str) -> (u16, BufReader<TcpStream>) {
-    let mut stream = TcpStream::connect(coordinator.address).await.expect("it listens");
+    send_to(coordinator.address, method, path, body).await
+}
+
+async fn send_to(address: std::net::SocketAddr, method: &str, path: &str, body: &str) -> (u16, BufReader<TcpStream>) {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
     let length = body.len();
     let request =
         format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
