@@ -24,12 +24,13 @@ rust_suite() {
         --listen-client-urls http://127.0.0.1:0 --listen-peer-urls http://127.0.0.1:0 || return 0
     local at
     at=$(address client)
-    timeout 30 "$ETCDCTL" --endpoints "$at" user add root:rootpwd >/dev/null 2>&1 || true
-    timeout 30 "$ETCDCTL" --endpoints "$at" role add root >/dev/null 2>&1 || true
-    timeout 30 "$ETCDCTL" --endpoints "$at" user grant-role root root >/dev/null 2>&1 || true
-    # One adds members that are not there, one wants a server started for it.
+    # A flag beside the variable would be refused.
+    ETCDCTL_ENDPOINTS="$at" timeout 30 "$ETCDCTL" user add root:rootpwd >/dev/null 2>&1 || true
+    ETCDCTL_ENDPOINTS="$at" timeout 30 "$ETCDCTL" role add root >/dev/null 2>&1 || true
+    ETCDCTL_ENDPOINTS="$at" timeout 30 "$ETCDCTL" user grant-role root root >/dev/null 2>&1 || true
+    # One adds members that are not there, and two ask for RangeStream, which is etcd 3.7's.
     (cd "$RUST_SUITE" && ETCD_TEST=$at CARGO_TARGET_DIR="$RUST_SUITE/target" timeout 420 cargo test -q --tests --no-fail-fast -- \
-        --test-threads=1 --format=pretty --include-ignored --skip test_cluster --skip test_get_stream_chunked) \
+        --test-threads=1 --format=pretty --include-ignored --skip test_cluster --skip test_get_stream) \
         >"$WORK/etcd-client.log" 2>&1 || true
     sed -nE 's/^test ([^ ]+)( - should panic)? \.\.\. ok$/\1/p' "$WORK/etcd-client.log" | sort -u >"$WORK/etcd-client.passed"
     stop etcd-client-server

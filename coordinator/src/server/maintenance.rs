@@ -179,9 +179,8 @@ impl Maintenance for MaintenanceService {
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
         self.node.authorize(&request, Access::Root).await?;
         let moved = self.node.move_leader(request.get_ref().target_id).await;
-        let response = moved.map(|()| pb::MoveLeaderResponse {
-            header: Some(self.node.header(0)),
-        });
+        // etcd's answer to this call has no header.
+        let response = moved.map(|()| pb::MoveLeaderResponse { header: None });
         self.node.metrics.answer("Maintenance", "MoveLeader", response)
     }
 
