@@ -100,6 +100,7 @@ fn entries() -> io::Result<()> {
         let entry = Entry {
             request: Some(request),
             caller: None,
+            only_in_term: 0,
         };
         let bytes = entry.encode_length_delimited_to_vec();
         seed("coordinator_entry", &format!("one-{number}"), &bytes)?;
