@@ -9,7 +9,7 @@ use super::host::{Host, Letter, Running};
 use super::machine::Machine;
 use super::observer::Observer;
 use super::plan::Plan;
-use crate::invariant::{Check, Violation};
+use crate::invariant::{self, Check, Violation};
 use crate::world::{Address, Clock, Events, Fault, MILLISECOND, Micros, Network, Random, Tally, Trace};
 
 /// What happens next, to whom.
@@ -187,6 +187,25 @@ impl<M: Machine, E> Cluster<M, E> {
     pub fn ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
         self.next_ticket - 1
+    }
+
+    /// Whether all is well long after everything was mended; clients had `answered` answers since then.
+    pub fn check_convergence(&mut self, answered: u64) {
+        let leader = self.leader();
+        let running = leader.and_then(|leader| self.host(leader).running.as_ref());
+        let last = running.map_or(0, |running| running.core.last().index);
+        let members = running.into_iter().flat_map(|running| running.membership.members());
+        let standings: Vec<invariant::Standing> = members
+            .map(|member| {
+                let running = self.host(member).running.as_ref();
+                invariant::Standing {
+                    member,
+                    running: running.is_some(),
+                    applied: running.map_or(0, |running| running.applied),
+                }
+            })
+            .collect();
+        self.note(invariant::converged(leader, last, answered, &standings));
     }
 
     pub fn host(&self, member: MemberId) -> &Host<M> {

@@ -129,13 +129,20 @@ impl<M: Machine, E> Cluster<M, E> {
         let pending = std::mem::replace(&mut running.membership_index, running.core.membership_index());
         // Those who are new count as heard from at first.
         running.leads_since = self.events.now();
-        let (committed, term) = (running.core.commit(), running.standing.term);
+        let (committed, standing) = (running.core.commit(), running.core.standing());
         let committed_term = running.core.term_at(committed);
-        // A leader puts its own changes in force one by one; a follower takes several at once, or takes them back.
-        if running.standing.role == RoleName::Leader && !before.is_empty() {
+        // A leader puts its own changes in force one by one; a follower takes several at once, or takes them back: also
+        // one that led until this very step.
+        if standing.role == RoleName::Leader && !before.is_empty() {
             let check = self.observer.membership(member, &before, &membership);
             self.note(check);
-            self.note(change_is_alone(member, term, pending, committed, committed_term));
+            self.note(change_is_alone(
+                member,
+                standing.term,
+                pending,
+                committed,
+                committed_term,
+            ));
         }
     }
 

@@ -33,7 +33,7 @@ use oracle::Oracle;
 use streams::Streams;
 
 use crate::cluster::{Cluster, Happening, Plan, Told};
-use crate::invariant::{Standing, converged, require};
+use crate::invariant::require;
 use crate::outcome::Outcome;
 use crate::world::{MILLISECOND, Random, Trace};
 
@@ -226,26 +226,7 @@ impl World {
     }
 
     fn check_convergence(&mut self) {
-        let cluster = &mut self.cluster;
-        let leader = cluster.leader();
-        let running = leader.and_then(|leader| cluster.host(leader).running.as_ref());
-        let last = running.map_or(0, |running| running.core.last().index);
-        let members: Vec<u64> = running
-            .map(|running| running.membership.members().collect())
-            .unwrap_or_default();
-        let standings: Vec<Standing> = members
-            .into_iter()
-            .map(|member| {
-                let running = cluster.host(member).running.as_ref();
-                Standing {
-                    member,
-                    running: running.is_some(),
-                    applied: running.map_or(0, |running| running.applied),
-                }
-            })
-            .collect();
-        let check = converged(leader, last, self.clients.counted(), &standings);
-        cluster.note(check);
+        self.cluster.check_convergence(self.clients.counted());
         let behind = self.streams.behind(&self.oracle);
         let check = require(behind.is_none(), "watch_promises", || {
             format!(
@@ -253,7 +234,7 @@ impl World {
                 behind.unwrap_or_default()
             )
         });
-        cluster.note(check);
+        self.cluster.note(check);
     }
 
     fn outcome(self) -> (Outcome, Trace) {

@@ -15,7 +15,7 @@ use machine::Registers;
 
 use crate::cluster::{Cluster, Happening, Plan};
 use crate::history::Verdict;
-use crate::invariant::{Standing, converged, require};
+use crate::invariant::require;
 use crate::outcome::Outcome;
 use crate::world::{MILLISECOND, Random, Trace};
 
@@ -54,7 +54,7 @@ impl World {
         self.clients.stop_at(plan.end - 8 * plan.election_ms * MILLISECOND);
         self.run_until(plan.end);
         if self.cluster.violation().is_none() {
-            self.check_convergence();
+            self.cluster.check_convergence(self.clients.counted());
         }
     }
 
@@ -71,29 +71,6 @@ impl World {
                 return;
             }
         }
-    }
-
-    fn check_convergence(&mut self) {
-        let cluster = &mut self.cluster;
-        let leader = cluster.leader();
-        let running = leader.and_then(|leader| cluster.host(leader).running.as_ref());
-        let last = running.map_or(0, |running| running.core.last().index);
-        let members: Vec<u64> = running
-            .map(|running| running.membership.members().collect())
-            .unwrap_or_default();
-        let standings: Vec<Standing> = members
-            .into_iter()
-            .map(|member| {
-                let running = cluster.host(member).running.as_ref();
-                Standing {
-                    member,
-                    running: running.is_some(),
-                    applied: running.map_or(0, |running| running.applied),
-                }
-            })
-            .collect();
-        let check = converged(leader, last, self.clients.counted(), &standings);
-        cluster.note(check);
     }
 
     fn outcome(mut self) -> (Outcome, Trace) {
