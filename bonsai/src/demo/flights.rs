@@ -383,9 +383,8 @@ impl Demo {
             airports: &self.airports(files).await?,
             cells: &cells,
         };
-        let svg = map::draw(&picture);
-        self.write("map.svg", svg.as_bytes())?;
-        self.write("map.png", &map::render(&svg)?)?;
+        self.write("map.svg", map::draw(&picture, &map::Lettering::Text).as_bytes())?;
+        self.write("map.png", &map::render(&picture)?)?;
         for name in ["counties.csv", "map.svg", "map.png"] {
             story.say(&self.out.join(name).display().to_string());
         }

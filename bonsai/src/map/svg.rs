@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use geo::{Coord, LineString};
 
 use super::geography::County;
+use super::lettering::{Anchor, Label, Lettering};
 use super::palette;
 use super::projection::{Part, Point, Sheet};
 
@@ -48,7 +49,8 @@ pub struct Picture<'a> {
     pub cells: &'a [Cell],
 }
 
-pub fn draw(picture: &Picture<'_>) -> String {
+/// The whole picture; `lettering` says what becomes of its labels.
+pub fn draw(picture: &Picture<'_>, lettering: &Lettering) -> String {
     let sheet = Sheet::new();
     let mut svg = String::with_capacity(2 << 20);
     let (width, height) = (Sheet::WIDTH, Sheet::HEIGHT);
@@ -58,35 +60,23 @@ pub fn draw(picture: &Picture<'_>) -> String {
     );
     let _ = writeln!(svg, "<title>{}</title>", escaped(picture.title));
     let _ = writeln!(svg, r##"<rect width="{width}" height="{height}" fill="#fbfaf7"/>"##);
-    heading(&mut svg, picture);
+    heading(&mut svg, picture, lettering);
     let land = draw_counties(&mut svg, &sheet, picture);
     draw_cells(&mut svg, &sheet, picture.cells, &land);
     for part in Part::BOXES {
-        draw_box(&mut svg, part);
+        draw_box(&mut svg, part, lettering);
     }
-    draw_airports(&mut svg, &sheet, picture.airports);
-    draw_legend(&mut svg);
-    let _ = writeln!(
-        svg,
-        r#"<text x="40" y="{}" font-size="13" fill="{QUIET}">{}</text>"#,
-        height - 24.0,
-        escaped(picture.source)
-    );
+    draw_airports(&mut svg, &sheet, picture.airports, lettering);
+    draw_legend(&mut svg, lettering);
+    let source = Label::new(40.0, height - 24.0, 13.0).fill(QUIET);
+    lettering.write(&mut svg, &source, picture.source);
     svg.push_str("</svg>\n");
     svg
 }
 
-fn heading(svg: &mut String, picture: &Picture<'_>) {
-    let _ = writeln!(
-        svg,
-        r#"<text x="40" y="60" font-size="38">{}</text>"#,
-        escaped(picture.title)
-    );
-    let _ = writeln!(
-        svg,
-        r#"<text x="40" y="92" font-size="18" fill="{QUIET}">{}</text>"#,
-        escaped(picture.subtitle)
-    );
+fn heading(svg: &mut String, picture: &Picture<'_>, lettering: &Lettering) {
+    lettering.write(svg, &Label::new(40.0, 60.0, 38.0), picture.title);
+    lettering.write(svg, &Label::new(40.0, 92.0, 18.0).fill(QUIET), picture.subtitle);
 }
 
 /// One path a colour: far smaller than one a county. Those of the contiguous states have names, and together they are
@@ -194,18 +184,16 @@ fn pieces(from: Point, to: Point) -> impl Iterator<Item = Point> {
     })
 }
 
-fn draw_box(svg: &mut String, part: Part) {
+fn draw_box(svg: &mut String, part: Part, lettering: &Lettering) {
     let (x, y, width, height) = Sheet::frame(part);
     let _ = writeln!(
         svg,
-        r##"<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="4" fill="none" stroke="#cfcac0"/><text x="{}" y="{}" font-size="13" fill="{QUIET}">{}</text>"##,
-        x + 8.0,
-        y + 17.0,
-        part.title()
+        r##"<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="4" fill="none" stroke="#cfcac0"/>"##
     );
+    lettering.write(svg, &Label::new(x + 8.0, y + 17.0, 13.0).fill(QUIET), part.title());
 }
 
-fn draw_airports(svg: &mut String, sheet: &Sheet, airports: &[Airport]) {
+fn draw_airports(svg: &mut String, sheet: &Sheet, airports: &[Airport], lettering: &Lettering) {
     let placed: Vec<(&Airport, Point)> = airports
         .iter()
         .filter_map(|airport| {
@@ -219,16 +207,12 @@ fn draw_airports(svg: &mut String, sheet: &Sheet, airports: &[Airport]) {
     }
     let _ = writeln!(
         svg,
-        r##"</g><g font-size="13" text-anchor="start" paint-order="stroke" stroke="#fbfaf7" stroke-opacity="0.85" stroke-width="3" stroke-linejoin="round">"##
+        r##"</g><g paint-order="stroke" stroke="#fbfaf7" stroke-opacity="0.85" stroke-width="3" stroke-linejoin="round">"##
     );
     let mut taken: Vec<Frame> = placed.iter().map(|(_, (x, y))| Frame::around(*x, *y, 4.0)).collect();
     for (airport, (x, y)) in &placed {
         if let Some((left, baseline)) = label_place(&mut taken, *x, *y) {
-            let _ = writeln!(
-                svg,
-                r#"<text x="{left:.1}" y="{baseline:.1}">{}</text>"#,
-                escaped(&airport.code)
-            );
+            lettering.write(svg, &Label::new(left, baseline, 13.0), &airport.code);
         }
     }
     svg.push_str("</g>\n");
@@ -282,14 +266,11 @@ fn label_place(taken: &mut Vec<Frame>, x: f64, y: f64) -> Option<Point> {
     None
 }
 
-fn draw_legend(svg: &mut String) {
+fn draw_legend(svg: &mut String, lettering: &Lettering) {
     const STEP: f64 = 62.0;
     let (left, top) = (560.0, 962.0);
-    let _ = writeln!(
-        svg,
-        r#"<text x="{left}" y="{}" font-size="15">mean arrival delay at the nearest airport, minutes</text>"#,
-        top - 12.0
-    );
+    let title = "mean arrival delay at the nearest airport, minutes";
+    lettering.write(svg, &Label::new(left, top - 12.0, 15.0), title);
     for (place, colour) in palette::steps().enumerate() {
         let x = left + place as f64 * STEP;
         let _ = writeln!(
@@ -297,44 +278,34 @@ fn draw_legend(svg: &mut String) {
             r#"<rect x="{x}" y="{top}" width="{STEP}" height="18" fill="{colour}"/>"#
         );
     }
-    let _ = writeln!(svg, r#"<g font-size="13" fill="{QUIET}" text-anchor="middle">"#);
-    for (place, bound) in palette::BOUNDS.iter().enumerate() {
-        let x = left + (place + 1) as f64 * STEP;
-        let sign = if *bound < 0.0 { "−" } else { "" };
-        let _ = writeln!(svg, r#"<text x="{x}" y="{}">{sign}{}</text>"#, top + 36.0, bound.abs());
-    }
     let right = left + 8.0 * STEP;
-    let _ = writeln!(
-        svg,
-        r#"<text x="{}" y="{}">early</text>"#,
-        left + STEP / 2.0 - 12.0,
-        top + 36.0
-    );
-    let _ = writeln!(
-        svg,
-        r#"<text x="{}" y="{}">late</text></g>"#,
-        right - STEP / 2.0 + 12.0,
-        top + 36.0
-    );
+    let mut below = |x: f64, text: &str| {
+        let label = Label::new(x, top + 36.0, 13.0).fill(QUIET).anchor(Anchor::Middle);
+        lettering.write(svg, &label, text);
+    };
+    for (place, bound) in palette::BOUNDS.iter().enumerate() {
+        let sign = if *bound < 0.0 { "−" } else { "" };
+        below(left + (place + 1) as f64 * STEP, &format!("{sign}{}", bound.abs()));
+    }
+    below(left + STEP / 2.0 - 12.0, "early");
+    below(right - STEP / 2.0 + 12.0, "late");
     let x = right + 34.0;
     let _ = writeln!(
         svg,
-        r##"<circle cx="{}" cy="{}" r="4.2" fill="{INK}"/><text x="{}" y="{}" font-size="14">served airport</text>"##,
+        r##"<circle cx="{}" cy="{}" r="4.2" fill="{INK}"/>"##,
         x + 8.0,
-        top + 2.0,
-        x + 24.0,
-        top + 7.0
+        top + 2.0
     );
+    lettering.write(svg, &Label::new(x + 24.0, top + 7.0, 14.0), "served airport");
     let _ = writeln!(
         svg,
-        r##"<rect x="{x}" y="{}" width="16" height="12" fill="none" stroke="#1d3b53" stroke-opacity="0.6"/><text x="{}" y="{}" font-size="14">KD-tree cell</text>"##,
-        top + 20.0,
-        x + 24.0,
-        top + 31.0
+        r##"<rect x="{x}" y="{}" width="16" height="12" fill="none" stroke="#1d3b53" stroke-opacity="0.6"/>"##,
+        top + 20.0
     );
+    lettering.write(svg, &Label::new(x + 24.0, top + 31.0, 14.0), "KD-tree cell");
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
@@ -346,14 +317,14 @@ mod tests {
     use super::*;
     use geo::{MultiPolygon, polygon};
 
-    fn picture_with(delay: f64) -> String {
+    fn picture_with(delay: f64, lettering: &Lettering) -> String {
         let square = polygon![(x: -100.0, y: 40.0), (x: -99.0, y: 40.0), (x: -99.0, y: 41.0), (x: -100.0, y: 41.0)];
         let counties = [County {
             fips: "31001".into(),
             outline: MultiPolygon::new(vec![square]),
         }];
         let delays = BTreeMap::from([("31001".to_owned(), delay)]);
-        draw(&Picture {
+        let picture = Picture {
             title: "A < B",
             subtitle: "",
             source: "",
@@ -372,12 +343,13 @@ mod tests {
                 max_y: 45.0,
                 rows: 7,
             }],
-        })
+        };
+        draw(&picture, lettering)
     }
 
     #[test]
     fn a_county_has_the_colour_of_its_delay() {
-        let svg = picture_with(50.0);
+        let svg = picture_with(50.0, &Lettering::Text);
         let path = format!(r#" fill="{}" d="M"#, palette::colour(50.0));
         assert!(svg.contains(&path));
         assert!(svg.contains("A &lt; B") && svg.contains(">OMA<"));
@@ -385,10 +357,11 @@ mod tests {
 
     #[test]
     fn it_is_drawn_to_pixels() {
-        let png = super::super::render(&picture_with(-50.0)).unwrap();
-        assert!(png.starts_with(b"\x89PNG"));
-        assert_ne!(png, super::super::render(&picture_with(50.0)).unwrap());
-        assert_eq!(png, super::super::render(&picture_with(-50.0)).unwrap());
+        let outlines = Lettering::outlines().unwrap();
+        let drawn = |delay| super::super::png::pixels(&picture_with(delay, &outlines)).unwrap();
+        assert!(drawn(-50.0).starts_with(b"\x89PNG"));
+        assert_ne!(drawn(-50.0), drawn(50.0));
+        assert_eq!(drawn(-50.0), drawn(-50.0));
     }
 
     #[test]
