@@ -69,6 +69,7 @@ impl Member<Follower> {
         let last = replica.log.last();
         let term = replica.term + 1;
         ask(&mut replica, term, &Body::PreVote { last });
+        let role = Box::new(role);
         Member { replica, role }.counted(None)
     }
 
@@ -202,6 +203,7 @@ fn hold_election(mut replica: Box<Replica>, transfer: bool) -> State {
         deadline: replica.election_deadline(),
         tally: Tally::default(),
     };
+    let role = Box::new(role);
     State::Candidate(Member { replica, role })
 }
 

@@ -28,11 +28,11 @@ pub(super) enum State {
     Leader(Member<Leader>),
 }
 
-/// A member in the role `R`.
+/// A member in the role `R`. Two pointers, since every step moves it through several hands.
 #[derive(Debug)]
 pub(super) struct Member<R> {
     pub replica: Box<Replica>,
-    pub role: R,
+    pub role: Box<R>,
 }
 
 /// What [`Consensus::status`] tells.
@@ -59,7 +59,7 @@ impl Consensus {
             leader: None,
         };
         let mut replica = Box::new(Replica::new(config, restored, now, standing));
-        let mut role = Follower::new(&mut replica, None);
+        let mut role = Box::new(Follower::new(&mut replica, None));
         if replica.membership().voters() == [replica.id()] {
             role.deadline = now;
         }
@@ -82,7 +82,6 @@ impl Consensus {
         let replica = state.replica_mut();
         // A clock that goes back is taken for one that stands still.
         replica.now = replica.now.max(now);
-        std::mem::swap(&mut replica.effects, effects);
         let mut state = state.step(event);
         let standing = state.standing();
         let replica = state.replica_mut();
@@ -165,6 +164,14 @@ impl Consensus {
                 State::Leader(member) => member.role.peers(replica.now, replica.config.election_ms),
                 _ => Vec::new(),
             },
+        }
+    }
+
+    /// Of a leader: up to where it takes this other member's log for durable and its own; none for who is no member.
+    pub fn matched(&self, peer: MemberId) -> Option<Index> {
+        match self.state() {
+            State::Leader(member) => member.role.matched(peer),
+            _ => None,
         }
     }
 
@@ -384,7 +391,7 @@ impl<R> Member<R> {
         let role = Follower::new(&mut self.replica, leader);
         Member {
             replica: self.replica,
-            role,
+            role: Box::new(role),
         }
     }
 }

@@ -35,6 +35,8 @@ use super::entry::{Index, MemberId};
 
 /// How many members there can be. Majorities are counted on the stack, and frames are bounded by this.
 pub const MEMBERS_MAX: usize = 64;
+/// As many voters as most clusters have at most.
+const FEW_VOTERS: usize = 8;
 
 /// Who votes and who only learns. Both lists are sorted and have no member in common.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -182,11 +184,18 @@ impl Membership {
         if count == 0 {
             return 0;
         }
-        let mut numbers = [0; MEMBERS_MAX];
+        // Most clusters are small, and clearing room for the largest costs more than counting them.
+        let (mut few, mut many);
+        let numbers: &mut [u64] = if count <= FEW_VOTERS {
+            few = [0; FEW_VOTERS];
+            &mut few[..count]
+        } else {
+            many = [0; MEMBERS_MAX];
+            &mut many[..count]
+        };
         for (number, id) in numbers.iter_mut().zip(&self.voters) {
             *number = reached(*id);
         }
-        let numbers = &mut numbers[..count];
         numbers.sort_unstable();
         let mut quorum = self.quorum();
         if super::plant::is_planted(super::plant::Plant::QuorumMinusOne) {

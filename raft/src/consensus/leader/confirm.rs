@@ -69,6 +69,9 @@ impl Member<Leader> {
 
     fn answer_reads(&mut self) {
         let Self { replica, role } = self;
+        if !role.reads.is_asked() {
+            return;
+        }
         let id = replica.id();
         let confirmed = match is_planted(Plant::ReadUnconfirmed) {
             true => role.round,

@@ -72,6 +72,7 @@ impl Leader {
             transfer: None,
             uncommitted_bytes: 0,
         };
+        let role = Box::new(role);
         let mut leader = Member { replica, role };
         leader.meet_members();
         if !is_planted(Plant::NoBlankEntry) {
@@ -91,6 +92,10 @@ impl Leader {
             needs_snapshot: matches!(peer.pace, Pace::Snapshot { .. }),
         };
         self.peers.iter().map(status).collect()
+    }
+
+    pub fn matched(&self, id: MemberId) -> Option<Index> {
+        self.peer_index(id).map(|at| self.peers[at].matched)
     }
 
     pub fn next_deadline(&self) -> Millis {

@@ -53,6 +53,11 @@ impl Reads {
         !self.waiting.is_empty() && self.asked.is_empty()
     }
 
+    /// Whether a round that was sent confirms somebody.
+    pub fn is_asked(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     /// All that wait are to be confirmed by this round. `index` is the commit index now, before the round is sent.
     pub fn ask(&mut self, round: u64, index: Index) {
         if !self.waiting.is_empty() {
