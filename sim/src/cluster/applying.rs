@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use raft::consensus::{Entry, Event, Index, MemberId, Membership, Payload, RoleName, Snapshot};
+use raft::consensus::{Entry, Event, Index, MemberId, Payload, RoleName, Snapshot};
 
 use super::disk::Kept;
 use super::driver::{Cluster, Happening, Told};
@@ -119,26 +119,22 @@ impl<M: Machine, E> Cluster<M, E> {
         let host = &self.hosts[member as usize - 1];
         let Some(running) = &host.running else { return Ok(()) };
         // The one who decided has this entry's membership in force, or a later one that it has begun.
-        let mut memberships: Vec<&Membership> = vec![&running.membership];
         let others = self.hosts.iter().filter(|other| other.id != member);
-        memberships.extend(
-            others
-                .filter_map(|other| other.running.as_ref())
-                .filter(|other| other.standing.role == RoleName::Leader)
-                .map(|other| &other.membership),
-        );
-        if let Some(at) = running.core.membership_at(entry.index) {
-            memberships.push(at);
-        }
+        let leaders = others
+            .filter_map(|other| other.running.as_ref())
+            .filter(|other| other.standing.role == RoleName::Leader)
+            .map(|other| &other.membership);
+        let memberships = std::iter::once(&running.membership)
+            .chain(leaders)
+            .chain(running.core.membership_at(entry.index));
         let hosts = &self.hosts;
         let durable_on = |id: MemberId| hosts[id as usize - 1].holds_durably(entry.index, entry.term);
         self.observer
-            .committed_and_applied(member, running.applied, entry, &memberships, durable_on)
+            .committed_and_applied(member, running.applied, entry, memberships, durable_on)
     }
 
     /// Writes a snapshot when there is enough behind the last.
     pub(super) fn compact(&mut self, member: MemberId) {
-        let delay = self.random.between(MILLISECOND, 50 * MILLISECOND);
         let every = self.plan.snapshot_every;
         let host = self.host_mut(member);
         let (incarnation, last) = (host.incarnation, host.disk.kept().snapshot.last.index);
@@ -162,6 +158,7 @@ impl<M: Machine, E> Cluster<M, E> {
             state: running.machine.state(),
         };
         let kept = Box::new(kept);
+        let delay = self.random.between(MILLISECOND, 50 * MILLISECOND);
         self.events.after(
             delay,
             Happening::Compacted {

@@ -1,7 +1,7 @@
 //! The cluster: what happens to whom, starts, crashes and ticks.
 
 use raft::consensus::{
-    Config, Consensus, Event, Index, MemberId, Membership, Refusal, Session, Standing, Ticket, WriteId,
+    Config, Consensus, Effects, Event, Index, MemberId, Membership, Refusal, Session, Standing, Ticket, WriteId,
 };
 
 use super::disk::{Kept, Loss};
@@ -21,7 +21,7 @@ pub enum Happening<M: Machine, E> {
         member: MemberId,
         incarnation: u64,
     },
-    Arrive(Box<Letter<M::State>>),
+    Arrive(Letter<M::State>),
     /// The disk has synced up to this write.
     Synced {
         member: MemberId,
@@ -114,6 +114,8 @@ pub struct Cluster<M: Machine, E> {
     pub hosts: Vec<Host<M>>,
     pub plan: Plan,
     pub(super) told: Vec<Told<M::Answer>>,
+    /// Memory for the next step's effects.
+    pub(super) spare_effects: Option<Box<Effects>>,
     pub(super) violation: Option<Violation>,
     pub(super) next_ticket: Ticket,
     pub(super) seed: u64,
@@ -148,6 +150,7 @@ impl<M: Machine, E> Cluster<M, E> {
             hosts,
             plan,
             told: Vec::new(),
+            spare_effects: None,
             violation: None,
             next_ticket: 1,
             seed,
@@ -178,6 +181,14 @@ impl<M: Machine, E> Cluster<M, E> {
 
     pub fn take_told(&mut self) -> Vec<Told<M::Answer>> {
         std::mem::take(&mut self.told)
+    }
+
+    /// Takes the memory back of what [`Cluster::take_told`] gave.
+    pub fn heard(&mut self, mut told: Vec<Told<M::Answer>>) {
+        if self.told.is_empty() {
+            told.clear();
+            self.told = told;
+        }
     }
 
     pub fn has_told(&self) -> bool {
@@ -272,12 +283,9 @@ impl<M: Machine, E> Cluster<M, E> {
         }
         match happening {
             Happening::Tick { .. } => self.tick(member),
-            Happening::Arrive(letter) => self.arrive(*letter),
+            Happening::Arrive(letter) => self.arrive(letter),
             Happening::Synced { last, .. } => self.synced(member, last),
-            Happening::Persisted { writes, .. } => {
-                let (first, last) = writes;
-                self.step(member, Event::Persisted { first, last });
-            }
+            Happening::Persisted { writes, .. } => self.persisted(member, writes),
             Happening::Apply { .. } => self.apply(member),
             Happening::Compacted { kept, .. } => self.compacted(member, *kept),
             Happening::SnapshotSent {
@@ -331,6 +339,7 @@ impl<M: Machine, E> Cluster<M, E> {
             reads: Vec::new(),
             syncing: false,
             tick_at: None,
+            tick_for: 0,
             compacting: false,
             ready: applied,
             applying: false,
@@ -405,9 +414,14 @@ impl<M: Machine, E> Cluster<M, E> {
         let clock = host.clock;
         let incarnation = host.incarnation;
         let Some(running) = &mut host.running else { return };
-        let wait = running.core.deadline().saturating_sub(clock.milliseconds(now));
-        let at = now + clock.world_time_for(wait).max(100);
+        let deadline = running.core.deadline();
         // A tick that comes too early finds out by itself.
+        if running.tick_at.is_some() && running.tick_for <= deadline {
+            return;
+        }
+        let wait = deadline.saturating_sub(clock.milliseconds(now));
+        let at = now + clock.world_time_for(wait).max(100);
+        running.tick_for = deadline;
         if running.tick_at.is_none_or(|scheduled| scheduled > at) {
             running.tick_at = Some(at);
             self.events.at(at, Happening::Tick { member, incarnation });

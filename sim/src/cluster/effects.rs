@@ -37,46 +37,37 @@ impl<M: Machine, E> Cluster<M, E> {
         if self.trace.tells() {
             self.trace.tell(now, format_args!("{member} <- {event:?}"));
         }
-        let effects = running.core.step(event, time);
+        // A step within a step, as after a fetch, finds none and takes new ones.
+        let mut effects = self.spare_effects.take().unwrap_or_default();
+        running.core.step_into(event, time, &mut effects);
         self.trace.step(now, [3, member, digest_of_effects(&effects)]);
         if !effects.is_empty() {
             if self.trace.tells() {
                 self.trace.tell(now, format_args!("{member} -> {effects:?}"));
             }
-            self.carry_out(member, effects, state);
+            self.carry_out(member, &mut effects, state);
         }
+        self.spare_effects = Some(effects);
     }
 
-    pub(super) fn carry_out(&mut self, member: MemberId, effects: Effects, state: Option<Arc<M::State>>) {
-        let Effects {
-            messages,
-            write,
-            committed,
-            proposed,
-            reads,
-            refused,
-            fetches,
-            standing,
-            membership,
-            contradiction,
-        } = effects;
-        if let Some(contradiction) = contradiction {
+    pub(super) fn carry_out(&mut self, member: MemberId, effects: &mut Effects, state: Option<Arc<M::State>>) {
+        if let Some(contradiction) = effects.contradiction {
             let told = format!("member {member} says {contradiction:?}");
             self.note(require(false, "committed_is_final", || told));
         }
-        if let Some(membership) = membership {
+        if let Some(membership) = effects.membership.take() {
             self.change_membership(member, membership);
         }
-        if let Some(write) = write {
+        if let Some(write) = effects.write.take() {
             self.write(member, Queued { write, state });
         }
-        if let Some(standing) = standing {
+        if let Some(standing) = effects.standing {
             self.change_standing(member, standing);
         }
-        for message in messages {
+        for message in effects.messages.drain(..) {
             self.post(member, message);
         }
-        for proposed in proposed {
+        for proposed in effects.proposed.drain(..) {
             if let Some(running) = &mut self.host_mut(member).running {
                 let position = proposed.position;
                 running
@@ -84,7 +75,7 @@ impl<M: Machine, E> Cluster<M, E> {
                     .insert(position.index, (position.term, proposed.ticket));
             }
         }
-        for refused in refused {
+        for refused in effects.refused.drain(..) {
             self.observer.read_over(refused.ticket);
             self.told.push(Told::Refused {
                 member,
@@ -92,7 +83,7 @@ impl<M: Machine, E> Cluster<M, E> {
                 why: refused.why,
             });
         }
-        for ready in reads {
+        for ready in effects.reads.drain(..) {
             let check = self.observer.read_ready(member, ready.ticket, ready.index);
             self.note(check);
             let Some(running) = &mut self.host_mut(member).running else {
@@ -107,7 +98,7 @@ impl<M: Machine, E> Cluster<M, E> {
                 running.reads.push((ready.index, ready.ticket));
             }
         }
-        for fetch in fetches {
+        for fetch in effects.fetches.drain(..) {
             let host = self.host(member);
             let mut entries: Vec<Entry> = Vec::new();
             for index in fetch.first..=fetch.last {
@@ -118,7 +109,7 @@ impl<M: Machine, E> Cluster<M, E> {
             }
             self.step_with(member, Event::Fetched { fetch, entries }, None);
         }
-        self.ready(member, committed);
+        self.ready(member, effects.committed.clone());
     }
 
     pub(super) fn change_membership(&mut self, member: MemberId, membership: Membership) {
@@ -195,11 +186,10 @@ impl<M: Machine, E> Cluster<M, E> {
                 message: message.clone(),
                 state: None,
             };
-            self.events.at(at, Happening::Arrive(Box::new(letter)));
+            self.events.at(at, Happening::Arrive(letter));
         }
         if let Some(at) = first {
-            self.events
-                .at(at, Happening::Arrive(Box::new(Letter { message, state: None })));
+            self.events.at(at, Happening::Arrive(Letter { message, state: None }));
         }
     }
 
@@ -235,8 +225,7 @@ impl<M: Machine, E> Cluster<M, E> {
         };
         // The transfer can come twice as well: a driver that retries.
         for at in arrivals.into_iter().flatten().filter(|_| there) {
-            self.events
-                .at(at + transfer, Happening::Arrive(Box::new(letter.clone())));
+            self.events.at(at + transfer, Happening::Arrive(letter.clone()));
         }
         let report = Happening::SnapshotSent {
             from: member,
@@ -295,9 +284,8 @@ impl<M: Machine, E> Cluster<M, E> {
         if !replaces || standing.role != RoleName::Leader || is_deposed || !running.membership.contains(from) {
             return;
         }
-        let peers = running.core.status().peers;
-        if let Some(peer) = peers.iter().find(|peer| peer.id == from) {
-            self.note(progress_is_true(member, from, peer.matched, last));
+        if let Some(matched) = running.core.matched(from) {
+            self.note(progress_is_true(member, from, matched, last));
         }
     }
 

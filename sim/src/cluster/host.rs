@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use raft::consensus::{Consensus, Index, MemberId, Membership, RoleName, Standing, Term, Ticket};
+use raft::consensus::{Consensus, Index, MemberId, Membership, Millis, RoleName, Standing, Term, Ticket};
 
 use super::disk::{Disk, Kept};
 use super::machine::Machine;
@@ -32,6 +32,8 @@ pub struct Running<M: Machine> {
     pub syncing: bool,
     /// The moment for which a tick is scheduled.
     pub tick_at: Option<Micros>,
+    /// The core's deadline for which it was.
+    pub tick_for: Millis,
     /// Whether a snapshot is being written.
     pub compacting: bool,
     /// Entries that are committed and wait for the state machine.

@@ -130,18 +130,18 @@ impl Observer {
 
     /// A member takes an entry for committed, and applies it; it had applied everything up to `before`. `memberships` are
     /// those that may have decided it.
-    pub fn committed_and_applied(
+    pub fn committed_and_applied<'m>(
         &mut self,
         member: MemberId,
         before: Index,
         entry: &Entry,
-        memberships: &[&Membership],
+        memberships: impl Iterator<Item = &'m Membership>,
         durable_on: impl Fn(MemberId) -> bool,
     ) -> Check {
         let seen = seen(entry);
         self.pasts[member as usize].committed(member, entry.index)?;
         if self.committed.committed(member, entry.index, seen)? {
-            let majorities: Vec<Majority> = memberships.iter().map(|membership| majority(membership)).collect();
+            let majorities: Vec<Majority> = memberships.map(majority).collect();
             if !majorities.iter().any(|majority| majority.reached(&durable_on)) {
                 let last = majorities.last().cloned().unwrap_or_default();
                 committed_on_quorum(member, entry.index, entry.term, &last, &durable_on)?;

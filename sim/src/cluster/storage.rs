@@ -1,6 +1,6 @@
 //! What a member's disk does: writes, syncs, snapshots installed.
 
-use raft::consensus::{MemberId, WriteId};
+use raft::consensus::{Event, MemberId, WriteId};
 
 use super::disk::{Kept, Queued};
 use super::driver::{Cluster, Happening, Told};
@@ -35,17 +35,17 @@ impl<M: Machine, E> Cluster<M, E> {
     /// Starts a sync of all that waits, unless one is under way.
     pub(super) fn sync(&mut self, member: MemberId) {
         let now = self.now();
-        let latency = self.random.between(self.plan.sync_min, self.plan.sync_max);
-        let host = self.host_mut(member);
+        let host = &mut self.hosts[member as usize - 1];
         let incarnation = host.incarnation;
         let Some(last) = host.disk.newest() else { return };
-        let (times, until) = host.slow;
-        let latency = if until > now { latency * times } else { latency };
-        let full_until = host.full_until;
         let Some(running) = &mut host.running else { return };
         if std::mem::replace(&mut running.syncing, true) {
             return;
         }
+        let latency = self.random.between(self.plan.sync_min, self.plan.sync_max);
+        let (times, until) = host.slow;
+        let latency = if until > now { latency * times } else { latency };
+        let full_until = host.full_until;
         // A full disk refuses, and the driver tries again until there is room.
         let at = (now + latency).max(full_until);
         self.events.at(
@@ -67,23 +67,28 @@ impl<M: Machine, E> Cluster<M, E> {
         let incarnation = host.incarnation;
         let done = host.disk.sync(last);
         let hard_state = host.disk.hard_state();
-        let kept = host.disk.kept().clone();
         let Some(running) = &mut host.running else { return };
         running.syncing = false;
         let check = self.observer.promised(member, hard_state);
         self.note(check);
         let Some((first, last, installed)) = done else { return };
         if installed {
+            let kept = self.host(member).disk.kept().clone();
             self.install(member, &kept);
         }
         // Reports may overtake each other.
         let split = first < last && self.random.percent(30);
         let ranges = if split {
-            vec![(first + 1, last), (first, first)]
+            [Some((first + 1, last)), Some((first, first))]
         } else {
-            vec![(first, last)]
+            [Some((first, last)), None]
         };
-        for writes in ranges {
+        let stopped = self.host(member).paused_until > now;
+        for writes in ranges.into_iter().flatten() {
+            if !self.plan.late_reports && !stopped {
+                self.persisted(member, writes);
+                continue;
+            }
             let delay = if self.plan.late_reports {
                 self.random.below(3 * MILLISECOND)
             } else {
@@ -99,6 +104,10 @@ impl<M: Machine, E> Cluster<M, E> {
             );
         }
         self.sync(member);
+    }
+
+    pub(super) fn persisted(&mut self, member: MemberId, (first, last): (WriteId, WriteId)) {
+        self.step(member, Event::Persisted { first, last });
     }
 
     /// Says that everything up to `last` is durable, and makes it so a while later.

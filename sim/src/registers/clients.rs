@@ -244,7 +244,8 @@ impl Clients {
 
     /// Takes in what members say, and answers clients.
     pub fn hear(&mut self, cluster: &mut Group) {
-        for told in cluster.take_told() {
+        let mut told = cluster.take_told();
+        for told in told.drain(..) {
             match told {
                 Told::Answer {
                     member, ticket, answer, ..
@@ -275,6 +276,7 @@ impl Clients {
                 _ => {}
             }
         }
+        cluster.heard(told);
     }
 
     fn refuse(&mut self, cluster: &mut Group, member: MemberId, ticket: Ticket, leader: Option<MemberId>) {

@@ -28,14 +28,18 @@ impl Clock {
 
     /// How much of the world's time passes until this clock has moved by `milliseconds`, at least.
     pub fn world_time_for(&self, milliseconds: u64) -> Micros {
-        let micros = milliseconds * 1_000;
-        let faster = 1_000_000 + self.drift_ppm;
-        (u128::from(micros) * 1_000_000).div_ceil(faster.unsigned_abs().into()) as Micros
+        let faster = (1_000_000 + self.drift_ppm).unsigned_abs();
+        // 128 bits are slow to divide, and nothing waits for years.
+        match milliseconds.checked_mul(1_000_000_000) {
+            Some(scaled) => scaled.div_ceil(faster),
+            None => (u128::from(milliseconds) * 1_000_000_000).div_ceil(faster.into()) as Micros,
+        }
     }
 
     fn stretch(&self, now: Micros) -> Micros {
-        let drift = i128::from(now) * i128::from(self.drift_ppm) / 1_000_000;
-        (i128::from(now) + drift) as Micros
+        let now = now as i64;
+        // Far from overflow: no world lasts a year.
+        (now + now * self.drift_ppm / 1_000_000) as Micros
     }
 }
 

@@ -9,14 +9,20 @@ pub type Micros = u64;
 pub const MILLISECOND: Micros = 1_000;
 pub const SECOND: Micros = 1_000_000;
 
+/// From the highest bits down: when, as which one it was scheduled, and where it is kept.
+type Key = u128;
+
+const SLOT_BITS: u32 = 24;
+const MOMENT_SHIFT: u32 = 64;
+
 /// The event heap. Two events of one moment happen in the order in which they were scheduled, so a run has one order.
 ///
-/// The heap moves keys of 24 bytes; the events stay where they are.
+/// The heap moves keys of 16 bytes, compared as one number; the events stay where they are.
 #[derive(Debug)]
 pub struct Events<E> {
     now: Micros,
     sequence: u64,
-    heap: BinaryHeap<Reverse<(Micros, u64, u32)>>,
+    heap: BinaryHeap<Reverse<Key>>,
     slots: Vec<Option<E>>,
     free: Vec<u32>,
 }
@@ -52,10 +58,14 @@ impl<E> Events<E> {
             }
             None => {
                 self.slots.push(Some(event));
-                u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 events are under way")
+                let slot = self.slots.len() - 1;
+                assert!(slot < 1 << SLOT_BITS, "fewer than 2^24 events are under way");
+                slot as u32
             }
         };
-        self.heap.push(Reverse((at.max(self.now), self.sequence, slot)));
+        let moment = Key::from(at.max(self.now)) << MOMENT_SHIFT;
+        let key = moment | Key::from(self.sequence << SLOT_BITS | u64::from(slot));
+        self.heap.push(Reverse(key));
         self.sequence += 1;
     }
 
@@ -65,12 +75,14 @@ impl<E> Events<E> {
 
     /// The next event if it happens before `end`; the world's time moves to it.
     pub fn next_before(&mut self, end: Micros) -> Option<E> {
-        let Reverse((at, _, slot)) = *self.heap.peek()?;
+        let Reverse(key) = *self.heap.peek()?;
+        let at = (key >> MOMENT_SHIFT) as Micros;
         if at >= end {
             return None;
         }
         self.heap.pop();
         self.now = at;
+        let slot = key as u32 & ((1 << SLOT_BITS) - 1);
         self.free.push(slot);
         self.slots[slot as usize].take()
     }

@@ -5,6 +5,9 @@ use std::fmt;
 use super::events::Micros;
 use super::random::split_mix;
 
+/// Of the hash of a step, which is made a million times a second: odd, so that nothing is lost by multiplying.
+const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
+
 /// A running digest of everything that happens in a world: equal digests mean equal runs.
 ///
 /// Text costs a hundred times what the digest costs, so it is written only where it was asked for.
@@ -46,8 +49,7 @@ impl Trace {
     pub fn step(&mut self, at: Micros, what: [u64; 3]) {
         self.steps += 1;
         for word in [at, what[0], what[1], what[2]] {
-            self.digest ^= word;
-            self.digest = split_mix(&mut self.digest);
+            self.digest = (self.digest.rotate_left(23) ^ word).wrapping_mul(MULTIPLIER);
         }
     }
 
@@ -68,7 +70,8 @@ impl Trace {
     }
 
     pub fn digest(&self) -> u64 {
-        self.digest
+        let mut digest = self.digest;
+        split_mix(&mut digest)
     }
 
     /// How many steps were taken.
