@@ -25,6 +25,8 @@ pub fn free_port() -> u16 {
 /// One member: its flags, and its process while it runs.
 pub struct Member {
     pub name: String,
+    /// Of its peer URL.
+    pub scheme: &'static str,
     pub data: PathBuf,
     pub client: u16,
     pub peer: u16,
@@ -35,6 +37,7 @@ impl Member {
     pub fn new(directory: &Path, name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            scheme: "http",
             data: directory.join(name),
             client: free_port(),
             peer: free_port(),
@@ -43,7 +46,7 @@ impl Member {
     }
 
     pub fn peer_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.peer)
+        format!("{}://127.0.0.1:{}", self.scheme, self.peer)
     }
 
     pub fn endpoint(&self) -> String {
@@ -180,7 +183,7 @@ pub struct Cluster {
     pub flags: Vec<String>,
 }
 
-fn initial(members: &[Member]) -> String {
+pub fn initial(members: &[Member]) -> String {
     let named = members
         .iter()
         .map(|member| format!("{}={}", member.name, member.peer_url()));
