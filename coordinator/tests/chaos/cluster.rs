@@ -54,8 +54,8 @@ impl Cluster {
                 format!("--initial-cluster={initial}"),
                 "--initial-cluster-state=new".to_owned(),
                 "--initial-cluster-token=chaos".to_owned(),
-                // Few, so that members that were away need a snapshot.
-                "--snapshot-count=500".to_owned(),
+                // Few, so that in a long run members that were away need a snapshot.
+                "--snapshot-catchup-entries=100".to_owned(),
             ];
             let log = directory.path().join(format!("n{number}.log"));
             let child = spawn(&flags, &log);

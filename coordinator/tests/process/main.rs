@@ -4,6 +4,7 @@ mod catching_up;
 mod client;
 mod cluster;
 mod coordination;
+mod equal_hashes;
 mod garbage;
 mod gateway;
 mod handover;

@@ -215,7 +215,7 @@ impl Cluster {
         }
     }
 
-    fn endpoints(&self) -> String {
+    pub fn endpoints(&self) -> String {
         let endpoints: Vec<_> = self.members.iter().map(Member::endpoint).collect();
         endpoints.join(",")
     }
