@@ -14,7 +14,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::Connected;
 
 use super::auth::CertificateName;
 use super::url::Url;
@@ -100,6 +99,11 @@ impl Connection {
             _permit: permit,
         }
     }
+
+    /// Whose certificate it was made with.
+    pub(super) fn certificate(&self) -> CertificateName {
+        self.certificate.clone()
+    }
 }
 
 /// What all connections of this process have received and sent, in bytes.
@@ -115,10 +119,7 @@ pub(super) fn bytes() -> (u64, u64) {
 }
 
 /// Accepts at all endpoints until shutdown.
-pub(super) fn accept(
-    endpoints: Vec<Endpoint>,
-    shutdown: &host::Shutdown,
-) -> ReceiverStream<Result<Connection, io::Error>> {
+pub(super) fn accept(endpoints: Vec<Endpoint>, shutdown: &host::Shutdown) -> ReceiverStream<Connection> {
     let (sender, receiver) = mpsc::channel(ACCEPTED_WAITING_MAX);
     for endpoint in endpoints {
         let (sender, shutdown) = (sender.clone(), shutdown.clone());
@@ -129,7 +130,7 @@ pub(super) fn accept(
                     () = shutdown.requested() => return,
                 };
                 let Some(tls) = endpoint.tls.clone() else {
-                    if sender.send(Ok(Connection::new(stream, None, permit))).await.is_err() {
+                    if sender.send(Connection::new(stream, None, permit)).await.is_err() {
                         return;
                     }
                     continue;
@@ -141,7 +142,7 @@ pub(super) fn accept(
                         Ok(accepted) => {
                             let connection = Connection::new(Box::new(accepted.stream), accepted.common_name, permit);
                             // An error means that the server has ended.
-                            let _ended = sender.send(Ok(connection)).await;
+                            let _ended = sender.send(connection).await;
                         }
                         Err(error) => tracing::warn!(?peer, %error, "rejected connection on client endpoint"),
                     }
@@ -150,14 +151,6 @@ pub(super) fn accept(
         });
     }
     ReceiverStream::new(receiver)
-}
-
-impl Connected for Connection {
-    type ConnectInfo = CertificateName;
-
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.certificate.clone()
-    }
 }
 
 impl AsyncRead for Connection {

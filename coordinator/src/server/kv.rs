@@ -17,7 +17,24 @@ use crate::store::RangePlan;
 /// this one need not wait.
 const LOADED_INLINE_MAX: usize = 256;
 
+type Answer<A> = Result<Response<A>, Status>;
+
 pub(super) struct KvService(pub(super) Arc<Node>);
+
+/// The calls that also go the short way ([`super::unary`]).
+impl KvService {
+    pub(super) async fn answer_range(&self, request: Request<pb::RangeRequest>) -> Answer<pb::RangeResponse> {
+        self.0.metrics.answer("KV", "Range", self.do_range(request).await)
+    }
+
+    pub(super) async fn answer_put(&self, request: Request<pb::PutRequest>) -> Answer<pb::PutResponse> {
+        self.0.metrics.answer("KV", "Put", self.do_put(request).await)
+    }
+
+    pub(super) async fn answer_txn(&self, request: Request<pb::TxnRequest>) -> Answer<pb::TxnResponse> {
+        self.0.metrics.answer("KV", "Txn", self.do_txn(request).await)
+    }
+}
 
 impl KvService {
     async fn do_range(&self, request: Request<pb::RangeRequest>) -> Result<pb::RangeResponse, Error> {
@@ -121,11 +138,11 @@ impl KvService {
 #[tonic::async_trait]
 impl Kv for KvService {
     async fn range(&self, request: Request<pb::RangeRequest>) -> Result<Response<pb::RangeResponse>, Status> {
-        self.0.metrics.answer("KV", "Range", self.do_range(request).await)
+        self.answer_range(request).await
     }
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
-        self.0.metrics.answer("KV", "Put", self.do_put(request).await)
+        self.answer_put(request).await
     }
 
     async fn delete_range(
@@ -138,7 +155,7 @@ impl Kv for KvService {
     }
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
-        self.0.metrics.answer("KV", "Txn", self.do_txn(request).await)
+        self.answer_txn(request).await
     }
 
     async fn compact(

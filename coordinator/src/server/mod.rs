@@ -48,6 +48,7 @@ mod metrics;
 mod node;
 mod peer_streams;
 mod peers;
+mod port;
 mod quota;
 mod recovery;
 mod redb_disk;
@@ -62,6 +63,7 @@ mod status;
 mod store_file;
 mod timed_disk;
 mod turn;
+mod unary;
 mod url;
 mod watch;
 

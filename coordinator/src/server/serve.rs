@@ -11,7 +11,6 @@ use host::{DataDir, Shutdown};
 use raft::consensus;
 use raft::node::{Connect, Inbox, Transport};
 use tokio::net::TcpListener;
-use tonic::transport::Server;
 
 use super::bell::Call;
 use super::config::Settings;
@@ -39,12 +38,6 @@ const INTRODUCTION_INTERVAL: Duration = Duration::from_millis(200);
 const REPLAY_LOOK_INTERVAL: Duration = Duration::from_micros(200);
 /// How long calls that are under way may take after the signal; watches and keep-alives are ended at once.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// A connection that does not answer a ping within so long is closed, so that dead clients do not hold watches.
-const PING_INTERVAL: Duration = Duration::from_secs(60);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// Headers of one request, in bytes.
-const HEADERS_BYTES_MAX: u32 = 16 << 10;
-
 const PAGES_FLAG: &str = "--listen-metrics-urls";
 
 /// Why the coordinator could not start, or had to end.
@@ -87,19 +80,10 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
         client_urls: settings.client_urls(&addresses),
     };
     let introduced = tokio::spawn(introduce(Arc::clone(&node), attributes, shutdown.clone()));
-    let router = services::routes(&node, &settings, &shutdown);
-    services::serve_pages(&node, pages, &shutdown);
+    let port = services::port(&node, &settings, &shutdown);
+    services::serve_pages(&node, &settings, pages, &shutdown);
     let incoming = connections::accept(endpoints, &shutdown);
-    let ended = shutdown.clone();
-    let server = Server::builder()
-        .accept_http1(true)
-        .max_concurrent_streams(settings.concurrent_streams_max)
-        .http2_keepalive_interval(Some(PING_INTERVAL))
-        .http2_keepalive_timeout(Some(PING_TIMEOUT))
-        .http2_max_header_list_size(HEADERS_BYTES_MAX)
-        .tcp_nodelay(true)
-        .add_routes(router)
-        .serve_with_incoming_shutdown(incoming, async move { ended.requested().await });
+    let server = port.serve(incoming, &shutdown);
     tokio::spawn(async move {
         // With others, only when they have agreed upon something that this member said.
         let _aborted = introduced.await;
@@ -109,7 +93,7 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
         host::announce_ready("coordinator", &named);
     });
     let outcome = tokio::select! {
-        served = server => served.map_err(fatal),
+        () = server => Ok(()),
         () = drained(&shutdown) => Ok(()),
         failure = failures.wait_for(Option::is_some) => match failure {
             Ok(reason) => Err(Fatal(reason.clone().unwrap_or_default())),

@@ -14,7 +14,6 @@ use pb::lease_server::LeaseServer;
 use pb::maintenance_server::MaintenanceServer;
 use pb::watch_server::WatchServer;
 use tonic::service::Routes;
-use tonic::transport::Server;
 
 use super::config::Settings;
 use super::connections::{self, Endpoint};
@@ -23,6 +22,7 @@ use super::kv::KvService;
 use super::lease::LeaseService;
 use super::lock::LockService;
 use super::node::Node;
+use super::port::Port;
 use super::turn::Turns;
 use super::watch::WatchService;
 use super::{auth, auto_compaction, cluster, gateway, health, http, maintenance};
@@ -31,7 +31,7 @@ use super::{auth, auto_compaction, cluster, gateway, health, http, maintenance};
 const FRAME_OVERHEAD_BYTES: usize = 512 << 10;
 
 /// gRPC's services, the same as JSON, and the pages.
-pub(super) fn routes(node: &Arc<Node>, settings: &Settings, shutdown: &Shutdown) -> Routes {
+pub(super) fn port(node: &Arc<Node>, settings: &Settings, shutdown: &Shutdown) -> Port {
     let received_max = settings.limits.request_bytes_max + FRAME_OVERHEAD_BYTES;
     let kv = || KvService(Arc::clone(node));
     let leases = || LeaseService {
@@ -73,21 +73,25 @@ pub(super) fn routes(node: &Arc<Node>, settings: &Settings, shutdown: &Shutdown)
     } else {
         axum::Router::new()
     };
-    Routes::from(services.merge(http::router(node, gateway)))
+    Port {
+        routes: services.merge(http::router(node, gateway)),
+        kv: Some(Arc::new(kv())),
+        received_max,
+        concurrent_streams_max: settings.concurrent_streams_max,
+    }
 }
 
 /// Serves the pages alone at `endpoints`, until shutdown.
-pub(super) fn serve_pages(node: &Arc<Node>, endpoints: Vec<Endpoint>, shutdown: &Shutdown) {
+pub(super) fn serve_pages(node: &Arc<Node>, settings: &Settings, endpoints: Vec<Endpoint>, shutdown: &Shutdown) {
     if endpoints.is_empty() {
         return;
     }
-    let pages = Routes::from(http::router(node, axum::Router::new()));
-    let (incoming, ended) = (connections::accept(endpoints, shutdown), shutdown.clone());
-    let server = Server::builder().accept_http1(true).add_routes(pages);
-    tokio::spawn(async move {
-        let served = server.serve_with_incoming_shutdown(incoming, async move { ended.requested().await });
-        if let Err(error) = served.await {
-            tracing::warn!(%error, "the pages are not served any more");
-        }
-    });
+    let pages = Port {
+        routes: http::router(node, axum::Router::new()),
+        kv: None,
+        received_max: 0,
+        concurrent_streams_max: settings.concurrent_streams_max,
+    };
+    let (incoming, shutdown) = (connections::accept(endpoints, shutdown), shutdown.clone());
+    tokio::spawn(async move { pages.serve(incoming, &shutdown).await });
 }

@@ -1,0 +1,144 @@
+//! The clients' port: each connection is served as HTTP/2 or HTTP/1.1, whichever it speaks, and each call is sent on its way.
+//!
+//! Calls of the service KV go the short way ([`super::unary`]); all else (the other services, the gateway, pages) goes to
+//! the routes.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use tonic::codegen::Service;
+
+use super::auth::CertificateName;
+use super::connections::Connection;
+use super::kv::KvService;
+use super::unary::{self, Body};
+
+/// A connection that does not answer a ping within so long is closed, so that dead clients do not hold watches.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Headers of one request, in bytes.
+const HEADERS_BYTES_MAX: u32 = 16 << 10;
+
+/// What is behind a port.
+#[derive(Clone)]
+pub(super) struct Port {
+    pub(super) routes: Router,
+    /// Who answers the calls that go the short way; nobody where there are only pages.
+    pub(super) kv: Option<Arc<KvService>>,
+    /// Bytes of one request.
+    pub(super) received_max: usize,
+    /// Calls under way on one connection.
+    pub(super) concurrent_streams_max: u32,
+}
+
+impl Port {
+    /// Serves until shutdown, and then until the last connection is closed.
+    pub(super) async fn serve(self, mut incoming: ReceiverStream<Connection>, shutdown: &host::Shutdown) {
+        let server = Arc::new(self.server());
+        let port = Arc::new(self);
+        let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
+        while let Some(connection) = incoming.next().await {
+            let (server, port) = (Arc::clone(&server), Arc::clone(&port));
+            let (shutdown, open) = (shutdown.clone(), open.clone());
+            tokio::spawn(async move {
+                port.serve_connection(connection, &server, &shutdown).await;
+                drop(open);
+            });
+        }
+        drop(open);
+        let _nobody = all_closed.recv().await;
+    }
+
+    fn server(&self) -> auto::Builder<TokioExecutor> {
+        let mut server = auto::Builder::new(TokioExecutor::new());
+        server.http1().timer(TokioTimer::new());
+        server
+            .http2()
+            .timer(TokioTimer::new())
+            .auto_date_header(false)
+            .max_concurrent_streams(self.concurrent_streams_max)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .max_header_list_size(HEADERS_BYTES_MAX);
+        server
+    }
+
+    async fn serve_connection(
+        self: Arc<Self>,
+        connection: Connection,
+        server: &auto::Builder<TokioExecutor>,
+        shutdown: &host::Shutdown,
+    ) {
+        let certificate = connection.certificate();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let port = Arc::clone(&self);
+            if certificate.0.is_some() {
+                request.extensions_mut().insert::<CertificateName>(certificate.clone());
+            }
+            async move { Ok::<_, Infallible>(port.answer(request).await) }
+        });
+        let mut serving = std::pin::pin!(server.serve_connection(TokioIo::new(connection), service));
+        let served = tokio::select! {
+            served = serving.as_mut() => served,
+            () = shutdown.requested() => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, "a connection ended");
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let Some(timeout) = unary::timeout(request.headers()) else {
+            return self.send_on(request).await;
+        };
+        match tokio::time::timeout(timeout, self.send_on(request)).await {
+            Ok(response) => response,
+            Err(_late) => Status::deadline_exceeded("context deadline exceeded").into_http(),
+        }
+    }
+
+    async fn send_on(&self, request: Request<Incoming>) -> Response<Body> {
+        if let Some(kv) = &self.kv
+            && unary::is_plain(&request)
+        {
+            match request.uri().path() {
+                "/etcdserverpb.KV/Range" => {
+                    return match unary::question(request, self.received_max).await {
+                        Ok(question) => unary::answer(kv.answer_range(question).await),
+                        Err(status) => status.into_http(),
+                    };
+                }
+                "/etcdserverpb.KV/Put" => {
+                    return match unary::question(request, self.received_max).await {
+                        Ok(question) => unary::answer(kv.answer_put(question).await),
+                        Err(status) => status.into_http(),
+                    };
+                }
+                "/etcdserverpb.KV/Txn" => {
+                    return match unary::question(request, self.received_max).await {
+                        Ok(question) => unary::answer(kv.answer_txn(question).await),
+                        Err(status) => status.into_http(),
+                    };
+                }
+                _ => {}
+            }
+        }
+        // In a box, so that the others' futures are small.
+        let routed = Box::pin(self.routes.clone().call(request));
+        routed.await.unwrap_or_else(|never| match never {}).map(Body::Routed)
+    }
+}
