@@ -14,7 +14,7 @@ use pb::maintenance_client::MaintenanceClient;
 use tonic::transport::{Channel, Endpoint};
 
 /// How long something may take that must happen.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A port that nobody has at this moment.
 pub fn free_port() -> u16 {
