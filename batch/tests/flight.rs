@@ -92,7 +92,7 @@ async fn statements_prepared_or_not_give_their_rows() {
         .unwrap();
     assert_eq!(cells(&mut client, &info).await, ["1", "POINT(1 2)"]);
 
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/zipcodes.parquet");
+    let path = "../examples/data/zipcodes.parquet";
     let view = format!("CREATE VIEW zips AS SELECT * FROM '{path}'");
     assert_eq!(client.execute_update(view, None).await.unwrap(), 0);
     let mut other = server.client().await;

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data");
+const DATA: &str = "../examples/data";
 
 fn batch(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_batch")).args(args).output().unwrap()

@@ -167,6 +167,54 @@ fn every_window_is_there_once_however_often_the_program_is_killed() {
     assert_eq!(shown(directory, "killed"), wanted);
 }
 
+/// Each place in a manifest where a sink promised parts: what they are called before and after the commit.
+fn promised(manifest: &serde_json::Value) -> Vec<(String, String)> {
+    let mut names = Vec::new();
+    for task in manifest["tasks"].as_object().unwrap().values() {
+        for part in task["committable"]["parts"].as_array().into_iter().flatten() {
+            let name = |which: &str| part[which].as_str().unwrap().to_owned();
+            names.push((name("hidden"), name("visible")));
+        }
+    }
+    names
+}
+
+/// The last checkpoint is published, then its parts are renamed. A process that dies between the two leaves exactly this.
+#[test]
+fn a_program_killed_between_its_last_checkpoint_and_the_commit_commits_when_it_is_started_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    fs::create_dir(directory.join("in")).unwrap();
+    input(&directory.join("in/events.json"));
+    let file = directory.join("program.sql");
+    fs::write(&file, program(directory, "out")).unwrap();
+    let state = directory.join("state");
+    let arguments = ["--state", state.to_str().unwrap(), file.to_str().unwrap()];
+    finish(stream(&arguments));
+    let wanted = shown(directory, "out");
+
+    let mut epochs: Vec<_> = fs::read_dir(state.join("job-0"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("manifest.json").exists())
+        .collect();
+    epochs.sort();
+    let manifest = fs::read_to_string(epochs.last().unwrap().join("manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(manifest.lines().next().unwrap()).unwrap();
+    assert_eq!(manifest["finished"], true);
+    let parts = promised(&manifest);
+    assert!(!parts.is_empty(), "the last checkpoint promises nothing");
+    for (hidden, visible) in &parts {
+        let out = directory.join("out");
+        fs::rename(out.join(visible), out.join(hidden)).unwrap();
+    }
+    assert!(shown(directory, "out").len() < wanted.len());
+
+    let again = finish(stream(&arguments));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("had finished before"));
+    assert_eq!(shown(directory, "out"), wanted);
+}
+
 #[test]
 fn a_signal_stops_the_job_at_a_checkpoint_to_be_resumed() {
     let directory = tempfile::tempdir().unwrap();

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::engine::Options;
 
-    const ZIPS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/zipcodes.parquet");
+    const ZIPS: &str = "../examples/data/zipcodes.parquet";
 
     #[tokio::test]
     async fn the_cells_of_the_zip_codes_are_balanced() {

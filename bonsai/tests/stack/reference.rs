@@ -33,7 +33,7 @@ struct Table(RecordBatch);
 
 impl Table {
     fn read(name: &str) -> Self {
-        let path = format!("{}/../examples/data/{name}", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("../examples/data/{name}");
         let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(path).unwrap())
             .unwrap()
             .build()

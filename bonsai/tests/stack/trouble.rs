@@ -1,7 +1,9 @@
 //! Services that die, launchers that die, data that is damaged.
 
 use std::fs;
+use std::time::Duration;
 
+use log_broker_client::{At, Client, ProducerOptions, Record};
 use rustix::process::Signal;
 
 use crate::harness::{Stack, is_alive, refusal, signal, soon, text};
@@ -93,6 +95,62 @@ fn a_damaged_write_ahead_log_is_refused_with_its_place() {
     let said = refusal(&stack.bonsai(&["up", "--only", "dfs"]));
     assert!(said.contains("namenode did not start"), "{said}");
     assert!(said.contains(segment.file_name().unwrap().to_str().unwrap()), "{said}");
+}
+
+/// The same in the log of a topic: acknowledged records stand behind the place, so nothing may be cut off there. As in
+/// Kafka it is the partition that is offline, not the broker.
+#[test]
+fn a_damaged_segment_takes_its_partition_offline_with_its_place() {
+    let stack = Stack::up(&["--only", "log-broker"]);
+    let broker = stack.service("log-broker")["address"].as_str().unwrap().to_owned();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(fill(&broker, &["letters", "others"]));
+    signal(stack.supervisor(), Signal::KILL);
+    let broker_data = stack.data().join("log-broker");
+    let segment = file_with(&broker_data, "letters-9");
+    let mut bytes = fs::read(&segment).unwrap();
+    let place = bytes.windows(9).position(|window| window == b"letters-9").unwrap();
+    bytes[place] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+
+    stack.start(&["--only", "log-broker"]);
+    stack.wait_until_ready();
+    let broker = stack.service("log-broker")["address"].as_str().unwrap().to_owned();
+    runtime.block_on(async {
+        let client = Client::connect_within(&broker, "test", Duration::from_secs(2))
+            .await
+            .unwrap();
+        let whole = client.offset("others", 0, At::Latest).await.unwrap();
+        assert_eq!(whole, 20);
+        let said = client.offset("letters", 0, At::Latest).await.unwrap_err().to_string();
+        assert!(said.contains("KAFKA_STORAGE_ERROR"), "{said}");
+    });
+    let log = fs::read_to_string(stack.data().join("logs/log-broker.log")).unwrap();
+    for part in [
+        "letters-0/00000000000000000000.log is damaged at byte",
+        "give up offset 9 and",
+    ] {
+        assert!(log.contains(part), "{part} is not in\n{log}");
+    }
+}
+
+/// Puts twenty batches into each topic.
+async fn fill(broker: &str, topics: &[&str]) {
+    let client = Client::connect(broker, "test").await.unwrap();
+    let producer = client.producer(ProducerOptions::default()).await.unwrap();
+    for topic in topics {
+        client.create_topic(topic, 1, 1, &[]).await.unwrap();
+        for number in 0..20 {
+            let record = Record {
+                value: Some(format!("{topic}-{number}").into()),
+                ..Record::default()
+            };
+            assert_eq!(producer.send(topic, 0, vec![record]).await.unwrap(), number);
+        }
+    }
 }
 
 /// The file below `directory` that holds `needle`.

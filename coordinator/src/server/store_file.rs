@@ -51,7 +51,7 @@ const STORED_OVERHEAD_BYTES: u64 = 16;
 const REWRITTEN_MAX: usize = 10_000;
 
 /// Pages that redb keeps in memory, in bytes.
-const CACHE_BYTES: usize = 32 << 20;
+const CACHE_BYTES: usize = 16 << 20;
 
 /// Who this member is; chosen once and kept for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

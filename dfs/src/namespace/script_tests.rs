@@ -237,7 +237,7 @@ impl World {
 
 #[test]
 fn scripts_read_as_they_ran() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/namespace/scripts");
+    let folder = std::path::Path::new("src/namespace/scripts");
     let mut files: Vec<_> = std::fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())

@@ -1,7 +1,7 @@
 use crate::engine::output::json;
 use crate::engine::{Engine, Memory, Options};
 
-const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data");
+const DATA: &str = "../examples/data";
 
 fn engine(partitions: usize) -> Engine {
     Engine::new(&Options {
