@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use coordinator_client::Client;
 use coordinator_client::wire::etcdserverpb as pb;
 use coordinator_client::wire::mvccpb::Event;
+use coordinator_client::{Client, Op};
 use pb::watch_client::WatchClient;
 use pb::watch_request::RequestUnion;
 use tokio::sync::mpsc;
@@ -152,5 +152,71 @@ async fn three_thousand_watches_are_told_everything_once_whoever_does_not_read()
     assert!(growth < GROWTH_BYTES_MAX, "{growth} bytes");
     for stream in &mut unread {
         stream.read_all(UNREAD_WATCHES).await;
+    }
+}
+
+/// A transaction is one answer, and what is too large for one comes in pieces that say so, where that was asked for.
+#[tokio::test]
+async fn a_transaction_is_one_answer_and_a_large_answer_comes_in_ordered_fragments_if_asked_for() {
+    const LIMIT: usize = 100_000;
+    let data = tempfile::tempdir().expect("a directory");
+    let flags = [format!("--max-request-bytes={LIMIT}")];
+    let coordinator = Coordinator::start_with(data.path(), "http://127.0.0.1:0", &flags);
+    let client = coordinator.client().await;
+    let operations = (0..8).map(|number| Op::put(format!("few/{number}"), vec![b'x'; 10_000]));
+    let done = client.txn(Vec::new(), operations.collect(), Vec::new()).await;
+    let first = done.expect("carried out").revision;
+    let mut last = first;
+    for number in 0..20 {
+        last = client
+            .put(format!("few/{number:02}"), vec![b'x'; 30_000])
+            .await
+            .expect("acknowledged");
+    }
+    for fragment in [false, true] {
+        let create = pb::WatchCreateRequest {
+            key: "few/".into(),
+            range_end: "few0".into(),
+            start_revision: first,
+            fragment,
+            ..Default::default()
+        };
+        let request_union = Some(RequestUnion::CreateRequest(create));
+        let (requests, queue) = mpsc::channel(1);
+        requests
+            .send(pb::WatchRequest { request_union })
+            .await
+            .expect("there is room");
+        let client = WatchClient::new(coordinator.channel().await);
+        let answers = client
+            .max_decoding_message_size(usize::MAX)
+            .watch(ReceiverStream::new(queue))
+            .await;
+        let mut stream = Stream {
+            answers: answers.expect("a stream").into_inner(),
+            _requests: requests,
+            told: BTreeMap::new(),
+        };
+        assert!(stream.next().await.created);
+        let (mut told, mut pieces) = (Vec::new(), 0);
+        loop {
+            let answer = stream.next().await;
+            let revisions = answer
+                .events
+                .iter()
+                .map(|event| event.kv.as_ref().expect("a pair").mod_revision);
+            told.extend(revisions);
+            pieces += 1;
+            if fragment {
+                let bytes: usize = answer.events.iter().map(prost::Message::encoded_len).sum();
+                assert!(bytes <= LIMIT, "{bytes} bytes");
+            }
+            if !answer.fragment {
+                break;
+            }
+        }
+        assert_eq!(pieces > 1, fragment, "{pieces} pieces");
+        let wanted: Vec<i64> = [first; 8].into_iter().chain(first + 1..=last).collect();
+        assert_eq!(told, wanted);
     }
 }
