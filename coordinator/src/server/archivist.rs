@@ -18,9 +18,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Starts with what recovery found: `archived` is the last entry that the file holds.
 pub(super) fn start(node: Arc<Node>, mut file: StoreFile, mut archived: u64) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("archivist".to_owned()).spawn(move || {
+        let mut compacted = node.machine().store().compacted();
         loop {
             let call = node.bell().wait(INTERVAL);
-            match archive(&node, &mut file, archived) {
+            match archive(&node, &mut file, archived, &mut compacted) {
                 Ok(applied) => archived = applied,
                 Err(error) => {
                     // The log has it all, so nothing is lost when the end is near anyway.
@@ -39,8 +40,8 @@ pub(super) fn start(node: Arc<Node>, mut file: StoreFile, mut archived: u64) -> 
     })
 }
 
-/// Moves everything up to the last entry applied; returns its index.
-fn archive(node: &Node, file: &mut StoreFile, archived: u64) -> Result<u64, ArchiveError> {
+/// Moves everything up to the last entry applied; returns its index. `compacted` is what the file is compacted to.
+fn archive(node: &Node, file: &mut StoreFile, archived: u64, compacted: &mut i64) -> Result<u64, ArchiveError> {
     if node.machine().applied() == archived {
         return Ok(archived);
     }
@@ -51,6 +52,17 @@ fn archive(node: &Node, file: &mut StoreFile, archived: u64) -> Result<u64, Arch
     let begun = Instant::now();
     file.take_over(&hand_over)?;
     node.metrics.backend_commit.observe(begun.elapsed().as_secs_f64());
+    if hand_over.store.compacted > *compacted {
+        *compacted = hand_over.store.compacted;
+        let (removed, took) = (hand_over.store.removed.len(), begun.elapsed());
+        // etcd's words, which tools wait for.
+        tracing::info!(
+            compact_revision = *compacted,
+            removed,
+            ?took,
+            "finished scheduled compaction"
+        );
+    }
     let snapshot = Arc::new(file.snapshot()?);
     node.metrics.set_size_in_use(file.stored_bytes());
     let tail_bytes = {

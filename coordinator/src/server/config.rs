@@ -16,6 +16,7 @@ use clap::Parser;
 use super::founding::{MemberArguments, Peering};
 use super::node::Limits;
 use super::quota;
+use super::recovery;
 use super::security::{Security, SecurityArguments};
 use super::url::{Scheme, Url};
 use crate::compaction::Retention;
@@ -78,6 +79,16 @@ pub(super) struct Arguments {
         hide_env = true
     )]
     watch_progress_notify_interval: Duration,
+    /// How often it is noted what leases have left that have longer than this, for the next leader; such as 5m.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5m",
+        value_parser = duration,
+        env = "ETCD_LEASE_CHECKPOINT_INTERVAL",
+        hide_env = true
+    )]
+    lease_checkpoint_interval: Duration,
     /// What the store may take before it takes no more, in bytes; 0 is 2 GiB, less is no limit.
     #[arg(
         long,
@@ -209,11 +220,12 @@ impl Settings {
         security.check_urls("--listen-client-urls", &listen_client)?;
         security.check_urls("--listen-metrics-urls", &listen_metrics)?;
         security.check_urls("--listen-peer-urls", &listen_peer)?;
-        let peering = Peering::from_arguments(&arguments.name, &arguments.members)?;
         let data_dir = arguments
             .data_dir
             .clone()
             .unwrap_or_else(|| PathBuf::from(format!("{}.etcd", arguments.name)));
+        let has_state = recovery::has_state(&disk::RealDisk, &data_dir);
+        let peering = Peering::from_arguments(&arguments.name, &arguments.members, has_state)?;
         let ignored = arguments.meaningless.given();
         if !ignored.is_empty() {
             // Logs are not set up yet when arguments are looked at; stderr is where they will go.
@@ -234,6 +246,7 @@ impl Settings {
                 // etcd's: five seconds, and time for an election before and after.
                 request_timeout: Duration::from_millis(5_000 + 2 * peering.election_ms),
                 election: Duration::from_millis(peering.election_ms),
+                checkpoint_interval: arguments.lease_checkpoint_interval,
                 changes: peering.changes.clone(),
                 catch_up_entries: peering.catch_up_entries,
                 quota_bytes: quota::bytes(arguments.quota_backend_bytes),

@@ -19,8 +19,6 @@ use crate::machine::Request;
 const INTERVAL: Duration = Duration::from_millis(500);
 /// Revocations under way at a time, so that the expiry of a million leases does not crowd out requests.
 const REVOCATIONS_MAX: usize = 1_000;
-/// Leases that have longer to live than this have it noted so often, as in etcd.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(300);
 /// Checkpoints in one entry.
 const CHECKPOINTS_MAX: usize = 1_000;
 
@@ -43,34 +41,44 @@ pub(super) async fn run(node: Arc<Node>, shutdown: host::Shutdown) {
             }
             futures::future::join_all(due.iter().map(|id| revoke(&node, *id))).await;
         }
-        if checkpointed.elapsed() >= CHECKPOINT_INTERVAL {
+        if checkpointed.elapsed() >= node.limits.checkpoint_interval {
             checkpointed = tokio::time::Instant::now();
             checkpoint(&node).await;
         }
     }
 }
 
-/// Notes in the log what long leases have left.
+/// Notes in the log what long leases have left. One that is renewed meanwhile waits for it, and takes it back.
 async fn checkpoint(node: &Node) {
-    let interval_ms = u64::try_from(CHECKPOINT_INTERVAL.as_millis()).unwrap_or(u64::MAX);
-    let left: Vec<LeaseCheckpoint> = {
+    let interval_ms = u64::try_from(node.limits.checkpoint_interval.as_millis()).unwrap_or(u64::MAX);
+    let long: Vec<i64> = {
         let deadlines = node.deadlines();
-        deadlines
-            .with_at_least(interval_ms, node.now_ms())
-            .map(|(id, remaining_ms)| LeaseCheckpoint {
-                id,
-                // Rounded up: never early.
-                remaining_ttl: i64::try_from(remaining_ms.div_ceil(1_000)).unwrap_or(i64::MAX),
-            })
-            .collect()
+        let long = deadlines.with_at_least(interval_ms, node.now_ms());
+        long.map(|(id, _)| id).collect()
     };
-    for checkpoints in left.chunks(CHECKPOINTS_MAX) {
-        let checkpoints = checkpoints.to_vec();
+    for ids in long.chunks(CHECKPOINTS_MAX) {
+        let _alone = node.checkpointing.write().await;
+        let checkpoints = {
+            let deadlines = node.deadlines();
+            let now = node.now_ms();
+            let left = |id: &i64| deadlines.remaining_ms(*id, now).filter(|left| *left > 0);
+            let noted = ids.iter().filter_map(|id| {
+                Some(LeaseCheckpoint {
+                    id: *id,
+                    // Rounded up: never early.
+                    remaining_ttl: i64::try_from(left(id)?.div_ceil(1_000)).unwrap_or(i64::MAX),
+                })
+            });
+            noted.collect()
+        };
         let request = Request::LeaseCheckpoints(LeaseCheckpoints { checkpoints });
         if let Err(error) = node.propose_as_leader(request).await {
             tracing::debug!(%error, "could not note what leases have left");
             return;
         }
+    }
+    if !long.is_empty() {
+        tracing::info!(leases = long.len(), "noted what leases have left");
     }
 }
 

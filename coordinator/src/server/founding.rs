@@ -143,7 +143,7 @@ pub(super) struct Peering {
 
 impl Peering {
     /// `Err` is one sentence that names the flag and says what to do.
-    pub(super) fn from_arguments(name: &str, arguments: &MemberArguments) -> Result<Self, String> {
+    pub(super) fn from_arguments(name: &str, arguments: &MemberArguments, has_state: bool) -> Result<Self, String> {
         let listen = urls("--listen-peer-urls", &arguments.listen_peer_urls)?;
         let advertised = arguments
             .initial_advertise_peer_urls
@@ -168,7 +168,7 @@ impl Peering {
             listen_is_default: arguments.listen_peer_urls == DEFAULT_PEER_URL
                 && arguments.initial_cluster.is_none()
                 && arguments.initial_advertise_peer_urls.is_none(),
-            members: founding_members(name, arguments, &split(advertised))?,
+            members: founding_members(name, arguments, &split(advertised), has_state)?,
             token: arguments.initial_cluster_token.clone(),
             joins,
             heartbeat_ms,
@@ -275,11 +275,13 @@ fn sorted(urls: &[String]) -> Vec<String> {
     urls
 }
 
-/// The members that --initial-cluster names; without it this one alone.
+/// The members that --initial-cluster names; without it this one alone. Where there is state already they are of the past,
+/// and this one may have moved since.
 fn founding_members(
     name: &str,
     arguments: &MemberArguments,
     advertised: &[String],
+    has_state: bool,
 ) -> Result<BTreeMap<String, Vec<String>>, String> {
     let Some(cluster) = &arguments.initial_cluster else {
         return Ok(BTreeMap::from([(name.to_owned(), advertised.to_vec())]));
@@ -297,7 +299,7 @@ fn founding_members(
             "--initial-cluster does not name this member, which is --name={name}: add {name}=URL to it"
         ));
     };
-    if arguments.initial_advertise_peer_urls.is_some() && sorted(own) != sorted(advertised) {
+    if !has_state && arguments.initial_advertise_peer_urls.is_some() && sorted(own) != sorted(advertised) {
         return Err(format!(
             "--initial-cluster has {} for this member, --initial-advertise-peer-urls has {}: make them the same",
             own.join(","),

@@ -295,7 +295,7 @@ impl Metrics {
             let machine = node.machine();
             self.keys.set(gauge(machine.store().keys() as u64));
             self.revision.set(machine.store().revision());
-            self.compacted.set(machine.store().compacted());
+            self.compacted.set(machine.store().compacted().max(0));
             self.applied_index.set(gauge(machine.applied()));
         }
         let raft = node.raft().gauges();

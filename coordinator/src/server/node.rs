@@ -48,6 +48,8 @@ pub(super) struct Limits {
     pub(super) request_timeout: Duration,
     /// How long a leader may be silent.
     pub(super) election: Duration,
+    /// How often what leases have left is noted.
+    pub(super) checkpoint_interval: Duration,
     pub(super) changes: ChangeRules,
     /// Entries that stay in the log for members that are a little behind.
     pub(super) catch_up_entries: u64,
@@ -82,6 +84,10 @@ pub(super) struct Node {
     pub(super) gate: Gate,
     machine: RwLock<Machine>,
     deadlines: Mutex<Deadlines>,
+    /// When a majority was last asked whether this member leads, and said so: milliseconds of the leases' clock.
+    pub(super) led_at: AtomicU64,
+    /// Written while checkpoints are on their way, read while a lease is renewed.
+    pub(super) checkpointing: tokio::sync::RwLock<()>,
     feed: Mutex<Feed>,
     /// The feed's newest revision, to wake streams.
     revision: watch::Sender<i64>,
@@ -150,6 +156,8 @@ impl Node {
             gate: parts.gate,
             machine: RwLock::new(parts.machine),
             deadlines: Mutex::default(),
+            led_at: AtomicU64::new(0),
+            checkpointing: tokio::sync::RwLock::default(),
             feed: Mutex::new(Feed::new(revision, crate::watch::FEED_BYTES_MAX)),
             revision: watch::Sender::new(revision),
             raft: OnceLock::new(),

@@ -1,6 +1,12 @@
 //! Leases where the leader is: whoever else is asked asks there.
+//!
+//! A renewal is a promise that is in nobody's log, so only the one member may make it whose clock counts. One that was
+//! stopped for a while may believe that it leads while another one does; so a leader makes no promise unless a majority
+//! said half an election timeout ago or less that it leads, since nobody else is elected before a whole one is over. And
+//! the time begins when the renewal arrived, however long the answer takes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use coordinator_wire::coordinatorpb::peer_call::Call;
 use coordinator_wire::coordinatorpb::{LeaseCheckpoint, LeaseCheckpoints, PeerAnswer};
@@ -26,6 +32,10 @@ impl Node {
 
     /// As [`Node::renew`], where this member leads.
     pub(super) async fn renew_here(&self, id: i64) -> Result<PeerAnswer, Error> {
+        let arrived = self.now_ms();
+        self.confirm_leading(arrived).await?;
+        // What a lease had left before this is not noted after it.
+        let _undisturbed = self.checkpointing.read().await;
         let lease = {
             let machine = self.machine();
             let lease = machine.leases().get(id);
@@ -45,11 +55,32 @@ impl Node {
             return Err(Error::NotLeader);
         }
         let seconds = lease.map(|(ttl_seconds, _)| ttl_seconds);
-        let seconds = seconds.filter(|seconds| deadlines.renew(id, *seconds, self.now_ms()));
+        let seconds = seconds.filter(|seconds| deadlines.renew(id, *seconds, arrived));
         Ok(PeerAnswer {
             seconds: seconds.unwrap_or(0),
             ..Default::default()
         })
+    }
+
+    /// Whether this member led at a moment that is not before `now` by more than half an election timeout.
+    async fn confirm_leading(&self, now: u64) -> Result<(), Error> {
+        if !self.deadlines().is_leading() {
+            return Err(Error::NotLeader);
+        }
+        let gauges = self.raft().gauges();
+        let recently = u64::try_from(self.limits.election.as_millis() / 2).unwrap_or(u64::MAX);
+        if gauges.is_alone() || now.saturating_sub(self.led_at.load(Ordering::Relaxed)) < recently {
+            return Ok(());
+        }
+        let term = gauges.term();
+        let led = gauges.is_leader();
+        self.linearizable_read().await?;
+        // Another leader may have answered it.
+        if !led || !gauges.is_leader() || gauges.term() != term {
+            return Err(Error::NotLeader);
+        }
+        self.led_at.fetch_max(now, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The seconds that a lease has left, and those granted; none if there is no such lease.

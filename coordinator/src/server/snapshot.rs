@@ -147,8 +147,7 @@ pub(super) fn hash_keys(node: &Node, revision: i64) -> Result<KeyHash, Error> {
     Ok(KeyHash {
         hash,
         revision,
-        // etcd's way to say that nothing was compacted yet.
-        compacted: if compacted == 0 { -1 } else { compacted },
+        compacted,
         current,
     })
 }

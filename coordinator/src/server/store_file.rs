@@ -20,7 +20,7 @@ use crate::auth::{Auth, StoredAuth};
 use crate::lease::LeaseChange;
 use crate::machine::MachineHandOver;
 use crate::members::Members;
-use crate::store::{Archive, ArchiveError, Revision, Version};
+use crate::store::{Archive, ArchiveError, NEVER_COMPACTED, Revision, Version};
 
 /// By (main, sub) revision: one byte that is 1 for a tombstone, then the pair as protobuf.
 const VERSIONS: TableDefinition<(i64, u32), &[u8]> = TableDefinition::new("versions");
@@ -167,7 +167,7 @@ impl StoreFile {
             applied: founding.applied,
             term: founding.applied,
             revision: 1,
-            compacted: 0,
+            compacted: NEVER_COMPACTED,
             identity,
         };
         let transaction = self.begin()?;

@@ -152,19 +152,15 @@ fn framed(message: &impl prost::Message) -> Result<Bytes, Status> {
 }
 
 /// The body of an answer.
+#[derive(Default)]
 pub(super) enum Body {
     /// One message, then the status of a call that went well.
     Unary(Option<Bytes>),
     /// Nothing (more).
+    #[default]
     Ended,
     /// What the long way gave.
     Routed(axum::body::Body),
-}
-
-impl Default for Body {
-    fn default() -> Self {
-        Self::Ended
-    }
 }
 
 impl HttpBody for Body {

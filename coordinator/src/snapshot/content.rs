@@ -15,7 +15,7 @@ use super::schema::{
     version_value,
 };
 use super::{Bucket, Reader, SnapshotError, Source, Visit};
-use crate::store::{Archive, Revision, Version};
+use crate::store::{Archive, NEVER_COMPACTED, Revision, Version};
 
 /// Everything but the versions.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -130,7 +130,7 @@ impl Frame {
             (STORAGE_VERSION.to_vec(), self.version.clone().into_bytes()),
             (TERM.to_vec(), self.term.to_be_bytes().to_vec()),
         ]);
-        if self.compacted > 0 {
+        if self.compacted != NEVER_COMPACTED {
             let revision = revision_key(Revision::new(self.compacted, 0), false);
             pairs.insert(SCHEDULED_COMPACTION.to_vec(), revision.clone());
             pairs.insert(FINISHED_COMPACTION.to_vec(), revision);
@@ -175,6 +175,7 @@ pub fn read(
 ) -> Result<Found, SnapshotError> {
     let mut found = Found::default();
     let frame = &mut found.frame;
+    frame.compacted = NEVER_COMPACTED;
     reader.scan(Bucket::Meta, &mut |key, value| {
         match key {
             SCHEDULED_COMPACTION | FINISHED_COMPACTION => {
@@ -199,7 +200,7 @@ pub fn read(
         Ok(())
     })?;
     frame.accounts = accounts(reader)?;
-    let mut revision = found.frame.compacted;
+    let mut revision = found.frame.compacted.max(0);
     reader.scan(Bucket::Key, &mut |key, value| {
         let (at, _) = parse_revision_key(key).ok_or(unreadable(Bucket::Key))?;
         revision = revision.max(at.main);

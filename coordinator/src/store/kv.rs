@@ -16,6 +16,8 @@ use crate::Error;
 
 /// The revision of a store that nothing was ever written to, as in etcd.
 const REVISION_FIRST: i64 = 1;
+/// What a store is compacted to that never was: below every revision that can be asked for, as in etcd.
+pub const NEVER_COMPACTED: i64 = -1;
 
 /// The multi-version store.
 ///
@@ -122,7 +124,7 @@ impl Store {
     /// An empty store.
     pub fn new(archive: Arc<dyn Archive>) -> Self {
         let nothing = |_: &mut dyn FnMut(&Version)| Ok::<_, std::convert::Infallible>(());
-        match Self::restore(archive, REVISION_FIRST, 0, nothing) {
+        match Self::restore(archive, REVISION_FIRST, NEVER_COMPACTED, nothing) {
             Ok(store) => store,
             Err(never) => match never {},
         }
@@ -133,7 +135,7 @@ impl Store {
         self.revision
     }
 
-    /// The oldest revision that can be read; 0 before the first compaction.
+    /// The oldest revision that can be read; [`NEVER_COMPACTED`] before the first compaction.
     pub fn compacted(&self) -> i64 {
         self.compacted
     }

@@ -37,7 +37,7 @@ pub use archive::{Archive, ArchiveError, EmptyArchive};
 pub use bounds::Bounds;
 pub use history::History;
 pub use index::Index;
-pub use kv::{HandOver, Selection, Store};
+pub use kv::{HandOver, NEVER_COMPACTED, Selection, Store};
 pub use range::RangePlan;
 pub use version::{Revision, Version};
 pub use view::View;

@@ -78,7 +78,7 @@ impl Pair {
             in_flight: None,
             model,
             changes: Vec::new(),
-            compacted: 0,
+            compacted: NEVER_COMPACTED,
         }
     }
 

@@ -55,7 +55,7 @@ impl Cluster {
                 "--initial-cluster-state=new".to_owned(),
                 "--initial-cluster-token=chaos".to_owned(),
                 // Few, so that members that were away need a snapshot.
-                "--snapshot-count=500".to_owned(),
+                "--snapshot-catchup-entries=10".to_owned(),
             ];
             let log = directory.path().join(format!("n{number}.log"));
             let child = spawn(&flags, &log);
@@ -102,6 +102,13 @@ impl Cluster {
         let pid = self.members[member].child.id().to_string();
         let status = Command::new("kill").args([signal, &pid]).status();
         assert!(status.expect("kill is there").success());
+    }
+
+    /// How often a member took in the state of another one.
+    pub fn snapshots(&self) -> usize {
+        let logs = self.members.iter().map(|member| std::fs::read_to_string(&member.log));
+        logs.map(|log| log.unwrap_or_default().matches("applied snapshot").count())
+            .sum()
     }
 
     /// A member that ended by itself found something that it cannot live with; nothing here gives reason to.

@@ -12,6 +12,7 @@
 //!
 //! `CHAOS_SECONDS=300` makes it minutes, `CHAOS_SEED=N` chooses the faults, `KILL_CYCLES=200` the kills of [`kills`].
 
+mod ballast;
 mod clients;
 mod cluster;
 mod faults;
@@ -84,21 +85,24 @@ async fn three_members_under_faults_stay_one_store() {
         .collect();
     let leases = tokio::spawn(leases::run(endpoints.clone(), ending));
     let locks = tokio::spawn(locks::run(endpoints.clone(), ending));
+    let ballast = tokio::spawn(ballast::run(endpoints.clone(), ending));
     let (cluster, tally) = faults::run(cluster, Chance::new(seed), ending).await;
     for client in work {
         client.await.expect("no client panics");
     }
     let leases = leases.await.expect("no lease ended early");
     let locks = locks.await.expect("the locks were taken");
+    ballast.await.expect("no panic");
 
     let told = watchers::whole_history(&endpoints).await;
     let journal = Arc::into_inner(journal)
         .expect("all clients have ended")
         .into_operations();
     println!(
-        "{} operations, {} changes, {leases} leases, {locks} locks held; {tally}",
+        "{} operations, {} changes, {leases} leases, {locks} locks held; {tally}; {} snapshots installed",
         journal.len(),
         told.len(),
+        cluster.snapshots(),
     );
     verdict::check(&journal, &told);
     watchers::check(watching, &told).await;

@@ -1,12 +1,20 @@
 //! The real program as a process of its own: killed, given garbage, refused.
 
+mod catching_up;
 mod client;
 mod cluster;
 mod coordination;
+mod equal_hashes;
 mod garbage;
 mod gateway;
+mod handover;
 mod kill;
+mod lease_checkpoints;
 mod maintenance;
+mod many_watchers;
+mod members;
+mod moving;
+mod peer_security;
 mod program;
 mod security;
 mod start;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use coordinator_client::{Keys, RangeOptions};
 use coordinator_wire::etcdserverpb as pb;
@@ -10,6 +12,7 @@ use pb::alarm_request::AlarmAction;
 use pb::maintenance_client::MaintenanceClient;
 use tonic::transport::Channel;
 
+use crate::members::Cluster;
 use crate::program::Coordinator;
 
 async fn maintenance(coordinator: &Coordinator) -> MaintenanceClient<Channel> {
@@ -100,6 +103,56 @@ async fn a_snapshot_is_restored_whole_and_a_damaged_one_not_at_all() {
     assert!(!output.status.success() && stderr.contains("checksum"), "{stderr}");
 }
 
+/// What is saved while others write is the store at one revision, hash and all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_is_saved_under_load_is_one_moment_of_the_store() {
+    let (data, other) = (
+        tempfile::tempdir().expect("a directory"),
+        tempfile::tempdir().expect("a directory"),
+    );
+    let coordinator = Coordinator::start(data.path());
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut writers = Vec::new();
+    for task in 0..4 {
+        let (client, stop) = (coordinator.client().await, Arc::clone(&stop));
+        writers.push(tokio::spawn(async move {
+            for number in 0_u64.. {
+                if stop.load(Ordering::Relaxed) {
+                    return number;
+                }
+                let put = client
+                    .put(format!("{task}/{:03}", number % 200), vec![b'x'; 3_000])
+                    .await;
+                put.expect("acknowledged");
+            }
+            0
+        }));
+    }
+    for round in 0..3 {
+        let revision = coordinator
+            .client()
+            .await
+            .put("round", "begins")
+            .await
+            .expect("acknowledged");
+        let snapshot = other.path().join(format!("{round}.db"));
+        save_snapshot(&coordinator, &snapshot).await;
+        let restored = other.path().join(format!("{round}"));
+        let output = restore(&snapshot, &restored);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let copy = Coordinator::start(&restored);
+        let (hash, at) = hash_kv(&copy).await;
+        assert!(at >= revision, "what was acknowledged before is in it");
+        let request = pb::HashKvRequest { revision: at };
+        let then = maintenance(&coordinator).await.hash_kv(request).await.expect("hashed");
+        assert_eq!(hash, then.into_inner().hash, "at revision {at}");
+    }
+    stop.store(true, Ordering::Relaxed);
+    for writer in writers {
+        assert!(writer.await.expect("no panic") > 0, "it did write");
+    }
+}
+
 #[tokio::test]
 async fn a_full_quota_refuses_writes_over_a_restart_until_space_is_made_and_the_alarm_disarmed() {
     let data = tempfile::tempdir().expect("a directory");
@@ -156,4 +209,31 @@ async fn a_full_quota_refuses_writes_over_a_restart_until_space_is_made_and_the_
     coordinator.kill();
     let coordinator = with_quota();
     assert_eq!(hash_kv(&coordinator).await, hash, "as it was before the kill");
+}
+
+/// etcd takes revision 0 once, because a store that never was compacted stands below it.
+#[tokio::test]
+async fn a_compaction_to_revision_0_is_taken_once_and_a_finished_one_is_logged() {
+    let mut cluster = Cluster::start(1);
+    let client = cluster.client().await;
+    let compacted = async |cluster: &Cluster| {
+        let mut maintenance = MaintenanceClient::new(cluster.members[0].channel().await);
+        let hashed = maintenance.hash_kv(pb::HashKvRequest { revision: 0 }).await;
+        hashed.expect("hashed").into_inner().compact_revision
+    };
+    assert_eq!(compacted(&cluster).await, -1);
+    client.compact(0).await.expect("once");
+    let again = client.compact(0).await.expect_err("only once");
+    assert_eq!(
+        again.to_string(),
+        "etcdserver: mvcc: required revision has been compacted"
+    );
+    assert_eq!(compacted(&cluster).await, 0);
+    let revision = client.put("a", "1").await.expect("acknowledged");
+    client.compact(revision).await.expect("compacted");
+    let line = format!("finished scheduled compaction compact_revision={revision} ");
+    cluster.members[0].until_logged(0, &line).await;
+    cluster.members[0].kill();
+    cluster.restart(0);
+    assert_eq!(compacted(&cluster).await, revision);
 }

@@ -13,6 +13,7 @@ use host::tls::{Connected, Connector, Options};
 use hyper_util::rt::TokioIo;
 use pb::auth_client::AuthClient;
 use pb::kv_client::KvClient;
+use pb::maintenance_client::MaintenanceClient;
 use pb::watch_client::WatchClient;
 use pb::watch_request::RequestUnion;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
@@ -414,6 +415,35 @@ async fn a_token_of_one_member_is_good_at_all_and_members_speak_tls() {
                 refused(kv.range(get("k", "")).await).1,
                 "etcdserver: user name is empty"
             );
+        }
+    }
+
+    // It outlives a change of leader, too.
+    let root = token(&mut AuthClient::new(channels[0].clone()), "root", "root's")
+        .await
+        .expect("his password");
+    let status = MaintenanceClient::new(channels[0].clone())
+        .status(with(&root, pb::StatusRequest {}))
+        .await;
+    let leader = status.expect("answered").into_inner().leader;
+    let mut left = Vec::new();
+    for (member, channel) in members.into_iter().zip(channels) {
+        let status = MaintenanceClient::new(channel.clone())
+            .status(with(&root, pb::StatusRequest {}))
+            .await;
+        let header = status.expect("answered").into_inner().header;
+        match header.expect("a header").member_id == leader {
+            true => member.kill(),
+            false => left.push((member, channel)),
+        }
+    }
+    for (_member, channel) in &left {
+        let mut kv = KvClient::new(channel.clone());
+        let deadline = std::time::Instant::now() + DEADLINE;
+        // What the leader had taken over from this one may be lost with it.
+        while let Err(why) = kv.put(with(&root, put("k", "2"))).await {
+            assert_ne!(why.code(), Code::Unauthenticated, "{why}");
+            assert!(std::time::Instant::now() < deadline, "{why}");
         }
     }
 }

@@ -8,7 +8,7 @@ use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use x509_cert::crl::CertificateList;
@@ -51,7 +51,11 @@ impl Rules {
             return Err(CertificateError::Revoked.into());
         }
         if !self.common_names.is_empty() && !self.common_names.contains(&common_name(end_entity)) {
-            return Err(CertificateError::ApplicationVerificationFailure.into());
+            let refused = CommonNameNotAllowed {
+                shown: common_name(end_entity),
+                allowed: self.common_names.clone(),
+            };
+            return Err(CertificateError::Other(OtherError(Arc::new(refused))).into());
         }
         if !self.hostnames.is_empty() {
             let parsed = ParsedCertificate::try_from(end_entity)?;
@@ -62,6 +66,14 @@ impl Rules {
         }
         Ok(())
     }
+}
+
+/// The certificate has none of the names that are allowed. Logs have it with its fields, as rustls prints it.
+#[derive(Debug, thiserror::Error)]
+#[error("the common name {shown:?} is none of {allowed:?}")]
+struct CommonNameNotAllowed {
+    shown: String,
+    allowed: Vec<String>,
 }
 
 /// The serial numbers in a list, which is DER, or that in PEM.

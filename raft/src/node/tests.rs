@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use disk::faulty::{FaultyDisk, MemoryDisk};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -28,16 +28,26 @@ struct Heard {
     told_removed: AtomicBool,
     received: Arc<Mutex<Vec<u8>>>,
     refuse: AtomicBool,
+    /// One snapshot is received at a time.
+    room: Arc<Semaphore>,
+    /// While its only permit is held, nothing that arrives gets any further.
+    disk: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
 struct Memory {
     bytes: Vec<u8>,
     into: Arc<Mutex<Vec<u8>>>,
+    disk: Arc<Semaphore>,
+    _turn: OwnedSemaphorePermit,
 }
 
 impl Sink for Memory {
     fn write(&mut self, piece: Bytes) -> io::Result<()> {
+        let disk = Arc::clone(&self.disk);
+        let _disk = tokio::runtime::Handle::current()
+            .block_on(disk.acquire_owned())
+            .unwrap();
         self.bytes.extend_from_slice(&piece);
         Ok(())
     }
@@ -67,9 +77,12 @@ impl Inbox for Heard {
         if self.refuse.load(Ordering::Relaxed) {
             return Err(io::Error::other("not now"));
         }
+        let turn = Arc::clone(&self.room).try_acquire_owned().map_err(io::Error::other)?;
         Ok(Box::new(Memory {
             bytes: Vec::new(),
             into: Arc::clone(&self.received),
+            disk: Arc::clone(&self.disk),
+            _turn: turn,
         }))
     }
 
@@ -108,6 +121,8 @@ async fn end(cluster: u64, member: u64) -> End {
         told_removed: AtomicBool::new(false),
         received: Arc::default(),
         refuse: AtomicBool::new(false),
+        room: Arc::new(Semaphore::new(1)),
+        disk: Arc::new(Semaphore::new(1)),
     });
     transport.deliver_to(&(Arc::clone(&heard) as Arc<dyn Inbox>));
     let listening = tokio::spawn(transport.clone().listen(listener, Arc::new(Plain)));
@@ -303,6 +318,59 @@ async fn a_snapshot_goes_on_where_the_stream_broke() {
         .unwrap();
     assert_eq!(*two.heard.received.lock().unwrap(), all_pieces(60));
     assert_eq!(*asked.lock().unwrap(), 61, "no piece was asked for twice");
+}
+
+/// Nobody waits half a minute for what a killed process had received: the log is held meanwhile, and so are others.
+#[tokio::test]
+async fn a_snapshot_for_a_process_that_has_ended_is_given_up_at_once() {
+    let (one, two) = (end(7, 1).await, end(7, 2).await);
+    let (url, cut) = proxy(address_of(&two.url).to_owned()).await;
+    one.transport.set_peers([(2, vec![url])]);
+    two.transport.set_peers([(1, vec![one.url.clone()])]);
+    eventually("both are connected", || {
+        one.transport.is_connected(2) && two.transport.is_connected(1)
+    })
+    .await;
+    struct Ending(Pieces, Option<mpsc::UnboundedSender<()>>);
+    impl Source for Ending {
+        fn next(&mut self) -> io::Result<Option<Bytes>> {
+            if self.0.next == 20
+                && let Some(cut) = self.1.take()
+            {
+                // The connections break, and then nobody listens there any more.
+                cut.send(()).unwrap();
+            }
+            self.0.next()
+        }
+    }
+    let source = Ending(Pieces { next: 0, count: 60 }, Some(cut));
+    let begun = Instant::now();
+    let sent = one.transport.send_snapshot(2, Bytes::new(), Box::new(source)).await;
+    assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    assert!(begun.elapsed() < STALLED_MAX, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_snapshot_gets_the_room_of_the_former_one() {
+    let (one, two) = pair().await;
+    let disk = Arc::clone(&two.heard.disk);
+    let send = |count| {
+        let transport = one.transport.clone();
+        tokio::spawn(async move {
+            let source = Box::new(Pieces { next: 0, count });
+            transport.send_snapshot(2, Bytes::new(), source).await
+        })
+    };
+    let held = disk.acquire().await.unwrap();
+    let former = send(40);
+    eventually("it is being received", || two.heard.room.available_permits() == 0).await;
+    former.abort();
+    let newer = send(5);
+    // Time for it to ask while the former one is still there; it must do without, too.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(held);
+    newer.await.unwrap().unwrap();
+    assert_eq!(*two.heard.received.lock().unwrap(), all_pieces(5));
 }
 
 mod group;

@@ -3,7 +3,8 @@
 //! The sender cuts the state into chunks and keeps the few that are not acknowledged; the receiver writes each to its disk
 //! before it asks for the next. When the stream breaks, the sender begins again under the same number as soon as there is
 //! another one, and is told from which chunk on; so a transfer survives any number of broken streams, and ends only when
-//! nothing moves for [`STALLED_MAX`], when either process ends, or when a newer one takes its place.
+//! nothing moves for [`STALLED_MAX`], when either process ends, or when a newer one takes its place. Where nobody listens
+//! any more the receiver's process has ended, so the sender does not wait: others may need a snapshot, too, and the log.
 //! A snapshot travels beside the stream's other frames and yields to them.
 
 use std::collections::{HashMap, VecDeque};
@@ -14,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Transport;
@@ -63,12 +65,15 @@ enum News {
     Progress(Progress),
     /// There is a new stream: what was under way on the old one is lost.
     Reconnected,
+    /// Nobody listens where the receiver was: its process has ended, and what had arrived is forgotten.
+    Gone,
 }
 
 #[derive(Debug)]
 struct Incoming {
     transfer: u64,
     orders: mpsc::Sender<Order>,
+    receiver: JoinHandle<()>,
 }
 
 #[derive(Debug)]
@@ -84,8 +89,17 @@ enum Order {
 
 impl Transfers {
     pub fn connected(&self, member: u64) {
+        self.tell_senders(member, News::Reconnected);
+    }
+
+    /// A dial of this member was refused.
+    pub fn refused(&self, member: u64) {
+        self.tell_senders(member, News::Gone);
+    }
+
+    fn tell_senders(&self, member: u64, news: News) {
         for outgoing in locked(&self.outgoing).values().filter(|outgoing| outgoing.to == member) {
-            let _ended_or_busy = outgoing.news.try_send(News::Reconnected);
+            let _ended_or_busy = outgoing.news.try_send(news);
         }
     }
 
@@ -107,15 +121,28 @@ impl Transfers {
         }
         let (orders, queue) = mpsc::channel(WAITING_MAX);
         let _there_is_room = orders.try_send(Order::Begin);
-        // A former transfer of this sender ends, since nobody holds the other end of its orders any more.
-        incoming.insert(from, Incoming { transfer, orders });
         let receiver = Receiver {
             shared: Arc::clone(shared),
             from,
             transfer,
             queue,
         };
-        shared.runtime.spawn(receiver.run(about));
+        let former = incoming.remove(&from);
+        let receiver = shared.runtime.spawn(async move {
+            if let Some(Incoming { orders, receiver, .. }) = former {
+                // A former transfer of this sender ends, since nobody holds the other end of its orders any more, and
+                // gives its room to this one.
+                drop(orders);
+                let _panicked = receiver.await;
+            }
+            receiver.run(about).await;
+        });
+        let begun = Incoming {
+            transfer,
+            orders,
+            receiver,
+        };
+        incoming.insert(from, begun);
     }
 
     pub async fn chunk(&self, from: u64, transfer: u64, number: u64, last: bool, data: Bytes) {
@@ -285,6 +312,7 @@ impl Sending<'_> {
                     self.sent = self.acknowledged;
                     begun = false;
                 }
+                Ok(Some(News::Gone)) => return Err(io::ErrorKind::ConnectionRefused.into()),
                 Ok(None) => return Err(io::Error::other("forgotten")),
             }
             if self.moved.elapsed() > STALLED_MAX {

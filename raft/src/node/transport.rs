@@ -97,6 +97,9 @@ impl Shared {
         if let Some(inbox) = self.inbox() {
             inbox.lost(member, refused);
         }
+        if refused {
+            self.transfers.refused(member);
+        }
     }
 
     pub fn removed(&self) {

@@ -17,7 +17,7 @@ use world::World;
 #[test]
 fn stories() {
     let directory = Path::new("tests/scripts/stories");
-    let mut paths: Vec<_> = std::fs::read_dir(&directory)
+    let mut paths: Vec<_> = std::fs::read_dir(directory)
         .expect("the stories are there")
         .map(|entry| entry.expect("readable").path())
         .collect();
