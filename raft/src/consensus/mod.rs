@@ -58,7 +58,7 @@ mod member;
 mod membership;
 mod message;
 mod passing;
-mod plant;
+pub(crate) mod plant;
 mod replica;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,9 @@
-//! Planted faults: lines of the core that can be broken on purpose, to show that the net catches it.
+//! Planted faults: lines of the core, and one of the log, that can be broken on purpose, to show that the net catches it.
 //!
 //! Without the feature `planted-faults` all of this is a constant `false` that the compiler removes. With it, a thread
 //! chooses one fault for everything that runs on it.
 
-/// A fault that can be planted. Each is one line of the core, wrong.
+/// A fault that can be planted. Each is one line, wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Plant {
     /// Elections, commitment and reads need one voter less than a majority.
@@ -44,12 +44,14 @@ pub enum Plant {
     RemovedLeaderStays,
     /// Acknowledgements of an earlier replication session count.
     SessionIgnored,
+    /// The log takes a record's payload without comparing its checksum.
+    ChecksumIgnored,
 }
 
 #[cfg(feature = "planted-faults")]
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::QuorumMinusOne,
         Self::StaleTermAccepted,
         Self::LeaseCheckSkipped,
@@ -69,6 +71,7 @@ impl Plant {
         Self::ChangeBeforeOwnTerm,
         Self::RemovedLeaderStays,
         Self::SessionIgnored,
+        Self::ChecksumIgnored,
     ];
 }
 
@@ -84,12 +87,12 @@ pub fn plant(fault: Option<Plant>) -> Option<Plant> {
 }
 
 #[cfg(feature = "planted-faults")]
-pub(super) fn is_planted(fault: Plant) -> bool {
+pub(crate) fn is_planted(fault: Plant) -> bool {
     PLANTED.get() == Some(fault)
 }
 
 #[cfg(not(feature = "planted-faults"))]
 #[inline(always)]
-pub(super) const fn is_planted(_: Plant) -> bool {
+pub(crate) const fn is_planted(_: Plant) -> bool {
     false
 }

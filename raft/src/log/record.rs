@@ -11,6 +11,8 @@
 
 use bytes::Bytes;
 
+use crate::consensus::plant::{Plant, is_planted};
+
 /// Bytes of a record before its payload.
 pub(super) const HEADER_BYTES: usize = 23;
 /// Bytes of a record beside its payload.
@@ -135,7 +137,8 @@ impl Header {
     pub fn verify(&self, body: &[u8]) -> bool {
         match body.split_last() {
             Some((mark, payload)) => {
-                payload.len() == self.payload_bytes && *mark == END_MARK && crc32c::crc32c(payload) == self.payload_crc
+                let fits = || crc32c::crc32c(payload) == self.payload_crc || is_planted(Plant::ChecksumIgnored);
+                payload.len() == self.payload_bytes && *mark == END_MARK && fits()
             }
             None => false,
         }
