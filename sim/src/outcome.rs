@@ -21,4 +21,6 @@ pub struct Outcome {
     pub committed: u64,
     /// Histories whose check was given up.
     pub undecided: u64,
+    /// Whether members wrote with the real log.
+    pub real_log: bool,
 }

@@ -99,6 +99,7 @@ fn name_of(plant: Plant) -> &'static str {
         Plant::ChangeBeforeOwnTerm => "changes members before the own term",
         Plant::RemovedLeaderStays => "a removed leader leads on",
         Plant::SessionIgnored => "acknowledgements of a former life count",
+        Plant::ChecksumIgnored => "the log compares no checksums",
     }
 }
 

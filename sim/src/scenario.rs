@@ -63,6 +63,7 @@ pub fn guarded(run: impl FnOnce() -> (Outcome, Trace)) -> (Outcome, Trace) {
             leaders: 0,
             committed: 0,
             undecided: 0,
+            real_log: false,
         };
         (outcome, Trace::default())
     })

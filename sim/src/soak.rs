@@ -23,6 +23,8 @@ pub struct Sums {
     pub first_seed: u64,
     pub worlds: u64,
     pub took: Duration,
+    /// How much of it this thread had a core for; nothing where the system does not tell.
+    pub on_core: Option<Duration>,
     pub simulated_micros: u64,
     pub steps: u64,
     pub operations: u64,
@@ -30,6 +32,8 @@ pub struct Sums {
     pub leaders: u64,
     pub committed: u64,
     pub undecided: u64,
+    /// Worlds whose members wrote with the real log.
+    pub real_logs: u64,
     pub faults: Tally,
     pub violations: Vec<(u64, Violation)>,
 }
@@ -41,6 +45,7 @@ impl Sums {
             first_seed,
             worlds: 0,
             took: Duration::ZERO,
+            on_core: None,
             simulated_micros: 0,
             steps: 0,
             operations: 0,
@@ -48,6 +53,7 @@ impl Sums {
             leaders: 0,
             committed: 0,
             undecided: 0,
+            real_logs: 0,
             faults: Tally::default(),
             violations: Vec::new(),
         }
@@ -62,6 +68,7 @@ impl Sums {
         self.leaders += outcome.leaders;
         self.committed += outcome.committed;
         self.undecided += outcome.undecided;
+        self.real_logs += u64::from(outcome.real_log);
         self.faults.add(&outcome.tally);
         self.violations
             .extend(outcome.violation.map(|violation| (seed, violation)));
@@ -73,6 +80,12 @@ impl Sums {
 
     pub fn simulated_seconds_per_second(&self) -> f64 {
         self.per_second(self.simulated_micros as f64 / SECOND as f64)
+    }
+
+    /// The same for each second on a core: what other programs take on a busy machine does not count.
+    pub fn simulated_seconds_per_core_second(&self) -> Option<f64> {
+        let on_core = self.on_core?.as_secs_f64().max(1e-9);
+        Some(self.simulated_micros as f64 / SECOND as f64 / on_core)
     }
 
     /// The table.
@@ -88,11 +101,15 @@ impl Sums {
         );
         row("seconds", format!("{:.1}", self.took.as_secs_f64()));
         row("worlds", self.worlds.to_string());
+        row("  with the real log on a disk of bytes", self.real_logs.to_string());
         row("worlds a second", format!("{:.1}", self.per_second(self.worlds as f64)));
         row(
             "simulated seconds a second",
             format!("{:.0}", self.simulated_seconds_per_second()),
         );
+        if let Some(simulated) = self.simulated_seconds_per_core_second() {
+            row("simulated seconds a second on a core", format!("{simulated:.0}"));
+        }
         row("steps a second", format!("{:.0}", self.per_second(self.steps as f64)));
         row("elections won", self.leaders.to_string());
         row("entries agreed upon", self.committed.to_string());
@@ -141,12 +158,14 @@ impl Sums {
             "worlds": self.worlds,
             "worlds_per_second": self.per_second(self.worlds as f64),
             "simulated_seconds_per_second": self.simulated_seconds_per_second(),
+            "simulated_seconds_per_core_second": self.simulated_seconds_per_core_second(),
             "steps_per_second": self.per_second(self.steps as f64),
             "elections_won": self.leaders,
             "entries_agreed_upon": self.committed,
             "operations": self.operations,
             "answered": self.answered,
             "undecided": self.undecided,
+            "real_logs": self.real_logs,
             "faults": faults,
             "violations": violations,
         })
@@ -159,12 +178,14 @@ pub fn soak(scenario: Scenario, first_seed: u64, time: Duration, shows: bool) ->
     let shows = shows && std::io::stderr().is_terminal();
     let began = Instant::now();
     let mut shown = began;
+    let began_on_core = time_on_core();
     let mut sums = Sums::new(scenario, first_seed);
     while began.elapsed() < time && sums.violations.len() < VIOLATIONS_MAX {
         let seed = first_seed + sums.worlds;
         let (outcome, _) = scenario.run(seed, Trace::default());
         sums.add(seed, outcome);
         sums.took = began.elapsed();
+        sums.on_core = time_on_core().zip(began_on_core).map(|(now, then)| now - then);
         if shows && shown.elapsed() > PROGRESS_EVERY {
             shown = Instant::now();
             eprint!(
@@ -182,4 +203,11 @@ pub fn soak(scenario: Scenario, first_seed: u64, time: Duration, shows: bool) ->
         eprint!("\r{:100}\r", "");
     }
     sums
+}
+
+/// How long this thread has had a core so far, as Linux counts it.
+fn time_on_core() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanoseconds = text.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanoseconds))
 }

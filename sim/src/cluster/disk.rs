@@ -1,13 +1,17 @@
 //! A member's disk, as far as consensus sees it: quick, and exact about what is durable.
 //!
 //! Writes go in and become durable in order, some time later; a crash in between leaves the first parts of them, cut
-//! anywhere. It does not write bytes: [`super::stable`] does, with the real log, for a part of the worlds.
+//! anywhere. It does not write bytes: [`super::stable`] does, with the real log, for a part of the worlds; there this disk
+//! says what was written and synced, and takes over what the log finds after a crash.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use raft::consensus::{Entry, HardState, Index, Position, Restored, Snapshot, Term, Write, WriteId};
 
+use super::observer::{promise, seen};
+use super::stable::{Flip, Stable};
+use crate::invariant::{self, Seen};
 use crate::world::Random;
 
 /// What a crash does to the writes that are under way.
@@ -42,6 +46,18 @@ impl<S> Clone for Kept<S> {
 pub struct Queued<S> {
     pub write: Write,
     pub state: Option<Arc<S>>,
+    /// What the core took for committed when it wanted this written.
+    pub commit: Index,
+}
+
+/// What a real log found after a crash, and what it should have.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub written: invariant::Kept,
+    /// So many of the first entries were synced.
+    pub synced: usize,
+    pub found: invariant::Kept,
+    pub flip: Option<Flip>,
 }
 
 /// What is durable, and what is on its way.
@@ -53,12 +69,15 @@ pub struct Disk<S> {
     /// The entries after `purged`.
     entries: VecDeque<Entry>,
     under_way: VecDeque<Queued<S>>,
+    /// The real log beside it, if this world has one.
+    stable: Option<Box<Stable>>,
 }
 
 impl<S> Disk<S> {
     /// The disk of a member that starts for the first time.
-    pub fn new(first: Kept<S>) -> Self {
+    pub fn new(first: Kept<S>, writes_bytes: bool) -> Self {
         Self {
+            stable: writes_bytes.then(|| Box::new(Stable::new(first.snapshot.last))),
             hard_state: HardState::default(),
             purged: first.snapshot.last,
             kept: first,
@@ -128,22 +147,26 @@ impl<S> Disk<S> {
         while self.under_way.front().is_some_and(|queued| queued.write.id <= last) {
             let queued = self.under_way.pop_front()?;
             let (id, installs) = (queued.write.id, queued.write.install.is_some());
-            self.carry_out(queued, usize::MAX);
+            self.carry_out(queued, usize::MAX, false);
             let (first, _, before) = done.unwrap_or((id, id, false));
             done = Some((first, id, before || installs));
         }
+        self.sync_bytes();
         done
     }
 
-    /// The power fails.
-    pub fn crash(&mut self, loss: Loss, random: &mut Random) {
+    /// The power fails. If there is a real log, says what it found.
+    pub fn crash(&mut self, loss: Loss, random: &mut Random) -> Option<Found> {
         let mut under_way = std::mem::take(&mut self.under_way);
+        let mut synced = self.last_index();
         match loss {
             Loss::All => {}
             Loss::None => {
                 for queued in under_way {
-                    self.carry_out(queued, usize::MAX);
+                    self.carry_out(queued, usize::MAX, false);
                 }
+                self.sync_bytes();
+                synced = self.last_index();
             }
             Loss::Torn => {
                 let all: usize = under_way.iter().map(|queued| parts(&queued.write)).sum();
@@ -151,10 +174,44 @@ impl<S> Disk<S> {
                 while left > 0 {
                     let Some(queued) = under_way.pop_front() else { break };
                     let whole = parts(&queued.write);
-                    self.carry_out(queued, left);
+                    let kept = queued.write.truncate_from.map_or(synced, |from| from - 1);
+                    self.carry_out(queued, left, left <= whole);
+                    // An entry that was cut off was not lost; what a snapshot replaced is in the snapshot.
+                    synced = synced.min(kept).min(self.last_index());
                     left = left.saturating_sub(whole);
                 }
             }
+        }
+        self.find(synced, random)
+    }
+
+    /// Opens the real log again, and goes on with what is there.
+    fn find(&mut self, synced: Index, random: &mut Random) -> Option<Found> {
+        let stable = self.stable.as_mut()?;
+        let purged = self.purged.index;
+        let found = stable.crash(self.kept.snapshot.last, purged, random);
+        let found = found.unwrap_or_else(|error| panic!("the log does not open after a crash: {error}"));
+        let digests = |entries: &mut dyn Iterator<Item = &Entry>| -> Vec<Seen> { entries.map(seen).collect() };
+        let told = Found {
+            written: invariant::Kept {
+                promise: promise(self.hard_state),
+                entries: digests(&mut self.entries.iter()),
+            },
+            synced: synced.saturating_sub(purged) as usize,
+            found: invariant::Kept {
+                promise: promise(found.hard_state),
+                entries: digests(&mut found.entries.iter()),
+            },
+            flip: found.flip,
+        };
+        self.hard_state = found.hard_state;
+        self.entries = found.entries.into();
+        Some(told)
+    }
+
+    fn sync_bytes(&mut self) {
+        if let Some(stable) = &mut self.stable {
+            stable.sync();
         }
     }
 
@@ -165,6 +222,9 @@ impl<S> Disk<S> {
         while self.purged.index < purge {
             let Some(entry) = self.entries.pop_front() else { break };
             self.purged = entry.position();
+        }
+        if let Some(stable) = &mut self.stable {
+            stable.purge(self.purged.index);
         }
     }
 
@@ -180,9 +240,13 @@ impl<S> Disk<S> {
         restored
     }
 
-    /// Carries out the first `parts_left` parts of a write: term and vote, snapshot, cut, then entry by entry.
-    fn carry_out(&mut self, queued: Queued<S>, mut parts_left: usize) {
-        let Queued { write, state } = queued;
+    /// Carries out the first `parts_left` parts of a write: term and vote, snapshot, cut, then entry by entry. After them
+    /// the machine stops, or not.
+    fn carry_out(&mut self, queued: Queued<S>, mut parts_left: usize, stops: bool) {
+        let Queued { write, state, commit } = queued;
+        if let Some(stable) = &mut self.stable {
+            stable.write(&write, parts_left, commit, stops);
+        }
         let mut next_part = || {
             let more = parts_left > 0;
             parts_left = parts_left.saturating_sub(1);

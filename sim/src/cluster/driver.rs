@@ -1,16 +1,14 @@
-//! The cluster: what happens to whom, starts, crashes and ticks.
+//! The cluster: what happens to whom, and when the clock ticks.
 
-use raft::consensus::{
-    Config, Consensus, Effects, Event, Index, MemberId, Membership, Refusal, Session, Standing, Ticket, WriteId,
-};
+use raft::consensus::{Effects, Event, Index, MemberId, Membership, Refusal, Session, Standing, Ticket, WriteId};
 
-use super::disk::{Kept, Loss};
-use super::host::{Host, Letter, Running};
+use super::disk::Kept;
+use super::host::{Host, Letter};
 use super::machine::Machine;
 use super::observer::Observer;
 use super::plan::Plan;
 use crate::invariant::{self, Check, Violation};
-use crate::world::{Address, Clock, Events, Fault, MILLISECOND, Micros, Network, Random, Tally, Trace};
+use crate::world::{Address, Clock, Events, MILLISECOND, Micros, Network, Random, Tally, Trace};
 
 /// What happens next, to whom.
 #[derive(Debug)]
@@ -135,7 +133,7 @@ impl<M: Machine, E> Cluster<M, E> {
                 } else {
                     Membership::default()
                 };
-                let mut host = Host::new(id, clock, membership);
+                let mut host = Host::new(id, clock, membership, plan.real_log);
                 host.retired = !is_first;
                 host
             })
@@ -296,100 +294,6 @@ impl<M: Machine, E> Cluster<M, E> {
             Happening::Own(_) | Happening::Start(_) | Happening::Harm | Happening::Heal => {}
         }
     }
-
-    // ---- Life and death.
-
-    pub(super) fn start(&mut self, member: MemberId) {
-        let (now, seed, plan) = (self.now(), self.seed, self.plan.clone());
-        let host = self.host_mut(member);
-        if host.running.is_some() || host.retired {
-            return;
-        }
-        host.incarnation += 1;
-        host.paused_until = 0;
-        let config = Config {
-            election_ms: plan.election_ms,
-            heartbeat_ms: plan.heartbeat_ms,
-            append_bytes_max: plan.append_bytes_max,
-            inflight_max: plan.inflight_max,
-            cache_bytes: plan.cache_bytes,
-            pre_vote: plan.pre_vote,
-            check_quorum: plan.check_quorum,
-            forward: plan.forward,
-            seed: seed ^ member.rotate_left(17),
-            incarnation: host.incarnation,
-            ..Config::new(member)
-        };
-        let restored = host.disk.restored();
-        let kept = host.disk.kept().clone();
-        let hard_state = host.disk.hard_state();
-        let core = Consensus::new(config, restored, host.clock.milliseconds(now));
-        let applied = kept.snapshot.last.index;
-        host.running = Some(Running {
-            membership: core.membership().clone(),
-            membership_index: core.membership_index(),
-            leads_since: 0,
-            heard: vec![0; plan.members],
-            standing: core.standing(),
-            machine: M::restore(&kept.state),
-            applied,
-            committed: core.commit(),
-            core,
-            proposed: Default::default(),
-            reads: Vec::new(),
-            syncing: false,
-            tick_at: None,
-            tick_for: 0,
-            compacting: false,
-            ready: applied,
-            applying: false,
-        });
-        let check = self.observer.restarted(member, hard_state);
-        self.note(check);
-        self.trace.step(now, [1, member, 0]);
-        self.trace.tell(
-            now,
-            format_args!("{member} starts with {hard_state:?}, applied {applied}"),
-        );
-        self.told.push(Told::Started { member });
-        self.schedule_tick(member);
-    }
-
-    /// The machine stops: what was not durable is lost, or a part of it.
-    pub fn crash(&mut self, member: MemberId, loss: Loss) {
-        let now = self.now();
-        let mut luck = self.random.fork();
-        let host = self.host_mut(member);
-        if host.running.take().is_none() {
-            return;
-        }
-        host.disk.crash(loss, &mut luck);
-        let hard_state = host.disk.hard_state();
-        self.tally.count(match loss {
-            Loss::All => Fault::CrashBeforeSync,
-            Loss::Torn => Fault::CrashTorn,
-            Loss::None => Fault::CrashAfterSync,
-        });
-        let check = self.observer.crashed(member, hard_state);
-        self.note(check);
-        self.trace.step(now, [2, member, loss as u64]);
-        self.trace
-            .tell(now, format_args!("{member} crashes, {loss:?} of its writes lost"));
-        self.told.push(Told::Crashed { member });
-    }
-
-    /// Gives the member an empty disk, as somebody does who replaces a machine. It must not be a member any more.
-    pub fn replace_disk(&mut self, member: MemberId) {
-        let host = self.host_mut(member);
-        host.running = None;
-        host.incarnation += 1;
-        host.disk = super::disk::Disk::new(super::host::first_state::<M>(Membership::default()));
-        self.observer.replaced(member);
-        self.tally.count(Fault::LostDisk);
-        self.told.push(Told::Crashed { member });
-    }
-
-    // ---- Time.
 
     pub(super) fn tick(&mut self, member: MemberId) {
         let now = self.now();

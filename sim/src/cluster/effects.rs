@@ -7,7 +7,6 @@ use raft::consensus::{
     Body, Effects, Entry, Event, MemberId, Membership, Message, RoleName, Session, Snapshot, Standing,
 };
 
-use super::disk::Queued;
 use super::driver::{Cluster, Happening, Told};
 use super::host::Letter;
 use super::machine::Machine;
@@ -59,7 +58,7 @@ impl<M: Machine, E> Cluster<M, E> {
             self.change_membership(member, membership);
         }
         if let Some(write) = effects.write.take() {
-            self.write(member, Queued { write, state });
+            self.write(member, write, state);
         }
         if let Some(standing) = effects.standing {
             self.change_standing(member, standing);

@@ -61,12 +61,12 @@ pub struct Host<M: Machine> {
 }
 
 impl<M: Machine> Host<M> {
-    pub fn new(id: MemberId, clock: Clock, membership: Membership) -> Self {
+    pub fn new(id: MemberId, clock: Clock, membership: Membership, writes_bytes: bool) -> Self {
         Self {
             id,
             incarnation: 0,
             clock,
-            disk: Disk::new(first_state::<M>(membership)),
+            disk: Disk::new(first_state::<M>(membership), writes_bytes),
             running: None,
             paused_until: 0,
             slow: (1, 0),

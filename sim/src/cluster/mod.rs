@@ -12,7 +12,8 @@
 //! shown to the [`Observer`], which holds all invariants; the first that breaks ends the world.
 //!
 //! # Where it stops
-//! The node's code on tokio is not run here; real processes test that. The disk of most worlds keeps entries, not bytes.
+//! The node's code on tokio is not run here; real processes test that. The disk of most worlds keeps entries, not bytes; in
+//! one in eight of the scenario `raft` the real log runs beside it.
 
 mod applying;
 mod chaos;
@@ -20,9 +21,11 @@ mod disk;
 mod driver;
 mod effects;
 mod host;
+mod life;
 mod machine;
 mod observer;
 mod plan;
+mod stable;
 mod storage;
 
 pub use disk::Loss;

@@ -68,7 +68,7 @@ pub fn seen(entry: &Entry) -> Seen {
     }
 }
 
-fn promise(hard_state: HardState) -> Promise {
+pub fn promise(hard_state: HardState) -> Promise {
     Promise {
         term: hard_state.term,
         vote: hard_state.vote,

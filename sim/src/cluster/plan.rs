@@ -5,6 +5,9 @@
 
 use crate::world::{MILLISECOND, Micros, Random, SECOND, Weather};
 
+/// In one of so many worlds the real log runs.
+const REAL_LOG_ONE_IN: u64 = 8;
+
 /// Which faults happen in a world, each as a weight among the others; 0 is never.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Faults {
@@ -74,6 +77,8 @@ pub struct Plan {
     pub end: Micros,
     /// A disk that acknowledges what it has not written: a fault to be found, never part of a world otherwise.
     pub lying_disk: bool,
+    /// Whether members write with the real log as well, and start with what it finds.
+    pub real_log: bool,
 }
 
 impl Plan {
@@ -125,6 +130,7 @@ impl Plan {
             faults_until,
             end: faults_until + 40 * election_ms * MILLISECOND,
             lying_disk: false,
+            real_log: random.below(REAL_LOG_ONE_IN) == 0,
         }
     }
 }

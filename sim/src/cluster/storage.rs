@@ -1,6 +1,8 @@
 //! What a member's disk does: writes, syncs, snapshots installed.
 
-use raft::consensus::{Event, MemberId, WriteId};
+use std::sync::Arc;
+
+use raft::consensus::{Event, MemberId, Write, WriteId};
 
 use super::disk::{Kept, Queued};
 use super::driver::{Cluster, Happening, Told};
@@ -8,27 +10,28 @@ use super::machine::Machine;
 use crate::world::{MILLISECOND, SECOND};
 
 impl<M: Machine, E> Cluster<M, E> {
-    pub(super) fn write(&mut self, member: MemberId, queued: Queued<M::State>) {
+    pub(super) fn write(&mut self, member: MemberId, write: Write, state: Option<Arc<M::State>>) {
         // What is written comes from the leader's memory or from a message: it must match before it is durable.
-        let truncated = queued.write.truncate_from;
-        let mut check = Ok(());
+        let truncated = write.truncate_from;
+        let (mut check, mut commit) = (Ok(()), 0);
         let host = &self.hosts[member as usize - 1];
         if let Some(running) = &host.running {
-            for entry in &queued.write.entries {
+            commit = running.core.commit();
+            for entry in &write.entries {
                 let before = running.core.term_at(entry.index - 1);
                 check = check.and_then(|()| self.observer.appended(member, entry, before));
             }
         }
-        if let Some(hard_state) = queued.write.hard_state {
+        if let Some(hard_state) = write.hard_state {
             self.trace.step(self.events.now(), [5, member, hard_state.term]);
         }
         self.trace.step(
             self.events.now(),
-            [6, truncated.unwrap_or(0), queued.write.entries.len() as u64],
+            [6, truncated.unwrap_or(0), write.entries.len() as u64],
         );
         self.note(check);
         let host = self.host_mut(member);
-        host.disk.queue(queued);
+        host.disk.queue(Queued { write, state, commit });
         self.sync(member);
     }
 

@@ -87,6 +87,8 @@ pub fn run_with(seed: u64, trace: Trace, wrong: Wrong) -> (Outcome, Trace) {
     let mut plan = Plan::draw(&mut random.fork());
     // Snapshots and restarts are where a store can go wrong.
     plan.snapshot_every = plan.snapshot_every.min(200);
+    // The log is the other scenario's.
+    plan.real_log = false;
     let mut clients = Clients::new(&mut random.fork(), &plan);
     clients.hasty_renewals = wrong.hasty_renewals;
     let streams = Streams::new(&mut random.fork(), plan.members, plan.members + clients.count());
@@ -250,6 +252,7 @@ impl World {
             committed: cluster.observer.committed().0,
             tally: cluster.tally,
             undecided: 0,
+            real_log: false,
         };
         (outcome, cluster.trace)
     }

@@ -96,6 +96,7 @@ impl World {
             committed: cluster.observer.committed().0,
             tally: cluster.tally,
             undecided,
+            real_log: cluster.plan.real_log,
         };
         (outcome, cluster.trace)
     }

@@ -34,6 +34,7 @@ faults! {
     SlowDisk "slow disk",
     FullDisk "full disk",
     FlippedBit "flipped bit",
+    RefusedStart "start refused for it, file restored",
     LostDisk "disk lost, member replaced",
     MembershipChange "membership change asked for",
     Transfer "leadership transfer asked for",
