@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Color, Style};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::launch::is_coloured;
 
@@ -87,8 +87,11 @@ impl Story {
 
     pub fn progress(&self, total: u64, unit: &'static str) -> Progress {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stdout());
-        if let Ok(style) = ProgressStyle::with_template("    {bar:40.cyan/dim} {human_pos}/{human_len} {msg} {per_sec}")
-        {
+        if let Ok(style) = ProgressStyle::with_template("    {bar:40.cyan/dim} {human_pos}/{human_len} {msg} {rate}") {
+            let style = style.with_key("rate", |state: &ProgressState, line: &mut dyn std::fmt::Write| {
+                // A line that cannot be written is a terminal that is gone.
+                let _ = write!(line, "{}/s", HumanCount(state.per_sec() as u64));
+            });
             bar.set_style(style.progress_chars("━╸─"));
         }
         bar.set_message(unit);

@@ -238,7 +238,7 @@ impl World {
 #[test]
 fn scripts_read_as_they_ran() {
     let folder = std::path::Path::new("src/namespace/scripts");
-    let mut files: Vec<_> = std::fs::read_dir(&folder)
+    let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();

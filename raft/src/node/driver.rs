@@ -8,6 +8,11 @@
 //! A full disk is no reason to end. What could not be written is as if it had never been asked for: consensus is started
 //! anew from what is on the disk, as after a crash, which is safe at any moment, and proposals are refused until there is
 //! space again.
+//!
+//! Here are the turn and what comes in; [`persist`] writes and reads the log, [`deliver`] hands out what is agreed upon.
+
+mod deliver;
+mod persist;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -18,22 +23,18 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::orders::{Order, Shared};
-use super::state_machine::{Committed, StateMachine, Unserved};
+use super::state_machine::{StateMachine, Unserved};
 use super::transport::{Transport, locked};
 use crate::consensus::{
-    self, Body, Config, Consensus, Effects, Event, Fetch, Index, KIND_MEMBERSHIP, MemberId, Message, Payload, Proposal,
-    Refusal, Restored, Session, Snapshot, Term, Ticket, Write,
+    self, Body, Config, Consensus, Effects, Event, Index, KIND_MEMBERSHIP, MemberId, Message, Payload, Proposal,
+    Refusal, Restored, Session, Snapshot, Term, Ticket,
 };
-use crate::log::{self, LogError, StableStorage};
+use crate::log::{self, StableStorage};
 
 /// A turn takes in this many bytes of proposals, so that the first does not wait for the last of a long queue.
 const TURN_BYTES_MAX: usize = 8 << 20;
 /// And so many orders.
 const TURN_ORDERS_MAX: usize = 4_096;
-/// How often a full disk is tried again by itself.
-const FULL_RETRY_MS: u64 = 500;
-/// Entries are handed to the state machine in portions of about so many bytes.
-const PORTION_BYTES: usize = 8 << 20;
 
 /// What the driver begins with.
 pub struct Start {
@@ -442,105 +443,6 @@ impl<M: StateMachine> Driver<M> {
         }
     }
 
-    /// Writes; durable after [`Driver::sync`].
-    fn write(&mut self, write: Write) {
-        let outcome = self.write_parts(&write);
-        if let Err(error) = outcome {
-            return self.write_failed(error);
-        }
-        let first = self.unsynced.map_or(write.id, |(first, _)| first);
-        self.unsynced = Some((first, write.id));
-    }
-
-    fn write_parts(&mut self, write: &Write) -> Result<(), LogError> {
-        let commit = self.consensus.commit();
-        if let Some(hard_state) = write.hard_state {
-            self.storage.save_hard_state(log::HardState {
-                term: hard_state.term,
-                vote: hard_state.vote.unwrap_or(0),
-                commit,
-            })?;
-        }
-        if let Some(snapshot) = &write.install {
-            self.install(snapshot)?;
-        }
-        if let Some(index) = write.truncate_from {
-            self.storage.truncate(index)?;
-        }
-        if !write.entries.is_empty() {
-            let entries: Vec<log::Entry> = write
-                .entries
-                .iter()
-                .map(|entry| log::Entry {
-                    index: entry.index,
-                    term: entry.term,
-                    kind: entry.payload.kind(),
-                    payload: entry.payload.encode(),
-                })
-                .collect();
-            self.storage.append(&entries, commit)?;
-            self.unsynced_entries += entries.len() as u64;
-            self.unsynced_bytes += entries.iter().map(|entry| entry.payload.len() as u64).sum::<u64>();
-        }
-        Ok(())
-    }
-
-    fn install(&mut self, snapshot: &Snapshot) -> Result<(), LogError> {
-        self.storage.begin_install(log::Position {
-            index: snapshot.last.index,
-            term: snapshot.last.term,
-        })?;
-        if let Err(error) = self.machine.install(snapshot) {
-            return Err(LogError::Stopped(format!("cannot install a snapshot: {error}")));
-        }
-        self.storage.finish_install()?;
-        self.snapshot = snapshot.clone();
-        self.delivered = snapshot.last.index;
-        let later = self.waiting.split_off(&(snapshot.last.index + 1));
-        for (_, waiting) in std::mem::replace(&mut self.waiting, later).into_values() {
-            self.machine.refuse(waiting, Unserved::Unknown);
-        }
-        Ok(())
-    }
-
-    /// One sync for all that was written in this turn, and what comes of it, until nothing is left to be written.
-    fn sync(&mut self) {
-        while let Some((first, last)) = self.unsynced.take() {
-            if let Err(error) = self.storage.sync() {
-                return self.write_failed(error);
-            }
-            let (entries, bytes) = (self.unsynced_entries, self.unsynced_bytes);
-            (self.unsynced_entries, self.unsynced_bytes) = (0, 0);
-            if entries > 0 {
-                self.shared.gauges.note_group(entries, bytes);
-            }
-            if locked(&self.shared.failure).is_some() {
-                *locked(&self.shared.failure) = None;
-            }
-            self.step(Event::Persisted { first, last });
-        }
-        self.shared.gauges.set_commit(self.consensus.commit());
-        self.shared.gauges.set_last(self.consensus.last().index);
-    }
-
-    fn write_failed(&mut self, error: LogError) {
-        *locked(&self.shared.failure) = Some(error.clone());
-        self.unsynced = None;
-        if matches!(error, LogError::NoSpace(_)) {
-            return self.start_over();
-        }
-        self.fail_with(error.to_string());
-        for (_, (_, waiting)) in std::mem::take(&mut self.waiting) {
-            self.machine.refuse(waiting, Unserved::Stopped(Some(error.clone())));
-        }
-        self.refuse_tickets(&Unserved::Stopped(Some(error)));
-    }
-
-    fn fail_with(&mut self, reason: String) {
-        self.failed = true;
-        self.machine.fail(reason);
-    }
-
     fn refuse_tickets(&mut self, why: &Unserved) {
         for ticketed in std::mem::take(&mut self.tickets).into_values() {
             match ticketed {
@@ -548,151 +450,6 @@ impl<M: StateMachine> Driver<M> {
                 Ticketed::Readers(readers) => self.machine.refuse_reads(readers, why.clone()),
             }
         }
-    }
-
-    /// The disk is full: begins again from what is on it, and rests.
-    fn start_over(&mut self) {
-        self.shared.gauges.set_full(true);
-        // Alone, what was not written happens nowhere. With others it may, through them.
-        let alone = self.shared.gauges.is_alone();
-        let why = if alone { Unserved::NoSpace } else { Unserved::Unknown };
-        for (_, (_, waiting)) in std::mem::take(&mut self.waiting) {
-            self.machine.refuse(waiting, why.clone());
-        }
-        self.refuse_tickets(&why);
-        (self.unsynced_entries, self.unsynced_bytes) = (0, 0);
-        let from = self.snapshot.last.index + 1;
-        let entries = match self.storage.read(from, self.storage.next_index(), usize::MAX) {
-            Ok(entries) => entries,
-            Err(error) => return self.fail_with(error.to_string()),
-        };
-        self.config.incarnation = incarnation_after(self.config.incarnation);
-        self.config.seed = self.config.seed.wrapping_add(1);
-        let restored = restore(&self.config, &self.storage, &entries, &self.snapshot, self.delivered);
-        let Some(restored) = restored else {
-            return self.fail_with("the log cannot be read any more".to_owned());
-        };
-        let now = self.now();
-        self.consensus = Consensus::new(self.config.clone(), restored, now);
-        self.retry_at = Some(now + FULL_RETRY_MS);
-        self.note_standing();
-        self.note_membership();
-    }
-
-    /// Whether a full disk still is.
-    fn try_again(&mut self) {
-        match self.storage.save_hard_state(self.storage.hard_state()) {
-            Ok(()) => {
-                self.retry_at = None;
-                self.shared.gauges.set_full(false);
-                *locked(&self.shared.failure) = None;
-                self.tick_if_due();
-            }
-            Err(LogError::NoSpace(_)) => self.retry_at = Some(self.now() + FULL_RETRY_MS),
-            Err(error) => self.write_failed(error),
-        }
-    }
-
-    /// Hands the entries `start..end` to the state machine.
-    fn deliver(&mut self, start: Index, end: Index) {
-        let mut index = start.max(self.delivered + 1);
-        while index < end {
-            let mut portion = Vec::new();
-            let mut bytes = 0;
-            while index < end && bytes < PORTION_BYTES {
-                let Some(entry) = self.entry(index) else {
-                    return self.fail_with(format!("entry {index}, which is committed, cannot be read"));
-                };
-                bytes += match &entry.payload {
-                    Payload::Command(command) => command.len(),
-                    _ => 0,
-                };
-                portion.push(self.with_waiting(entry));
-                index += 1;
-            }
-            self.delivered = index - 1;
-            self.machine.apply(portion);
-            self.step_applied(index - 1);
-        }
-    }
-
-    /// The state machine has them in its queue, and does not come back for them.
-    fn step_applied(&mut self, index: Index) {
-        let mut effects = Effects::default();
-        let now = self.now();
-        self.consensus.step_into(Event::Applied { index }, now, &mut effects);
-        self.carry_out(&mut effects);
-    }
-
-    fn entry(&self, index: Index) -> Option<consensus::Entry> {
-        if let Some(entry) = self.consensus.entry(index) {
-            return Some(entry.clone());
-        }
-        let entry = self.storage.read(index, index + 1, usize::MAX).ok()?.pop()?;
-        Some(consensus::Entry {
-            index,
-            term: entry.term,
-            payload: Payload::decode(entry.kind, entry.payload)?,
-        })
-    }
-
-    fn with_waiting(&mut self, entry: consensus::Entry) -> Committed<M::Waiting> {
-        let waiting = match self.waiting.first_key_value() {
-            Some((index, _)) if *index <= entry.index => self.waiting.pop_first(),
-            _ => None,
-        };
-        let waiting = waiting.and_then(|(index, (term, waiting))| {
-            if (index, term) == (entry.index, entry.term) {
-                return Some(waiting);
-            }
-            self.machine.refuse(waiting, Unserved::Replaced);
-            None
-        });
-        Committed {
-            index: entry.index,
-            term: entry.term,
-            payload: entry.payload,
-            waiting,
-        }
-    }
-
-    fn fetch(&mut self, fetch: Fetch) {
-        let entries = match self.storage.read(fetch.first, fetch.last + 1, fetch.bytes_max) {
-            Ok(entries) => entries,
-            Err(error) => {
-                tracing::warn!(%error, "cannot read entries for a member");
-                Vec::new()
-            }
-        };
-        let entries = entries
-            .into_iter()
-            .map_while(|entry| {
-                Some(consensus::Entry {
-                    index: entry.index,
-                    term: entry.term,
-                    payload: Payload::decode(entry.kind, entry.payload)?,
-                })
-            })
-            .collect();
-        self.step(Event::Fetched { fetch, entries });
-    }
-
-    fn compact(&mut self, snapshot: Snapshot, keep: Index) {
-        if self.failed || snapshot.last.index < self.snapshot.last.index {
-            return;
-        }
-        let held = self.held.values().min().copied().unwrap_or(Index::MAX);
-        let purge = snapshot.last.index.saturating_sub(keep).min(held);
-        let index = snapshot.last.index;
-        self.snapshot = snapshot;
-        if let Err(error) = self.storage.purge(purge) {
-            return self.write_failed(error);
-        }
-        let purged = self.storage.first_index() - 1;
-        self.step(Event::Compacted {
-            snapshot: index,
-            purged: purged.min(index),
-        });
     }
 
     fn note_standing(&mut self) {
