@@ -1,8 +1,9 @@
 //! The program: sockets, disk, clock and threads around the machine.
 //!
 //! # What runs
-//! - One listener for gRPC and HTTP/1 alike ([`connections`], [`http`]); the services ([`kv`], [`lease`], [`watch`],
-//!   [`cluster`], [`maintenance`], [`health`], [`auth`]) translate between the protocol and the [`node`].
+//! - One listener for gRPC and HTTP/1 alike ([`connections`], [`port`], [`http`]); the services ([`kv`], [`lease`], [`watch`],
+//!   [`cluster`], [`maintenance`], [`health`], [`auth`]) translate between the protocol and the [`node`]. What is asked most
+//!   goes a shorter way than the rest ([`unary`]).
 //! - The consensus thread, from `raft::node`: agrees with the other members, writes and syncs whatever is queued; and a task
 //!   for each stream to and from another member ([`peers`], [`peer_streams`]). [`agreement`] is the way there and back.
 //! - The *applier* thread: applies what is agreed upon, in order, answers, and feeds the watchers.
