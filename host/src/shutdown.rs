@@ -1,10 +1,13 @@
 //! Orderly shutdown: one signal asks, the deadline or a second signal forces.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+/// Signals so soon after the first are the same one: `timeout` sends it to a process and then to its group, a terminal to
+/// everybody in the foreground.
+const SAME_SIGNAL: Duration = Duration::from_millis(100);
 /// How long a service may drain after it was asked to end.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(8);
 
@@ -48,8 +51,15 @@ impl Shutdown {
             next().await;
             triggered.trigger();
             tracing::info!("shutting down");
+            let asked = Instant::now();
+            let mut another = async || {
+                next().await;
+                while asked.elapsed() < SAME_SIGNAL {
+                    next().await;
+                }
+            };
             tokio::select! {
-                () = next() => crate::fail(&"ended by a second signal"),
+                () = another() => crate::fail(&"ended by a second signal"),
                 () = tokio::time::sleep(DRAIN_DEADLINE) => {
                     crate::fail(&format_args!("did not drain within {DRAIN_DEADLINE:?}"))
                 }

@@ -73,15 +73,17 @@ impl Coordinator {
     }
 
     /// Asks it to end as an operator does; returns its exit code.
-    pub fn terminate(mut self) -> Option<i32> {
+    pub fn terminate(self) -> Option<i32> {
+        self.end_by(&["-TERM"])
+    }
+
+    /// Sends signals one after the other, the last of which ends it; returns its exit code.
+    pub fn end_by(mut self, signals: &[&str]) -> Option<i32> {
         let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .expect("kill is there")
-                .success()
-        );
+        for signal in signals {
+            let sent = Command::new("kill").args([*signal, pid.as_str()]).status();
+            assert!(sent.expect("kill is there").success());
+        }
         self.child.wait().expect("it ends").code()
     }
 

@@ -45,6 +45,14 @@ fn a_taken_port_a_held_directory_and_a_newer_one_are_told() {
     assert!(error_line(&output).contains("format 99"), "{}", error_line(&output));
 }
 
+/// `timeout` signals a process and then its group; that is no second thought. Both wait for a process that stands still.
+#[test]
+fn signals_that_come_at_once_are_one() {
+    let data = tempfile::tempdir().expect("a directory");
+    let running = Coordinator::start(data.path());
+    assert_eq!(running.end_by(&["-STOP", "-TERM", "-INT", "-CONT"]), Some(0));
+}
+
 #[test]
 fn what_it_cannot_obey_is_a_usage_error_that_names_the_flag() {
     let data = tempfile::tempdir().expect("a directory");
