@@ -42,6 +42,10 @@ impl Node {
     pub(super) async fn agree(&self, entry: Entry) -> Result<Outcome, Error> {
         let payload: bytes::Bytes = entry.encode_to_vec().into();
         let deadline = self.deadline();
+        let failed = |error: Error| {
+            self.metrics.proposals_failed.inc();
+            Err(error)
+        };
         let mut entry = entry;
         loop {
             let (respond, answer) = oneshot::channel();
@@ -57,12 +61,12 @@ impl Node {
                     Ok(Ok(Ok(outcome))) => return outcome,
                     Ok(Ok(Err(why))) => why,
                     Ok(Err(_ended)) => return Err(Error::Stopped),
-                    Err(_late) => return Err(Error::Timeout),
+                    Err(_late) => return failed(Error::Timeout),
                 },
             };
             let again = is_transient(&why) || why == Unserved::Replaced;
             if !again || Instant::now() >= deadline {
-                return Err(refusal(&why));
+                return failed(refusal(&why));
             }
             tokio::time::sleep(RETRY_INTERVAL).await;
             // Rare, so it is decoded again instead of being copied each time.

@@ -11,6 +11,7 @@ use super::config::ETCD_VERSION;
 use super::connections;
 use super::http::cluster_version;
 use super::node::Node;
+use super::peer_traffic::PeerTraffic;
 use crate::Error;
 use crate::store::Version;
 
@@ -50,6 +51,8 @@ pub(super) struct Metrics {
     /// Streaming calls under way; not shown, but part of what has started.
     running: IntGaugeVec,
     started: IntCounterVec,
+    pub(super) peers: PeerTraffic,
+    pub(super) proposals_failed: IntCounter,
     received_bytes: IntCounter,
     sent_bytes: IntCounter,
     quota: IntGauge,
@@ -115,7 +118,6 @@ impl Metrics {
             "cluster_version",
             &cluster_version(),
         );
-        register.counter("etcd_server_proposals_failed_total", "Proposals that failed.");
         let handled = register.add(IntCounterVec::new(
             Opts::new("grpc_server_handled_total", "Calls completed, by their outcome."),
             &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
@@ -139,8 +141,15 @@ impl Metrics {
             Opts::new("etcd_server_healthchecks_total", "Checks, by their outcome."),
             &["type", "name", "status"],
         );
+        let peers = PeerTraffic::new().expect("names and labels are valid");
+        register.add(Ok(peers.sent.clone()));
+        register.add(Ok(peers.received.clone()));
+        register.add(Ok(peers.active.clone()));
+        register.add(Ok(peers.disconnected.clone()));
         Self {
             busy,
+            peers,
+            proposals_failed: register.counter("etcd_server_proposals_failed_total", "Proposals that failed."),
             health_success: register.counter("etcd_server_health_success", "Answers of /health that were true."),
             health_failures: register.counter("etcd_server_health_failures", "Answers of /health that were false."),
             healthcheck: register.add(healthcheck),

@@ -48,6 +48,7 @@ mod maintenance;
 mod metrics;
 mod node;
 mod peer_streams;
+mod peer_traffic;
 mod peers;
 mod port;
 mod quota;

@@ -91,10 +91,15 @@ impl Inbox for PeerDoor {
         Ok(Box::new(Incoming::begin(&node, about)?))
     }
 
-    fn connected(&self, _member: u64) {}
+    fn connected(&self, member: u64) {
+        if let Some(node) = self.node() {
+            node.metrics.peers.connected(member);
+        }
+    }
 
     fn lost(&self, member: u64, _refused: bool) {
         if let Some(node) = self.node() {
+            node.metrics.peers.lost(member);
             node.raft().event(Event::Unreachable { peer: member });
         }
     }
@@ -110,7 +115,11 @@ impl Inbox for PeerDoor {
             .is_some_and(|node| node.machine().members().is_removed(member))
     }
 
-    fn observe_traffic(&self, _sent: usize, _received: usize) {}
+    fn observe_traffic(&self, member: u64, sent: usize, received: usize) {
+        if let Some(node) = self.node() {
+            node.metrics.peers.observe(member, sent, received);
+        }
+    }
 }
 
 /// What only the leader can do, done here.

@@ -247,6 +247,7 @@ pub(super) fn start(
         identity,
         snapshot,
     } = recovered.map_err(fatal)?;
+    metrics.peers.belong_to(identity.member);
     let replay_to = found.entries.last().map_or(snapshot.last.index, |entry| entry.index);
     let (work, queue) = mpsc::sync_channel(WORK_MAX);
     let runtime = tokio::runtime::Handle::current();

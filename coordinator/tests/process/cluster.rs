@@ -12,6 +12,7 @@ use pb::kv_client::KvClient;
 use pb::lease_client::LeaseClient;
 use pb::maintenance_client::MaintenanceClient;
 
+use crate::gateway::figures;
 use crate::members::{Cluster, Member, PATIENCE, eventually_local, local};
 
 /// Writes numbered keys through all members until told to stop; what was acknowledged, and when.
@@ -91,6 +92,28 @@ async fn three_members_serve_as_one() {
         lists.insert(format!("{:?}", answer.members));
     }
     assert_eq!(lists.len(), 1);
+    // And each says what goes between them.
+    for (number, member) in cluster.members.iter().enumerate() {
+        let figures = figures(&member.endpoint()).await;
+        let of = |name: &str| -> Vec<u64> {
+            let lines = figures.lines().filter(|line| line.starts_with(&format!("{name}{{")));
+            let numbers = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse().ok());
+            numbers.collect()
+        };
+        assert_eq!(of("etcd_network_active_peers"), [1, 1]);
+        for name in [
+            "etcd_network_peer_sent_bytes_total",
+            "etcd_network_peer_received_bytes_total",
+        ] {
+            // Followers have nothing to say to each other.
+            let (silent, said) = (usize::from(number != leader), of(name));
+            assert_eq!(said.len(), 2, "{name}: {figures}");
+            assert!(
+                said.iter().filter(|bytes| **bytes == 0).count() <= silent,
+                "{name}: {figures}"
+            );
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -63,6 +63,16 @@ async fn send_to(address: std::net::SocketAddr, method: &str, path: &str, body: 
     (status, stream)
 }
 
+/// What `/metrics` says.
+pub async fn figures(address: &str) -> String {
+    let address = address.parse().expect("an address");
+    let (status, mut page) = send_to(address, "GET", "/metrics", "").await;
+    assert_eq!(status, 200);
+    let mut text = String::new();
+    page.read_to_string(&mut text).await.expect("a page");
+    text
+}
+
 async fn call(coordinator: &Coordinator, path: &str, body: Value) -> (u16, Value) {
     let (status, mut stream) = send(coordinator, "POST", path, &body.to_string()).await;
     let mut answer = String::new();

@@ -129,7 +129,7 @@ async fn listen_to(shared: &Arc<Shared>, from: u64, stream: Stream) -> io::Resul
         if let Some(peer) = shared.peer(from) {
             peer.note_heard(Instant::now());
         }
-        inbox.observe_traffic(0, frame.weight());
+        inbox.observe_traffic(from, 0, frame.weight());
         match frame {
             Frame::Message(bytes) => inbox.message(from, bytes).await,
             Frame::Call { id, body } => {

@@ -255,7 +255,7 @@ impl Dialer {
                 Ok(Err(error)) => return error,
                 Err(_) => return io::ErrorKind::TimedOut.into(),
             }
-            self.shared.observe_sent(self.buffer.len());
+            self.shared.observe_sent(self.peer.id, self.buffer.len());
             self.buffer.clear();
             if self.buffer.capacity() > 4 * WRITE_BYTES {
                 self.buffer = BytesMut::new();

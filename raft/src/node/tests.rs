@@ -98,7 +98,7 @@ impl Inbox for Heard {
         self.removed.lock().unwrap().contains(&member)
     }
 
-    fn observe_traffic(&self, _sent: usize, _received: usize) {}
+    fn observe_traffic(&self, _member: u64, _sent: usize, _received: usize) {}
 }
 
 struct End {

@@ -45,8 +45,8 @@ pub trait Inbox: Debug + Send + Sync + 'static {
     fn removed(&self);
     /// Whether this member was removed from the cluster.
     fn is_removed(&self, member: u64) -> bool;
-    /// Bytes that went to other members, and came from them.
-    fn observe_traffic(&self, sent: usize, received: usize);
+    /// Bytes that went to another member, and came from it.
+    fn observe_traffic(&self, member: u64, sent: usize, received: usize);
 }
 
 #[derive(Debug)]
@@ -108,9 +108,9 @@ impl Shared {
         }
     }
 
-    pub fn observe_sent(&self, bytes: usize) {
+    pub fn observe_sent(&self, member: u64, bytes: usize) {
         if let Some(inbox) = self.inbox() {
-            inbox.observe_traffic(bytes, 0);
+            inbox.observe_traffic(member, bytes, 0);
         }
     }
 }
