@@ -59,6 +59,16 @@ INSERT INTO windows SELECT window_start, k, COUNT(*), SUM(v), MAX(v)
     )
 }
 
+/// A directory with the input in `in`, and `program.sql` that writes to `out`.
+fn prepared() -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    let directory = place.path();
+    fs::create_dir(directory.join("in")).unwrap();
+    input(&directory.join("in/events.json"));
+    fs::write(directory.join("program.sql"), program(directory, "out")).unwrap();
+    place
+}
+
 /// The rows that the sink shows, sorted.
 fn shown(directory: &Path, sink: &str) -> Vec<String> {
     let reader = directory.join(format!("{sink}-reader.sql"));
@@ -182,13 +192,9 @@ fn promised(manifest: &serde_json::Value) -> Vec<(String, String)> {
 /// The last checkpoint is published, then its parts are renamed. A process that dies between the two leaves exactly this.
 #[test]
 fn a_program_killed_between_its_last_checkpoint_and_the_commit_commits_when_it_is_started_again() {
-    let directory = tempfile::tempdir().unwrap();
-    let directory = directory.path();
-    fs::create_dir(directory.join("in")).unwrap();
-    input(&directory.join("in/events.json"));
-    let file = directory.join("program.sql");
-    fs::write(&file, program(directory, "out")).unwrap();
-    let state = directory.join("state");
+    let place = prepared();
+    let directory = place.path();
+    let (file, state) = (directory.join("program.sql"), directory.join("state"));
     let arguments = ["--state", state.to_str().unwrap(), file.to_str().unwrap()];
     finish(stream(&arguments));
     let wanted = shown(directory, "out");
@@ -217,13 +223,9 @@ fn a_program_killed_between_its_last_checkpoint_and_the_commit_commits_when_it_i
 
 #[test]
 fn a_signal_stops_the_job_at_a_checkpoint_to_be_resumed() {
-    let directory = tempfile::tempdir().unwrap();
-    let directory = directory.path();
-    fs::create_dir(directory.join("in")).unwrap();
-    input(&directory.join("in/events.json"));
-    let file = directory.join("program.sql");
-    fs::write(&file, program(directory, "out")).unwrap();
-    let state = directory.join("state");
+    let place = prepared();
+    let directory = place.path();
+    let (file, state) = (directory.join("program.sql"), directory.join("state"));
     let arguments = ["--state", state.to_str().unwrap(), file.to_str().unwrap()];
     let mut child = stream(&arguments).stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(300));

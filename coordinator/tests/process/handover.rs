@@ -1,11 +1,10 @@
 //! A leader that is asked to end hands over: nobody waits for an election, nothing acknowledged is lost.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use coordinator_client::{Client, Keys, RangeOptions};
+use coordinator_client::Client;
 use tokio::task::JoinHandle;
 
 use crate::members::Cluster;
@@ -100,15 +99,6 @@ async fn a_leader_that_is_terminated_hands_over_under_load_and_nobody_waits_for_
     );
     // The one that ended has it all again, and nothing is lost.
     cluster.restart(leader);
-    let client = Client::connect(&cluster.members[leader].endpoint())
-        .await
-        .expect("it serves");
-    let found = client
-        .range(Keys::prefix("w/"), RangeOptions::default())
-        .await
-        .expect("read");
-    let found: BTreeSet<&[u8]> = found.kvs.iter().map(|kv| kv.key.as_ref()).collect();
-    for (key, _) in &acknowledged {
-        assert!(found.contains(key.as_bytes()), "{key} is lost");
-    }
+    let keys = acknowledged.iter().map(|(key, _)| key.as_str());
+    cluster.members[leader].holds("w/", keys).await;
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use coordinator_client::Client;
 use coordinator_client::wire::etcdserverpb as pb;
+use coordinator_client::{Client, Keys, RangeOptions};
 use pb::kv_client::KvClient;
 use pb::maintenance_client::MaintenanceClient;
 use tonic::transport::{Channel, Endpoint};
@@ -51,6 +51,17 @@ impl Member {
 
     pub fn endpoint(&self) -> String {
         format!("127.0.0.1:{}", self.client)
+    }
+
+    /// Fails unless a read through this member finds all these keys, which begin with `prefix`.
+    pub async fn holds(&self, prefix: &'static str, keys: impl Iterator<Item = &str>) {
+        let client = Client::connect(&self.endpoint()).await.expect("it serves");
+        let read = client.range(Keys::prefix(prefix), RangeOptions::default());
+        let found = read.await.expect("read");
+        let found: BTreeSet<&[u8]> = found.kvs.iter().map(|kv| kv.key.as_ref()).collect();
+        for key in keys {
+            assert!(found.contains(key.as_bytes()), "{key} is lost");
+        }
     }
 
     fn command(&self, members: &str, state: &str, more: &[&str]) -> Command {
