@@ -9,6 +9,8 @@ if [ -z "${WORK:-}" ]; then
     OWN_WORK=1
 fi
 mkdir -p "$CACHE" "$WORK"
+# The coordinator's log is JSON otherwise, and then it has no ready line on stdout.
+export BONSAI_LOG_FORMAT=text
 PASSED=0
 FAILED=0
 declare -A PIDS=()
@@ -71,6 +73,21 @@ start() {
 # address KEY: prints HOST:PORT of that name in the last ready line.
 address() {
     printf '%s\n' "$READY" | tr ' ' '\n' | sed -n "s/^$1=//p"
+}
+
+# free_ports N: prints N ports that nobody has, below those that the kernel gives to connections and to port 0: a
+# program may be started again with one.
+free_ports() {
+    python3 -c '
+import random, socket, sys
+held = {}
+while len(held) < int(sys.argv[1]):
+    port = random.randrange(20000, 32000)
+    try:
+        held[port] = held.get(port) or socket.create_server(("127.0.0.1", port))
+    except OSError:
+        continue
+print(*held, sep="\n")' "$1"
 }
 
 # stop NAME [SIGNAL]: ends a service (TERM) and waits for it.

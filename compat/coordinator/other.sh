@@ -1,6 +1,6 @@
 # Sourced by `run`: the other services on a real etcd in the coordinator's place.
 
-FREE=$(python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
+FREE=$(free_ports 1)
 "$CACHE/bin/etcd" --data-dir "$WORK/etcd-of-others" --listen-client-urls "http://127.0.0.1:$FREE" \
     --advertise-client-urls "http://127.0.0.1:$FREE" --listen-peer-urls http://127.0.0.1:0 --log-level error \
     >"$WORK/etcd-of-others.log" 2>&1 </dev/null &

@@ -40,10 +40,7 @@ rust_suite() {
 # Three members, with the names that the tests look for to stop two of them.
 python_suite() {
     local ports number cluster="" waited=0
-    mapfile -t ports < <(python3 -c '
-import socket
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(6)]
-print(*[s.getsockname()[1] for s in sockets], sep="\n")')
+    mapfile -t ports < <(free_ports 6)
     for number in 0 1 2; do
         cluster+="${cluster:+,}pifpaf$number=http://127.0.0.1:${ports[number + 3]}"
     done

@@ -1,6 +1,5 @@
 //! The servers that are compared: started, asked, killed, started again.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -328,11 +327,7 @@ fn flags(directory: &Path, ports: &[u16], number: usize) -> Vec<String> {
     ]
 }
 
-/// Ports that nobody uses now. Somebody else may take one before its server does; then the server says so.
 fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let listeners: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect::<std::io::Result<_>>()?;
-    let ports = listeners.iter().map(|listener| Ok(listener.local_addr()?.port()));
+    let ports = (0..count).map(|_| Ok(host::free_port::address()?.port()));
     ports.collect()
 }

@@ -12,6 +12,7 @@
 pub mod admin;
 pub mod config;
 mod data_dir;
+pub mod free_port;
 mod listener;
 mod shutdown;
 pub mod telemetry;

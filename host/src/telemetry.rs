@@ -1,5 +1,7 @@
 //! Logs: `tracing` to stderr, as text or as one JSON object a line.
 
+mod json;
+
 use std::io::IsTerminal;
 use std::str::FromStr;
 
@@ -20,6 +22,7 @@ pub struct Options {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
+    #[value(alias = "console")]
     Text,
     Json,
 }
@@ -49,7 +52,7 @@ pub fn init(options: &Options) {
         .log_internal_errors(false);
     let _already_set = match options.log_format {
         Format::Text => builder.try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
+        Format::Json => builder.event_format(json::Lines).try_init(),
     };
 }
 

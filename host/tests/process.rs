@@ -78,7 +78,7 @@ fn drains_at_sigterm() {
     assert!(took < Duration::from_secs(5), "{took:?}");
     let line = stderr.lines().next().unwrap();
     assert!(
-        line.starts_with('{') && line.contains(r#""message":"shutting down""#),
+        line.starts_with('{') && line.contains(r#""msg":"shutting down""#),
         "JSON logs: {line}"
     );
 }

@@ -28,6 +28,11 @@ fn command(data: &Path, listen: &str, more: &[&str]) -> Command {
     command
 }
 
+/// For a broker that is started again with it.
+fn free_address() -> String {
+    host::free_port::address().unwrap().to_string()
+}
+
 impl Broker {
     fn start(data: &Path, listen: &str, more: &[&str]) -> Self {
         let mut child = command(data, listen, more).spawn().unwrap();
@@ -108,8 +113,8 @@ fn value(text: impl Into<String>) -> Record {
 async fn kill_nine_under_load_loses_nothing_acknowledged() {
     const PARTITIONS: i32 = 3;
     let data = tempfile::tempdir().unwrap();
-    let mut broker = Broker::start(data.path(), "127.0.0.1:0", &[]);
-    let listen = broker.listen.clone();
+    let listen = free_address();
+    let mut broker = Broker::start(data.path(), &listen, &[]);
     let client = broker.client().await;
     client
         .create_topic("t", PARTITIONS, 1, &[("segment.bytes", "1048576")])
@@ -158,8 +163,8 @@ async fn kill_nine_under_load_loses_nothing_acknowledged() {
 #[tokio::test]
 async fn positions_and_topics_outlive_kill_nine() {
     let data = tempfile::tempdir().unwrap();
-    let broker = Broker::start(data.path(), "127.0.0.1:0", &[]);
-    let listen = broker.listen.clone();
+    let listen = free_address();
+    let broker = Broker::start(data.path(), &listen, &[]);
     let client = broker.client().await;
     client.create_topic("t", 2, 1, &[]).await.unwrap();
     assert!(matches!(

@@ -7,8 +7,6 @@ pub enum Error {
     /// Operator: free the ports or choose others. One line a port.
     #[error("{0}")]
     Taken(String),
-    #[error("there is no free port between 20000 and 32000: stop some programs")]
-    NoFreePort,
     /// Operator: mend the flag.
     #[error("--port {0} is not SERVICE=NUMBER or SERVICE.PORT=NUMBER, such as log-broker=9093 or namenode.http=9871")]
     BadPort(String),

@@ -2,9 +2,6 @@
 //!
 //! The originals' ports are the default; `--port SERVICE=N` changes one, `--any-port` takes free ones instead. What was
 //! used is kept in `DIR/ports`, so that the next start uses the same and the other commands find them.
-//!
-//! Free ports are looked for below the range from which the kernel gives ports to outgoing connections: a port from
-//! within it could be in use by a stranger's connection just when a killed service is restarted.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,15 +9,12 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::time::SystemTime;
 
 use super::Error;
 use super::holder;
 use super::service::{Instance, find};
 
 const FILE: &str = "ports";
-/// Linux hands out 32768 and up, other systems 49152 and up.
-const FREE_RANGE: std::ops::Range<u16> = 20_000..32_000;
 
 /// What the ports file calls a coordinator that is not of this stack.
 const ELSEWHERE: &str = "coordinator.elsewhere";
@@ -206,17 +200,8 @@ fn bind(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port))
 }
 
-/// A free port. Two launchers at the same moment start at different places of the range.
 fn any_free() -> Result<TcpListener, Error> {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let seed = u64::from(now.subsec_nanos()) ^ (u64::from(std::process::id()) << 13);
-    let width = u64::from(FREE_RANGE.end - FREE_RANGE.start);
-    (0..width)
-        .map(|step| FREE_RANGE.start + u16::try_from((seed + step) % width).unwrap_or(0))
-        .find_map(|port| bind(port).ok())
-        .ok_or(Error::NoFreePort)
+    host::free_port::listen().map_err(|error| Error::io("cannot take a free port", error))
 }
 
 fn complaint(service: &str, port: &str, number: u16, error: &io::Error) -> String {

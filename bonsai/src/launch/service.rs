@@ -308,6 +308,7 @@ fn coordinator(wiring: &Wiring<'_>) -> Vec<String> {
         .map(|other| format!("{}=http://{}", member(other), wiring.ports.address(&other.name, "peer")))
         .collect();
     flags([
+        ("--log-format", "text".to_owned()),
         ("--name", member(wiring.instance)),
         ("--data-dir", wiring.data()),
         ("--listen-client-urls", client.clone()),

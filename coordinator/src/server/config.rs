@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use host::telemetry::Format;
 
 use super::founding::{MemberArguments, Peering};
 use super::node::Limits;
@@ -34,7 +35,14 @@ const CONCURRENT_STREAMS_MAX: u32 = 10_000;
 
 /// A coordinator with etcd's v3 API. Flags are etcd's, with one dash or two; each also as a variable, ETCD_NAME and so on.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "coordinator", disable_version_flag = true)]
+#[command(
+    name = "coordinator",
+    disable_version_flag = true,
+    // As with Go's flags, the last of two counts.
+    args_override_self = true,
+    // etcd's default: what reads its log reads objects.
+    mut_arg("log_format", |flag| flag.default_value("json"))
+)]
 pub(super) struct Arguments {
     /// This member's name.
     #[arg(long, default_value = "default", env = "ETCD_NAME", hide_env = true)]
@@ -195,6 +203,11 @@ pub(super) struct Settings {
     pub(super) security: Security,
     pub(super) log: raft::log::Options,
     pub(super) concurrent_streams_max: u32,
+    /// Flags that were given and mean nothing here.
+    pub(super) meaningless: Vec<String>,
+    /// Whether it says on stdout, too, that it is ready. Not where the log is for programs: a terminal of theirs has
+    /// both, and each line is to be an object.
+    pub(super) announces: bool,
 }
 
 impl Settings {
@@ -226,14 +239,6 @@ impl Settings {
             .unwrap_or_else(|| PathBuf::from(format!("{}.etcd", arguments.name)));
         let has_state = recovery::has_state(&disk::RealDisk, &data_dir);
         let peering = Peering::from_arguments(&arguments.name, &arguments.members, has_state)?;
-        let ignored = arguments.meaningless.given();
-        if !ignored.is_empty() {
-            // Logs are not set up yet when arguments are looked at; stderr is where they will go.
-            eprintln!(
-                "note: these flags of etcd mean nothing to this coordinator: {}",
-                ignored.join(" ")
-            );
-        }
         Ok(Self {
             listen_client,
             listen_metrics,
@@ -259,6 +264,8 @@ impl Settings {
                 ..Default::default()
             },
             concurrent_streams_max: arguments.max_concurrent_streams,
+            meaningless: arguments.meaningless.given(),
+            announces: arguments.telemetry.log_format == Format::Text,
             peering,
             name: arguments.name,
         })
@@ -408,6 +415,7 @@ mod tests {
             "--auto-compaction-mode=revision",
             "--auto-compaction-retention",
             "1000",
+            "--watch-progress-notify-interval=2m",
             "--watch-progress-notify-interval=1m30s",
         ])
         .expect("all of these are known");

@@ -51,6 +51,10 @@ fn fatal(error: impl std::fmt::Display) -> Fatal {
 
 /// Serves until `shutdown`.
 pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), Fatal> {
+    if !settings.meaningless.is_empty() {
+        let flags = settings.meaningless.join(" ");
+        tracing::info!(flags, "these flags of etcd mean nothing to this coordinator");
+    }
     let directory = DataDir::open(&settings.data_dir, "coordinator", FORMAT_VERSION).map_err(fatal)?;
     let (endpoints, addresses) = bind(&settings, directory.path()).await?;
     let (pages, page_addresses) = bind_urls(&settings, directory.path(), PAGES_FLAG, &settings.listen_metrics).await?;
@@ -84,13 +88,16 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
     services::serve_pages(&node, &settings, pages, &shutdown);
     let incoming = connections::accept(endpoints, &shutdown);
     let server = port.serve(incoming, &shutdown);
+    let announces = settings.announces;
     tokio::spawn(async move {
         // With others, only when they have agreed upon something that this member said.
         let _aborted = introduced.await;
         tracing::info!(addresses = ?addresses, "ready to serve client requests");
-        let mut named: Vec<_> = addresses.iter().map(|address| ("client", *address)).collect();
-        named.extend(page_addresses.iter().map(|address| ("metrics", *address)));
-        host::announce_ready("coordinator", &named);
+        if announces {
+            let mut named: Vec<_> = addresses.iter().map(|address| ("client", *address)).collect();
+            named.extend(page_addresses.iter().map(|address| ("metrics", *address)));
+            host::announce_ready("coordinator", &named);
+        }
     });
     let outcome = tokio::select! {
         () = server => Ok(()),

@@ -174,6 +174,5 @@ fn spawn(flags: &[String], log: &PathBuf) -> Child {
 }
 
 fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound")
+    host::free_port::address().expect("a port")
 }

@@ -64,9 +64,7 @@ async fn write(client: Client, name: String, acknowledged: Acknowledged, stop: A
 async fn no_kill_takes_anything_that_was_acknowledged() {
     let cycles = from_environment("KILL_CYCLES").unwrap_or(CYCLES);
     let data = tempfile::tempdir().expect("a directory");
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("bound");
-    drop(listener);
+    let address = host::free_port::address().expect("a port");
     let mut chance = Chance::new(cycles);
     let acknowledged = Acknowledged::default();
     let mut member = Member::start(data.path(), address);

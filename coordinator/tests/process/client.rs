@@ -153,10 +153,7 @@ async fn an_address_that_is_none_is_told_at_once() {
 async fn a_dead_endpoint_is_passed_over() {
     let data = tempfile::tempdir().expect("a directory");
     let coordinator = Coordinator::start(data.path());
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
-        .expect("a port")
-        .local_addr()
-        .expect("its address");
+    let nobody = host::free_port::address().expect("a port");
     let client = Client::lazy(&format!("{nobody},{}", coordinator.address)).expect("two addresses");
     client.put("a", "1").await.expect("acknowledged by the second");
     assert!(client.get("a").await.expect("read").is_some());

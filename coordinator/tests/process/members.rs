@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -16,10 +15,9 @@ use tonic::transport::{Channel, Endpoint};
 /// How long something may take that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A port that nobody has at this moment.
+/// A port for a member that may be started again with it.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its address").port()
+    host::free_port::address().expect("a port").port()
 }
 
 /// One member: its flags, and its process while it runs.
@@ -75,7 +73,14 @@ impl Member {
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &self.peer_url()])
             .args(["--initial-advertise-peer-urls", &self.peer_url()])
-            .args(["--initial-cluster-state", state, "--log-level", "info"])
+            .args([
+                "--initial-cluster-state",
+                state,
+                "--log-level",
+                "info",
+                "--log-format",
+                "text",
+            ])
             .args(more);
         command
     }

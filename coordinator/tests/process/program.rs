@@ -19,16 +19,24 @@ pub fn command(data: &Path, listen: &str) -> Command {
         .env_clear()
         .arg("--data-dir")
         .arg(data)
-        .args(["--listen-client-urls", listen, "--log-level", "error"])
+        .args([
+            "--listen-client-urls",
+            listen,
+            "--log-level",
+            "error",
+            "--log-format",
+            "text",
+        ])
         // Nobody else's, and not the default, which may be taken; a flag says otherwise.
         .env("ETCD_LISTEN_PEER_URLS", "http://127.0.0.1:0");
     command
 }
 
 impl Coordinator {
-    /// Starts one on a free port and waits until it is ready.
+    /// Starts one, on a port with which it may be started again, and waits until it is ready.
     pub fn start(data: &Path) -> Self {
-        Self::start_at(data, "http://127.0.0.1:0")
+        let address = host::free_port::address().expect("a port");
+        Self::start_at(data, &format!("http://{address}"))
     }
 
     pub fn start_at(data: &Path, listen: &str) -> Self {

@@ -370,11 +370,9 @@ async fn a_token_of_one_member_is_good_at_all_and_members_speak_tls() {
     let authority = Authority::new();
     authority.sign("member", "127.0.0.1");
     let data = tempfile::tempdir().expect("a directory");
-    let free_port = || {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        listener.local_addr().expect("its address").port()
-    };
-    let peers: Vec<String> = (0..3).map(|_| format!("https://127.0.0.1:{}", free_port())).collect();
+    let peers: Vec<String> = (0..3)
+        .map(|_| format!("https://127.0.0.1:{}", crate::members::free_port()))
+        .collect();
     let cluster: Vec<String> = peers.iter().enumerate().map(|(n, url)| format!("m{n}={url}")).collect();
     let start = |number: usize| {
         let file = |name: &str| authority.path(name).to_str().expect("a path").to_owned();

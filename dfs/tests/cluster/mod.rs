@@ -94,7 +94,9 @@ impl Cluster {
             .chain(settings)
             .map(|setting| (*setting).to_owned())
             .collect();
-        let name_node = start_name_node(&directory.path().join("nn"), "127.0.0.1:0", &settings);
+        // One with which it may be started again.
+        let rpc = host::free_port::address().unwrap().to_string();
+        let name_node = start_name_node(&directory.path().join("nn"), &rpc, &settings);
         let mut cluster = Self {
             name_node,
             data_nodes: Vec::new(),
