@@ -113,6 +113,11 @@ fn name_of_coordinators(plant: coordinator::Plant) -> &'static str {
         Plant::CompareIgnored => "conditions always hold",
         Plant::CompactsTooMuch => "compaction removes one revision more",
         Plant::TombstoneForgotten => "compaction forgets a tombstone",
+        Plant::OldCallersPass => "callers of an older revision of auth pass",
+        Plant::PermissionsNotUnited => "what roles allow is computed once",
+        Plant::TokensOutlivePasswords => "tokens outlive their password",
+        Plant::NoSpaceForgetsTxns => "NOSPACE lets transactions pass",
+        Plant::DisarmedInMemoryOnly => "a disarmed alarm comes back",
     }
 }
 
