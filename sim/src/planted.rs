@@ -64,6 +64,12 @@ pub fn all() -> Vec<Planted> {
         budget: 300,
     }));
     all.push(Planted {
+        name: "the log compares no checksums, under the coordinator",
+        place: Place::Consensus(Plant::ChecksumIgnored),
+        scenario: Scenario::Coordinator,
+        budget: 2_000,
+    });
+    all.push(Planted {
         name: "keep-alives without asking a quorum",
         place: Place::HastyRenewals,
         scenario: Scenario::Coordinator,

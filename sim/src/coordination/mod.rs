@@ -98,8 +98,6 @@ pub fn run_with(seed: u64, trace: Trace, wrong: Wrong) -> (Outcome, Trace) {
     let mut plan = Plan::draw(&mut random.fork());
     // Snapshots and restarts are where a store can go wrong.
     plan.snapshot_every = plan.snapshot_every.min(200);
-    // The log is the other scenario's.
-    plan.real_log = false;
     let clients = Clients::new(&mut random.fork(), &plan);
     let mut edge = Edge::new(&mut random.fork(), plan.members);
     edge.hasty_renewals = wrong.hasty_renewals;
@@ -277,7 +275,7 @@ impl World {
             committed: cluster.observer.committed().0,
             tally: cluster.tally,
             undecided: 0,
-            real_log: false,
+            real_log: cluster.plan.real_log,
         };
         (outcome, cluster.trace)
     }
