@@ -24,7 +24,7 @@ use super::replica::Replica;
 use super::store_file::{Founding, Identity};
 use super::timed_disk::TimedDisk;
 use super::url::Url;
-use super::{applier, archivist, auth, connections, expiry, services};
+use super::{applier, archivist, auth, connections, expiry, forced, services};
 use crate::machine::Request;
 use crate::members::Members;
 
@@ -246,6 +246,10 @@ pub(super) fn start(
         syncs: metrics.log_sync.clone(),
     });
     let recovered = recovery::recover(disk, timed, directory, Arc::clone(&space), founding, &settings.log);
+    let mut recovered = recovered.map_err(fatal)?;
+    if settings.peering.force_new_cluster {
+        forced::make_alone(&mut recovered, settings.peering.own_urls()).map_err(fatal)?;
+    }
     let Recovered {
         machine,
         file,
@@ -253,7 +257,7 @@ pub(super) fn start(
         found,
         identity,
         snapshot,
-    } = recovered.map_err(fatal)?;
+    } = recovered;
     metrics.peers.belong_to(identity.member);
     let replay_to = found.entries.last().map_or(snapshot.last.index, |entry| entry.index);
     let (work, queue) = mpsc::sync_channel(WORK_MAX);
