@@ -194,14 +194,20 @@ async fn bind_urls(
     urls: &[Url],
 ) -> Result<(Vec<Endpoint>, Vec<SocketAddr>), Fatal> {
     let tls = settings.security.client_acceptor(directory, urls).map_err(fatal)?;
-    let mut endpoints = Vec::new();
+    let mut bound: Vec<(&Url, Endpoint)> = Vec::new();
     let mut addresses = Vec::new();
     for url in urls {
+        if let Some((_, endpoint)) = bound.iter_mut().find(|(first, _)| first.shares_port(url)) {
+            endpoint.share(url, tls.as_ref());
+            addresses.extend(endpoint.local_addr().map_err(fatal)?);
+            continue;
+        }
         let endpoint = Endpoint::bind(flag, url, tls.as_ref()).await;
         let endpoint = endpoint.map_err(fatal)?;
         addresses.extend(endpoint.local_addr().map_err(fatal)?);
-        endpoints.push(endpoint);
+        bound.push((url, endpoint));
     }
+    let endpoints = bound.into_iter().map(|(_, endpoint)| endpoint).collect();
     Ok((endpoints, addresses))
 }
 
