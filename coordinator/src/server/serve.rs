@@ -9,7 +9,7 @@ use coordinator_wire::coordinatorpb::MemberAttributes;
 use disk::{Disk, RealDisk};
 use host::{DataDir, Shutdown};
 use raft::consensus;
-use raft::node::{Connect, Inbox, Transport};
+use raft::node::{Connect, Door, Inbox, Transport};
 use tokio::net::TcpListener;
 
 use super::bell::Call;
@@ -72,8 +72,8 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
         let start = move || start(&settings, &path, &disk, &founding, connect);
         tokio::task::spawn_blocking(start).await.map_err(fatal)??
     };
-    for (listener, url) in peer_listeners {
-        tokio::spawn(node.transport.clone().listen(listener, streams.accept(&url)));
+    for (door, url) in peer_listeners {
+        tokio::spawn(node.transport.clone().listen(door, streams.accept(&url)));
     }
     connect_members(&node, &settings, &connect).await?;
     let mut failures = node.failures();
@@ -212,12 +212,16 @@ async fn bind_urls(
 }
 
 /// Binds the peers' addresses. Where nobody asked for one and it is taken, a member that is alone goes without.
-async fn bind_for_peers(settings: &Settings) -> Result<Vec<(TcpListener, Url)>, Fatal> {
+async fn bind_for_peers(settings: &Settings) -> Result<Vec<(Door, Url)>, Fatal> {
     let mut listeners = Vec::new();
     for url in &settings.peering.listen {
         let address = url.address();
-        match TcpListener::bind(address).await {
-            Ok(listener) => listeners.push((listener, url.clone())),
+        let bound = match url.path() {
+            Some(path) => host::bind_path(&path).map(Door::from),
+            None => TcpListener::bind(address).await.map(Door::from),
+        };
+        match bound {
+            Ok(door) => listeners.push((door, url.clone())),
             Err(error) if settings.peering.listen_is_default => {
                 tracing::warn!(%address, %error, "no other member can connect: give another --listen-peer-urls");
             }

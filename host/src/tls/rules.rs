@@ -8,7 +8,7 @@ use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use x509_cert::crl::CertificateList;
@@ -61,30 +61,22 @@ impl Rules {
         if !self.revoked.is_empty() && (is_revoked(end_entity) || intermediates.iter().any(is_revoked)) {
             return Err(CertificateError::Revoked.into());
         }
+        // The other side is told by the alert that its certificate is bad, as Go tells it; only this one knows why.
         if !self.common_names.is_empty() && !self.common_names.contains(&common_name(end_entity)) {
-            let refused = CommonNameNotAllowed {
-                shown: common_name(end_entity),
-                allowed: self.common_names.clone(),
-            };
-            return Err(CertificateError::Other(OtherError(Arc::new(refused))).into());
+            let (shown, allowed) = (common_name(end_entity), &self.common_names);
+            tracing::warn!(shown, ?allowed, "refused a certificate: its common name is not allowed");
+            return Err(CertificateError::NotValidForName.into());
         }
         if !self.hostnames.is_empty() {
             let parsed = ParsedCertificate::try_from(end_entity)?;
             let good = |name| verify_server_name(&parsed, name).is_ok();
             if !self.hostnames.iter().any(good) {
-                return Err(CertificateError::ApplicationVerificationFailure.into());
+                tracing::warn!(allowed = ?self.hostnames, "refused a certificate: it is good for no host that is allowed");
+                return Err(CertificateError::NotValidForName.into());
             }
         }
         Ok(())
     }
-}
-
-/// The certificate has none of the names that are allowed. Logs have it with its fields, as rustls prints it.
-#[derive(Debug, thiserror::Error)]
-#[error("the common name {shown:?} is none of {allowed:?}")]
-struct CommonNameNotAllowed {
-    shown: String,
-    allowed: Vec<String>,
 }
 
 /// The serial numbers in a list, which is DER, or that in PEM.
