@@ -179,12 +179,15 @@ fn refusal(why: &Unserved) -> Error {
     }
 }
 
-/// etcd takes URLs with a scheme, a host and a port, and nothing behind it.
+/// etcd takes URLs with a scheme, a host and a port, and nothing behind it; and sockets in the file system.
 fn check_urls(urls: &[String]) -> Result<(), Error> {
     let is_good = |url: &String| {
         let Some((scheme, rest)) = url.split_once("://") else {
             return false;
         };
+        if matches!(scheme, "unix" | "unixs") {
+            return !rest.is_empty() && !rest.contains('\0');
+        }
         let port = rest.rsplit_once(':').filter(|(host, _)| !host.is_empty());
         matches!(scheme, "http" | "https")
             && address_of(url) == rest

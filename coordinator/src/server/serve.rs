@@ -9,7 +9,7 @@ use coordinator_wire::coordinatorpb::MemberAttributes;
 use disk::{Disk, RealDisk};
 use host::{DataDir, Shutdown};
 use raft::consensus;
-use raft::node::{Connect, Inbox, Transport};
+use raft::node::{Connect, Door, Inbox, Transport};
 use tokio::net::TcpListener;
 
 use super::bell::Call;
@@ -72,8 +72,8 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
         let start = move || start(&settings, &path, &disk, &founding, connect);
         tokio::task::spawn_blocking(start).await.map_err(fatal)??
     };
-    for (listener, url) in peer_listeners {
-        tokio::spawn(node.transport.clone().listen(listener, streams.accept(&url)));
+    for (door, url) in peer_listeners {
+        tokio::spawn(node.transport.clone().listen(door, streams.accept(&url)));
     }
     connect_members(&node, &settings, &connect).await?;
     let mut failures = node.failures();
@@ -194,24 +194,34 @@ async fn bind_urls(
     urls: &[Url],
 ) -> Result<(Vec<Endpoint>, Vec<SocketAddr>), Fatal> {
     let tls = settings.security.client_acceptor(directory, urls).map_err(fatal)?;
-    let mut endpoints = Vec::new();
+    let mut bound: Vec<(&Url, Endpoint)> = Vec::new();
     let mut addresses = Vec::new();
     for url in urls {
+        if let Some((_, endpoint)) = bound.iter_mut().find(|(first, _)| first.shares_port(url)) {
+            endpoint.share(url, tls.as_ref());
+            addresses.extend(endpoint.local_addr().map_err(fatal)?);
+            continue;
+        }
         let endpoint = Endpoint::bind(flag, url, tls.as_ref()).await;
         let endpoint = endpoint.map_err(fatal)?;
         addresses.extend(endpoint.local_addr().map_err(fatal)?);
-        endpoints.push(endpoint);
+        bound.push((url, endpoint));
     }
+    let endpoints = bound.into_iter().map(|(_, endpoint)| endpoint).collect();
     Ok((endpoints, addresses))
 }
 
 /// Binds the peers' addresses. Where nobody asked for one and it is taken, a member that is alone goes without.
-async fn bind_for_peers(settings: &Settings) -> Result<Vec<(TcpListener, Url)>, Fatal> {
+async fn bind_for_peers(settings: &Settings) -> Result<Vec<(Door, Url)>, Fatal> {
     let mut listeners = Vec::new();
     for url in &settings.peering.listen {
         let address = url.address();
-        match TcpListener::bind(address).await {
-            Ok(listener) => listeners.push((listener, url.clone())),
+        let bound = match url.path() {
+            Some(path) => host::bind_path(&path).map(Door::from),
+            None => TcpListener::bind(address).await.map(Door::from),
+        };
+        match bound {
+            Ok(door) => listeners.push((door, url.clone())),
             Err(error) if settings.peering.listen_is_default => {
                 tracing::warn!(%address, %error, "no other member can connect: give another --listen-peer-urls");
             }
