@@ -24,7 +24,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 pub use data_dir::{DataDir, DataDirError};
-pub use listener::{Listener, Permit, UnixListener};
+pub use listener::{Listener, Permit, UnixListener, bind_path};
 pub use shutdown::{DRAIN_DEADLINE, Shutdown};
 
 /// Runs a service to its end: a tokio runtime, logs, and a [`Shutdown`] triggered by SIGTERM or SIGINT.

@@ -78,6 +78,19 @@ impl Listener {
     }
 }
 
+/// Binds a path. A socket that is there already is replaced: a server that was killed leaves it behind. Anything else is
+/// not.
+///
+/// # Errors
+/// The system's.
+pub fn bind_path(path: &Path) -> io::Result<tokio::net::UnixListener> {
+    let is_left_behind = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    if is_left_behind {
+        std::fs::remove_file(path)?;
+    }
+    tokio::net::UnixListener::bind(path)
+}
+
 /// As [`Listener`], on a socket in the file system. It is removed again at the end.
 #[derive(Debug)]
 pub struct UnixListener {
@@ -87,8 +100,7 @@ pub struct UnixListener {
 }
 
 impl UnixListener {
-    /// Binds a path that was given by `flag`. A socket that is there already is replaced: a server that was killed leaves
-    /// it behind. Anything else is not.
+    /// As [`bind_path`], for a path that was given by `flag`.
     ///
     /// # Errors
     /// Says which path could not be bound, why, and which flag changes it.
@@ -98,12 +110,8 @@ impl UnixListener {
             let sentence = format!("cannot listen on {path}: {error}; choose another path with {flag}");
             io::Error::new(error.kind(), sentence)
         };
-        let is_left_behind = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
-        if is_left_behind {
-            std::fs::remove_file(path).map_err(named)?;
-        }
         Ok(Self {
-            inner: tokio::net::UnixListener::bind(path).map_err(named)?,
+            inner: bind_path(path).map_err(named)?,
             permits: Arc::new(Semaphore::new(connections_max)),
             path: path.to_owned(),
         })

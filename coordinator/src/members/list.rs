@@ -99,6 +99,12 @@ impl Members {
                     member.peer_ur_ls.clone_from(&new.peer_ur_ls);
                 }
             }
+            Some(Change::Only(one)) => {
+                let others = std::mem::take(&mut self.members).into_keys();
+                self.removed.extend(others.filter(|id| *id != one.id));
+                self.removed.remove(&one.id);
+                self.members.insert(one.id, one.clone());
+            }
             None => {}
         }
     }

@@ -61,7 +61,9 @@ impl Members {
         if !is_learner && !restoring && started < majority_of(voters) {
             return Err(Error::MemberNotEnoughStarted);
         }
-        if self.voters().any(|voter| !health.steady.contains(&voter.id)) {
+        // The new one counts as one that is away.
+        let steady = self.voters().filter(|voter| health.steady.contains(&voter.id)).count();
+        if voters > 2 && steady < majority_of(voters) {
             return Err(Error::Unhealthy);
         }
         Ok(())
@@ -136,6 +138,28 @@ mod tests {
         let two = Members::found([member(1, "a", false), member(2, "b", false)]);
         assert_eq!(two.may_add(false, &health(&[1])), Err(Error::Unhealthy));
         assert_eq!(two.may_add(false, &health(&[1, 2])), Ok(()));
+    }
+
+    #[test]
+    fn with_the_new_one_away_there_must_be_a_majority_still() {
+        for (voters, steady, expected) in [
+            (3, 2, Err(Error::Unhealthy)),
+            (3, 3, Ok(())),
+            (4, 2, Err(Error::Unhealthy)),
+            (4, 3, Ok(())),
+            (5, 3, Err(Error::Unhealthy)),
+            (5, 4, Ok(())),
+        ] {
+            let members = Members::found((1..=voters).map(|id| member(id, "started", false)));
+            let steady: Vec<u64> = (1..=steady).collect();
+            for is_learner in [true, false] {
+                assert_eq!(
+                    members.may_add(is_learner, &health(&steady)),
+                    expected,
+                    "{steady:?} of {voters}"
+                );
+            }
+        }
     }
 
     #[test]

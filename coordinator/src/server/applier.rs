@@ -219,6 +219,7 @@ fn decode(index: u64, command: bytes::Bytes) -> Result<Asked, ArchiveError> {
 /// A change of members that was agreed upon.
 fn change_members(node: &Node, machine: &mut Machine, index: u64, context: &[u8]) {
     let change = MemberChange::decode(context).unwrap_or_default();
+    let before: Vec<u64> = machine.members().iter().map(|member| member.id).collect();
     machine.change_members(index, &change);
     match change.change {
         Some(Change::Add(member)) => {
@@ -226,10 +227,13 @@ fn change_members(node: &Node, machine: &mut Machine, index: u64, context: &[u8]
             tracing::info!(%id, learner, peer_urls = ?member.peer_ur_ls, "added member");
         }
         Some(Change::Promote(id)) => tracing::info!(id = format!("{id:x}"), "promoted member"),
-        Some(Change::Remove(id)) => {
-            tracing::info!(id = format!("{id:x}"), "removed member");
-            if id == node.identity.member {
-                node.fail_as_removed();
+        Some(Change::Remove(_) | Change::Only(_)) => {
+            let gone = before.into_iter().filter(|id| machine.members().get(*id).is_none());
+            for id in gone {
+                tracing::info!(id = format!("{id:x}"), "removed member");
+                if id == node.identity.member {
+                    node.fail_as_removed();
+                }
             }
         }
         Some(Change::Update(member)) => {

@@ -179,12 +179,15 @@ fn refusal(why: &Unserved) -> Error {
     }
 }
 
-/// etcd takes URLs with a scheme, a host and a port, and nothing behind it.
+/// etcd takes URLs with a scheme, a host and a port, and nothing behind it; and sockets in the file system.
 fn check_urls(urls: &[String]) -> Result<(), Error> {
     let is_good = |url: &String| {
         let Some((scheme, rest)) = url.split_once("://") else {
             return false;
         };
+        if matches!(scheme, "unix" | "unixs") {
+            return !rest.is_empty() && !rest.contains('\0');
+        }
         let port = rest.rsplit_once(':').filter(|(host, _)| !host.is_empty());
         matches!(scheme, "http" | "https")
             && address_of(url) == rest
@@ -199,9 +202,43 @@ fn check_urls(urls: &[String]) -> Result<(), Error> {
 impl ClusterService {
     /// Has a change done by the leader, then waits until this member knows of it too.
     async fn change(&self, call: Call) -> Result<(u64, Vec<pb::Member>), Error> {
-        let answer = self.node.ask_leader(call).await?;
+        let leaves = self.leaving_leader(&call);
+        let answer = tokio::select! {
+            answer = self.node.ask_leader(call) => answer?,
+            removed = self.gone(leaves) => removed,
+        };
         self.node.applied(answer.applied).await?;
         Ok((answer.member, self.node.machine().members().list()))
+    }
+
+    /// The leader, if it is what the call removes.
+    fn leaving_leader(&self, call: &Call) -> Option<u64> {
+        let leader = self.node.raft().gauges().leader();
+        match call {
+            Call::Remove(request) => leader.filter(|leader| *leader == request.id),
+            _ => None,
+        }
+    }
+
+    /// Waits until a leader that is being removed is gone. Members that know of its removal do not listen to it any more,
+    /// not even to its answer.
+    async fn gone(&self, leader: Option<u64>) -> PeerAnswer {
+        let Some(leader) = leader else {
+            return std::future::pending().await;
+        };
+        loop {
+            {
+                let machine = self.node.machine();
+                if machine.members().get(leader).is_none() {
+                    return PeerAnswer {
+                        applied: machine.applied(),
+                        member: leader,
+                        ..Default::default()
+                    };
+                }
+            }
+            tokio::time::sleep(RETRY_INTERVAL).await;
+        }
     }
 
     fn header(&self) -> Option<pb::ResponseHeader> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use host::tls::Acceptor;
 use host::{Listener, Permit, UnixListener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_stream::wrappers::ReceiverStream;
@@ -25,10 +26,15 @@ const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Accepted connections that may wait to be served.
 const ACCEPTED_WAITING_MAX: usize = 64;
 
+/// What a connection with TLS begins with: a record of the handshake (RFC 8446, section 5.1). No HTTP does.
+const TLS_HANDSHAKE: u8 = 22;
+
 /// A place where clients connect.
 pub(super) struct Endpoint {
     socket: Socket,
     tls: Option<Acceptor>,
+    /// Whether those without TLS are served, too.
+    is_plain: bool,
 }
 
 enum Socket {
@@ -47,7 +53,17 @@ impl Endpoint {
             None => Socket::Tcp(Listener::bind_for(flag, url.address(), CONNECTIONS_MAX).await?),
         };
         let tls = tls.filter(|_| url.is_secure()).cloned();
-        Ok(Self { socket, tls })
+        let is_plain = tls.is_none();
+        Ok(Self { socket, tls, is_plain })
+    }
+
+    /// Serves another URL of the same host and port as well, as etcd does: each connection shows by its first byte whether
+    /// it has TLS.
+    pub(super) fn share(&mut self, url: &Url, tls: Option<&Acceptor>) {
+        match tls.filter(|_| url.is_secure()) {
+            Some(tls) => self.tls = Some(tls.clone()),
+            None => self.is_plain = true,
+        }
     }
 
     /// The address, unless it is a path.
@@ -59,17 +75,57 @@ impl Endpoint {
     }
 
     /// The next connection. Cancel safe.
-    async fn accept(&self) -> (Box<dyn Stream>, Option<SocketAddr>, Permit) {
+    async fn accept(&self) -> (Accepted, Permit) {
         match &self.socket {
             Socket::Tcp(listener) => {
                 let (stream, peer, permit) = listener.accept().await;
-                (Box::new(stream), Some(peer), permit)
+                (Accepted::Tcp(stream, peer), permit)
             }
             Socket::Unix(listener) => {
                 let (stream, permit) = listener.accept().await;
-                (Box::new(stream), None, permit)
+                (Accepted::Unix(stream), permit)
             }
         }
+    }
+}
+
+enum Accepted {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+impl Accepted {
+    fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(_, peer) => Some(*peer),
+            Self::Unix(_) => None,
+        }
+    }
+
+    fn into_stream(self) -> Box<dyn Stream> {
+        match self {
+            Self::Tcp(stream, _) => Box::new(stream),
+            Self::Unix(stream) => Box::new(stream),
+        }
+    }
+
+    /// Waits for the first byte, and leaves it there. Sockets in the file system have one URL each.
+    async fn has_tls(&self) -> io::Result<bool> {
+        let Self::Tcp(stream, _) = self else { return Ok(true) };
+        let mut first = [0];
+        let length = tokio::time::timeout(FIRST_BYTE_TIMEOUT, stream.peek(&mut first)).await??;
+        Ok(length > 0 && first == [TLS_HANDSHAKE])
+    }
+
+    /// With TLS, or as it is.
+    async fn into_connection(self, tls: Acceptor, may_be_plain: bool, permit: Permit) -> io::Result<Connection> {
+        if may_be_plain && !self.has_tls().await? {
+            return Ok(Connection::new(self.into_stream(), None, permit));
+        }
+        let peer = self.peer();
+        let accepted = tls.accept(self.into_stream(), peer.map(|peer| peer.ip())).await?;
+        let stream = Box::new(accepted.stream);
+        Ok(Connection::new(stream, accepted.common_name, permit))
     }
 }
 
@@ -125,22 +181,22 @@ pub(super) fn accept(endpoints: Vec<Endpoint>, shutdown: &host::Shutdown) -> Rec
         let (sender, shutdown) = (sender.clone(), shutdown.clone());
         tokio::spawn(async move {
             loop {
-                let (stream, peer, permit) = tokio::select! {
+                let (accepted, permit) = tokio::select! {
                     accepted = endpoint.accept() => accepted,
                     () = shutdown.requested() => return,
                 };
                 let Some(tls) = endpoint.tls.clone() else {
-                    if sender.send(Connection::new(stream, None, permit)).await.is_err() {
+                    let connection = Connection::new(accepted.into_stream(), None, permit);
+                    if sender.send(connection).await.is_err() {
                         return;
                     }
                     continue;
                 };
                 // Shaking hands takes as long as the other side wants, up to its limit; others are accepted meanwhile.
-                let sender = sender.clone();
+                let (sender, is_plain, peer) = (sender.clone(), endpoint.is_plain, accepted.peer());
                 tokio::spawn(async move {
-                    match tls.accept(stream, peer.map(|peer| peer.ip())).await {
-                        Ok(accepted) => {
-                            let connection = Connection::new(Box::new(accepted.stream), accepted.common_name, permit);
+                    match accepted.into_connection(tls, is_plain, permit).await {
+                        Ok(connection) => {
                             // An error means that the server has ended.
                             let _ended = sender.send(connection).await;
                         }

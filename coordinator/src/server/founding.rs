@@ -59,6 +59,19 @@ pub(super) struct MemberArguments {
     /// `new` to found the cluster, `existing` to join one that has added this member.
     #[arg(long, default_value = "new", env = "ETCD_INITIAL_CLUSTER_STATE", hide_env = true)]
     initial_cluster_state: String,
+    /// Go on as the only member of the cluster, with all that was agreed upon. For a cluster that has lost its majority for
+    /// good: whoever of the others comes back is not a member any more.
+    #[arg(
+        long,
+        default_value_t = false,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set,
+        env = "ETCD_FORCE_NEW_CLUSTER",
+        hide_env = true
+    )]
+    force_new_cluster: bool,
     /// How often the leader says that it is there, in milliseconds.
     #[arg(
         long,
@@ -134,6 +147,8 @@ pub(super) struct Peering {
     members: BTreeMap<String, Vec<String>>,
     token: String,
     joins: bool,
+    /// Whether this member goes on without the others.
+    pub(super) force_new_cluster: bool,
     pub(super) heartbeat_ms: u64,
     pub(super) election_ms: u64,
     pub(super) pre_vote: bool,
@@ -171,6 +186,7 @@ impl Peering {
             members: founding_members(name, arguments, &split(advertised), has_state)?,
             token: arguments.initial_cluster_token.clone(),
             joins,
+            force_new_cluster: arguments.force_new_cluster,
             heartbeat_ms,
             election_ms,
             pre_vote: arguments.pre_vote,
@@ -182,7 +198,8 @@ impl Peering {
         })
     }
 
-    fn own_urls(&self) -> &[String] {
+    /// This member's peer URLs, as the flags have them.
+    pub(super) fn own_urls(&self) -> &[String] {
         self.members.get(&self.name).map_or(&[], Vec::as_slice)
     }
 

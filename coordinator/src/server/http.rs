@@ -1,4 +1,5 @@
-//! Plain HTTP on the clients' port: etcd's pages `/version`, `/health`, `/livez`, `/readyz`, `/metrics`, and the gateway.
+//! Plain HTTP on the clients' port: etcd's pages `/version`, `/health`, `/livez`, `/readyz`, `/metrics`, `/debug/vars`, and
+//! the gateway.
 
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ pub(super) fn router(node: &Arc<Node>, gateway: Router) -> Router {
         .route("/livez/{check}", get(one_of_livez))
         .route("/readyz", get(readyz).fallback(method_not_allowed))
         .route("/readyz/{check}", get(one_of_readyz))
+        .route("/debug/vars", get(debug_vars).fallback(method_not_allowed))
         .with_state(Arc::clone(node))
         .merge(host::admin::router(node.metrics.registry(), health))
         .merge(gateway)
@@ -86,6 +88,32 @@ async fn version() -> impl IntoResponse {
     let cluster = cluster_version();
     let body = format!(r#"{{"etcdserver":"{ETCD_VERSION}","etcdcluster":"{cluster}","storage":"{cluster}"}}"#);
     ([(header::CONTENT_TYPE, "application/json")], body)
+}
+
+/// What etcd publishes by Go's `expvar`, but for what only Go's memory has.
+async fn debug_vars(State(node): State<Arc<Node>>) -> impl IntoResponse {
+    let gauges = node.raft().gauges();
+    let state = match gauges.leader() {
+        _ if gauges.is_leader() => "StateLeader",
+        Some(_) => "StateFollower",
+        None => "StateCandidate",
+    };
+    let arguments: Vec<String> = std::env::args_os()
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    let variables = serde_json::json!({
+        "cmdline": arguments,
+        "raft.status": {
+            "id": format!("{:x}", node.identity.member),
+            "term": gauges.term(),
+            "commit": gauges.commit(),
+            "applied": node.machine().applied(),
+            "lead": format!("{:x}", gauges.leader().unwrap_or_default()),
+            "raftState": state,
+        },
+    });
+    let content_type = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
+    (content_type, variables.to_string())
 }
 
 /// The release that all members understand: the first of this line.

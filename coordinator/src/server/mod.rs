@@ -12,7 +12,8 @@
 //! - Now and then a task that sends the whole state to a member that is far behind ([`catch_up`]).
 //!
 //! # What is on disk
-//! `log/` is the truth, `hard-state/` beside it says in which term this member voted for whom. `store.redb` ([`store_file`])
+//! `log/` is the truth, `hard-state/` beside it says in which term this member voted for whom, `commit` how far it had heard
+//! that all agree. `store.redb` ([`store_file`])
 //! is the machine as of some entry, that entry's index inside; after a kill the log is replayed from there ([`recovery`]), as
 //! far as it is known to be agreed upon. A full disk refuses writes (etcd's "database space exceeded") and serves reads until
 //! there is space again; a disk that fails otherwise ends the process with one clear line.
@@ -22,6 +23,7 @@
 //! while a range's values are loaded. Only what a transaction itself reads is loaded under it.
 
 mod agreement;
+mod announcements;
 mod applier;
 mod archivist;
 mod auth;
@@ -37,6 +39,7 @@ mod crash_test;
 mod defragment;
 mod election;
 mod expiry;
+mod forced;
 mod founding;
 mod gateway;
 mod health;

@@ -1,11 +1,13 @@
 //! Streams between members: what their URLs say, plain or TLS.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use host::tls::{Acceptor, Connector};
-use raft::node::{Accept, Connect, Pending, Plain, Stream, address_of};
-use tokio::net::TcpStream;
+use raft::node::{Accept, Connect, Connection, Pending, Plain, Stream, address_of};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::url::Url;
 
@@ -41,7 +43,7 @@ struct Dial(Option<Connector>);
 
 impl Connect for Dial {
     fn connect<'a>(&'a self, url: &'a str) -> Pending<'a, io::Result<Stream>> {
-        if !url.starts_with("https://") {
+        if !url.starts_with("https://") && !url.starts_with("unixs://") {
             return Plain.connect(url);
         }
         Box::pin(async move {
@@ -51,11 +53,41 @@ impl Connect for Dial {
                 return Err(io::Error::new(io::ErrorKind::Unsupported, sentence));
             };
             let address = address_of(url);
-            let connection = TcpStream::connect(address).await?;
-            connection.set_nodelay(true)?;
+            let connection = Connection::open(url).await?.into_stream()?;
             let host = address.rsplit_once(':').map_or(address, |(host, _port)| host);
-            Ok(Box::new(connector.connect(connection, host).await?) as Stream)
+            let stream = connector.connect(connection, host).await?;
+            Ok(Box::new(Dialled(stream)) as Stream)
         })
+    }
+}
+
+/// A stream that was opened with TLS. With TLS 1.3 the other side's verdict on this one's certificate comes with the first
+/// bytes that are read.
+struct Dialled<S>(S);
+
+impl<S: AsyncRead + Unpin> AsyncRead for Dialled<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0)
+            .poll_read(context, buffer)
+            .map_err(host::tls::told)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Dialled<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
     }
 }
 
@@ -63,13 +95,12 @@ impl Connect for Dial {
 struct Welcome(Acceptor);
 
 impl Accept for Welcome {
-    fn accept(&self, connection: TcpStream) -> Pending<'_, io::Result<Stream>> {
+    fn accept(&self, connection: Connection) -> Pending<'_, io::Result<Stream>> {
         Box::pin(async move {
-            connection.set_nodelay(true)?;
-            let peer = connection.peer_addr()?.ip();
-            let accepted = self.0.accept(connection, Some(peer)).await;
+            let peer = connection.peer().map(|peer| peer.ip());
+            let accepted = self.0.accept(connection.into_stream()?, peer).await;
             let accepted =
-                accepted.inspect_err(|error| tracing::warn!(%peer, %error, "rejected a member's connection"))?;
+                accepted.inspect_err(|error| tracing::warn!(?peer, %error, "rejected connection on peer endpoint"))?;
             Ok(Box::new(accepted.stream) as Stream)
         })
     }
@@ -103,8 +134,8 @@ mod tests {
         let accept = to.accept(&Url::parse("--listen-peer-urls", &url).expect("a URL"));
         let connect = from.connect();
         let welcome = async {
-            let (connection, _) = listener.accept().await?;
-            let mut stream = accept.accept(connection).await?;
+            let (connection, address) = listener.accept().await?;
+            let mut stream = accept.accept(Connection::Tcp(connection, address)).await?;
             let mut word = [0; 4];
             stream.read_exact(&mut word).await?;
             assert_eq!(&word, b"word");

@@ -313,7 +313,13 @@ impl Security {
             _ => (&self.client, "--cert-file and --key-file, or --auto-tls"),
         };
         match urls.iter().find(|url| url.is_secure()) {
-            Some(url) if matches!(certificates, Certificates::None) => Err(format!("{flag}={url}: it needs {flags}")),
+            // etcd's words, which tools wait for.
+            Some(url) if matches!(certificates, Certificates::None) => Err(match flag {
+                "--listen-metrics-urls" => format!(
+                    "{flag}={url}: client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url"
+                ),
+                _ => format!("TLS key/cert must be provided for the url {url} with HTTPS scheme: {flag} needs {flags}"),
+            }),
             _ => Ok(()),
         }
     }

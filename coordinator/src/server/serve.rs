@@ -9,7 +9,7 @@ use coordinator_wire::coordinatorpb::MemberAttributes;
 use disk::{Disk, RealDisk};
 use host::{DataDir, Shutdown};
 use raft::consensus;
-use raft::node::{Connect, Inbox, Transport};
+use raft::node::{Connect, Door, Inbox, Transport};
 use tokio::net::TcpListener;
 
 use super::bell::Call;
@@ -24,7 +24,7 @@ use super::replica::Replica;
 use super::store_file::{Founding, Identity};
 use super::timed_disk::TimedDisk;
 use super::url::Url;
-use super::{applier, archivist, auth, connections, expiry, services};
+use super::{announcements, applier, archivist, auth, connections, defragment, expiry, forced, services};
 use crate::machine::Request;
 use crate::members::Members;
 
@@ -51,10 +51,7 @@ fn fatal(error: impl std::fmt::Display) -> Fatal {
 
 /// Serves until `shutdown`.
 pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), Fatal> {
-    if !settings.meaningless.is_empty() {
-        let flags = settings.meaningless.join(" ");
-        tracing::info!(flags, "these flags of etcd mean nothing to this coordinator");
-    }
+    announcements::starting(&settings);
     let directory = DataDir::open(&settings.data_dir, "coordinator", FORMAT_VERSION).map_err(fatal)?;
     let (endpoints, addresses) = bind(&settings, directory.path()).await?;
     let (pages, page_addresses) = bind_urls(&settings, directory.path(), PAGES_FLAG, &settings.listen_metrics).await?;
@@ -72,8 +69,8 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
         let start = move || start(&settings, &path, &disk, &founding, connect);
         tokio::task::spawn_blocking(start).await.map_err(fatal)??
     };
-    for (listener, url) in peer_listeners {
-        tokio::spawn(node.transport.clone().listen(listener, streams.accept(&url)));
+    for (door, url) in peer_listeners {
+        tokio::spawn(node.transport.clone().listen(door, streams.accept(&url)));
     }
     connect_members(&node, &settings, &connect).await?;
     let mut failures = node.failures();
@@ -89,10 +86,12 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
     let incoming = connections::accept(endpoints, &shutdown);
     let server = port.serve(incoming, &shutdown);
     let announces = settings.announces;
+    let listening = settings.listen_client.clone();
     tokio::spawn(async move {
         // With others, only when they have agreed upon something that this member said.
         let _aborted = introduced.await;
         tracing::info!(addresses = ?addresses, "ready to serve client requests");
+        announcements::serving(&listening);
         if announces {
             let mut named: Vec<_> = addresses.iter().map(|address| ("client", *address)).collect();
             named.extend(page_addresses.iter().map(|address| ("metrics", *address)));
@@ -194,24 +193,34 @@ async fn bind_urls(
     urls: &[Url],
 ) -> Result<(Vec<Endpoint>, Vec<SocketAddr>), Fatal> {
     let tls = settings.security.client_acceptor(directory, urls).map_err(fatal)?;
-    let mut endpoints = Vec::new();
+    let mut bound: Vec<(&Url, Endpoint)> = Vec::new();
     let mut addresses = Vec::new();
     for url in urls {
+        if let Some((_, endpoint)) = bound.iter_mut().find(|(first, _)| first.shares_port(url)) {
+            endpoint.share(url, tls.as_ref());
+            addresses.extend(endpoint.local_addr().map_err(fatal)?);
+            continue;
+        }
         let endpoint = Endpoint::bind(flag, url, tls.as_ref()).await;
         let endpoint = endpoint.map_err(fatal)?;
         addresses.extend(endpoint.local_addr().map_err(fatal)?);
-        endpoints.push(endpoint);
+        bound.push((url, endpoint));
     }
+    let endpoints = bound.into_iter().map(|(_, endpoint)| endpoint).collect();
     Ok((endpoints, addresses))
 }
 
 /// Binds the peers' addresses. Where nobody asked for one and it is taken, a member that is alone goes without.
-async fn bind_for_peers(settings: &Settings) -> Result<Vec<(TcpListener, Url)>, Fatal> {
+async fn bind_for_peers(settings: &Settings) -> Result<Vec<(Door, Url)>, Fatal> {
     let mut listeners = Vec::new();
     for url in &settings.peering.listen {
         let address = url.address();
-        match TcpListener::bind(address).await {
-            Ok(listener) => listeners.push((listener, url.clone())),
+        let bound = match url.path() {
+            Some(path) => host::bind_path(&path).map(Door::from),
+            None => TcpListener::bind(address).await.map(Door::from),
+        };
+        match bound {
+            Ok(door) => listeners.push((door, url.clone())),
             Err(error) if settings.peering.listen_is_default => {
                 tracing::warn!(%address, %error, "no other member can connect: give another --listen-peer-urls");
             }
@@ -246,6 +255,14 @@ pub(super) fn start(
         syncs: metrics.log_sync.clone(),
     });
     let recovered = recovery::recover(disk, timed, directory, Arc::clone(&space), founding, &settings.log);
+    let mut recovered = recovered.map_err(fatal)?;
+    if settings.peering.force_new_cluster {
+        forced::make_alone(&mut recovered, settings.peering.own_urls()).map_err(fatal)?;
+    }
+    if let Some(threshold_bytes) = settings.bootstrap_defragmentation_bytes {
+        let Recovered { machine, file, .. } = &mut recovered;
+        defragment::at_start(threshold_bytes, &space, machine, file).map_err(fatal)?;
+    }
     let Recovered {
         machine,
         file,
@@ -253,7 +270,7 @@ pub(super) fn start(
         found,
         identity,
         snapshot,
-    } = recovered.map_err(fatal)?;
+    } = recovered;
     metrics.peers.belong_to(identity.member);
     let replay_to = found.entries.last().map_or(snapshot.last.index, |entry| entry.index);
     let (work, queue) = mpsc::sync_channel(WORK_MAX);

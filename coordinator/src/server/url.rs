@@ -72,6 +72,12 @@ impl Url {
         matches!(self.scheme, Scheme::Unix | Scheme::Unixs).then(|| PathBuf::from(&self.address))
     }
 
+    /// Whether the other is of the same host and port, but one with TLS and one without.
+    pub(super) fn shares_port(&self, other: &Self) -> bool {
+        let is_picked = self.address.ends_with(":0");
+        !is_picked && self.path().is_none() && self.address == other.address && self.is_secure() != other.is_secure()
+    }
+
     /// The host that a certificate is to be good for.
     pub(super) fn host(&self) -> &str {
         let host = self

@@ -218,6 +218,54 @@ async fn without_a_majority_nothing_is_acknowledged_and_local_reads_go_on() {
         .expect("a majority is there again");
 }
 
+/// As people do with etcd: a member is added, and started when it was said that it is one. Until then the first has no
+/// majority any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_grows_from_one_member_to_three_that_are_started_after_they_were_added() {
+    let mut cluster = Cluster::start(1);
+    cluster.client().await.put("k/0", "").await.expect("acknowledged");
+    for number in 1..3 {
+        let name = format!("m{number}");
+        let mut joining = Member::new(cluster.directory.path(), &name);
+        let mut through = ClusterClient::new(cluster.members[0].channel().await);
+        let request = || pb::MemberAddRequest {
+            peer_ur_ls: vec![joining.peer_url()],
+            is_learner: false,
+        };
+        let deadline = Instant::now() + PATIENCE;
+        let added = loop {
+            match through.member_add(request()).await {
+                Ok(added) => break added.into_inner(),
+                // Soon after an election, or after the last one was added.
+                Err(refused) if Instant::now() < deadline => {
+                    assert_eq!(refused.message(), "etcdserver: unhealthy cluster");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(refused) => panic!("{refused}"),
+            }
+        };
+        assert_eq!(added.members.len(), number + 1);
+        cluster.initial = format!("{},{name}={}", cluster.initial, joining.peer_url());
+        joining.spawn(&cluster.initial, "existing", &[]);
+        joining.until_ready();
+        eventually_local(&joining, "k/0").await;
+        cluster.members.push(joining);
+        cluster.leader().await;
+        let key = format!("k/{number}");
+        cluster.client().await.put(key.clone(), "").await.expect("a majority");
+        for member in &cluster.members {
+            eventually_local(member, &key).await;
+        }
+    }
+    let leader = cluster.leader().await;
+    let deadline = Instant::now() + PATIENCE;
+    cluster.members[leader].kill();
+    // What was on its way to the one who died is told to be unknown.
+    while cluster.client().await.put("after", "").await.is_err() {
+        assert!(Instant::now() < deadline, "two of three are a majority");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_learner_joins_by_snapshot_is_promoted_and_another_is_removed() {
     let mut cluster = Cluster::start_with(1, &["--snapshot-catchup-entries=10"]);

@@ -5,6 +5,7 @@ mod client;
 mod cluster;
 mod coordination;
 mod equal_hashes;
+mod force_new_cluster;
 mod garbage;
 mod gateway;
 mod handover;

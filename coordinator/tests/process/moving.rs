@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use coordinator_client::Client;
 use coordinator_client::wire::etcdserverpb as pb;
 use pb::cluster_client::ClusterClient;
+use tonic::transport::Channel;
 
 use crate::members::{Cluster, PATIENCE, eventually_local, free_port};
 
@@ -73,6 +74,34 @@ async fn a_member_that_moved_is_reached_at_its_new_address_and_so_is_one_that_mo
     assert!(list.iter().all(|member| !member.peer_ur_ls.contains(&left)), "{list:?}");
 }
 
+/// As in etcd, members count as healthy some seconds after they were first seen; so it is asked until then.
+async fn remove(members: &mut ClusterClient<Channel>, id: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(refused) = members.member_remove(pb::MemberRemoveRequest { id }).await {
+        assert_eq!(refused.message(), "etcdserver: unhealthy cluster");
+        assert!(Instant::now() < deadline, "never healthy");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The leader's answer would come from one who is no member any more when it arrives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_can_be_removed_through_a_follower() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader().await;
+    let id = id_of(&cluster, leader).await;
+    let through = (leader + 1) % 3;
+    remove(&mut ClusterClient::new(cluster.members[through].channel().await), id).await;
+    let status = cluster.members[leader].until_ended().await;
+    assert_eq!(status.code(), Some(1), "{}", cluster.members[leader].log());
+    let client = Client::connect(&cluster.members[through].endpoint()).await;
+    let client = client.expect("it serves");
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = client.put("after", "1").await {
+        assert!(Instant::now() < deadline, "two agree: {error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_follower_ends_with_its_reason_does_not_start_again_and_the_others_go_on() {
     let mut cluster = Cluster::start(3);
@@ -80,13 +109,7 @@ async fn a_removed_follower_ends_with_its_reason_does_not_start_again_and_the_ot
     let removed = (leader + 1) % 3;
     let id = id_of(&cluster, removed).await;
     let mut members = ClusterClient::new(cluster.members[leader].channel().await);
-    let deadline = Instant::now() + PATIENCE;
-    while let Err(refused) = members.member_remove(pb::MemberRemoveRequest { id }).await {
-        // As in etcd, members count as healthy some seconds after they were first seen.
-        assert_eq!(refused.message(), "etcdserver: unhealthy cluster");
-        assert!(Instant::now() < deadline, "never healthy");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    remove(&mut members, id).await;
     let status = cluster.members[removed].until_ended().await;
     assert_eq!(status.code(), Some(1), "{}", cluster.members[removed].log());
     let reason = format!("this member ({id:x}) was removed from the cluster");

@@ -53,8 +53,8 @@ impl Coordinator {
         let stdout = child.stdout.take().expect("piped");
         BufReader::new(stdout).read_line(&mut line).expect("it says something");
         let address = line
-            .trim()
             .strip_prefix("coordinator ready client=")
+            .and_then(|addresses| addresses.split_whitespace().next())
             .unwrap_or_else(|| panic!("{line:?} is no ready line"))
             .parse()
             .expect("an address");

@@ -364,6 +364,34 @@ async fn a_renewed_certificate_counts_for_new_connections_and_ends_no_old_one() 
     old.put(put("k", "2")).await.expect("a connection that stands");
 }
 
+#[tokio::test]
+async fn one_port_serves_with_tls_and_without() {
+    let authority = Authority::new();
+    authority.sign("server", "localhost");
+    let data = tempfile::tempdir().expect("a directory");
+    let address = host::free_port::address().expect("a port");
+    let file = |name: &str| authority.path(name).to_str().expect("a path").to_owned();
+    let flags = [
+        "--cert-file".to_owned(),
+        file("server.pem"),
+        "--key-file".to_owned(),
+        file("server.key"),
+    ];
+    let both = format!("http://{address},https://{address}");
+    let coordinator = Coordinator::start_with(data.path(), &both, &flags);
+    coordinator.client().await.put("k", "1").await.expect("without");
+    let secure = Dial {
+        address: coordinator.address,
+        host: "localhost",
+        connector: authority.connector(None),
+    };
+    let mut kv = KvClient::new(secure.channel().await.expect("with TLS"));
+    assert_eq!(kv.range(get("k", "")).await.expect("read").into_inner().count, 1);
+    // Whoever says nothing keeps nobody waiting.
+    let _silent = std::net::TcpStream::connect(address).expect("accepted");
+    coordinator.client().await.put("k", "2").await.expect("meanwhile");
+}
+
 /// Three members that trust each other's certificates; each is at once a place to show a token that another one gave.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_of_one_member_is_good_at_all_and_members_speak_tls() {

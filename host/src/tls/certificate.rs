@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use rustls_pki_types::CertificateDer;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
+use x509_cert::der::oid::ObjectIdentifier;
 use x509_cert::der::oid::db::rfc4519::CN;
-use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::der::oid::db::rfc5280::ANY_EXTENDED_KEY_USAGE;
 use x509_cert::ext::pkix::name::{DirectoryString, GeneralName};
+use x509_cert::ext::pkix::{ExtendedKeyUsage, SubjectAltName};
 
 /// The common name of the subject, the last one if there are several; empty if there is none.
 pub(super) fn common_name(certificate: &CertificateDer<'_>) -> String {
@@ -25,6 +27,23 @@ pub(super) fn common_name(certificate: &CertificateDer<'_>) -> String {
 pub(super) fn serial(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let certificate = Certificate::from_der(certificate).ok()?;
     Some(digits(certificate.tbs_certificate().serial_number().as_bytes()))
+}
+
+/// Whether the certificate is good at this time, in seconds since 1970, and for this use; one that names no use is for all.
+pub(super) fn may_be_used(certificate: &CertificateDer<'_>, use_of_key: ObjectIdentifier, now: u64) -> bool {
+    let Ok(certificate) = Certificate::from_der(certificate) else {
+        return false;
+    };
+    let certificate = certificate.tbs_certificate();
+    let validity = certificate.validity();
+    let is_valid = (validity.not_before.to_unix_duration().as_secs()..=validity.not_after.to_unix_duration().as_secs())
+        .contains(&now);
+    is_valid
+        && match certificate.get_extension::<ExtendedKeyUsage>() {
+            Ok(None) => true,
+            Ok(Some((_, uses))) => uses.0.contains(&use_of_key) || uses.0.contains(&ANY_EXTENDED_KEY_USAGE),
+            Err(_) => false,
+        }
 }
 
 /// A number's bytes without leading zeros, so that equal numbers are equal bytes.

@@ -14,6 +14,7 @@
 //! is trusted is named.
 
 mod acceptor;
+mod alert;
 mod certificate;
 mod connector;
 mod files;
@@ -26,6 +27,7 @@ mod tests;
 use std::path::PathBuf;
 
 pub use acceptor::{Accepted, Acceptor, HANDSHAKE_TIMEOUT};
+pub use alert::told;
 pub use connector::{Connected, Connector};
 pub use self_signed::{SelfSigned, self_signed};
 pub use suites::Version;

@@ -171,6 +171,56 @@ async fn whoever_is_not_signed_by_the_authority_is_sent_away() {
     assert_eq!(talk(&acceptor, &careless, "localhost").await, Ok(None));
 }
 
+/// One certificate is the authority, the server's and the client's: it signed itself and may sign others.
+#[tokio::test]
+async fn a_certificate_that_is_trusted_itself_may_be_shown() {
+    let world = World::new();
+    let sign_itself = |name: &str, last_year: i32, uses: Vec<ExtendedKeyUsagePurpose>| {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("hosts");
+        params.distinguished_name.push(DnType::CommonName, "root");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.extended_key_usages = uses;
+        params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("signed");
+        world.write(&format!("{name}.key"), key.serialize_pem());
+        world.write(&format!("{name}.pem"), certificate.pem());
+        Options {
+            trusted_ca_file: Some(world.path(&format!("{name}.pem"))),
+            ..world.options(name)
+        }
+    };
+    let own = sign_itself("own", 2124, Vec::new());
+    let (acceptor, connector) = both(own.clone(), own.clone());
+    assert_eq!(
+        talk(&acceptor, &connector, "localhost").await,
+        Ok(Some("root".to_owned()))
+    );
+    assert!(
+        talk(&acceptor, &connector, "example.org").await.is_err(),
+        "good for localhost only"
+    );
+    let over = sign_itself("over", 2024, Vec::new());
+    let servers_only = sign_itself("server", 2124, vec![ExtendedKeyUsagePurpose::ServerAuth]);
+    let other = sign_itself("other", 2124, Vec::new());
+    for (what, shown, trusted) in [
+        ("expired", &over, &over),
+        ("for servers", &servers_only, &servers_only),
+        ("another", &other, &own),
+    ] {
+        let acceptor = Acceptor::new(Options {
+            trusted_ca_file: trusted.trusted_ca_file.clone(),
+            ..own.clone()
+        });
+        let connector = Connector::new(Options {
+            trusted_ca_file: own.trusted_ca_file.clone(),
+            ..shown.clone()
+        });
+        let (acceptor, connector) = (acceptor.expect("usable"), connector.expect("usable"));
+        assert!(talk(&acceptor, &connector, "localhost").await.is_err(), "{what}");
+    }
+}
+
 #[tokio::test]
 async fn the_revoked_and_those_of_other_names_are_sent_away() {
     let world = World::new();

@@ -12,7 +12,12 @@
 //! 3. **The leader's own term first**: a leader refuses a change before an entry of its own term is committed. Without
 //!    it, changes of different leaders, each begun from an uncommitted one, can have disjoint majorities (Ongaro's
 //!    correction of 2015 to the thesis) (`leader/change.rs`).
-//! 4. A change adds or removes **at most one voter** ([`Membership::changed`] can do nothing else).
+//! 4. A change adds or removes **at most one voter** ([`Membership::changed`] can do nothing else). So the entry that adds
+//!    one, and those before it, are committed once a majority of the voters before **or** after it has them: either
+//!    shares a member with every majority that could elect a leader that lacks them. Without the former, a second voter
+//!    could not be added to a single one before it runs; people do so, since in etcd a change takes effect only when it
+//!    is applied. What is behind the change needs the new majority, and so does a removal, because a member that leaves
+//!    does not keep what it has (`leader/replicate.rs`).
 //! 5. A leader that is being removed leads on without counting itself, and **steps down once its removal is committed**
 //!    (`leader/change.rs`).
 //! 6. Who is not a voter does not campaign, with one exception: a voter whose removal is in its log but not known to be
@@ -270,6 +275,14 @@ impl Memberships {
     /// The index of the entry of the one in force.
     pub fn latest_index(&self) -> Index {
         self.list[self.list.len() - 1].0
+    }
+
+    /// Where a voter is added that is not committed yet: the entry's index, and the membership before it.
+    pub fn pending_voter(&self, commit: Index) -> Option<(Index, &Membership)> {
+        let (_, before) = &self.list[self.list.len().checked_sub(2)?];
+        let change = self.latest_index();
+        let adds = before.voters.len() < self.latest().voters.len();
+        (adds && change > commit).then_some((change, before))
     }
 
     /// The one that was in force at this index, if it is still known.

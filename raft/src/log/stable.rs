@@ -10,7 +10,8 @@
 //! Another leader's history can win: then the end of the entries is cut off, and a vote that stood among them would go
 //! with it, after which this member could vote twice in one term. Apart, each cut is safe by itself. The price is one
 //! more sync when the term changes, which is at elections only; the commit index, which moves all the time, rides with
-//! the entries and costs none. It is a hint: what is committed is committed whether it was noted or not.
+//! the entries and costs none. It is a hint: what is committed is committed whether it was noted or not. What no later entry
+//! has said is in a file of one number, unsynced ([`StableStorage::note_commit`]): it matters where nobody can be asked.
 //!
 //! # How a snapshot is installed
 //! The state machine's own file is replaced by one that holds everything up to some entry, the snapshot's *position*; then
@@ -19,14 +20,22 @@
 //! ([`StableStorage::finish_install`]); [`StableStorage::open`] is told what the file holds and finishes what was begun.
 //! Without the note, a file that is ahead of its log is one of another copy, and is refused.
 //!
+//! # How the end is replaced
+//! Who makes one member of a group that is lost into a group of its own replaces what may not have been agreed upon by one
+//! entry, in one step ([`StableStorage::replace_end`]).
+//!
 //! # What the caller orders
 //! [`StableStorage::append`] writes, [`StableStorage::sync`] makes durable; [`StableStorage::save`] does both. No
 //! acknowledgement may leave before the sync that covers what it promises.
+
+mod commit_note;
+mod replacement;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use commit_note::CommitNote;
 use disk::Disk;
 
 use super::error::LogError;
@@ -98,6 +107,7 @@ pub struct StableStorage {
     hard_state: HardState,
     installing: Position,
     terms: Terms,
+    commit_note: CommitNote,
 }
 
 impl StableStorage {
@@ -112,21 +122,27 @@ impl StableStorage {
         position: Position,
     ) -> Result<(Self, Found), LogError> {
         let directory = directory.as_ref();
-        let (votes, hard_state, installing) = open_votes(Arc::clone(&disk), &directory.join(HARD_STATE_DIRECTORY))?;
+        let (votes, noted) = open_votes(Arc::clone(&disk), &directory.join(HARD_STATE_DIRECTORY))?;
         let entries_directory = directory.join(ENTRIES_DIRECTORY);
         let options = Options {
             first_index: position.index + 1,
             ..options.clone()
         };
-        let (entries, recovery) = Log::open(disk, &entries_directory, options)?;
+        let (entries, recovery) = Log::open(Arc::clone(&disk), &entries_directory, options)?;
+        let (commit_note, noted_commit) = CommitNote::open(&*disk, directory)?;
         let mut storage = Self {
             entries,
             votes,
-            hard_state,
-            installing,
+            hard_state: noted.hard_state,
+            installing: noted.installing,
             terms: Terms::default(),
+            commit_note,
         };
-        let commit = storage.note_terms(&entries_directory, position)?;
+        let mut commit = storage.note_terms(&entries_directory, position)?.max(noted_commit);
+        if let Some(entry) = &noted.replacement {
+            storage.finish_replacement(entry)?;
+            commit = entry.index;
+        }
         let installed = storage.agree_with(&entries_directory, position)?;
         let entries = if installed {
             Vec::new()
@@ -253,6 +269,12 @@ impl StableStorage {
         self.sync()
     }
 
+    /// Notes that all up to `index`, which is durable here, is committed. After a power loss that may be forgotten.
+    pub fn note_commit(&mut self, index: u64) {
+        self.hard_state.commit = self.hard_state.commit.max(index);
+        self.commit_note.write(index);
+    }
+
     /// Cuts the entries from `index` on off, durably: another history won.
     pub fn truncate(&mut self, index: u64) -> Result<(), LogError> {
         self.entries.truncate_suffix(index)?;
@@ -286,26 +308,22 @@ impl StableStorage {
     }
 
     fn save_votes(&mut self, hard_state: HardState, installing: Position) -> Result<(), LogError> {
+        self.save_votes_record(HARD_STATE_KIND, numbers(hard_state, installing))?;
+        self.hard_state = hard_state;
+        self.installing = installing;
+        Ok(())
+    }
+
+    fn save_votes_record(&mut self, kind: u8, payload: Vec<u8>) -> Result<(), LogError> {
         let index = self.votes.next_index();
-        let numbers = [
-            hard_state.term,
-            hard_state.vote,
-            hard_state.commit,
-            installing.index,
-            installing.term,
-        ];
-        let payload: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         let record = Record {
             index,
-            kind: HARD_STATE_KIND,
+            kind,
             payload: payload.into(),
         };
         self.votes.append(std::slice::from_ref(&record))?;
         self.votes.sync()?;
-        self.votes.purge(index - 1)?;
-        self.hard_state = hard_state;
-        self.installing = installing;
-        Ok(())
+        self.votes.purge(index - 1)
     }
 
     /// Reads the terms of all entries; returns the newest commit index that was noted.
@@ -342,33 +360,55 @@ impl StableStorage {
     }
 }
 
-fn open_votes(disk: Arc<dyn Disk>, directory: &Path) -> Result<(Log, HardState, Position), LogError> {
+/// What the last record of the hard state's log says.
+#[derive(Default)]
+struct Noted {
+    hard_state: HardState,
+    installing: Position,
+    replacement: Option<Entry>,
+}
+
+fn open_votes(disk: Arc<dyn Disk>, directory: &Path) -> Result<(Log, Noted), LogError> {
     let options = Options {
         first_index: 1,
         segment_bytes: HARD_STATE_SEGMENT_BYTES,
     };
     let (mut votes, _torn) = Log::open(disk, directory, options)?;
-    let (mut hard_state, mut installing) = (HardState::default(), Position::default());
+    let mut noted = Noted::default();
     if votes.first_index() < votes.next_index() {
         let last = votes.read(votes.next_index() - 1)?.next();
         let record = last.ok_or_else(|| LogError::corrupt(directory, 0, "the last record is not there"))??;
         let unknown = || LogError::corrupt(directory, 0, "this is no record of term and vote");
-        let payload: &[u8; HARD_STATE_BYTES] = record.payload.as_ref().try_into().map_err(|_| unknown())?;
-        if record.kind != HARD_STATE_KIND {
-            return Err(unknown());
-        }
-        hard_state = HardState {
-            term: number_at(payload, 0),
-            vote: number_at(payload, 8),
-            commit: number_at(payload, 16),
+        let (numbers, rest) = record.payload.split_at_checked(HARD_STATE_BYTES).ok_or_else(unknown)?;
+        noted.hard_state = HardState {
+            term: number_at(numbers, 0),
+            vote: number_at(numbers, 8),
+            commit: number_at(numbers, 16),
         };
-        installing = Position {
-            index: number_at(payload, 24),
-            term: number_at(payload, 32),
+        noted.installing = Position {
+            index: number_at(numbers, 24),
+            term: number_at(numbers, 32),
+        };
+        noted.replacement = match (record.kind, rest.len()) {
+            (HARD_STATE_KIND, 0) => None,
+            (replacement::REPLACEMENT_KIND, _) => Some(replacement::decode(&record.payload).ok_or_else(unknown)?),
+            _ => return Err(unknown()),
         };
         votes.purge(record.index - 1)?;
     }
-    Ok((votes, hard_state, installing))
+    Ok((votes, noted))
+}
+
+/// The payload of a hard state's record.
+fn numbers(hard_state: HardState, installing: Position) -> Vec<u8> {
+    let numbers = [
+        hard_state.term,
+        hard_state.vote,
+        hard_state.commit,
+        installing.index,
+        installing.term,
+    ];
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
 fn entry_head(term: u64, commit: u64) -> [u8; ENTRY_HEAD_BYTES] {

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::Transport;
-use super::connect::{Accept, CONNECT_TIMEOUT, Stream};
+use super::connect::{Accept, CONNECT_TIMEOUT, Connection, Door, Stream};
 use super::frame::{Frame, FrameReader, GREETING_BYTES, Greeting, Purpose, Verdict, Welcome};
 use super::peer::hex;
 use super::transport::Shared;
@@ -24,25 +23,27 @@ const CALLS_MAX: usize = 1_024;
 
 impl Transport {
     /// Accepts members' streams until the task is aborted.
-    pub async fn listen(self, listener: TcpListener, accept: Arc<dyn Accept>) {
+    pub async fn listen(self, door: impl Into<Door>, accept: Arc<dyn Accept>) {
+        let door = door.into();
         let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
-            let (connection, address) = match listener.accept().await {
-                Ok(accepted) => accepted,
+            let connection = match door.accept().await {
+                Ok(connection) => connection,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a member's connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
+            let peer = connection.peer();
             let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
-                tracing::warn!(%address, "too many connections to the peers' port; closed this one");
+                tracing::warn!(?peer, "too many connections to the peers' port; closed this one");
                 continue;
             };
             let (shared, accept) = (Arc::clone(&self.shared), Arc::clone(&accept));
             tokio::spawn(async move {
                 if let Err(error) = serve(&shared, &*accept, connection).await {
-                    tracing::debug!(%address, %error, "a member's connection ended");
+                    tracing::debug!(?peer, %error, "a member's connection ended");
                 }
                 drop(permit);
             });
@@ -50,7 +51,7 @@ impl Transport {
     }
 }
 
-async fn serve(shared: &Arc<Shared>, accept: &dyn Accept, connection: TcpStream) -> io::Result<()> {
+async fn serve(shared: &Arc<Shared>, accept: &dyn Accept, connection: Connection) -> io::Result<()> {
     let (stream, greeting) = match tokio::time::timeout(CONNECT_TIMEOUT, welcome(shared, accept, connection)).await {
         Ok(welcomed) => welcomed?,
         Err(_) => return Err(io::ErrorKind::TimedOut.into()),
@@ -65,7 +66,7 @@ async fn serve(shared: &Arc<Shared>, accept: &dyn Accept, connection: TcpStream)
 }
 
 /// Answers the greeting; an error where it was not welcome.
-async fn welcome(shared: &Shared, accept: &dyn Accept, connection: TcpStream) -> io::Result<(Stream, Greeting)> {
+async fn welcome(shared: &Shared, accept: &dyn Accept, connection: Connection) -> io::Result<(Stream, Greeting)> {
     let mut stream = accept.accept(connection).await?;
     let mut bytes = [0; GREETING_BYTES];
     stream.read_exact(&mut bytes).await?;

@@ -36,7 +36,7 @@ mod tests;
 mod transfer;
 mod transport;
 
-pub use connect::{Accept, Connect, Duplex, Pending, Plain, Stream, address_of};
+pub use connect::{Accept, Connect, Connection, Door, Duplex, Pending, Plain, Stream, address_of};
 pub use driver::{Start, is_transient};
 pub use frame::FRAME_BYTES_MAX;
 pub use gauges::Gauges;

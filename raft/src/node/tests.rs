@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use disk::faulty::{FaultyDisk, MemoryDisk};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -112,6 +112,10 @@ struct End {
 async fn end(cluster: u64, member: u64) -> End {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
+    end_at(listener.into(), url, cluster, member)
+}
+
+fn end_at(door: Door, url: String, cluster: u64, member: u64) -> End {
     let identity = Identity { cluster, member };
     let transport = Transport::new(identity, Arc::new(Plain), tokio::runtime::Handle::current());
     let (sender, messages) = mpsc::unbounded_channel();
@@ -125,7 +129,7 @@ async fn end(cluster: u64, member: u64) -> End {
         disk: Arc::new(Semaphore::new(1)),
     });
     transport.deliver_to(&(Arc::clone(&heard) as Arc<dyn Inbox>));
-    let listening = tokio::spawn(transport.clone().listen(listener, Arc::new(Plain)));
+    let listening = tokio::spawn(transport.clone().listen(door, Arc::new(Plain)));
     End {
         transport,
         heard,
@@ -144,7 +148,10 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 async fn pair() -> (End, End) {
-    let (one, two) = (end(7, 1).await, end(7, 2).await);
+    acquaint(end(7, 1).await, end(7, 2).await).await
+}
+
+async fn acquaint(one: End, two: End) -> (End, End) {
     let members = || [(1, vec![one.url.clone()]), (2, vec![two.url.clone()])];
     one.transport.set_peers(members());
     two.transport.set_peers(members());
@@ -174,6 +181,19 @@ async fn messages_arrive_in_order_and_calls_are_answered() {
     );
     assert!(!one.transport.send(9, Bytes::new()));
     assert!(two.transport.active_since(1).is_some());
+}
+
+#[tokio::test]
+async fn members_connect_over_sockets_in_the_file_system() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |member: u64| {
+        let path = directory.path().join(format!("peer:{member}"));
+        let url = format!("unix://{}", path.display());
+        end_at(UnixListener::bind(path).unwrap().into(), url, 7, member)
+    };
+    let (one, mut two) = acquaint(at(1), at(2)).await;
+    assert!(one.transport.send(2, Bytes::from("word")));
+    assert_eq!(two.messages.recv().await.unwrap(), (1, Bytes::from("word")));
 }
 
 #[tokio::test]

@@ -124,9 +124,18 @@ impl<M: Machine, E> Cluster<M, E> {
             .filter_map(|other| other.running.as_ref())
             .filter(|other| other.standing.role == RoleName::Leader)
             .map(|other| &other.membership);
+        // The entry that adds a voter may have been decided by those before it.
+        let before = match &entry.payload {
+            Payload::Membership(change) => running
+                .core
+                .membership_at(entry.index - 1)
+                .filter(|before| before.voters().len() < change.membership.voters().len()),
+            _ => None,
+        };
         let memberships = std::iter::once(&running.membership)
             .chain(leaders)
-            .chain(running.core.membership_at(entry.index));
+            .chain(running.core.membership_at(entry.index))
+            .chain(before);
         let hosts = &self.hosts;
         let durable_on = |id: MemberId| hosts[id as usize - 1].holds_durably(entry.index, entry.term);
         self.observer

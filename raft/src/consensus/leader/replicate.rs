@@ -48,11 +48,15 @@ impl Member<Leader> {
     pub(super) fn advance_commit(&mut self) {
         let Self { replica, role } = self;
         let id = replica.id();
-        let held = replica.membership().reached_by_quorum(|member| match member == id {
+        let matched = |member| match member == id {
             true if is_planted(Plant::OwnUnsyncedCounted) => replica.log.last_index(),
             true => replica.writes.durable(),
             false => role.peer_index(member).map_or(0, |at| role.peers[at].matched),
-        });
+        };
+        let mut held = replica.membership().reached_by_quorum(matched);
+        if let Some((change, before)) = replica.memberships.pending_voter(replica.commit) {
+            held = held.max(before.reached_by_quorum(matched).min(change));
+        }
         if held <= replica.commit {
             return;
         }

@@ -2,6 +2,7 @@
 
 mod group_commit;
 mod recovery;
+mod replacement;
 mod stable;
 mod writing;
 

@@ -76,6 +76,31 @@ fn term_vote_and_entries_come_back() {
     assert_eq!(storage.read(4, 9, usize::MAX).unwrap(), entries(4..9, 3));
 }
 
+/// The last acknowledged entry is known to be committed although no later one says so.
+#[test]
+fn a_commit_index_is_known_after_a_kill_and_a_torn_one_is_none() {
+    let disk = MemoryDisk::new();
+    let (mut storage, _) = open_stable(&disk, FOUNDED).unwrap();
+    storage.save_hard_state(hard(3, 7)).unwrap();
+    storage.save(&entries(2..30, 3), 4).unwrap();
+    for index in [20, 29] {
+        storage.note_commit(index);
+        assert_eq!(open_stable(&disk, FOUNDED).unwrap().1.hard_state.commit, index);
+    }
+    let path = Path::new(DIR).join("commit");
+    let bytes = disk.read(&path).unwrap();
+    for len in 0..bytes.len() {
+        disk.write(&path, &bytes[..len]);
+        assert_eq!(open_stable(&disk, FOUNDED).unwrap().1.hard_state.commit, 4, "{len}");
+    }
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        disk.write(&path, &flipped);
+        assert_eq!(open_stable(&disk, FOUNDED).unwrap().1.hard_state.commit, 4, "{bit}");
+    }
+}
+
 #[test]
 fn another_history_replaces_the_end_and_the_vote_stays() {
     let disk = MemoryDisk::new();

@@ -11,6 +11,10 @@ impl<M: StateMachine> Driver<M> {
     /// Hands the entries `start..end` to the state machine.
     pub(super) fn deliver(&mut self, start: Index, end: Index) {
         let mut index = start.max(self.delivered + 1);
+        // Alone, whatever is in the log is agreed upon.
+        if !self.shared.gauges.is_alone() && index < end {
+            self.storage.note_commit(end - 1);
+        }
         while index < end {
             let mut portion = Vec::new();
             let mut bytes = 0;
