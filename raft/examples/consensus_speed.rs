@@ -15,7 +15,7 @@ const IDLE_SECONDS: u64 = 20_000;
 struct Cluster {
     members: Vec<Consensus>,
     network: VecDeque<Message>,
-    effects: Effects,
+    effects: Box<Effects>,
     now: u64,
     steps: u64,
     committed: u64,
@@ -29,7 +29,7 @@ impl Cluster {
         let mut cluster = Self {
             members: (1..=count).map(start).collect(),
             network: VecDeque::new(),
-            effects: Effects::default(),
+            effects: Box::default(),
             now: 0,
             steps: 0,
             committed: 0,

@@ -32,10 +32,12 @@ impl LogView {
         }
     }
 
+    #[inline]
     pub fn last_index(&self) -> Index {
         self.last_index
     }
 
+    #[inline]
     pub fn last(&self) -> Position {
         Position {
             term: self.terms.back().map_or(self.purged.term, |run| run.1),
@@ -49,6 +51,7 @@ impl LogView {
     }
 
     /// The term of the entry, if it is in the log or was the last purged one.
+    #[inline]
     pub fn term_at(&self, index: Index) -> Option<Term> {
         if index > self.last_index || index < self.purged.index {
             return None;
@@ -153,6 +156,7 @@ impl LogView {
     }
 
     /// The entry, if it is in memory.
+    #[inline]
     pub fn cached(&self, index: Index) -> Option<&Entry> {
         let first = self.cached.front()?.index;
         self.cached.get(usize::try_from(index.checked_sub(first)?).ok()?)

@@ -70,13 +70,14 @@ impl Consensus {
 
     /// Takes an event in, gives back what is to be done. Costs memory only where there is something to be done.
     pub fn step(&mut self, event: Event, now: Millis) -> Effects {
-        let mut effects = Effects::default();
+        let mut effects = Box::default();
         self.step_into(event, now, &mut effects);
-        effects
+        *effects
     }
 
-    /// As [`Consensus::step`], into effects whose memory is used again; what was in them is lost.
-    pub fn step_into(&mut self, event: Event, now: Millis, effects: &mut Effects) {
+    /// As [`Consensus::step`], into effects whose memory is used again; what was in them is lost. Boxed, since they change
+    /// places with the core's own.
+    pub fn step_into(&mut self, event: Event, now: Millis, effects: &mut Box<Effects>) {
         let mut state = self.state.take().expect(STEP_ENDS);
         effects.clear();
         let replica = state.replica_mut();
@@ -91,6 +92,7 @@ impl Consensus {
     }
 
     /// When the next [`Event::Tick`] is due. `Millis::MAX` for never.
+    #[inline]
     pub fn deadline(&self) -> Millis {
         match self.state() {
             State::Follower(member) => member.role.next_deadline(),
@@ -101,6 +103,7 @@ impl Consensus {
     }
 
     /// An entry that is still in memory: at least those that were written since the start and are not reported as applied.
+    #[inline]
     pub fn entry(&self, index: Index) -> Option<&Entry> {
         self.replica().log.cached(index)
     }
@@ -111,6 +114,7 @@ impl Consensus {
     }
 
     /// Its term, its role, and whom it takes for the leader.
+    #[inline]
     pub fn standing(&self) -> Standing {
         self.state().standing()
     }
@@ -121,16 +125,19 @@ impl Consensus {
     }
 
     /// Up to where the log is known to be committed.
+    #[inline]
     pub fn commit(&self) -> Index {
         self.replica().commit
     }
 
     /// The last entry of the log, durable or not.
+    #[inline]
     pub fn last(&self) -> Position {
         self.replica().log.last()
     }
 
     /// The term of the entry at this index, if the log still holds it or purged it last.
+    #[inline]
     pub fn term_at(&self, index: Index) -> Option<Term> {
         self.replica().log.term_at(index)
     }
@@ -168,6 +175,7 @@ impl Consensus {
     }
 
     /// Of a leader: up to where it takes this other member's log for durable and its own; none for who is no member.
+    #[inline]
     pub fn matched(&self, peer: MemberId) -> Option<Index> {
         match self.state() {
             State::Leader(member) => member.role.matched(peer),
@@ -175,10 +183,12 @@ impl Consensus {
         }
     }
 
+    #[inline]
     fn state(&self) -> &State {
         self.state.as_ref().expect(STEP_ENDS)
     }
 
+    #[inline]
     fn replica(&self) -> &Replica {
         match self.state() {
             State::Follower(member) => &member.replica,

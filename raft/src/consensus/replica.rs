@@ -32,7 +32,7 @@ pub(super) struct Replica {
     pub released: Index,
     pub applied: Index,
     pub now: Millis,
-    pub effects: Effects,
+    pub effects: Box<Effects>,
     pub reported: Standing,
     jitter: Jitter,
     /// The last write that carries term and vote.
@@ -66,7 +66,7 @@ impl Replica {
             released: restored.applied.min(commit),
             applied: restored.applied.min(commit),
             now,
-            effects: Effects::default(),
+            effects: Box::default(),
             reported,
             jitter: Jitter::new(config.seed ^ config.incarnation.rotate_left(32)),
             hard_write: 0,

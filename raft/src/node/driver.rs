@@ -61,7 +61,7 @@ pub(super) struct Driver<M: StateMachine> {
     transport: Transport,
     shared: Arc<Shared>,
     began: Instant,
-    effects: Effects,
+    effects: Option<Box<Effects>>,
     next_ticket: Ticket,
     tickets: HashMap<Ticket, Ticketed<M>>,
     /// Who waits for which entry, and of which term it must be.
@@ -166,7 +166,7 @@ impl<M: StateMachine> Driver<M> {
             transport,
             shared,
             began: Instant::now(),
-            effects: Effects::default(),
+            effects: None,
             next_ticket: 1,
             tickets: HashMap::new(),
             waiting: BTreeMap::new(),
@@ -356,11 +356,11 @@ impl<M: StateMachine> Driver<M> {
         if self.failed {
             return;
         }
-        let mut effects = std::mem::take(&mut self.effects);
+        let mut effects = self.effects.take().unwrap_or_default();
         let now = self.now();
         self.consensus.step_into(event, now, &mut effects);
         self.carry_out(&mut effects);
-        self.effects = effects;
+        self.effects = Some(effects);
     }
 
     fn carry_out(&mut self, effects: &mut Effects) {

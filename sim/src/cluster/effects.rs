@@ -8,7 +8,7 @@ use raft::consensus::{
 };
 
 use super::driver::{Cluster, Happening, Told};
-use super::host::Letter;
+use super::host::{Host, Letter};
 use super::machine::Machine;
 use super::observer::majority;
 use crate::invariant::{Bounds, change_is_alone, leader_hears_a_quorum, own_term_first, progress_is_true, require};
@@ -16,6 +16,8 @@ use crate::world::{Address, MILLISECOND};
 
 /// One message in so many travels as bytes.
 const ENCODED_ONE_IN: u64 = 16;
+/// Most messages are not longer, in bytes.
+const ENCODED_BYTES: usize = 512;
 
 impl<M: Machine, E> Cluster<M, E> {
     /// Steps a member's core and carries out what it wants.
@@ -178,7 +180,7 @@ impl<M: Machine, E> Cluster<M, E> {
             let (session, snapshot) = (*session, snapshot.clone());
             return self.post_snapshot(member, message, session, &snapshot);
         }
-        let message = self.through_the_codec(message);
+        self.check_codec(&message);
         let [first, second] = self.network.send(from, to, now, &mut self.random, &mut self.tally);
         if let Some(at) = second {
             let letter = Letter {
@@ -193,17 +195,16 @@ impl<M: Machine, E> Cluster<M, E> {
     }
 
     /// Some messages travel as bytes, so that what is tested is what is sent.
-    fn through_the_codec(&mut self, message: Message) -> Message {
+    fn check_codec(&mut self, message: &Message) {
         if self.random.below(ENCODED_ONE_IN) > 0 {
-            return message;
+            return;
         }
-        let mut bytes = BytesMut::new();
+        let mut bytes = BytesMut::with_capacity(ENCODED_BYTES);
         message.encode(&mut bytes);
         let decoded = Message::decode(bytes.freeze());
-        let same = decoded.as_ref() == Ok(&message);
+        let same = decoded.as_ref() == Ok(message);
         let told = || format!("{message:?} is read as {decoded:?}");
         self.note(require(same, "messages_survive_the_wire", told));
-        message
     }
 
     pub(super) fn post_snapshot(&mut self, member: MemberId, message: Message, session: Session, snapshot: &Snapshot) {
@@ -270,20 +271,22 @@ impl<M: Machine, E> Cluster<M, E> {
     /// What a leader believes of the one that has just answered it.
     fn check_progress(&mut self, member: MemberId, from: MemberId) {
         let now = self.now();
-        let last = self.host(from).disk.last_index();
         let replaces = self.plan.faults.replace > 0;
-        let newest = self.hosts.iter().map(|host| host.disk.hard_state().term).max();
         let Some(running) = &mut self.hosts[member as usize - 1].running else {
             return;
         };
         running.heard[from as usize - 1] = now;
         let standing = running.standing;
-        // A leader that was deposed believes what was true once.
-        let is_deposed = newest > Some(standing.term);
-        if !replaces || standing.role != RoleName::Leader || is_deposed || !running.membership.contains(from) {
+        if !replaces || standing.role != RoleName::Leader || !running.membership.contains(from) {
             return;
         }
-        if let Some(matched) = running.core.matched(from) {
+        let Some(matched) = running.core.matched(from) else {
+            return;
+        };
+        // A leader that was deposed believes what was true once.
+        let is_deposed = |host: &Host<M>| host.disk.hard_state().term > standing.term;
+        if !self.hosts.iter().any(is_deposed) {
+            let last = self.host(from).disk.last_index();
             self.note(progress_is_true(member, from, matched, last));
         }
     }

@@ -1,6 +1,6 @@
 //! Those who write and read registers, and remember what they saw.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use raft::consensus::{Event, MemberId, Proposal, Refusal, Ticket};
@@ -60,7 +60,7 @@ pub struct Clients {
     random: Random,
     clients: Vec<Client>,
     history: History<Asked>,
-    waiting: HashMap<Ticket, Waiting>,
+    waiting: BTreeMap<Ticket, Waiting>,
     next_value: u64,
     members: usize,
     think_max: Micros,
@@ -91,7 +91,7 @@ impl Clients {
             random,
             clients,
             history: History::default(),
-            waiting: HashMap::new(),
+            waiting: BTreeMap::new(),
             next_value: 1,
             members: plan.members,
             until: Micros::MAX,

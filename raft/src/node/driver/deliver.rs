@@ -1,7 +1,7 @@
 //! What is agreed upon, on its way to the state machine.
 
 use super::Driver;
-use crate::consensus::{self, Effects, Event, Index, Payload};
+use crate::consensus::{self, Event, Index, Payload};
 use crate::node::state_machine::{Committed, StateMachine, Unserved};
 
 /// Entries are handed to the state machine in portions of about so many bytes.
@@ -37,7 +37,7 @@ impl<M: StateMachine> Driver<M> {
 
     /// The state machine has them in its queue, and does not come back for them.
     pub(super) fn step_applied(&mut self, index: Index) {
-        let mut effects = Effects::default();
+        let mut effects = Box::default();
         let now = self.now();
         self.consensus.step_into(Event::Applied { index }, now, &mut effects);
         self.carry_out(&mut effects);
