@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::bell::Call;
 use super::catch_up;
+use super::hashes;
 use super::node::{Node, TAIL_BYTES_MAX, Work};
 use super::replica::{Answer, Reader, Waiting};
 use crate::Error;
@@ -158,7 +159,11 @@ fn apply(node: &Node, batch: Vec<Committed<Waiting>>) -> Result<(), ArchiveError
                         responses.extend(respond.map(|respond| Respond::Request(respond, Err(Error::NotLeader))));
                         continue;
                     }
+                    let unhashed = hashes::before(node, &machine, &request);
                     let Applied { outcome, changes } = machine.apply(index, &caller, &request)?;
+                    if let Some(unhashed) = unhashed {
+                        hashes::after(node, unhashed, &outcome);
+                    }
                     follow_lease(node, &outcome, &request);
                     if index > node.replay_to {
                         node.gate.follow(&request, &outcome, node.now_ms());

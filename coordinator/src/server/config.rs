@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::Parser;
 use host::telemetry::Format;
 
+use super::features::{Checks, FeatureArguments};
 use super::founding::{MemberArguments, Peering};
 use super::node::Limits;
 use super::quota;
@@ -148,6 +149,8 @@ pub(super) struct Arguments {
     #[command(flatten)]
     security: SecurityArguments,
     #[command(flatten)]
+    features: FeatureArguments,
+    #[command(flatten)]
     meaningless: Meaningless,
     #[command(flatten)]
     pub(super) telemetry: host::telemetry::Options,
@@ -176,11 +179,9 @@ macro_rules! meaningless {
 meaningless! {
     snapshot_count, max_snapshots, max_wals, logger, log_outputs, metrics, enable_pprof, compaction_batch_limit, compaction_sleep_interval,
     backend_batch_interval, backend_batch_limit, backend_bbolt_freelist_type, bootstrap_defrag_threshold_megabytes,
-    warning_unary_request_duration, warning_apply_duration, corrupt_check_time, compact_hash_check_time,
-    feature_gates, grpc_keepalive_min_time, grpc_keepalive_interval, grpc_keepalive_timeout, socket_reuse_port,
+    warning_unary_request_duration, warning_apply_duration, grpc_keepalive_min_time, grpc_keepalive_interval, grpc_keepalive_timeout, socket_reuse_port,
     socket_reuse_address, initial_election_tick_advance, unsafe_no_fsync, wal_dir, cors,
-    host_whitelist, log_rotation_config_json, enable_log_rotation, memory_mlock, downgrade_check_time, initial_corrupt_check,
-    compact_hash_check_enabled, distributed_tracing_address, enable_distributed_tracing,
+    host_whitelist, log_rotation_config_json, enable_log_rotation, memory_mlock, downgrade_check_time, distributed_tracing_address, enable_distributed_tracing,
     distributed_tracing_service_name, distributed_tracing_instance_id, distributed_tracing_sampling_rate, local_address,
     v2_deprecation, discovery, discovery_fallback, discovery_proxy, discovery_srv, discovery_srv_name, discovery_endpoints,
     discovery_token, enable_lease_checkpoint, enable_lease_checkpoint_persist, stop_grpc_service_on_defrag,
@@ -198,6 +199,7 @@ pub(super) struct Settings {
     advertise_client: Option<Vec<String>>,
     pub(super) peering: Peering,
     pub(super) limits: Limits,
+    pub(super) checks: Checks,
     pub(super) retention: Option<Retention>,
     pub(super) gateway: bool,
     pub(super) security: Security,
@@ -239,6 +241,7 @@ impl Settings {
             .unwrap_or_else(|| PathBuf::from(format!("{}.etcd", arguments.name)));
         let has_state = recovery::has_state(&disk::RealDisk, &data_dir);
         let peering = Peering::from_arguments(&arguments.name, &arguments.members, has_state)?;
+        let (checks, gates) = Checks::from_arguments(&arguments.features)?;
         Ok(Self {
             listen_client,
             listen_metrics,
@@ -255,7 +258,9 @@ impl Settings {
                 changes: peering.changes.clone(),
                 catch_up_entries: peering.catch_up_entries,
                 quota_bytes: quota::bytes(arguments.quota_backend_bytes),
+                hashes_compactions: checks.compactions.is_some(),
             },
+            checks,
             retention: Retention::parse(&arguments.auto_compaction_mode, &arguments.auto_compaction_retention)?,
             gateway: arguments.enable_grpc_gateway,
             security,
@@ -264,7 +269,7 @@ impl Settings {
                 ..Default::default()
             },
             concurrent_streams_max: arguments.max_concurrent_streams,
-            meaningless: arguments.meaningless.given(),
+            meaningless: [arguments.meaningless.given(), gates].concat(),
             announces: arguments.telemetry.log_format == Format::Text,
             peering,
             name: arguments.name,

@@ -3,7 +3,9 @@
 mod catching_up;
 mod client;
 mod cluster;
+mod compaction;
 mod coordination;
+mod corruption;
 mod equal_hashes;
 mod force_new_cluster;
 mod garbage;
