@@ -20,12 +20,22 @@ pub enum Plant {
     CompactsTooMuch,
     /// Compaction removes a tombstone of just its revision.
     TombstoneForgotten,
+    /// Nobody looks at which revision of users and roles a caller was established.
+    OldCallersPass,
+    /// What roles allow is not put together again after a change.
+    PermissionsNotUnited,
+    /// A user's tokens stay good when the password changes.
+    TokensOutlivePasswords,
+    /// NOSPACE lets transactions pass.
+    NoSpaceForgetsTxns,
+    /// What is disarmed is not handed over to the store file.
+    DisarmedInMemoryOnly,
 }
 
 impl Plant {
     /// All of them.
     #[cfg_attr(not(feature = "planted-faults"), allow(dead_code))]
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::WatchGap,
         Self::LeaseEarly,
         Self::RenewedWhenOver,
@@ -33,6 +43,11 @@ impl Plant {
         Self::CompareIgnored,
         Self::CompactsTooMuch,
         Self::TombstoneForgotten,
+        Self::OldCallersPass,
+        Self::PermissionsNotUnited,
+        Self::TokensOutlivePasswords,
+        Self::NoSpaceForgetsTxns,
+        Self::DisarmedInMemoryOnly,
     ];
 }
 

@@ -64,6 +64,12 @@ pub fn all() -> Vec<Planted> {
         budget: 300,
     }));
     all.push(Planted {
+        name: "the log compares no checksums, under the coordinator",
+        place: Place::Consensus(Plant::ChecksumIgnored),
+        scenario: Scenario::Coordinator,
+        budget: 2_000,
+    });
+    all.push(Planted {
         name: "keep-alives without asking a quorum",
         place: Place::HastyRenewals,
         scenario: Scenario::Coordinator,
@@ -113,6 +119,11 @@ fn name_of_coordinators(plant: coordinator::Plant) -> &'static str {
         Plant::CompareIgnored => "conditions always hold",
         Plant::CompactsTooMuch => "compaction removes one revision more",
         Plant::TombstoneForgotten => "compaction forgets a tombstone",
+        Plant::OldCallersPass => "callers of an older revision of auth pass",
+        Plant::PermissionsNotUnited => "what roles allow is computed once",
+        Plant::TokensOutlivePasswords => "tokens outlive their password",
+        Plant::NoSpaceForgetsTxns => "NOSPACE lets transactions pass",
+        Plant::DisarmedInMemoryOnly => "a disarmed alarm comes back",
     }
 }
 

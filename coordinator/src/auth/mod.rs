@@ -17,7 +17,7 @@
 //! # Where it stops
 //! No clock, no chance, no hashing: passwords come as bcrypt hashes and are compared at the edge. [`SimpleTokens`] are told
 //! the time. They are not part of the replicated state: they are made by entries on every member, but each member forgets
-//! them by its own clock, and at its end all but those whose entries it applies again at its start; clients then
+//! them by its own clock, at its end, and when a snapshot skips entries that changed users; clients then
 //! authenticate again. Signed tokens are the edge's.
 
 mod access;

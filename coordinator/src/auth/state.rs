@@ -8,6 +8,7 @@ use coordinator_wire::authpb;
 use super::permission::{Permissions, Right};
 use super::{Caller, StoredAuth};
 use crate::Error;
+use crate::plant::{Plant, is_planted};
 
 /// The user, and the role, that may do everything.
 pub const ROOT: &str = "root";
@@ -147,7 +148,9 @@ impl Auth {
     pub(super) fn touch(&mut self) {
         self.revision += 1;
         self.changed = true;
-        self.unite_permissions();
+        if !is_planted(Plant::PermissionsNotUnited) {
+            self.unite_permissions();
+        }
     }
 
     /// What is neither users nor roles changed.
@@ -176,7 +179,7 @@ impl Auth {
         if caller.auth_revision == 0 {
             return Err(Error::UserEmpty);
         }
-        if caller.auth_revision < self.revision {
+        if caller.auth_revision < self.revision && !is_planted(Plant::OldCallersPass) {
             return Err(Error::AuthOldRevision);
         }
         let user = self.users.get(&caller.user).ok_or(Error::PermissionDenied)?;

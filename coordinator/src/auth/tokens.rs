@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::{Auth, AuthOutcome, Change};
+use crate::plant::{Plant, is_planted};
+
 /// Tokens that may be valid at a time; the one that ends first makes room. Each costs about a hundred bytes, and an
 /// authentication costs far more than that, so only a client that never keeps its token gets here.
 pub const TOKENS_MAX: usize = 100_000;
@@ -46,6 +49,28 @@ impl SimpleTokens {
             return None;
         }
         index.parse().ok()
+    }
+
+    /// Keeps in step with an entry that was carried out.
+    pub fn follow(&mut self, change: &Change, outcome: &AuthOutcome, now_ms: u64) {
+        match (change, outcome) {
+            (Change::Authenticated(_), AuthOutcome::Authenticated { user, token, .. }) if !token.is_empty() => {
+                self.assign(token.clone(), user.clone(), now_ms);
+            }
+            (Change::UserDelete(request), _) => self.invalidate(&request.name),
+            (Change::UserChangePassword(_), _) if is_planted(Plant::TokensOutlivePasswords) => {}
+            (Change::UserChangePassword(request), _) => self.invalidate(&request.name),
+            (Change::Disable(_), _) => self.clear(),
+            _ => {}
+        }
+    }
+
+    /// A snapshot took the place of entries that were never applied here. One of them may have ended a token, so all end,
+    /// unless nothing about users was changed meanwhile. etcd keeps them, and with them those of users who are gone.
+    pub fn skip(&mut self, before: &Auth, after: &Auth) {
+        if before.revision() != after.revision() {
+            self.clear();
+        }
     }
 
     /// `token` stands for `user` from now on.
@@ -137,6 +162,22 @@ mod tests {
         assert_eq!(tokens.user("b.2", 1).as_deref(), Some("bob"));
         tokens.clear();
         assert_eq!(tokens.user("b.2", 1), None);
+    }
+
+    #[test]
+    fn a_snapshot_ends_tokens_if_users_changed_in_what_it_replaces() {
+        let (before, mut after) = (Auth::default(), Auth::default());
+        let mut tokens = SimpleTokens::new(1000);
+        tokens.assign("a.1".into(), "ann".into(), 0);
+        tokens.skip(&before, &after);
+        assert_eq!(tokens.user("a.1", 1).as_deref(), Some("ann"));
+        let add = Change::UserAdd(coordinator_wire::etcdserverpb::AuthUserAddRequest {
+            name: "bob".to_owned(),
+            ..Default::default()
+        });
+        assert!(after.apply(1, &crate::auth::Caller::default(), &add).is_ok());
+        tokens.skip(&before, &after);
+        assert_eq!(tokens.user("a.1", 1), None);
     }
 
     #[test]

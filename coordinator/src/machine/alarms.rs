@@ -12,6 +12,7 @@ use pb::alarm_request::AlarmAction;
 
 use super::{Request, quota};
 use crate::Error;
+use crate::plant::{Plant, is_planted};
 
 /// The alarms that stand.
 #[derive(Debug, Clone, Default)]
@@ -60,7 +61,7 @@ impl Alarms {
                 one
             }
             AlarmAction::Deactivate if self.standing.remove(&(member_id, alarm)) => {
-                self.changed = true;
+                self.changed |= !is_planted(Plant::DisarmedInMemoryOnly);
                 one
             }
             AlarmAction::Deactivate => Vec::new(),

@@ -144,6 +144,15 @@ pub(super) struct Arguments {
     /// Where the pages are served besides, `/metrics` and those about health, and nothing else.
     #[arg(long, value_name = "URLS", env = "ETCD_LISTEN_METRICS_URLS", hide_env = true)]
     listen_metrics_urls: Option<String>,
+    /// Rewrite the store before serving where that frees so many megabytes; 0 is never.
+    #[arg(
+        long,
+        value_name = "MEGABYTES",
+        default_value_t = 0,
+        env = "ETCD_BOOTSTRAP_DEFRAG_THRESHOLD_MEGABYTES",
+        hide_env = true
+    )]
+    bootstrap_defrag_threshold_megabytes: u64,
     #[command(flatten)]
     members: MemberArguments,
     #[command(flatten)]
@@ -178,7 +187,7 @@ macro_rules! meaningless {
 
 meaningless! {
     snapshot_count, max_snapshots, max_wals, logger, log_outputs, metrics, enable_pprof, compaction_batch_limit, compaction_sleep_interval,
-    backend_batch_interval, backend_batch_limit, backend_bbolt_freelist_type, bootstrap_defrag_threshold_megabytes,
+    backend_batch_interval, backend_batch_limit, backend_bbolt_freelist_type,
     warning_unary_request_duration, warning_apply_duration, grpc_keepalive_min_time, grpc_keepalive_interval, grpc_keepalive_timeout, socket_reuse_port,
     socket_reuse_address, initial_election_tick_advance, unsafe_no_fsync, wal_dir, cors,
     host_whitelist, log_rotation_config_json, enable_log_rotation, memory_mlock, downgrade_check_time, distributed_tracing_address, enable_distributed_tracing,
@@ -205,6 +214,8 @@ pub(super) struct Settings {
     pub(super) security: Security,
     pub(super) log: raft::log::Options,
     pub(super) concurrent_streams_max: u32,
+    /// How much a rewriting of the store must free before it is done at a start.
+    pub(super) bootstrap_defragmentation_bytes: Option<u64>,
     /// Flags that were given and mean nothing here.
     pub(super) meaningless: Vec<String>,
     /// Whether it says on stdout, too, that it is ready. Not where the log is for programs: a terminal of theirs has
@@ -269,6 +280,10 @@ impl Settings {
                 ..Default::default()
             },
             concurrent_streams_max: arguments.max_concurrent_streams,
+            bootstrap_defragmentation_bytes: Some(
+                arguments.bootstrap_defrag_threshold_megabytes.saturating_mul(1 << 20),
+            )
+            .filter(|bytes| *bytes > 0),
             meaningless: [arguments.meaningless.given(), gates].concat(),
             announces: arguments.telemetry.log_format == Format::Text,
             peering,

@@ -10,8 +10,10 @@ use tokio::sync::oneshot;
 
 use super::bell::Call;
 use super::node::Node;
+use super::redb_disk::Space;
 use super::store_file::StoreFile;
 use crate::Error;
+use crate::machine::Machine;
 use crate::store::ArchiveError;
 
 type Answer = oneshot::Sender<Result<(), ArchiveError>>;
@@ -50,6 +52,24 @@ impl Defragmentation {
             let _caller_gone = answer.send(outcome.clone());
         }
     }
+}
+
+/// Before anybody is served, where that frees at least so many bytes (`--bootstrap-defrag-threshold-megabytes`).
+pub(super) fn at_start(
+    threshold_bytes: u64,
+    space: &Space,
+    machine: &mut Machine,
+    file: &mut StoreFile,
+) -> Result<(), ArchiveError> {
+    let (before, in_use) = (space.bytes(), file.stored_bytes());
+    if before.saturating_sub(in_use) < threshold_bytes {
+        tracing::info!(bytes = before, in_use, threshold_bytes, "Skipping defragmentation");
+        return Ok(());
+    }
+    file.rewrite()?;
+    machine.store_mut().replace_archive(Arc::new(file.snapshot()?));
+    tracing::info!(before, after = space.bytes(), "finished defragmenting");
+    Ok(())
 }
 
 /// The client's part.

@@ -24,6 +24,7 @@
 //! while a range's values are loaded. Only what a transaction itself reads is loaded under it.
 
 mod agreement;
+mod announcements;
 mod applier;
 mod archivist;
 mod auth;

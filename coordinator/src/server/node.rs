@@ -289,8 +289,8 @@ impl Node {
         let (applied, revision) = (machine.applied(), machine.store().revision());
         {
             let mut present = self.machine_mut();
+            self.gate.replaced(&present, &machine);
             *present = machine;
-            self.gate.applied(&present);
             *self.feed() = Feed::new(revision, crate::watch::FEED_BYTES_MAX);
         }
         self.archived.send_replace(applied);

@@ -55,7 +55,7 @@ impl Connect for Dial {
             let address = address_of(url);
             let connection = Connection::open(url).await?.into_stream()?;
             let host = address.rsplit_once(':').map_or(address, |(host, _port)| host);
-            let stream = connector.connect(connection, host).await.map_err(in_gos_words)?;
+            let stream = connector.connect(connection, host).await?;
             Ok(Box::new(Dialled(stream)) as Stream)
         })
     }
@@ -71,7 +71,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Dialled<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer).map_err(in_gos_words)
+        Pin::new(&mut self.0)
+            .poll_read(context, buffer)
+            .map_err(host::tls::told)
     }
 }
 
@@ -89,14 +91,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Dialled<S> {
     }
 }
 
-/// What the other side has against this one, as etcd's log has it, where people look for it.
-fn in_gos_words(error: io::Error) -> io::Error {
-    match host::tls::alert(&error) {
-        Some(words) => io::Error::new(error.kind(), format!("remote error: tls: {words}")),
-        None => error,
-    }
-}
-
 #[derive(Debug)]
 struct Welcome(Acceptor);
 
@@ -106,7 +100,7 @@ impl Accept for Welcome {
             let peer = connection.peer().map(|peer| peer.ip());
             let accepted = self.0.accept(connection.into_stream()?, peer).await;
             let accepted =
-                accepted.inspect_err(|error| tracing::warn!(?peer, %error, "rejected a member's connection"))?;
+                accepted.inspect_err(|error| tracing::warn!(?peer, %error, "rejected connection on peer endpoint"))?;
             Ok(Box::new(accepted.stream) as Stream)
         })
     }

@@ -24,7 +24,7 @@ use super::replica::Replica;
 use super::store_file::{Founding, Identity};
 use super::timed_disk::TimedDisk;
 use super::url::Url;
-use super::{applier, archivist, auth, connections, corruption, expiry, forced, services};
+use super::{announcements, applier, archivist, auth, connections, corruption, defragment, expiry, forced, services};
 use crate::machine::Request;
 use crate::members::Members;
 
@@ -51,10 +51,7 @@ fn fatal(error: impl std::fmt::Display) -> Fatal {
 
 /// Serves until `shutdown`.
 pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), Fatal> {
-    if !settings.meaningless.is_empty() {
-        let flags = settings.meaningless.join(" ");
-        tracing::info!(flags, "these flags of etcd mean nothing to this coordinator");
-    }
+    announcements::starting(&settings);
     let directory = DataDir::open(&settings.data_dir, "coordinator", FORMAT_VERSION).map_err(fatal)?;
     let (endpoints, addresses) = bind(&settings, directory.path()).await?;
     let (pages, page_addresses) = bind_urls(&settings, directory.path(), PAGES_FLAG, &settings.listen_metrics).await?;
@@ -97,10 +94,12 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
     let incoming = connections::accept(endpoints, &shutdown);
     let server = port.serve(incoming, &shutdown);
     let announces = settings.announces;
+    let listening = settings.listen_client.clone();
     tokio::spawn(async move {
         // With others, only when they have agreed upon something that this member said.
         let _aborted = introduced.await;
         tracing::info!(addresses = ?addresses, "ready to serve client requests");
+        announcements::serving(&listening);
         if announces {
             let mut named: Vec<_> = addresses.iter().map(|address| ("client", *address)).collect();
             named.extend(page_addresses.iter().map(|address| ("metrics", *address)));
@@ -279,6 +278,10 @@ pub(super) fn start(
     let mut recovered = recovered.map_err(fatal)?;
     if settings.peering.force_new_cluster {
         forced::make_alone(&mut recovered, settings.peering.own_urls()).map_err(fatal)?;
+    }
+    if let Some(threshold_bytes) = settings.bootstrap_defragmentation_bytes {
+        let Recovered { machine, file, .. } = &mut recovered;
+        defragment::at_start(threshold_bytes, &space, machine, file).map_err(fatal)?;
     }
     let Recovered {
         machine,

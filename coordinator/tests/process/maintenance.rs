@@ -153,6 +153,43 @@ async fn a_snapshot_that_is_saved_under_load_is_one_moment_of_the_store() {
     }
 }
 
+/// What compaction leaves free is given back before the next start serves, where it is as much as the flag says.
+#[tokio::test]
+async fn the_store_is_rewritten_at_a_start_that_asks_for_it() {
+    let data = tempfile::tempdir().expect("a directory");
+    let start = |megabytes: &str| {
+        let flags = [format!("--bootstrap-defrag-threshold-megabytes={megabytes}")];
+        Coordinator::start_with(data.path(), "http://127.0.0.1:0", &flags)
+    };
+    let size = async |coordinator: &Coordinator| {
+        let status = maintenance(coordinator).await.status(pb::StatusRequest {}).await;
+        status.expect("status").into_inner().db_size
+    };
+    let coordinator = start("0");
+    let client = coordinator.client().await;
+    for number in 0..40 {
+        client
+            .put("key", vec![b'a' + number % 26; 200_000])
+            .await
+            .expect("acknowledged");
+    }
+    let revision = client.put("kept", "1").await.expect("acknowledged");
+    // What is in the file only now, since it is written behind.
+    assert_eq!(coordinator.end_by(&["-TERM"]), Some(0));
+    let coordinator = start("0");
+    coordinator.client().await.compact(revision).await.expect("compacted");
+    assert_eq!(coordinator.end_by(&["-TERM"]), Some(0));
+    let coordinator = start("1000");
+    let before = size(&coordinator).await;
+    assert!(before > 4_000_000, "{before} bytes");
+    assert_eq!(coordinator.end_by(&["-TERM"]), Some(0));
+    let coordinator = start("1");
+    let after = size(&coordinator).await;
+    assert!(after < before / 2, "{before} bytes before, {after} after");
+    let kept = coordinator.client().await.get("kept").await.expect("read");
+    assert_eq!(kept.expect("it is there").value.as_ref(), b"1");
+}
+
 #[tokio::test]
 async fn a_full_quota_refuses_writes_over_a_restart_until_space_is_made_and_the_alarm_disarmed() {
     let data = tempfile::tempdir().expect("a directory");

@@ -116,7 +116,7 @@ async fn a_member_with_another_name_or_a_revoked_certificate_is_refused_with_the
     ] {
         let logged = good[0].log().len();
         spawn(other, file);
-        for line in ["rejected a member's connection", "cannot reach a member", reason] {
+        for line in ["rejected connection on peer endpoint", "cannot reach a member", reason] {
             good[0].until_logged(logged, line).await;
         }
         other.until_logged(0, &format!("remote error: tls: {alert}")).await;

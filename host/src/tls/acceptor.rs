@@ -11,6 +11,7 @@ use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::server::TlsStream;
 
+use super::alert::told;
 use super::certificate::{common_name, hosts};
 use super::files::Watched;
 use super::rules::{Clients, Rules};
@@ -63,7 +64,8 @@ impl Acceptor {
         let shaking = tokio_rustls::TlsAcceptor::from(config).accept(stream);
         let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking)
             .await
-            .map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
+            .map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))?
+            .map_err(told)?;
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         if self.options.check_address
             && let (Some(shown), Some(peer)) = (shown, peer)

@@ -4,8 +4,16 @@ use std::io;
 
 use rustls::AlertDescription;
 
-/// The alert that a connection ended with, in the words of Go's `crypto/tls`.
-pub fn alert(error: &io::Error) -> Option<&'static str> {
+/// An error of a connection; if it is an alert, in the words of Go's `crypto/tls`, which people look for in logs:
+/// `remote error: tls: bad certificate`.
+pub fn told(error: io::Error) -> io::Error {
+    match words(&error) {
+        Some(words) => io::Error::new(error.kind(), format!("remote error: tls: {words}")),
+        None => error,
+    }
+}
+
+fn words(error: &io::Error) -> Option<&'static str> {
     let inner = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     let rustls::Error::AlertReceived(alert) = inner else {
         return None;

@@ -10,6 +10,7 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::alert::told;
 use super::files::Watched;
 use super::rules::{Rules, Servers};
 use super::{HANDSHAKE_TIMEOUT, Options, TlsError, files, suites};
@@ -61,6 +62,7 @@ impl Connector {
         tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking)
             .await
             .map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))?
+            .map_err(told)
     }
 }
 

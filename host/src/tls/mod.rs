@@ -27,7 +27,7 @@ mod tests;
 use std::path::PathBuf;
 
 pub use acceptor::{Accepted, Acceptor, HANDSHAKE_TIMEOUT};
-pub use alert::alert;
+pub use alert::told;
 pub use connector::{Connected, Connector};
 pub use self_signed::{SelfSigned, self_signed};
 pub use suites::Version;

@@ -22,6 +22,10 @@ pub trait Machine: Sized {
     /// A snapshot of it as it is now.
     fn state(&mut self) -> Arc<Self::State>;
     fn restore(state: &Self::State) -> Self;
+    /// A snapshot takes the place of what is there, while the process lives on.
+    fn install(&mut self, state: &Self::State) {
+        *self = Self::restore(state);
+    }
     /// A digest of its state after entry `index`, on the entries where it is cheap enough; the same ones on all members.
     fn digest(&self, index: Index) -> Option<u64>;
 }

@@ -13,7 +13,7 @@
 //!
 //! # Where it stops
 //! The node's code on tokio is not run here; real processes test that. The disk of most worlds keeps entries, not bytes; in
-//! one in eight of the scenario `raft` the real log runs beside it.
+//! one in eight the real log runs beside it.
 
 mod applying;
 mod chaos;

@@ -144,7 +144,7 @@ impl<M: Machine, E> Cluster<M, E> {
         let Some(running) = &mut self.hosts[member as usize - 1].running else {
             return;
         };
-        running.machine = M::restore(&kept.state);
+        running.machine.install(&kept.state);
         running.applied = running.applied.max(index);
         running.ready = running.ready.max(index);
         let digest = running.machine.digest(index);

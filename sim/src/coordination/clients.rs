@@ -1,50 +1,25 @@
-//! Those who put, delete, compare, read, hold leases and compact.
+//! Clients: they ask one member after the other, one thing at a time, and remember what they were told.
+//!
+//! The first two are operators ([`super::operator`]) in worlds that have something to look after. A client that is told that
+//! its token is no good, or that nobody is nobody, authenticates next; sometimes with a password of yesterday.
 
-use std::collections::HashMap;
+use coordinator::Error;
+use raft::consensus::MemberId;
 
-use bytes::Bytes;
-use coordinator::machine::{Outcome, Request};
-use coordinator_wire::etcdserverpb as pb;
-use pb::compare::{CompareResult, CompareTarget, TargetUnion};
-use pb::request_op::Request as Step;
-use raft::consensus::{Event, MemberId, Proposal, Refusal, Ticket};
-
-use super::expiry::Expiry;
+use super::edge::{Asked, Order, Response, Session};
 use super::history::Answers;
 use super::leases_never_early::LeasesNeverEarly;
-use super::machine::{Answered, command, everything};
-use super::oracle::{Oracle, Pairs};
+use super::operator::{self, Duties};
+use super::oracle::Oracle;
+use super::wishes;
 use super::{Group, Own};
-use crate::cluster::{Happening, Plan, Told};
-use crate::invariant::require;
-use crate::world::{Address, Fault, MILLISECOND, Micros, Random, SECOND};
+use crate::cluster::{Happening, Plan};
+use crate::world::{Address, MILLISECOND, Micros, Random, SECOND};
 
-const KEYS: u64 = 8;
-
-/// What a client asks for.
-#[derive(Debug, Clone)]
-pub enum Asked {
-    Write(Request),
-    /// All pairs, now or as of so many revisions ago.
-    Read {
-        ago: i64,
-    },
-    KeepAlive(i64),
-}
-
-/// What a client is told.
-#[derive(Debug, Clone, Copy)]
-pub enum Response {
-    Done { revision: i64, lease: Option<(i64, i64)> },
-    Refused(Option<MemberId>),
-}
-
-#[derive(Debug)]
-struct Waiting {
-    client: usize,
-    turn: u64,
-    asked: Asked,
-}
+/// So many of the clients are operators.
+const OPERATORS: usize = 2;
+/// Of a hundred requests, so many show a token that was replaced since.
+const OLD_TOKEN_PERCENT: u32 = 10;
 
 #[derive(Debug)]
 struct Client {
@@ -57,15 +32,21 @@ struct Client {
     /// A lease that it holds, and the last revision it saw of what.
     lease: i64,
     revision: i64,
+    /// Its token, and whether it was told that it needs one.
+    session: Option<Session>,
+    needs_session: bool,
+    /// A token that it had before, and whether it shows that one this time.
+    session_before: Option<Session>,
+    shows_before: bool,
 }
 
 #[derive(Debug)]
 pub struct Clients {
     random: Random,
     clients: Vec<Client>,
-    waiting: HashMap<Ticket, Waiting>,
     pub answers: Answers,
     pub leases: LeasesNeverEarly,
+    duties: Duties,
     next_value: u64,
     next_lease: i64,
     members: usize,
@@ -74,8 +55,6 @@ pub struct Clients {
     until: Micros,
     /// Parts per million that clocks may be wrong by.
     drift_ppm: u64,
-    /// A fault to be found: renewals are answered without asking whether the member still leads.
-    pub hasty_renewals: bool,
     counted_from: u64,
 }
 
@@ -91,14 +70,18 @@ impl Clients {
                 target: random.below(plan.voters as u64) + 1,
                 lease: 0,
                 revision: 0,
+                session: None,
+                needs_session: false,
+                session_before: None,
+                shows_before: false,
             })
             .collect();
         Self {
             think_max: *random.pick(&[200, 600, 2_000]).unwrap_or(&600) * MILLISECOND,
             timeout: 2 * plan.election_ms * MILLISECOND,
+            duties: Duties::draw(&mut random),
             random,
             clients,
-            waiting: HashMap::new(),
             answers: Answers::default(),
             leases: LeasesNeverEarly::default(),
             next_value: 1,
@@ -106,7 +89,6 @@ impl Clients {
             members: plan.members,
             until: Micros::MAX,
             drift_ppm: u64::from(plan.drift_ppm),
-            hasty_renewals: false,
             counted_from: 0,
         }
     }
@@ -135,65 +117,42 @@ impl Clients {
         self.members + client
     }
 
-    fn key(&mut self) -> Bytes {
-        format!("k{}", self.random.below(KEYS)).into()
+    fn name(&self, client: usize) -> String {
+        match client.checked_sub(OPERATORS) {
+            Some(client) => operator::user(client as u64),
+            None => coordinator::auth::ROOT.to_owned(),
+        }
     }
 
     fn draw(&mut self, client: usize, oracle: &Oracle, cluster: &mut Group) -> Asked {
-        let key = self.key();
-        self.next_value += 1;
-        let value: Bytes = format!("v{}", self.next_value).into();
-        let (lease, revision) = (self.clients[client].lease, self.clients[client].revision);
-        let put = |lease| pb::PutRequest {
-            key: key.clone(),
-            value: value.clone(),
-            lease,
-            ..Default::default()
-        };
-        match self.random.below(100) {
-            0..25 => Asked::Write(Request::Put(put(0))),
-            25..35 if lease != 0 => Asked::Write(Request::Put(put(lease))),
-            35..45 => Asked::Write(Request::DeleteRange(pb::DeleteRangeRequest {
-                range_end: if self.random.percent(20) {
-                    "k9".into()
-                } else {
-                    Bytes::new()
-                },
-                key,
-                ..Default::default()
-            })),
-            45..60 => {
-                // Half of them guess right.
-                let known = oracle.pairs(oracle.revision()).and_then(|pairs| pairs.get(&key));
-                let known = known.map_or(0, |kv| kv.mod_revision);
-                let wanted = if self.random.percent(50) { known } else { revision };
-                Asked::Write(Request::Txn(transaction(&put(0), wanted)))
-            }
-            60..65 => {
-                self.next_lease += 1;
-                self.clients[client].lease = self.next_lease;
-                let ttl = self.random.between(2, 6) as i64;
-                let id = self.next_lease;
-                Asked::Write(Request::LeaseGrant(pb::LeaseGrantRequest { id, ttl }))
-            }
-            65..78 if lease != 0 => Asked::KeepAlive(lease),
-            78..80 if lease != 0 => {
-                self.leases.given_up(lease);
-                self.clients[client].lease = 0;
-                Asked::Write(Request::LeaseRevoke(pb::LeaseRevokeRequest { id: lease }))
-            }
-            80..83 => {
-                cluster.tally.count(Fault::Compaction);
-                let revision = oracle.revision() - self.random.below(10) as i64;
-                Asked::Write(Request::Compaction(pb::CompactionRequest {
-                    revision,
-                    physical: false,
-                }))
-            }
-            n => Asked::Read {
-                ago: if n % 3 == 0 { self.random.below(12) as i64 } else { 0 },
-            },
+        let known = &self.clients[client];
+        if known.needs_session && self.random.percent(70) {
+            let user = self.name(client);
+            let right = oracle.accounts_now().password(&user).map(str::to_owned);
+            let wrong = operator::password(self.random.below(1_000));
+            let password = right.filter(|_| self.random.percent(90)).unwrap_or(wrong);
+            return Asked::Authenticate { user, password };
         }
+        if client < OPERATORS {
+            let wish = self
+                .duties
+                .wish(&mut self.random, oracle, self.members, &mut cluster.tally);
+            if let Some(request) = wish {
+                return Asked::Write(request);
+            }
+        }
+        self.next_value += 1;
+        let known = &mut self.clients[client];
+        let mut wishes = wishes::Wishes {
+            random: &mut self.random,
+            oracle,
+            tally: &mut cluster.tally,
+            lease: &mut known.lease,
+            next_lease: &mut self.next_lease,
+            leases: &mut self.leases,
+            revision: known.revision,
+        };
+        wishes.draw(self.next_value)
     }
 
     pub fn turn(&mut self, cluster: &mut Group, oracle: &Oracle, client: usize) {
@@ -208,6 +167,7 @@ impl Clients {
         known.waits = true;
         known.called = now;
         known.asked = Some(asked);
+        known.shows_before = known.session_before.is_some() && self.random.percent(OLD_TOKEN_PERCENT);
         let (turn, member) = (known.turn, known.target);
         let (from, to) = (self.address(client), member as Address - 1);
         let arrivals = cluster
@@ -220,6 +180,20 @@ impl Clients {
         cluster
             .events
             .after(self.timeout, Happening::Own(Own::Timeout { client, turn }));
+    }
+
+    /// What a client has asked for, unless it has gone on since.
+    pub fn order(&self, client: usize, turn: u64) -> Option<Order> {
+        let known = self.clients.get(client).filter(|known| known.turn == turn)?;
+        Some(Order {
+            client,
+            turn,
+            asked: known.asked.clone()?,
+            session: match known.shows_before {
+                true => known.session_before.clone(),
+                false => known.session.clone(),
+            },
+        })
     }
 
     pub fn timeout(&mut self, cluster: &mut Group, client: usize, turn: u64) {
@@ -236,124 +210,6 @@ impl Clients {
         cluster.events.after(wait, Happening::Own(Own::Turn(client)));
     }
 
-    pub fn request(&mut self, cluster: &mut Group, expiry: &mut Expiry, client: usize, turn: u64, member: MemberId) {
-        let now = cluster.now();
-        let host = cluster.host(member);
-        if host.running.is_none() || self.clients[client].turn != turn {
-            return;
-        }
-        if host.paused_until > now {
-            let until = host.paused_until;
-            cluster
-                .events
-                .at(until, Happening::Own(Own::Request { client, turn, member }));
-            return;
-        }
-        let Some(asked) = self.clients[client].asked.clone() else {
-            return;
-        };
-        let leader = host.running.as_ref().and_then(|running| running.standing.leader);
-        let ticket = cluster.ticket();
-        let event = match &asked {
-            Asked::Write(request) => Event::Propose(vec![Proposal {
-                ticket,
-                command: command(request.clone()),
-            }]),
-            Asked::KeepAlive(_) if !expiry.is_leading(member) => {
-                return self.respond(cluster, member, client, turn, Response::Refused(leader));
-            }
-            Asked::KeepAlive(id) if self.hasty_renewals => {
-                let id = *id;
-                return self.renew(cluster, expiry, member, client, turn, id);
-            }
-            Asked::KeepAlive(_) | Asked::Read { .. } => {
-                cluster.observer.read_asked(ticket);
-                Event::ReadIndex(vec![ticket])
-            }
-        };
-        self.waiting.insert(ticket, Waiting { client, turn, asked });
-        cluster.step(member, event);
-    }
-
-    fn renew(&mut self, cluster: &mut Group, expiry: &mut Expiry, member: MemberId, client: usize, turn: u64, id: i64) {
-        let renewed = expiry.renew(cluster, member, id);
-        let Some(running) = &cluster.host(member).running else {
-            return;
-        };
-        let revision = running.machine.machine.store().revision();
-        let lease = renewed.map(|ttl| (id, ttl));
-        let response = match expiry.is_leading(member) {
-            true => Response::Done { revision, lease },
-            false => Response::Refused(None),
-        };
-        self.respond(cluster, member, client, turn, response);
-    }
-
-    /// Takes in what members say of proposals and reads.
-    pub fn hear(&mut self, cluster: &mut Group, oracle: &Oracle, expiry: &mut Expiry, told: Told<Answered>) {
-        match told {
-            Told::Answer {
-                member,
-                ticket,
-                index,
-                answer,
-            } => {
-                let check = oracle.check(index, &answer);
-                cluster.note(check);
-                let Some(Waiting { client, turn, .. }) = self.waiting.remove(&ticket) else {
-                    return;
-                };
-                let lease = match &answer.outcome {
-                    Ok(Outcome::LeaseGrant(granted)) => Some((granted.id, granted.ttl)),
-                    _ => None,
-                };
-                let revision = answer.revision;
-                self.respond(cluster, member, client, turn, Response::Done { revision, lease });
-            }
-            Told::Read { member, ticket } => {
-                let Some(Waiting { client, turn, asked }) = self.waiting.remove(&ticket) else {
-                    return;
-                };
-                match asked {
-                    Asked::KeepAlive(id) => self.renew(cluster, expiry, member, client, turn, id),
-                    Asked::Read { ago } => {
-                        if let Some(revision) = read(cluster, oracle, member, ago) {
-                            self.respond(cluster, member, client, turn, Response::Done { revision, lease: None });
-                        }
-                    }
-                    Asked::Write(_) => {}
-                }
-            }
-            Told::Refused {
-                why: Refusal::OutcomeUnknown,
-                ticket,
-                ..
-            } => {
-                self.waiting.remove(&ticket);
-            }
-            Told::Refused { member, ticket, why } => {
-                let leader = match why {
-                    Refusal::NotLeader { leader } => Some(leader),
-                    _ => None,
-                };
-                self.refuse(cluster, member, ticket, leader);
-            }
-            Told::Lost { member, ticket } => self.refuse(cluster, member, ticket, None),
-            _ => {}
-        }
-    }
-
-    fn refuse(&mut self, cluster: &mut Group, member: MemberId, ticket: Ticket, leader: Option<MemberId>) {
-        if let Some(Waiting { client, turn, .. }) = self.waiting.remove(&ticket) {
-            self.respond(cluster, member, client, turn, Response::Refused(leader));
-        }
-    }
-
-    fn respond(&mut self, cluster: &mut Group, member: MemberId, client: usize, turn: u64, response: Response) {
-        let to = self.address(client);
-        cluster.send(member as Address - 1, to, || Own::Response { client, turn, response });
-    }
-
     pub fn response(&mut self, cluster: &mut Group, client: usize, turn: u64, response: Response) {
         let now = cluster.now();
         let known = &mut self.clients[client];
@@ -361,9 +217,16 @@ impl Clients {
             return;
         }
         match response {
-            Response::Done { revision, lease } => {
+            Response::Done {
+                revision,
+                lease,
+                refusal,
+            } => {
                 known.revision = revision;
                 let called = known.called;
+                if let Some(refusal) = refusal {
+                    known.refused(&refusal);
+                }
                 let check = self.answers.answered(called, now, revision, "an operation");
                 cluster.note(check);
                 if let Some((id, ttl)) = lease {
@@ -371,7 +234,16 @@ impl Clients {
                     self.leases.promised(id, called, ttl.saturating_sub(MILLISECOND));
                 }
             }
-            Response::Refused(leader) => {
+            Response::Session(session) => {
+                self.answers.count += 1;
+                known.session_before = known.session.replace(session);
+                known.needs_session = false;
+            }
+            Response::Denied(refusal) => {
+                self.answers.count += 1;
+                known.refused(&refusal);
+            }
+            Response::Failed(leader) => {
                 let anyone = self.random.below(self.members as u64) + 1;
                 known.target = leader.unwrap_or(anyone);
             }
@@ -381,51 +253,13 @@ impl Clients {
     }
 }
 
-/// If the key was changed last at `wanted`, puts it; otherwise deletes it.
-fn transaction(put: &pb::PutRequest, wanted: i64) -> pb::TxnRequest {
-    let step = |request| pb::RequestOp { request: Some(request) };
-    let delete = pb::DeleteRangeRequest {
-        key: put.key.clone(),
-        ..Default::default()
-    };
-    pb::TxnRequest {
-        compare: vec![pb::Compare {
-            result: CompareResult::Equal.into(),
-            target: CompareTarget::Mod.into(),
-            key: put.key.clone(),
-            target_union: Some(TargetUnion::ModRevision(wanted)),
-            ..Default::default()
-        }],
-        success: vec![step(Step::RequestPut(put.clone()))],
-        failure: vec![step(Step::RequestDeleteRange(delete))],
-    }
-}
-
-/// Reads all pairs on a member, and compares them with what they must be at that revision.
-fn read(cluster: &mut Group, oracle: &Oracle, member: MemberId, ago: i64) -> Option<i64> {
-    let running = cluster.host(member).running.as_ref()?;
-    let store = running.machine.machine.store();
-    let now = store.revision();
-    let revision = if ago == 0 || now - ago < store.compacted().max(1) {
-        now
-    } else {
-        now - ago
-    };
-    let found = store.select(&everything(), revision, 0).load();
-    let told = |found: &dyn std::fmt::Debug, wanted: &dyn std::fmt::Debug| {
-        format!("member {member} reads revision {revision} as {found:?}, and it was {wanted:?}")
-    };
-    let wanted = oracle.pairs(revision);
-    let check = match &found {
-        Ok(versions) => {
-            let found: Pairs = versions
-                .iter()
-                .map(|version| (version.kv.key.clone(), version.kv.clone()))
-                .collect();
-            require(Some(&found) == wanted, "revision_replay", || told(&found, &wanted))
+impl Client {
+    fn refused(&mut self, refusal: &Error) {
+        match refusal {
+            _ if self.shows_before => {}
+            Error::InvalidAuthToken | Error::AuthOldRevision | Error::UserEmpty => self.needs_session = true,
+            Error::AuthNotEnabled => self.needs_session = false,
+            _ => {}
         }
-        Err(error) => require(false, "revision_replay", || told(error, &wanted)),
-    };
-    cluster.note(check);
-    Some(now)
+    }
 }

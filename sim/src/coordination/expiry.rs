@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use coordinator::auth;
 use coordinator::lease::Deadlines;
 use coordinator::machine::Request;
-use coordinator_wire::etcdserverpb::LeaseRevokeRequest;
+use coordinator_wire::etcdserverpb::{AlarmType, LeaseRevokeRequest};
 use raft::consensus::{Event, MemberId, Proposal};
 
 use super::machine::command;
 use super::{Group, Own};
 use crate::cluster::Happening;
-use crate::world::MILLISECOND;
+use crate::world::{MILLISECOND, Micros};
 
 const EVERY_MS: u64 = 250;
 const DUE_MAX: usize = 10;
@@ -19,6 +20,8 @@ const DUE_MAX: usize = 10;
 #[derive(Debug, Default)]
 pub struct Expiry {
     of: BTreeMap<MemberId, Deadlines>,
+    /// From then on nothing is proposed that CORRUPT would refuse again and again: all come to rest.
+    rests_from: Option<Micros>,
 }
 
 impl Expiry {
@@ -34,6 +37,10 @@ impl Expiry {
         self.of.insert(member, deadlines);
         let own = Own::Expire { member, incarnation };
         cluster.events.after(EVERY_MS * MILLISECOND, Happening::Own(own));
+    }
+
+    pub fn rest_from(&mut self, from: Micros) {
+        self.rests_from = Some(from);
     }
 
     pub fn stop(&mut self, member: MemberId) {
@@ -57,7 +64,10 @@ impl Expiry {
                     deadlines.start(grant.id, lease.ttl_seconds, host.clock.milliseconds(now));
                 }
             }
-            Request::LeaseRevoke(revoke) => deadlines.remove(revoke.id),
+            // It may have been refused.
+            Request::LeaseRevoke(revoke) if running.machine.machine.leases().get(revoke.id).is_none() => {
+                deadlines.remove(revoke.id);
+            }
             _ => {}
         }
     }
@@ -86,7 +96,10 @@ impl Expiry {
         }
         let time = host.clock.milliseconds(now);
         // Only a leader proposes an end: one that is passed on could end what the next leader has renewed.
-        let due = if host.is_leader() {
+        let alarms = host.running.as_ref().map(|running| running.machine.machine.alarms());
+        let is_corrupt = alarms.is_some_and(|alarms| alarms.stands(AlarmType::Corrupt));
+        let rests = is_corrupt && self.rests_from.is_some_and(|from| from <= now);
+        let due = if host.is_leader() && !rests {
             deadlines.due(time, DUE_MAX)
         } else {
             Vec::new()
@@ -97,7 +110,7 @@ impl Expiry {
         cluster.events.after(EVERY_MS * MILLISECOND, Happening::Own(own));
         for id in due {
             let ticket = cluster.ticket();
-            let command = command(Request::LeaseRevoke(LeaseRevokeRequest { id }));
+            let command = command(auth::root(), Request::LeaseRevoke(LeaseRevokeRequest { id }));
             cluster.step(member, Event::Propose(vec![Proposal { ticket, command }]));
         }
     }

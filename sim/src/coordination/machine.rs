@@ -1,25 +1,29 @@
 //! The coordinator's own machine under the log, with an archive in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use coordinator::Error;
-use coordinator::auth::Caller;
+use coordinator::auth::{Auth, AuthRequest, Caller, SimpleTokens, StoredAuth};
 use coordinator::lease::{LeaseChange, Leases};
-use coordinator::machine::{Applied, Machine as Coordinator, Outcome, Request};
+use coordinator::machine::{Alarms, Applied, Machine as Coordinator, Outcome, Request};
 use coordinator::store::{Archive, ArchiveError, Bounds, Revision, Store, Version};
 use coordinator::watch::Feed;
-use coordinator_wire::coordinatorpb::Entry;
+pub use coordinator_wire::coordinatorpb::Entry;
 use prost::Message;
 use raft::consensus::Index;
 
+use super::alarms_stand::Standing;
 use crate::cluster::{Machine, digest_of_bytes};
 use crate::world::split_mix;
 
 /// Small, so that streams fall behind.
 const FEED_BYTES_MAX: usize = 2_000;
+/// Tokens do not age here: their time is a matter of one member, and tested by itself.
+const TOKENS_TTL_MS: u64 = u64::MAX;
+pub const NOW_MS: u64 = 0;
 /// States are compared after every so many commands.
 const DIGEST_EVERY: u64 = 8;
 
@@ -45,16 +49,31 @@ pub struct Archived {
     leases: BTreeMap<i64, LeaseChange>,
     revision: i64,
     compacted: i64,
-    /// Commands applied.
-    commands: u64,
+    auth: StoredAuth,
+    alarms: Standing,
+    /// The last entry applied.
+    applied: u64,
+    /// What the versions take.
+    bytes: u64,
 }
 
-/// What a command is answered with, and what it changed.
+/// What a command is answered with.
 #[derive(Debug)]
 pub struct Answered {
     pub outcome: Result<Outcome, Error>,
+    pub revision: i64,
+}
+
+/// What a member made of an entry, as far as all must make the same of it.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    pub index: Index,
+    /// Keys deleted, or 1 for a condition that held; or why it was refused.
+    pub number: Result<i64, Error>,
     /// The store's revision after it.
     pub revision: i64,
+    pub auth_revision: u64,
+    pub alarms: Standing,
 }
 
 /// A member's machine, with the feed that its watchers pull from.
@@ -62,25 +81,45 @@ pub struct Answered {
 pub struct Replicated {
     pub machine: Coordinator,
     pub feed: Feed,
+    /// What the server has of tokens: in memory only, in step with what is applied.
+    pub tokens: SimpleTokens,
+    /// Of entries that nobody has looked at yet.
+    verdicts: VecDeque<Verdict>,
     archived: Archived,
 }
 
 /// The log's bytes of a request.
-pub fn command(request: Request) -> Bytes {
+pub fn command(caller: Caller, request: Request) -> Bytes {
     let entry = Entry {
         request: Some(request),
+        caller: Some(caller).filter(|caller| *caller != Caller::default()),
         ..Entry::default()
     };
     entry.encode_to_vec().into()
 }
 
-/// The request in a command.
-pub fn request(command: &Bytes) -> Option<Request> {
-    Entry::decode(command.clone()).ok()?.request
+/// What is in a command.
+pub fn entry(command: &Bytes) -> Option<Entry> {
+    Entry::decode(command.clone()).ok()
 }
 
 pub fn everything() -> Bounds {
     Bounds::new(&Bytes::from_static(b"\0"), &Bytes::from_static(b"\0"))
+}
+
+impl Replicated {
+    /// What it made of an entry that it has just applied. Entries are asked for in order.
+    pub fn verdict(&mut self, index: Index) -> Option<Verdict> {
+        while self.verdicts.front().is_some_and(|verdict| verdict.index < index) {
+            self.verdicts.pop_front();
+        }
+        self.verdicts.pop_front_if(|verdict| verdict.index == index)
+    }
+
+    /// What the store takes, as the server counts it.
+    pub fn bytes(&self) -> u64 {
+        self.archived.bytes + self.machine.store().tail_bytes() as u64
+    }
 }
 
 impl Machine for Replicated {
@@ -95,27 +134,50 @@ impl Machine for Replicated {
     }
 
     fn apply(&mut self, index: Index, command: &Bytes) -> Answered {
-        let request = request(command).unwrap_or_else(|| panic!("entry {index} is a request of ours"));
-        let next = self.machine.applied() + 1;
-        let applied = self.machine.apply(next, &Caller::default(), &request);
+        let Some(Entry {
+            request: Some(request),
+            caller,
+            ..
+        }) = entry(command)
+        else {
+            panic!("entry {index} is a request of ours");
+        };
+        let applied = self.machine.apply(index, &caller.unwrap_or_default(), &request);
         let Applied { outcome, changes } = applied.unwrap_or_else(|error| panic!("entry {index}: {error}"));
         self.feed.push(changes);
-        Answered {
-            outcome,
-            revision: self.machine.store().revision(),
+        if let (Request::Auth(AuthRequest { request: Some(change) }), Ok(Outcome::Auth(done))) = (&request, &outcome) {
+            self.tokens.follow(change, done, NOW_MS);
         }
+        let revision = self.machine.store().revision();
+        self.verdicts.push_back(Verdict {
+            index,
+            number: match &outcome {
+                Ok(Outcome::DeleteRange(response)) => Ok(response.deleted),
+                Ok(Outcome::Txn(response)) => Ok(i64::from(response.succeeded)),
+                Ok(_) => Ok(0),
+                Err(error) => Err(error.clone()),
+            },
+            revision,
+            auth_revision: self.machine.auth().revision(),
+            alarms: self.machine.alarms().iter().collect(),
+        });
+        Answered { outcome, revision }
     }
 
-    fn skip(&mut self, _index: Index) {}
+    fn skip(&mut self, index: Index) {
+        self.machine.pass(index);
+    }
 
     fn state(&mut self) -> Arc<Archived> {
         let hand_over = self.machine.hand_over();
         let archived = &mut self.archived;
         for version in &hand_over.store.versions {
+            archived.bytes += version.bytes() as u64;
             archived.versions.0.insert(version.revision, version.as_ref().clone());
         }
         for removed in &hand_over.store.removed {
-            archived.versions.0.remove(removed);
+            let removed = archived.versions.0.remove(removed);
+            archived.bytes -= removed.map_or(0, |version| version.bytes() as u64);
         }
         for (id, granted) in hand_over.leases {
             match granted {
@@ -125,7 +187,9 @@ impl Machine for Replicated {
         }
         archived.revision = hand_over.store.revision;
         archived.compacted = hand_over.store.compacted;
-        archived.commands = hand_over.applied;
+        archived.applied = hand_over.applied;
+        archived.auth = hand_over.auth.unwrap_or_else(|| std::mem::take(&mut archived.auth));
+        archived.alarms = hand_over.alarms.unwrap_or_else(|| std::mem::take(&mut archived.alarms));
         let archive = Arc::new(archived.versions.clone());
         self.machine.store_mut().archived(hand_over.store.up_to, archive);
         Arc::new(self.archived.clone())
@@ -149,20 +213,38 @@ impl Machine for Replicated {
             Ok::<(), Infallible>(())
         });
         let store = store.unwrap_or_else(|never| match never {});
+        let machine = Coordinator::restore(store, leases, state.applied)
+            .with_auth(Auth::restore(state.auth.clone()))
+            .with_alarms(Alarms::restore(state.alarms.iter().copied()));
         Self {
-            feed: Feed::new(store.revision(), FEED_BYTES_MAX),
-            machine: Coordinator::restore(store, leases, state.commands),
+            feed: Feed::new(machine.store().revision(), FEED_BYTES_MAX),
+            machine,
+            tokens: SimpleTokens::new(TOKENS_TTL_MS),
+            verdicts: VecDeque::new(),
             archived: state.clone(),
         }
     }
 
-    /// Of everything that a client could see: revision, compaction, pairs, leases and their keys.
+    /// As the server does it: its tokens are its own, and not in the snapshot.
+    fn install(&mut self, state: &Archived) {
+        let mut installed = Self::restore(state);
+        std::mem::swap(&mut installed.tokens, &mut self.tokens);
+        installed.tokens.skip(self.machine.auth(), installed.machine.auth());
+        *self = installed;
+    }
+
+    /// Of everything that a client could see: revision, compaction, pairs, leases and their keys, users, roles, alarms.
     fn digest(&self, index: Index) -> Option<u64> {
         if !index.is_multiple_of(DIGEST_EVERY) {
             return None;
         }
         let store = self.machine.store();
         let mut digest = (store.revision() as u64) << 32 ^ store.compacted() as u64;
+        digest ^= digest_of_bytes(&self.machine.auth().stored().encode_to_vec());
+        for (member, kind) in self.machine.alarms().iter() {
+            digest ^= member << 8 ^ kind as u64;
+            digest = split_mix(&mut digest);
+        }
         let pairs = store.select(&everything(), 0, 0).load().unwrap_or_default();
         for version in pairs {
             digest ^= digest_of_bytes(&version.kv.encode_to_vec());

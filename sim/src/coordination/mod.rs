@@ -9,26 +9,37 @@
 //! - `real_time` ([`history`]): revisions never fall behind what was answered before.
 //! - `watch_promises` ([`watch_promises`]): ordered, unique, atomic, reliable, resumable.
 //! - `leases_never_early` ([`leases_never_early`]): not before what its holder was promised.
-//! - `equal_states`: the same pairs, leases and revisions on all members, however they came to them.
+//! - `permissions_in_force` ([`permissions_in_force`]): a caller may what users and roles allow where the entry stands.
+//! - `tokens_in_force` ([`tokens_in_force`]): no token outlives the password that it was given for.
+//! - `alarms_stand` ([`alarms_stand`]): NOSPACE and CORRUPT refuse what they must, from entry to entry, on all members.
+//! - `equal_states`: the same pairs, leases, users, alarms and revisions on all members, however they came to them.
 //!
-//! Deliberately missing: users and roles (pure, and tested by themselves), and the server's threads.
+//! Deliberately missing: permissions of watches, the time that tokens live, bcrypt, and the server's threads.
 
+mod accounts;
+mod alarms_stand;
 mod clients;
+mod edge;
 mod expiry;
 mod history;
 mod leases_never_early;
 mod machine;
+mod operator;
 mod oracle;
+mod permissions_in_force;
 mod streams;
+mod tokens_in_force;
 mod watch_promises;
+mod wishes;
 
 use coordinator::machine::Request;
 use coordinator::watch::Answer;
 use raft::consensus::{Index, MemberId, Payload, RoleName};
 
-use clients::{Clients, Response};
+use clients::Clients;
+use edge::{Edge, Response};
 use expiry::Expiry;
-use machine::Replicated;
+use machine::{Entry, Replicated};
 use oracle::Oracle;
 use streams::Streams;
 
@@ -87,15 +98,15 @@ pub fn run_with(seed: u64, trace: Trace, wrong: Wrong) -> (Outcome, Trace) {
     let mut plan = Plan::draw(&mut random.fork());
     // Snapshots and restarts are where a store can go wrong.
     plan.snapshot_every = plan.snapshot_every.min(200);
-    // The log is the other scenario's.
-    plan.real_log = false;
-    let mut clients = Clients::new(&mut random.fork(), &plan);
-    clients.hasty_renewals = wrong.hasty_renewals;
+    let clients = Clients::new(&mut random.fork(), &plan);
+    let mut edge = Edge::new(&mut random.fork(), plan.members);
+    edge.hasty_renewals = wrong.hasty_renewals;
     let streams = Streams::new(&mut random.fork(), plan.members, plan.members + clients.count());
     let addresses = clients.count() + Streams::COUNT;
     let mut world = World {
         cluster: Cluster::new(seed, plan, random, trace, addresses),
         clients,
+        edge,
         streams,
         expiry: Expiry::default(),
         oracle: Oracle::default(),
@@ -107,6 +118,7 @@ pub fn run_with(seed: u64, trace: Trace, wrong: Wrong) -> (Outcome, Trace) {
 struct World {
     cluster: Group,
     clients: Clients,
+    edge: Edge,
     streams: Streams,
     expiry: Expiry,
     oracle: Oracle,
@@ -122,6 +134,7 @@ impl World {
         // Clients and leases come to rest early enough for the last change to reach everyone.
         self.clients.stop_at(plan.end - 8 * plan.election_ms * MILLISECOND);
         let rest = 12_000 * MILLISECOND;
+        self.expiry.rest_from(plan.end);
         self.run_until(plan.end + rest);
         if self.cluster.violation().is_none() {
             self.check_convergence();
@@ -156,7 +169,10 @@ impl World {
         match own {
             Own::Turn(client) => self.clients.turn(cluster, &self.oracle, client),
             Own::Request { client, turn, member } => {
-                self.clients.request(cluster, &mut self.expiry, client, turn, member);
+                if let Some(order) = self.clients.order(client, turn) {
+                    self.edge
+                        .request(cluster, &mut self.expiry, &self.oracle, member, order);
+                }
             }
             Own::Response { client, turn, response } => self.clients.response(cluster, client, turn, response),
             Own::Timeout { client, turn } => self.clients.timeout(cluster, client, turn),
@@ -180,37 +196,44 @@ impl World {
                 self.streams.crashed(&mut self.cluster, member);
             }
             Told::Started { .. } | Told::Installed { .. } => {}
-            other => self
-                .clients
-                .hear(&mut self.cluster, &self.oracle, &mut self.expiry, other),
+            other => self.edge.hear(&mut self.cluster, &self.oracle, &mut self.expiry, other),
         }
     }
 
     /// A member has applied an entry; for the first of them it is news.
     fn applied(&mut self, member: MemberId, index: Index) {
         let is_news = index > self.oracle.index;
-        if !is_news && !self.expiry.is_leading(member) {
-            return;
-        }
-        let Some(request) = self.request_at(member, index) else {
-            return;
-        };
-        if is_news {
-            if let Some(Request::LeaseRevoke(revoke)) = &request
-                && self.oracle.lease_exists(revoke.id)
-            {
-                let check = self.clients.leases.ended(revoke.id, self.cluster.now());
-                self.cluster.note(check);
+        if (is_news || self.expiry.is_leading(member))
+            && let Some(entry) = self.entry_at(member, index)
+        {
+            if is_news {
+                self.agreed(index, entry.as_ref());
             }
-            self.oracle.agreed(index, request.as_ref());
+            if let Some(request) = entry.and_then(|entry| entry.request) {
+                self.expiry.applied(&self.cluster, member, &request);
+            }
         }
-        if let Some(request) = request {
-            self.expiry.applied(&self.cluster, member, &request);
+        let running = self.cluster.host_mut(member).running.as_mut();
+        if let Some(verdict) = running.and_then(|running| running.machine.verdict(index)) {
+            let check = self.oracle.check(member, &verdict);
+            self.cluster.note(check);
+        }
+    }
+
+    fn agreed(&mut self, index: Index, entry: Option<&Entry>) {
+        let revoked = match entry.and_then(|entry| entry.request.as_ref()) {
+            Some(Request::LeaseRevoke(revoke)) if self.oracle.lease_exists(revoke.id) => Some(revoke.id),
+            _ => None,
+        };
+        self.oracle.agreed(index, entry);
+        if let Some(id) = revoked.filter(|id| !self.oracle.lease_exists(*id)) {
+            let check = self.clients.leases.ended(id, self.cluster.now());
+            self.cluster.note(check);
         }
     }
 
     /// What entry `index` asks for, from the member that has just applied it: none in it where it holds no command.
-    fn request_at(&mut self, member: MemberId, index: Index) -> Option<Option<Request>> {
+    fn entry_at(&mut self, member: MemberId, index: Index) -> Option<Option<Entry>> {
         let host = self.cluster.host(member);
         let running = host.running.as_ref()?;
         let entry = running.core.entry(index).or_else(|| host.disk.entry(index));
@@ -222,7 +245,7 @@ impl World {
             return None;
         };
         Some(match &entry.payload {
-            Payload::Command(command) => machine::request(command),
+            Payload::Command(command) => machine::entry(command),
             _ => None,
         })
     }
@@ -252,7 +275,7 @@ impl World {
             committed: cluster.observer.committed().0,
             tally: cluster.tally,
             undecided: 0,
-            real_log: false,
+            real_log: cluster.plan.real_log,
         };
         (outcome, cluster.trace)
     }

@@ -2,19 +2,27 @@
 //!
 //! It is given the commands in the order in which they were agreed upon, and keeps the whole state at every revision. The
 //! revision in an answer names the state that the answer must be true of, so checking a history is replaying it: no
-//! search. That revisions also keep to real time is checked in [`super::history`].
+//! search. That revisions also keep to real time is checked in [`super::history`]. Users and roles are kept in
+//! [`super::accounts`], as they were at every entry.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use coordinator::machine::{Outcome, Request};
+use coordinator::Error;
+use coordinator::auth::Caller;
+use coordinator::machine::Request;
+use coordinator_wire::coordinatorpb::AuthRequest;
 use coordinator_wire::etcdserverpb as pb;
 use coordinator_wire::mvccpb::KeyValue;
+use pb::alarm_request::AlarmAction;
 use pb::compare::TargetUnion;
 use pb::request_op::Request as Step;
 
-use super::machine::Answered;
-use crate::invariant::{Check, require};
+use super::accounts::Accounts;
+use super::alarms_stand::{self, Standing, alarms_stand};
+use super::machine::{Entry, Verdict};
+use super::permissions_in_force::permissions_in_force;
+use crate::invariant::{Check, Member, require};
 
 pub type Pairs = BTreeMap<Bytes, KeyValue>;
 
@@ -37,17 +45,35 @@ pub struct Oracle {
     leases: BTreeMap<i64, i64>,
     /// The last entry that it was given.
     pub index: u64,
+    /// Users and roles as they are from these entries on; entries ascend.
+    accounts: Vec<(u64, Accounts)>,
+    pub alarms: Standing,
     /// What entry `index` must be answered with; filled in as they are given.
     expected: BTreeMap<u64, Expected>,
 }
 
 /// What matters of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Expected {
+    outcome: Decided,
     revision: i64,
-    refused: bool,
+    auth_revision: u64,
+    alarms: Standing,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Decided {
     /// Keys deleted, or 1 for a condition that held.
-    number: i64,
+    Done(i64),
+    /// Whatever it is.
+    ByAlarm(Error),
+    /// Whoever asks.
+    Forbidden(Error),
+    /// Users and roles allow no such change.
+    Unmanageable(Error),
+    /// It makes no sense as things are.
+    Refused,
 }
 
 impl Default for Oracle {
@@ -58,6 +84,8 @@ impl Default for Oracle {
             compacted: 0,
             leases: BTreeMap::new(),
             index: 0,
+            accounts: vec![(0, Accounts::default())],
+            alarms: Standing::new(),
             expected: BTreeMap::new(),
         }
     }
@@ -81,38 +109,111 @@ impl Oracle {
         self.leases.contains_key(&id)
     }
 
-    /// Entry `index` was agreed upon; `request` is none where it holds no command.
-    pub fn agreed(&mut self, index: u64, request: Option<&Request>) {
+    /// Users and roles behind entry `index`.
+    pub fn accounts(&self, index: u64) -> &Accounts {
+        let behind = self.accounts.partition_point(|(from, _)| *from <= index);
+        &self.accounts[behind - 1].1
+    }
+
+    /// Users and roles as they are now.
+    pub fn accounts_now(&self) -> &Accounts {
+        self.accounts(self.index)
+    }
+
+    /// The keys that hang on a lease.
+    pub fn keys_of(&self, lease: i64) -> Vec<Bytes> {
+        self.keys_at(self.revision(), lease)
+    }
+
+    /// The same as of a revision.
+    pub fn keys_at(&self, revision: i64, lease: i64) -> Vec<Bytes> {
+        let pairs = self.pairs(revision).into_iter().flatten();
+        let attached = pairs.filter(|(_, kv)| lease != 0 && kv.lease == lease);
+        attached.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Entry `index` was agreed upon; `entry` is none where it holds no command.
+    pub fn agreed(&mut self, index: u64, entry: Option<&Entry>) {
         debug_assert_eq!(index, self.index + 1, "entries come in order");
         self.index = index;
-        let Some(request) = request else { return };
-        let outcome = self.carry_out(request);
+        let Some((entry, request)) = entry.and_then(|entry| Some((entry, entry.request.as_ref()?))) else {
+            return;
+        };
+        let caller = entry.caller.clone().unwrap_or_default();
+        let outcome = self.decide(index, &caller, request);
         let expected = Expected {
+            outcome,
             revision: self.revision(),
-            refused: outcome.is_none(),
-            number: outcome.unwrap_or_default(),
+            auth_revision: self.accounts_now().revision,
+            alarms: self.alarms.clone(),
         };
         self.expected.insert(index, expected);
     }
 
-    /// A member answers entry `index`.
-    pub fn check(&self, index: u64, answered: &Answered) -> Check {
-        let number = match &answered.outcome {
-            Ok(Outcome::DeleteRange(response)) => response.deleted,
-            Ok(Outcome::Txn(response)) => i64::from(response.succeeded),
-            _ => 0,
+    fn decide(&mut self, index: u64, caller: &Caller, request: &Request) -> Decided {
+        if let Some(refusal) = alarms_stand::refusal(&self.alarms, request) {
+            return Decided::ByAlarm(refusal);
+        }
+        let accounts = self.accounts_now();
+        if let Err(forbidden) = accounts.may_apply(caller, request, &|lease| self.keys_of(lease)) {
+            return Decided::Forbidden(forbidden);
+        }
+        match request {
+            Request::Auth(AuthRequest { request: Some(change) }) => {
+                let mut accounts = accounts.clone();
+                let before = (accounts.revision, accounts.enabled);
+                if let Err(refusal) = accounts.carry_out(index, caller, change) {
+                    return Decided::Unmanageable(refusal);
+                }
+                if before != (accounts.revision, accounts.enabled) {
+                    self.accounts.push((index, accounts));
+                }
+                Decided::Done(0)
+            }
+            Request::Alarm(request) => {
+                self.alarm(request);
+                Decided::Done(0)
+            }
+            _ => self.carry_out(request).map_or(Decided::Refused, Decided::Done),
+        }
+    }
+
+    fn alarm(&mut self, request: &pb::AlarmRequest) {
+        let one = (request.member_id, request.alarm);
+        self.alarms
+            .retain(|raised| *raised != one || request.action() == AlarmAction::Get);
+        if request.action() == AlarmAction::Activate {
+            self.alarms.push(one);
+            self.alarms.sort_unstable();
+        }
+    }
+
+    /// What a member makes of an entry.
+    pub fn check(&self, member: Member, found: &Verdict) -> Check {
+        let Some(expected) = self.expected.get(&found.index) else {
+            return require(false, "revision_replay", || format!("{found:?} is of no entry"));
         };
-        let found = Expected {
-            revision: answered.revision,
-            refused: answered.outcome.is_err(),
-            number,
+        let by_alarm = match &expected.outcome {
+            Decided::ByAlarm(error) => Some(error),
+            _ => None,
         };
-        require(self.expected.get(&index) == Some(&found), "revision_replay", || {
-            format!(
-                "entry {index} is answered {found:?} ({:?}), not {:?}",
-                answered.outcome,
-                self.expected.get(&index)
-            )
+        let said = found.number.as_ref();
+        let standing = (&expected.alarms, &found.alarms);
+        alarms_stand(member, found.index, (by_alarm, said.err()), standing)?;
+        if by_alarm.is_none() {
+            let lawful = match &expected.outcome {
+                Decided::Forbidden(error) | Decided::Unmanageable(error) => Some(error),
+                _ => None,
+            };
+            permissions_in_force(member, found.index, lawful, said.err())?;
+        }
+        let agrees = match &expected.outcome {
+            Decided::Done(number) => said == Ok(number),
+            _ => said.is_err(),
+        };
+        let states = (expected.revision, expected.auth_revision) == (found.revision, found.auth_revision);
+        require(agrees && states, "revision_replay", || {
+            format!("member {member} makes {found:?} of an entry, not {expected:?}")
         })
     }
 
@@ -247,31 +348,35 @@ mod tests {
 
     #[test]
     fn a_wrong_revision_and_a_wrong_number_are_seen() {
+        let entry = |request| Entry {
+            request: Some(request),
+            ..Entry::default()
+        };
         let mut oracle = Oracle::default();
         oracle.agreed(1, None);
-        oracle.agreed(2, Some(&put("a", "1")));
-        let answered = |revision, deleted| Answered {
-            outcome: Ok(Outcome::DeleteRange(pb::DeleteRangeResponse {
-                deleted,
-                ..Default::default()
-            })),
+        oracle.agreed(2, Some(&entry(put("a", "1"))));
+        let verdict = |index, revision, number| Verdict {
+            index,
+            number: Ok(number),
             revision,
+            auth_revision: 1,
+            alarms: Standing::new(),
         };
-        let put_answer = Answered {
-            outcome: Ok(Outcome::Put(pb::PutResponse::default())),
-            revision: 2,
+        assert!(oracle.check(1, &verdict(2, 2, 0)).is_ok());
+        let delete = Request::DeleteRange(pb::DeleteRangeRequest {
+            key: "a".into(),
+            ..Default::default()
+        });
+        oracle.agreed(3, Some(&entry(delete)));
+        assert!(oracle.check(1, &verdict(3, 3, 1)).is_ok());
+        assert!(oracle.check(1, &verdict(3, 3, 0)).is_err());
+        assert!(oracle.check(1, &verdict(3, 2, 1)).is_err());
+        assert!(oracle.check(1, &verdict(1, 2, 1)).is_err());
+        let other_accounts = Verdict {
+            auth_revision: 2,
+            ..verdict(3, 3, 1)
         };
-        assert!(oracle.check(2, &put_answer).is_ok());
-        oracle.agreed(
-            3,
-            Some(&Request::DeleteRange(pb::DeleteRangeRequest {
-                key: "a".into(),
-                ..Default::default()
-            })),
-        );
-        assert!(oracle.check(3, &answered(3, 1)).is_ok());
-        assert!(oracle.check(3, &answered(3, 0)).is_err());
-        assert!(oracle.check(3, &answered(2, 1)).is_err());
+        assert!(oracle.check(1, &other_accounts).is_err());
         assert_eq!(oracle.pairs(2).map(BTreeMap::len), Some(1));
         assert_eq!(oracle.changes(3), [deleted(&"a".into())]);
     }

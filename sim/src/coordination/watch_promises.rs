@@ -88,6 +88,7 @@ mod tests {
     use coordinator_wire::etcdserverpb::PutRequest;
     use coordinator_wire::mvccpb::KeyValue;
 
+    use super::super::machine::Entry;
     use super::*;
 
     fn put(oracle: &mut Oracle, key: &'static str) {
@@ -95,7 +96,11 @@ mod tests {
             key: key.into(),
             ..Default::default()
         });
-        oracle.agreed(oracle.index + 1, Some(&request));
+        let entry = Entry {
+            request: Some(request),
+            ..Entry::default()
+        };
+        oracle.agreed(oracle.index + 1, Some(&entry));
     }
 
     fn version(key: &'static str, main: i64, version: i64) -> Arc<Version> {

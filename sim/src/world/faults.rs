@@ -40,6 +40,8 @@ faults! {
     Transfer "leadership transfer asked for",
     Compaction "log or store compacted",
     Reconnect "watch resumed elsewhere",
+    AccountChange "change of users or roles asked for",
+    Alarm "alarm raised",
 }
 
 /// How often each kind happened.

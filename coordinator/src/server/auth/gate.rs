@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use super::jwt::Jwt;
 use super::options::{Options, TokenKind};
 use crate::Error;
-use crate::auth::{AuthOutcome, AuthRequest, Change, Credential, SimpleTokens};
+use crate::auth::{Auth, AuthRequest, Caller, Credential, SimpleTokens};
 use crate::machine::{Machine, Outcome, Request};
 
 /// How long a request may wait for the entry that made its token. etcd waits as long as the client does.
@@ -88,36 +88,41 @@ impl Gate {
         else {
             return;
         };
-        let Some(mut tokens) = self.tokens() else { return };
-        match (change, outcome) {
-            (Change::Authenticated(_), AuthOutcome::Authenticated { user, token, .. }) if !token.is_empty() => {
-                tokens.assign(token.clone(), user.clone(), now_ms);
-            }
-            (Change::UserDelete(request), _) => tokens.invalidate(&request.name),
-            (Change::UserChangePassword(request), _) => tokens.invalidate(&request.name),
-            (Change::Disable(_), _) => tokens.clear(),
-            _ => {}
+        if let Some(mut tokens) = self.tokens() {
+            tokens.follow(change, outcome, now_ms);
         }
     }
 
-    /// The machine is as it is now: after applying, or after it was replaced by another member's.
+    /// Another member's machine takes the place of this one's.
+    pub(in crate::server) fn replaced(&self, before: &Machine, after: &Machine) {
+        if let Some(mut tokens) = self.tokens() {
+            tokens.skip(before.auth(), after.auth());
+        }
+        self.applied(after);
+    }
+
+    /// The machine is as it is now.
     pub(in crate::server) fn applied(&self, machine: &Machine) {
         self.closed.store(machine.auth().is_enabled(), Ordering::Release);
         self.applied.send_replace(machine.applied());
     }
 
-    /// Whom a token stands for, and the revision at which it was signed, if it was.
+    /// What can be said of a token by itself: whom a signed one names. One that is a word stands for whom
+    /// [`Gate::user_of`] says, from now on: the entry that made it is applied.
     ///
     /// # Errors
     /// [`Error::InvalidAuthToken`].
-    pub(super) async fn user_of(&self, token: &str, now_ms: u64) -> Result<(String, Option<u64>), Error> {
+    pub(super) async fn look_at(&self, token: &str) -> Result<Option<Caller>, Error> {
         match &self.provider {
             Provider::Signed(jwt) => {
                 let claims = jwt.verify(token, SystemTime::now()).map_err(|reason| {
                     tracing::warn!(reason, "refused a signed token");
                     Error::InvalidAuthToken
                 })?;
-                Ok((claims.user, Some(claims.revision)))
+                Ok(Some(Caller {
+                    user: claims.user,
+                    auth_revision: claims.revision,
+                }))
             }
             Provider::Simple(_) => {
                 let index = SimpleTokens::index(token).ok_or(Error::InvalidAuthToken)?;
@@ -125,11 +130,20 @@ impl Gate {
                 let waited = tokio::time::timeout(TOKEN_WAIT, applied.wait_for(|applied| *applied >= index)).await;
                 // Too long, or the server is ending.
                 let _behind = waited.is_err();
-                let user = self.tokens().and_then(|mut tokens| tokens.user(token, now_ms));
-                user.map(|user| (user, None)).ok_or(Error::InvalidAuthToken)
+                Ok(None)
             }
             Provider::None => Err(Error::InvalidAuthToken),
         }
+    }
+
+    /// Whom a word stands for. Ask while the machine is locked: between an entry that ends a token and a look at the
+    /// revision behind it, the token's holder would become a caller of that revision.
+    ///
+    /// # Errors
+    /// [`Error::InvalidAuthToken`].
+    pub(super) fn user_of(&self, auth: &Auth, token: &str, now_ms: u64) -> Result<Caller, Error> {
+        let user = self.tokens().and_then(|mut tokens| tokens.user(token, now_ms));
+        user.map(|user| auth.caller(user)).ok_or(Error::InvalidAuthToken)
     }
 
     /// The part of a new token that is chance; empty where tokens are signed.
@@ -193,9 +207,10 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
-    use coordinator_wire::etcdserverpb::{AuthDisableRequest, AuthUserDeleteRequest};
+    use coordinator_wire::etcdserverpb::{AuthDisableRequest, AuthUserAddRequest, AuthUserDeleteRequest};
 
     use super::*;
+    use crate::auth::{AuthOutcome, Change};
 
     fn gate() -> Gate {
         Gate::new(&Options::parse("simple", 300, 4, false).expect("etcd's default"))
@@ -217,7 +232,8 @@ mod tests {
     }
 
     async fn user(gate: &Gate, token: &str) -> Result<String, Error> {
-        gate.user_of(token, 0).await.map(|(user, _)| user)
+        gate.look_at(token).await?;
+        gate.user_of(&Auth::default(), token, 0).map(|caller| caller.user)
     }
 
     #[tokio::test]
@@ -233,6 +249,28 @@ mod tests {
         assert_eq!(asked.as_deref(), Ok("ann"));
         assert_eq!(user(&gate, "other.7").await, Err(Error::InvalidAuthToken));
         assert_eq!(user(&gate, "word").await, Err(Error::InvalidAuthToken));
+    }
+
+    #[test]
+    fn a_token_is_looked_up_with_the_revision_that_it_is_good_at() {
+        let gate = gate();
+        let (mut auth, ann) = (Auth::default(), "ann".to_owned());
+        give(&gate, "a.1", "ann");
+        let known = gate.user_of(&auth, "a.1", 0);
+        let at_first = auth.revision();
+        assert_eq!(known.map(|caller| caller.auth_revision), Ok(at_first));
+        // As the applier does it, with the machine locked: no caller of the new revision comes of the old token.
+        let add = Change::UserAdd(AuthUserAddRequest {
+            name: ann.clone(),
+            ..Default::default()
+        });
+        let delete = Change::UserDelete(AuthUserDeleteRequest { name: ann });
+        for change in [add, delete] {
+            let outcome = auth.apply(2, &Caller::default(), &change).expect("nothing forbids it");
+            follow(&gate, change, outcome);
+        }
+        assert!(auth.revision() > at_first);
+        assert_eq!(gate.user_of(&auth, "a.1", 0), Err(Error::InvalidAuthToken));
     }
 
     #[tokio::test]

@@ -46,9 +46,10 @@ impl Node {
             return Ok(Caller::default());
         }
         if let Some(token) = credentials.token() {
-            let (user, signed_revision) = self.gate.user_of(token, self.now_ms()).await?;
-            let auth_revision = signed_revision.unwrap_or_else(|| self.machine().auth().revision());
-            return Ok(Caller { user, auth_revision });
+            return match self.gate.look_at(token).await? {
+                Some(signed) => Ok(signed),
+                None => self.gate.user_of(self.machine().auth(), token, self.now_ms()),
+            };
         }
         match credentials.certificate() {
             Some(name) if self.gate.trusts_certificates() => Ok(self.machine().auth().caller(name)),
