@@ -39,6 +39,7 @@ mod corruption;
 #[cfg(test)]
 mod crash_test;
 mod defragment;
+mod downgrade;
 mod election;
 mod expiry;
 mod features;

@@ -6,6 +6,7 @@ mod cluster;
 mod compaction;
 mod coordination;
 mod corruption;
+mod downgrade;
 mod equal_hashes;
 mod force_new_cluster;
 mod garbage;
