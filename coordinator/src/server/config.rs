@@ -456,7 +456,7 @@ mod tests {
             (vec!["--listen-client-urls=https://h:1"], "--auto-tls"),
             (vec!["--listen-peer-urls=https://h:1"], "--peer-auto-tls"),
             (
-                vec!["--peer-cert-file=x", "--peer-key-file=y"],
+                vec!["--peer-cert-file=x", "--peer-key-file=y", "--peer-client-cert-auth"],
                 "--peer-trusted-ca-file",
             ),
             (
