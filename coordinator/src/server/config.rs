@@ -144,6 +144,26 @@ pub(super) struct Arguments {
     /// Where the pages are served besides, `/metrics` and those about health, and nothing else.
     #[arg(long, value_name = "URLS", env = "ETCD_LISTEN_METRICS_URLS", hide_env = true)]
     listen_metrics_urls: Option<String>,
+    /// Requests that take longer to apply are said in the log, such as 100ms.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "100ms",
+        value_parser = duration,
+        env = "ETCD_WARNING_APPLY_DURATION",
+        hide_env = true
+    )]
+    warning_apply_duration: Duration,
+    /// Calls with one answer that take longer are said in the log, such as 300ms.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "300ms",
+        value_parser = duration,
+        env = "ETCD_WARNING_UNARY_REQUEST_DURATION",
+        hide_env = true
+    )]
+    warning_unary_request_duration: Duration,
     /// Rewrite the store before serving where that frees so many megabytes; 0 is never.
     #[arg(
         long,
@@ -188,7 +208,7 @@ macro_rules! meaningless {
 meaningless! {
     snapshot_count, max_snapshots, max_wals, logger, log_outputs, metrics, enable_pprof, compaction_batch_limit, compaction_sleep_interval,
     backend_batch_interval, backend_batch_limit, backend_bbolt_freelist_type,
-    warning_unary_request_duration, warning_apply_duration, grpc_keepalive_min_time, grpc_keepalive_interval, grpc_keepalive_timeout, socket_reuse_port,
+    grpc_keepalive_min_time, grpc_keepalive_interval, grpc_keepalive_timeout, socket_reuse_port,
     socket_reuse_address, initial_election_tick_advance, unsafe_no_fsync, wal_dir, cors,
     host_whitelist, log_rotation_config_json, enable_log_rotation, memory_mlock, downgrade_check_time, distributed_tracing_address, enable_distributed_tracing,
     distributed_tracing_service_name, distributed_tracing_instance_id, distributed_tracing_sampling_rate, local_address,
@@ -269,6 +289,8 @@ impl Settings {
                 changes: peering.changes.clone(),
                 catch_up_entries: peering.catch_up_entries,
                 quota_bytes: quota::bytes(arguments.quota_backend_bytes),
+                slow_apply: arguments.warning_apply_duration,
+                slow_answer: arguments.warning_unary_request_duration,
                 hashes_compactions: checks.compactions.is_some(),
             },
             checks,

@@ -56,6 +56,9 @@ pub(super) struct Limits {
     pub(super) catch_up_entries: u64,
     /// What the store may take before it takes no more, in bytes.
     pub(super) quota_bytes: u64,
+    /// What takes longer to apply, or to answer, is said in the log.
+    pub(super) slow_apply: Duration,
+    pub(super) slow_answer: Duration,
     /// Whether what a compaction is about is hashed.
     pub(super) hashes_compactions: bool,
 }
