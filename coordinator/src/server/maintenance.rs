@@ -17,6 +17,9 @@ use crate::machine::{self, Outcome};
 /// etcd names its storage by the release that changed it last.
 const STORAGE_VERSION: &str = "3.6.0";
 
+/// What an empty store takes; the JSON of zero would be nothing.
+const HEADER_BYTES: i64 = 4_096;
+
 pub(super) struct MaintenanceService {
     pub(super) node: Arc<Node>,
 }
@@ -39,7 +42,7 @@ impl MaintenanceService {
             header: Some(node.header(revision)),
             version: ETCD_VERSION.to_owned(),
             db_size: i64::try_from(node.space.bytes()).unwrap_or(i64::MAX),
-            db_size_in_use: node.metrics.size_in_use(),
+            db_size_in_use: node.metrics.size_in_use().max(HEADER_BYTES),
             db_size_quota: i64::try_from(node.limits.quota_bytes).unwrap_or(i64::MAX),
             leader: raft.leader().unwrap_or(0),
             raft_index: raft.commit().max(applied),

@@ -9,7 +9,7 @@ use tonic::{Code, Response, Status};
 
 use super::config::ETCD_VERSION;
 use super::connections;
-use super::http::cluster_version;
+use super::http::release_line;
 use super::node::Node;
 use super::peer_traffic::PeerTraffic;
 use crate::Error;
@@ -120,7 +120,7 @@ impl Metrics {
             "etcd_cluster_version",
             "Which version the cluster runs.",
             "cluster_version",
-            &cluster_version(),
+            &release_line(),
         );
         let handled = register.add(IntCounterVec::new(
             Opts::new("grpc_server_handled_total", "Calls completed, by their outcome."),

@@ -171,6 +171,7 @@ async fn figures_say_what_was_done() {
         canceled,
         "etcd_mvcc_put_total 2",
         "etcd_mvcc_delete_total 1",
+        "etcd_cluster_version{cluster_version=\"3.6\"} 1",
         "etcd_debugging_mvcc_keys_total 1",
         "etcd_server_slow_apply_total 0",
         "etcd_disk_backend_defrag_duration_seconds_count 0",
