@@ -28,6 +28,11 @@ if [ "$FIRST" = "$(ctl endpoint hashkv)" ]; then failed "etcdctl endpoint hashkv
 like "endpoint hashkv (future)" "required revision is a future revision" endpoint hashkv --rev=100000
 like "downgrade validate" "Downgrade validate success, cluster version 3\.6" downgrade validate 3.5.0
 like "downgrade validate (no such)" "invalid downgrade target version" downgrade validate 3.2.0
+like "downgrade enable" "Downgrade enable success, cluster version 3\.6" downgrade enable 3.5.0
+like "downgrade enable (again)" "cluster has a downgrade job in progress" downgrade enable 3.5.0
+like "endpoint status (downgrade)" '"downgradeInfo":\{"enabled":true,"targetVersion":"3\.5\.0"\}' endpoint status -w json
+like "downgrade cancel" "Downgrade cancel success, cluster version 3\.6" downgrade cancel
+like "downgrade validate (cancelled)" "Downgrade validate success, cluster version 3\.6" downgrade validate 3.5
 
 # --- a snapshot of the coordinator, looked at and restored by etcd's own tool, and served by a real etcd
 printf '\n%s\n\n\n' "$(for n in $(seq 120); do echo "put snap/$n value-$n"; done)" | timeout 30 "$ETCDCTL" txn >/dev/null

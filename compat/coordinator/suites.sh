@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Sourced by `run`: other projects' own tests. What passes on a real etcd (3.7.3, one member for the Rust crate, three for
-# Python's) is in etcd-client.expected and etcd3.expected, a name a line; that is a check each.
+# Python's; 3.6.16 for etcd's own) is in *.expected, a name a line; that is a check each.
 
 SUITES=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+ETCD_SUITE="$CACHE/etcd-tests-v3.6.16"
 RUST_SUITE="$CACHE/etcd-client-0.21.1"
 PYTHON_SUITE="$CACHE/etcd3-0.12.0"
 
@@ -35,6 +36,23 @@ rust_suite() {
     sed -nE 's/^test ([^ ]+)( - should panic)? \.\.\. ok$/\1/p' "$WORK/etcd-client.log" | sort -u >"$WORK/etcd-client.passed"
     stop etcd-client-server
     verdicts etcd-client "$SUITES/etcd-client.expected" "$WORK/etcd-client.passed"
+}
+
+# etcd's tests/common and tests/e2e, with the coordinator as `etcd`. They start one to five members on ports from 20000 on,
+# and leave out what comes after a test that failed, so only those that are expected to pass are run.
+etcd_suite() { # NAME
+    local bin="$WORK/etcd-bin" wanted
+    mkdir -p "$bin"
+    printf '#!/bin/sh\nexec "%s/bonsai" coordinator "$@"\n' "$BIN" >"$bin/etcd"
+    chmod +x "$bin/etcd"
+    ln -sf "$CACHE/bin/etcdctl" "$CACHE/bin/etcdutl" "$bin/"
+    wanted=$(paste -sd '|' "$SUITES/etcd-$1.expected")
+    # Their log format and their endpoints are their own.
+    (unset BONSAI_LOG_FORMAT ETCDCTL_ENDPOINTS && cd "$ETCD_SUITE/tests/$1" &&
+        timeout 1500 "$ETCD_SUITE/$1.test" -bin-dir "$bin" -test.v -test.timeout 24m -test.run "^($wanted)\$") \
+        >"$WORK/etcd-$1.log" 2>&1 </dev/null || true
+    sed -nE 's/^--- PASS: ([^ ]+) .*$/\1/p' "$WORK/etcd-$1.log" | sort -u >"$WORK/etcd-$1.passed"
+    verdicts "etcd-$1" "$SUITES/etcd-$1.expected" "$WORK/etcd-$1.passed"
 }
 
 # Three members, with the names that the tests look for to stop two of them.
@@ -71,6 +89,12 @@ python_suite() {
 }
 
 "$SUITES/suites-install" >"$WORK/suites-install.log" 2>&1 || true
+if [ -e "$ETCD_SUITE/done" ]; then
+    etcd_suite common
+    etcd_suite e2e
+else
+    failed "etcd's own tests are installed" "$(tail -n 1 "$WORK/suites-install.log")"
+fi
 if [ -e "$RUST_SUITE/done" ]; then
     rust_suite
 else

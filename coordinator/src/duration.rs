@@ -16,7 +16,8 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         rest = &rest[digits..];
         let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
         let seconds = match &rest[..letters] {
-            "us" | "µs" => 0.000_001,
+            "ns" => 0.000_000_001,
+            "us" | "µs" | "μs" => 0.000_001,
             "ms" => 0.001,
             "s" => 1.0,
             "m" => 60.0,
@@ -38,6 +39,8 @@ mod tests {
         assert_eq!(parse("1h30m"), Ok(Duration::from_secs(5400)));
         assert_eq!(parse("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(parse("0"), Ok(Duration::ZERO));
+        assert_eq!(parse("1ns"), Ok(Duration::from_nanos(1)));
+        assert_eq!(parse("100µs"), parse("100us"));
         for wrong in ["", "5", "s", "5d", "-1s", "1h-1m"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -6,6 +6,7 @@
 //! - [`watch`]: who is told what, in which order.
 //! - [`auth`]: users, roles and permissions on ranges of keys.
 //! - [`compaction`]: when history is forgotten without being asked.
+//! - [`corruption`]: whose copy of the keys is wrong, by the hashes of all members.
 //! - [`snapshot`]: the whole state as one file of etcd's format, written and read.
 //! - [`members`]: who belongs to the cluster, and which changes of that are wise.
 //! - [`machine`]: the replicated state machine of these, changed only by entries of the log.
@@ -24,6 +25,7 @@
 
 pub mod auth;
 pub mod compaction;
+pub mod corruption;
 mod duration;
 mod error;
 pub mod lease;

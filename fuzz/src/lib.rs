@@ -7,8 +7,7 @@
 //! it is compared shows as well.
 //!
 //! # How it runs
-//! With libFuzzer, on a nightly compiler, as long as one likes: `cargo +nightly fuzz run --features libfuzzer raft_message
-//! fuzz/corpus/raft_message fuzz/seeds/raft_message`. On stable, for some seconds each: `cargo test --manifest-path
+//! With libFuzzer, as long as one likes: `fuzz/run SECONDS`. For some seconds each: `cargo test --manifest-path
 //! fuzz/Cargo.toml` takes the seeds that are committed and mutates them ([`mutation`]). What ever failed becomes a seed.
 //!
 //! # Where it stops

@@ -80,6 +80,10 @@ pub(super) fn apply(
             members.set_attributes(attributes);
             Ok((Outcome::Done, Vec::new()))
         }
+        Request::Downgrade(job) => {
+            members.set_downgrade_target(&job.target_version);
+            Ok((Outcome::Done, Vec::new()))
+        }
         Request::Auth(request) => {
             // A request that this program does not know is refused when the log is read.
             let change = request.request.as_ref().ok_or(Error::InvalidAuthManagement)?;

@@ -223,7 +223,7 @@ impl Machine {
             Request::LeaseGrant(_) => Access::Somebody,
             Request::LeaseRevoke(request) => Access::LeaseWrite(request.id),
             Request::Alarm(request) if request.action() == pb::alarm_request::AlarmAction::Get => Access::Somebody,
-            Request::Compaction(_) | Request::Alarm(_) => Access::Root,
+            Request::Compaction(_) | Request::Alarm(_) | Request::Downgrade(_) => Access::Root,
             // Members themselves want these.
             Request::LeaseCheckpoints(_) | Request::MemberAttributes(_) => return Ok(()),
             // It has rules of its own.

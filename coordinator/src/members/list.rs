@@ -12,6 +12,8 @@ use coordinator_wire::etcdserverpb as pb;
 pub struct Members {
     members: BTreeMap<u64, pb::Member>,
     removed: BTreeSet<u64>,
+    /// The version of a downgrade that was begun; empty where none was.
+    downgrade_target: String,
     changed: bool,
 }
 
@@ -28,6 +30,7 @@ impl Members {
     pub fn restore(stored: StoredMembers) -> Self {
         Self {
             removed: stored.removed.into_iter().collect(),
+            downgrade_target: stored.downgrade_target,
             ..Self::found(stored.members)
         }
     }
@@ -37,6 +40,7 @@ impl Members {
         StoredMembers {
             members: self.list(),
             removed: self.removed.iter().copied().collect(),
+            downgrade_target: self.downgrade_target.clone(),
         }
     }
 
@@ -107,6 +111,17 @@ impl Members {
             }
             None => {}
         }
+    }
+
+    /// The version that the cluster is to go down to, if any.
+    pub fn downgrade_target(&self) -> Option<&str> {
+        Some(self.downgrade_target.as_str()).filter(|target| !target.is_empty())
+    }
+
+    /// A downgrade begins, or, where the target is empty, is cancelled.
+    pub fn set_downgrade_target(&mut self, target: &str) {
+        self.changed = true;
+        target.clone_into(&mut self.downgrade_target);
     }
 
     /// What a member says about itself.

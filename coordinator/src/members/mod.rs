@@ -5,6 +5,8 @@
 //! [`coordinator_wire::coordinatorpb::MemberChange`] for this room; so both change at the same point of the log. What a
 //! member says about itself once it has started (its name, where its clients connect) comes as an ordinary entry.
 //!
+//! A downgrade is a matter of all members too, so what is known of one is kept here.
+//!
 //! A member that was removed never comes back under its id. It is remembered for ever, so that it can be told.
 
 mod identity;

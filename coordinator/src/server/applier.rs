@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use coordinator_wire::coordinatorpb::member_change::Change;
 use coordinator_wire::coordinatorpb::{Entry, MemberChange};
@@ -17,6 +18,7 @@ use tokio::sync::oneshot;
 
 use super::bell::Call;
 use super::catch_up;
+use super::hashes;
 use super::node::{Node, TAIL_BYTES_MAX, Work};
 use super::replica::{Answer, Reader, Waiting};
 use crate::Error;
@@ -158,7 +160,13 @@ fn apply(node: &Node, batch: Vec<Committed<Waiting>>) -> Result<(), ArchiveError
                         responses.extend(respond.map(|respond| Respond::Request(respond, Err(Error::NotLeader))));
                         continue;
                     }
+                    let unhashed = hashes::before(node, &machine, &request);
+                    let begun = Instant::now();
                     let Applied { outcome, changes } = machine.apply(index, &caller, &request)?;
+                    tell_if_slow(node, index, begun.elapsed());
+                    if let Some(unhashed) = unhashed {
+                        hashes::after(node, unhashed, &outcome);
+                    }
                     follow_lease(node, &outcome, &request);
                     if index > node.replay_to {
                         node.gate.follow(&request, &outcome, node.now_ms());
@@ -200,6 +208,15 @@ fn apply(node: &Node, batch: Vec<Committed<Waiting>>) -> Result<(), ArchiveError
         }
     }
     Ok(())
+}
+
+/// In etcd's words. Of what is applied again at a start nothing is said.
+fn tell_if_slow(node: &Node, index: u64, took: Duration) {
+    let expected = node.limits.slow_apply;
+    if took > expected && index > node.replay_to {
+        node.metrics.slow_applies.inc();
+        tracing::warn!(index, ?took, "expected-duration" = ?expected, "apply request took too long");
+    }
 }
 
 type Asked = (Caller, Request, u64, Option<oneshot::Sender<Answer>>);

@@ -18,7 +18,11 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Starts with what recovery found: `archived` is the last entry that the file holds.
 pub(super) fn start(node: Arc<Node>, mut file: StoreFile, mut archived: u64) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("archivist".to_owned()).spawn(move || {
-        let mut compacted = node.machine().store().compacted();
+        // What the file holds: a compaction that a kill interrupted is in the log still, and finished here.
+        let mut compacted = match file.present_numbers() {
+            Ok(numbers) => numbers.compacted,
+            Err(error) => return node.fail(error.to_string()),
+        };
         loop {
             let call = node.bell().wait(INTERVAL);
             match archive(&node, &mut file, archived, &mut compacted) {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::Parser;
 use host::telemetry::Format;
 
+use super::features::{Checks, FeatureArguments};
 use super::founding::{MemberArguments, Peering};
 use super::node::Limits;
 use super::quota;
@@ -143,6 +144,26 @@ pub(super) struct Arguments {
     /// Where the pages are served besides, `/metrics` and those about health, and nothing else.
     #[arg(long, value_name = "URLS", env = "ETCD_LISTEN_METRICS_URLS", hide_env = true)]
     listen_metrics_urls: Option<String>,
+    /// Requests that take longer to apply are said in the log, such as 100ms.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "100ms",
+        value_parser = duration,
+        env = "ETCD_WARNING_APPLY_DURATION",
+        hide_env = true
+    )]
+    warning_apply_duration: Duration,
+    /// Calls with one answer that take longer are said in the log, such as 300ms.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "300ms",
+        value_parser = duration,
+        env = "ETCD_WARNING_UNARY_REQUEST_DURATION",
+        hide_env = true
+    )]
+    warning_unary_request_duration: Duration,
     /// Rewrite the store before serving where that frees so many megabytes; 0 is never.
     #[arg(
         long,
@@ -156,6 +177,8 @@ pub(super) struct Arguments {
     members: MemberArguments,
     #[command(flatten)]
     security: SecurityArguments,
+    #[command(flatten)]
+    features: FeatureArguments,
     #[command(flatten)]
     meaningless: Meaningless,
     #[command(flatten)]
@@ -185,11 +208,9 @@ macro_rules! meaningless {
 meaningless! {
     snapshot_count, max_snapshots, max_wals, logger, log_outputs, metrics, enable_pprof, compaction_batch_limit, compaction_sleep_interval,
     backend_batch_interval, backend_batch_limit, backend_bbolt_freelist_type,
-    warning_unary_request_duration, warning_apply_duration, corrupt_check_time, compact_hash_check_time,
-    feature_gates, grpc_keepalive_min_time, grpc_keepalive_interval, grpc_keepalive_timeout, socket_reuse_port,
+    grpc_keepalive_min_time, grpc_keepalive_interval, grpc_keepalive_timeout, socket_reuse_port,
     socket_reuse_address, initial_election_tick_advance, unsafe_no_fsync, wal_dir, cors,
-    host_whitelist, log_rotation_config_json, enable_log_rotation, memory_mlock, downgrade_check_time, initial_corrupt_check,
-    compact_hash_check_enabled, distributed_tracing_address, enable_distributed_tracing,
+    host_whitelist, log_rotation_config_json, enable_log_rotation, memory_mlock, downgrade_check_time, distributed_tracing_address, enable_distributed_tracing,
     distributed_tracing_service_name, distributed_tracing_instance_id, distributed_tracing_sampling_rate, local_address,
     v2_deprecation, discovery, discovery_fallback, discovery_proxy, discovery_srv, discovery_srv_name, discovery_endpoints,
     discovery_token, enable_lease_checkpoint, enable_lease_checkpoint_persist, stop_grpc_service_on_defrag,
@@ -207,6 +228,7 @@ pub(super) struct Settings {
     advertise_client: Option<Vec<String>>,
     pub(super) peering: Peering,
     pub(super) limits: Limits,
+    pub(super) checks: Checks,
     pub(super) retention: Option<Retention>,
     pub(super) gateway: bool,
     pub(super) security: Security,
@@ -250,6 +272,7 @@ impl Settings {
             .unwrap_or_else(|| PathBuf::from(format!("{}.etcd", arguments.name)));
         let has_state = recovery::has_state(&disk::RealDisk, &data_dir);
         let peering = Peering::from_arguments(&arguments.name, &arguments.members, has_state)?;
+        let (checks, gates) = Checks::from_arguments(&arguments.features)?;
         Ok(Self {
             listen_client,
             listen_metrics,
@@ -266,7 +289,11 @@ impl Settings {
                 changes: peering.changes.clone(),
                 catch_up_entries: peering.catch_up_entries,
                 quota_bytes: quota::bytes(arguments.quota_backend_bytes),
+                slow_apply: arguments.warning_apply_duration,
+                slow_answer: arguments.warning_unary_request_duration,
+                hashes_compactions: checks.compactions.is_some(),
             },
+            checks,
             retention: Retention::parse(&arguments.auto_compaction_mode, &arguments.auto_compaction_retention)?,
             gateway: arguments.enable_grpc_gateway,
             security,
@@ -279,7 +306,7 @@ impl Settings {
                 arguments.bootstrap_defrag_threshold_megabytes.saturating_mul(1 << 20),
             )
             .filter(|bytes| *bytes > 0),
-            meaningless: arguments.meaningless.given(),
+            meaningless: [arguments.meaningless.given(), gates].concat(),
             announces: arguments.telemetry.log_format == Format::Text,
             peering,
             name: arguments.name,
@@ -451,7 +478,7 @@ mod tests {
             (vec!["--listen-client-urls=https://h:1"], "--auto-tls"),
             (vec!["--listen-peer-urls=https://h:1"], "--peer-auto-tls"),
             (
-                vec!["--peer-cert-file=x", "--peer-key-file=y"],
+                vec!["--peer-cert-file=x", "--peer-key-file=y", "--peer-client-cert-auth"],
                 "--peer-trusted-ca-file",
             ),
             (

@@ -39,6 +39,7 @@ impl Defragmentation {
             node.machine_mut().store_mut().replace_archive(snapshot);
             Ok(())
         });
+        node.metrics.defragmentation.observe(begun.elapsed().as_secs_f64());
         match &outcome {
             Ok(()) => tracing::info!(
                 before,

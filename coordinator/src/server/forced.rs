@@ -84,3 +84,126 @@ fn alone(member: pb::Member) -> Bytes {
     let context = change.encode_to_vec().into();
     Payload::Membership(Box::new(MembershipEntry { membership, context })).encode()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use clap::Parser;
+    use disk::Disk;
+    use disk::faulty::MemoryDisk;
+    use raft::log::{HardState, Position, StableStorage};
+
+    use super::*;
+    use crate::server::config::{Arguments, Settings};
+    use crate::server::serve::{start, stop};
+    use crate::server::store_file::{Founding, Identity};
+
+    const DIRECTORY: &str = "/data";
+    const OWN: u64 = 7;
+
+    fn member(id: u64) -> pb::Member {
+        pb::Member {
+            id,
+            peer_ur_ls: vec![format!("http://h:{id}")],
+            ..Default::default()
+        }
+    }
+
+    fn change(index: u64, voters: &[u64], change: Change) -> Entry {
+        let membership = Membership::new(voters.iter().copied(), []);
+        let change = MemberChange { change: Some(change) };
+        let context = change.encode_to_vec().into();
+        Entry {
+            index,
+            term: 2,
+            kind: KIND_MEMBERSHIP,
+            payload: Payload::Membership(Box::new(MembershipEntry { membership, context })).encode(),
+        }
+    }
+
+    fn blank(index: u64) -> Entry {
+        Entry {
+            index,
+            term: 2,
+            kind: Payload::Blank.kind(),
+            payload: Bytes::new(),
+        }
+    }
+
+    /// Starts a member with the flag on a log that holds `entries` behind what it was founded with; the members then, and
+    /// the last entry.
+    fn forced(disk: &Arc<dyn Disk>, founded: &[u64], entries: &[Entry], commit: u64) -> (Vec<pb::Member>, u64) {
+        let founding = Founding {
+            identity: Identity {
+                cluster: 1,
+                member: OWN,
+            },
+            members: Members::found(founded.iter().copied().map(member)),
+            applied: u64::from(!founded.is_empty()),
+        };
+        disk.create_dir_all(Path::new(DIRECTORY)).expect("a directory");
+        if !entries.is_empty() {
+            let founded = Position { index: 1, term: 1 };
+            let opened = StableStorage::open(Arc::clone(disk), DIRECTORY, &Default::default(), founded);
+            let (mut storage, _) = opened.expect("it is new");
+            let hard_state = HardState {
+                term: 2,
+                vote: 0,
+                commit: 1,
+            };
+            storage.save_hard_state(hard_state).expect("durable");
+            storage.save(entries, commit).expect("durable");
+        }
+        let flags = ["coordinator", "--force-new-cluster"];
+        let arguments = Arguments::try_parse_from(flags).expect("valid");
+        let settings = Settings::from_arguments(arguments).expect("valid");
+        let connect = Arc::new(raft::node::Plain);
+        let (node, threads) = start(&settings, Path::new(DIRECTORY), disk, &founding, connect).expect("it starts");
+        let members = node.machine().members().list();
+        let last = node.raft().gauges().commit();
+        assert!(node.raft().gauges().is_leader(), "it needs nobody else");
+        stop(&node, threads);
+        (members, last)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_was_not_agreed_upon_is_dropped_and_a_second_start_changes_nothing() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let removal = change(4, &[OWN, 8], Change::Remove(9));
+        let (members, last) = forced(&disk, &[OWN, 8, 9], &[blank(2), blank(3), removal], 3);
+        assert_eq!(members, [member(OWN)]);
+        // The entry that makes it the only one, and the first of its new term.
+        assert_eq!(last, 5);
+        let (members, last) = forced(&disk, &[OWN, 8, 9], &[], 0);
+        assert_eq!(members, [member(OWN)]);
+        assert_eq!(last, 6, "one more term, and nothing else");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn members_that_were_agreed_upon_after_the_store_was_written_go_too() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let added = change(2, &[OWN, 8], Change::Add(member(8)));
+        let (members, _) = forced(&disk, &[OWN], &[added, blank(3)], 3);
+        assert_eq!(members, [member(OWN)]);
+    }
+
+    /// Who adds a member that never comes to one that is alone may have lost the majority by it.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_addition_that_was_never_agreed_upon_is_taken_back() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let adding = change(3, &[OWN, 8], Change::Add(member(8)));
+        let (members, last) = forced(&disk, &[OWN], &[blank(2), adding], 2);
+        assert_eq!((members, last), (vec![member(OWN)], 4));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_member_that_was_never_told_anything_begins_with_nothing() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let (members, _) = forced(&disk, &[], &[], 0);
+        assert_eq!(members.len(), 1);
+        assert_eq!((members[0].id, members[0].is_learner), (OWN, false));
+        assert!(!members[0].peer_ur_ls.is_empty(), "as the flags have them");
+    }
+}

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use pb::lease_server::Lease;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::auth::Credentials;
 use super::node::Node;
@@ -156,21 +156,24 @@ impl Lease for LeaseService {
         let mut requests = request.into_inner();
         let (answers, receiver) = mpsc::channel(ANSWERS_WAITING_MAX);
         let (node, shutdown) = (Arc::clone(&self.node), self.shutdown.clone());
-        let running = self
+        let mut running = self
             .node
             .metrics
             .running("bidi_stream", "etcdserverpb.Lease", "LeaseKeepAlive");
         tokio::spawn(async move {
-            let _running = running;
             loop {
                 let answer = tokio::select! {
                     () = shutdown.requested() => Err(Error::Stopped.into()),
                     request = requests.next() => match request {
                         Some(Ok(request)) => renew(&node, &credentials, request.id).await.map_err(Status::from),
-                        Some(Err(_)) | None => return,
+                        Some(Err(_)) => return,
+                        // The client has nothing more to say.
+                        None => return running.ends(Code::Ok),
                     },
                 };
-                let last = answer.is_err();
+                let last = answer.as_ref().err().map(Status::code);
+                running.ends(last.unwrap_or(Code::Cancelled));
+                let last = last.is_some();
                 if answers.send(answer).await.is_err() || last {
                     return;
                 }

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use coordinator_wire::etcdserverpb as pb;
-use pb::downgrade_request::DowngradeAction;
 use pb::maintenance_server::Maintenance;
 use tonic::{Request, Response, Status};
 
 use super::config::ETCD_VERSION;
-use super::defragment;
-use super::http::release_line;
 use super::node::Node;
 use super::snapshot::{self, Pieces};
-use super::status::not_served;
+use super::{defragment, downgrade};
 use crate::Error;
 use crate::auth::Access;
 use crate::machine::{self, Outcome};
 
 /// etcd names its storage by the release that changed it last.
 const STORAGE_VERSION: &str = "3.6.0";
+
+/// What an empty store takes; the JSON of zero would be nothing.
+const HEADER_BYTES: i64 = 4_096;
 
 pub(super) struct MaintenanceService {
     pub(super) node: Arc<Node>,
@@ -42,7 +42,7 @@ impl MaintenanceService {
             header: Some(node.header(revision)),
             version: ETCD_VERSION.to_owned(),
             db_size: i64::try_from(node.space.bytes()).unwrap_or(i64::MAX),
-            db_size_in_use: node.metrics.size_in_use(),
+            db_size_in_use: node.metrics.size_in_use().max(HEADER_BYTES),
             db_size_quota: i64::try_from(node.limits.quota_bytes).unwrap_or(i64::MAX),
             leader: raft.leader().unwrap_or(0),
             raft_index: raft.commit().max(applied),
@@ -50,7 +50,7 @@ impl MaintenanceService {
             raft_term: raft.term(),
             errors: alarms.chain(node.unhealthy()).collect(),
             storage_version: STORAGE_VERSION.to_owned(),
-            downgrade_info: Some(pb::DowngradeInfo::default()),
+            downgrade_info: Some(downgrade::info(node)),
             is_learner: node.is_learner(),
         }
     }
@@ -86,45 +86,6 @@ impl MaintenanceService {
             compact_revision: hashed.compacted,
             hash_revision: hashed.revision,
         })
-    }
-
-    fn do_downgrade(&self, request: &pb::DowngradeRequest) -> Result<pb::DowngradeResponse, Status> {
-        let response = pb::DowngradeResponse {
-            header: Some(self.node.header(self.node.machine().store().revision())),
-            version: release_line(),
-        };
-        match DowngradeAction::try_from(request.action) {
-            // etcd finds no job to cancel either, and says so in its log only.
-            Ok(DowngradeAction::Cancel) => Ok(response),
-            Ok(DowngradeAction::Validate) => {
-                check_downgrade(&request.version)?;
-                Ok(response)
-            }
-            Ok(DowngradeAction::Enable) => {
-                check_downgrade(&request.version)?;
-                Err(not_served(
-                    "Downgrade (enable): older releases of etcd cannot read this data; it",
-                ))
-            }
-            Err(_) => Err(Status::unknown("etcdserver: unknown method")),
-        }
-    }
-}
-
-/// The only target is the release line before this one.
-fn check_downgrade(version: &str) -> Result<(), Error> {
-    let mut parts = version.split('.').map(str::parse::<u32>);
-    let target = match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(Ok(major)), Some(Ok(minor)), None | Some(Ok(_)), None) => (major, minor),
-        _ => return Err(Error::WrongDowngradeVersionFormat),
-    };
-    let line = release_line();
-    let mut own = line.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    let own = (own.next().unwrap_or(0), own.next().unwrap_or(0));
-    if own.1.checked_sub(1).map(|minor| (own.0, minor)) == Some(target) {
-        Ok(())
-    } else {
-        Err(Error::InvalidDowngradeTarget)
     }
 }
 
@@ -189,27 +150,10 @@ impl Maintenance for MaintenanceService {
         request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
         self.node.authorize(&request, Access::Root).await?;
-        self.do_downgrade(request.get_ref()).map(Response::new)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_release_line_before_this_one_is_the_only_downgrade() {
-        assert_eq!(check_downgrade("3.5.0"), Ok(()));
-        assert_eq!(check_downgrade("3.5"), Ok(()));
-        for other in ["3.4.0", "3.6.0", "3.7", "2.5"] {
-            assert_eq!(check_downgrade(other), Err(Error::InvalidDowngradeTarget), "{other}");
-        }
-        for no_version in ["", "3", "v3.5", "3.5.0.0", "a.b"] {
-            assert_eq!(
-                check_downgrade(no_version),
-                Err(Error::WrongDowngradeVersionFormat),
-                "{no_version}"
-            );
-        }
+        let outcome = match downgrade::answer(&self.node, request.get_ref()).await {
+            Some(outcome) => outcome,
+            None => return Err(Status::unknown("etcdserver: unknown method")),
+        };
+        self.node.metrics.answer("Maintenance", "Downgrade", outcome)
     }
 }

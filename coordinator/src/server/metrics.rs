@@ -9,7 +9,7 @@ use tonic::{Code, Response, Status};
 
 use super::config::ETCD_VERSION;
 use super::connections;
-use super::http::cluster_version;
+use super::http::release_line;
 use super::node::Node;
 use super::peer_traffic::PeerTraffic;
 use crate::Error;
@@ -55,6 +55,10 @@ pub(super) struct Metrics {
     pub(super) proposals_failed: IntCounter,
     received_bytes: IntCounter,
     sent_bytes: IntCounter,
+    /// Entries that took longer to apply than is expected.
+    pub(super) slow_applies: IntCounter,
+    pub(super) defragmentation: Histogram,
+    known_peers: IntGaugeVec,
     quota: IntGauge,
     /// Of [`BUSY_CALLS`], in the same order, those that succeeded.
     busy: [IntCounter; BUSY_CALLS.len()],
@@ -116,7 +120,7 @@ impl Metrics {
             "etcd_cluster_version",
             "Which version the cluster runs.",
             "cluster_version",
-            &cluster_version(),
+            &release_line(),
         );
         let handled = register.add(IntCounterVec::new(
             Opts::new("grpc_server_handled_total", "Calls completed, by their outcome."),
@@ -186,8 +190,20 @@ impl Metrics {
                 "Bytes received from clients.",
             ),
             sent_bytes: register.counter("etcd_network_client_grpc_sent_bytes_total", "Bytes sent to clients."),
+            slow_applies: register.counter(
+                "etcd_server_slow_apply_total",
+                "Requests that took longer to apply than --warning-apply-duration.",
+            ),
+            defragmentation: register.seconds(
+                "etcd_disk_backend_defrag_duration_seconds",
+                "Seconds a rewriting of the store file takes.",
+            ),
+            known_peers: register.add(IntGaugeVec::new(
+                Opts::new("etcd_network_known_peers", "Whether the other is a member."),
+                &["Local", "Remote"],
+            )),
             quota: register.gauge("etcd_server_quota_backend_bytes", "What the store may take, in bytes."),
-            keys: register.gauge("etcd_debugging_mvcc_keys_total", "Keys in the index."),
+            keys: register.gauge("etcd_debugging_mvcc_keys_total", "Keys."),
             revision: register.gauge("etcd_debugging_mvcc_current_revision", "The store's revision."),
             compacted: register.gauge(
                 "etcd_debugging_mvcc_compact_revision",
@@ -272,6 +288,7 @@ impl Metrics {
             handled: self.handled.clone(),
             running: self.running.clone(),
             labels: [kind, service, method],
+            end: Code::Cancelled,
         };
         running.running.with_label_values(&running.labels).inc();
         running
@@ -306,6 +323,16 @@ impl Metrics {
             self.revision.set(machine.store().revision());
             self.compacted.set(machine.store().compacted().max(0));
             self.applied_index.set(gauge(machine.applied()));
+            let local = format!("{:x}", node.identity.member);
+            self.known_peers.reset();
+            for other in machine
+                .members()
+                .iter()
+                .filter(|member| member.id != node.identity.member)
+            {
+                let remote = format!("{:x}", other.id);
+                self.known_peers.with_label_values(&[&local, &remote]).set(1);
+            }
         }
         let raft = node.raft().gauges();
         self.committed.set(gauge(raft.commit()));
@@ -331,12 +358,21 @@ pub(super) struct Running {
     handled: IntCounterVec,
     running: IntGaugeVec,
     labels: [&'static str; 3],
+    end: Code,
+}
+
+impl Running {
+    /// How it ends, if not by the client that goes away.
+    pub(super) fn ends(&mut self, end: Code) {
+        self.end = end;
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         let [kind, service, method] = self.labels;
-        self.handled.with_label_values(&[kind, service, method, "OK"]).inc();
+        let end = code_name(self.end);
+        self.handled.with_label_values(&[kind, service, method, end]).inc();
         self.running.with_label_values(&self.labels).dec();
     }
 }

@@ -9,6 +9,7 @@
 //! - The *applier* thread: applies what is agreed upon, in order, answers, and feeds the watchers.
 //! - The *archivist* thread: moves new versions from memory to `store.redb` now and then, and purges the log behind.
 //! - The *expirer* task: where this member leads, revokes leases whose time is over, through the log like everything else.
+//! - Where a flag asks for it, tasks that compare the members' keys ([`corruption`], [`hashes`]).
 //! - Now and then a task that sends the whole state to a member that is far behind ([`catch_up`]).
 //!
 //! # What is on disk
@@ -34,14 +35,18 @@ mod cluster;
 mod config;
 mod config_file;
 mod connections;
+mod corruption;
 #[cfg(test)]
 mod crash_test;
 mod defragment;
+mod downgrade;
 mod election;
 mod expiry;
+mod features;
 mod forced;
 mod founding;
 mod gateway;
+mod hashes;
 mod health;
 mod http;
 mod kv;

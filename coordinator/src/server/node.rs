@@ -19,6 +19,7 @@ use super::bell::{Bell, Call};
 use super::catch_up::Jobs;
 use super::cluster::ChangeRules;
 use super::defragment::Defragmentation;
+use super::hashes::Hashes;
 use super::metrics::Metrics;
 use super::redb_disk::Space;
 use super::replica::{Reader, Replica, Waiting};
@@ -55,6 +56,11 @@ pub(super) struct Limits {
     pub(super) catch_up_entries: u64,
     /// What the store may take before it takes no more, in bytes.
     pub(super) quota_bytes: u64,
+    /// What takes longer to apply, or to answer, is said in the log.
+    pub(super) slow_apply: Duration,
+    pub(super) slow_answer: Duration,
+    /// Whether what a compaction is about is hashed.
+    pub(super) hashes_compactions: bool,
 }
 
 /// Work for the applier.
@@ -81,6 +87,7 @@ pub(super) struct Node {
     pub(super) metrics: Metrics,
     pub(super) space: Arc<Space>,
     pub(super) defragmentation: Defragmentation,
+    pub(super) hashes: Arc<Hashes>,
     pub(super) gate: Gate,
     machine: RwLock<Machine>,
     deadlines: Mutex<Deadlines>,
@@ -153,6 +160,7 @@ impl Node {
             metrics: parts.metrics,
             space: parts.space,
             defragmentation: Defragmentation::default(),
+            hashes: Arc::default(),
             gate: parts.gate,
             machine: RwLock::new(parts.machine),
             deadlines: Mutex::default(),

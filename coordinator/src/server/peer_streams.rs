@@ -14,18 +14,18 @@ use super::url::Url;
 /// How this member accepts others and connects to them.
 #[derive(Debug, Clone)]
 pub(super) struct PeerStreams {
-    tls: Option<(Acceptor, Connector)>,
+    tls: Option<(Acceptor, Option<Connector>)>,
 }
 
 impl PeerStreams {
-    /// `tls` is for the URLs that say so; without, they cannot be connected to.
-    pub(super) fn new(tls: Option<(Acceptor, Connector)>) -> Self {
+    /// `tls` is for the URLs that say so; without, they cannot be connected to, nor without authorities.
+    pub(super) fn new(tls: Option<(Acceptor, Option<Connector>)>) -> Self {
         Self { tls }
     }
 
     /// What connects to other members, each by its own URL.
     pub(super) fn connect(&self) -> Arc<dyn Connect> {
-        let connector = self.tls.as_ref().map(|(_, connector)| connector.clone());
+        let connector = self.tls.as_ref().and_then(|(_, connector)| connector.clone());
         Arc::new(Dial(connector))
     }
 
@@ -48,8 +48,9 @@ impl Connect for Dial {
         }
         Box::pin(async move {
             let Some(connector) = &self.0 else {
-                let sentence =
-                    format!("{url} speaks TLS: give --peer-cert-file and --peer-key-file, or --peer-auto-tls");
+                let sentence = format!(
+                    "{url} speaks TLS: give --peer-cert-file, --peer-key-file and --peer-trusted-ca-file, or --peer-auto-tls"
+                );
                 return Err(io::Error::new(io::ErrorKind::Unsupported, sentence));
             };
             let address = address_of(url);
@@ -124,7 +125,7 @@ mod tests {
             ..Options::default()
         };
         let acceptor = Acceptor::new(options.clone()).expect("usable");
-        PeerStreams::new(Some((acceptor, Connector::new(options).expect("usable"))))
+        PeerStreams::new(Some((acceptor, Some(Connector::new(options).expect("usable")))))
     }
 
     /// Says a word from one member to another; `Err` if they do not understand each other.

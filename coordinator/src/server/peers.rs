@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::catch_up::Incoming;
 use super::cluster;
+use super::corruption;
 use super::node::Node;
 use crate::Error;
 
@@ -79,7 +80,12 @@ impl Inbox for PeerDoor {
         })
     }
 
-    fn ask(&self, _body: Bytes) -> Pending<'_, Bytes> {
+    fn ask(&self, body: Bytes) -> Pending<'_, Bytes> {
+        // A member compares its keys before it has streams; everybody else wants to know who is here.
+        let is_about_keys = PeerCall::decode(body.clone()).is_ok_and(|call| matches!(call.call, Some(Call::HashKv(_))));
+        if is_about_keys {
+            return self.call(0, body);
+        }
         Box::pin(async move {
             let members = self.node().map(|node| node.machine().members().to_stored());
             members.unwrap_or_default().encode_to_vec().into()
@@ -122,7 +128,7 @@ impl Inbox for PeerDoor {
     }
 }
 
-/// What only the leader can do, done here.
+/// What only the leader can do, or what is asked of this very member, done here.
 pub(super) async fn answer(node: &Node, call: Call) -> Result<PeerAnswer, Error> {
     match call {
         Call::Add(request) => cluster::add(node, request).await,
@@ -131,6 +137,7 @@ pub(super) async fn answer(node: &Node, call: Call) -> Result<PeerAnswer, Error>
         Call::Update(request) => cluster::update(node, request).await,
         Call::Renew(request) => node.renew_here(request.id).await,
         Call::TimeToLive(request) => node.time_to_live_here(request.id),
+        Call::HashKv(request) => corruption::answer(node, request).await,
     }
 }
 

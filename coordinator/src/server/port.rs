@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::{Request, Response};
@@ -40,6 +40,8 @@ pub(super) struct Port {
     pub(super) received_max: usize,
     /// Calls under way on one connection.
     pub(super) concurrent_streams_max: u32,
+    /// Calls that take longer are said in the log.
+    pub(super) slow: Duration,
 }
 
 impl Port {
@@ -102,41 +104,36 @@ impl Port {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let Some(timeout) = unary::timeout(request.headers()) else {
-            return self.send_on(request).await;
+        let (begun, uri) = (Instant::now(), request.uri().clone());
+        let response = match unary::timeout(request.headers()) {
+            None => self.send_on(request).await,
+            Some(timeout) => match tokio::time::timeout(timeout, self.send_on(request)).await {
+                Ok(response) => response,
+                Err(_late) => Status::deadline_exceeded("context deadline exceeded").into_http(),
+            },
         };
-        match tokio::time::timeout(timeout, self.send_on(request)).await {
-            Ok(response) => response,
-            Err(_late) => Status::deadline_exceeded("context deadline exceeded").into_http(),
+        let spent = begun.elapsed();
+        if spent > self.slow {
+            // etcd's words; of a stream, this is until its first answer may come.
+            tracing::warn!("response type" = uri.path(), "time spent" = ?spent, "expected" = ?self.slow, "request stats");
         }
+        response
     }
 
     async fn send_on(&self, request: Request<Incoming>) -> Response<Body> {
-        if let Some(kv) = &self.kv
-            && unary::is_plain(&request)
-        {
-            match request.uri().path() {
-                "/etcdserverpb.KV/Range" => {
-                    return match unary::question(request, self.received_max).await {
-                        Ok(question) => unary::answer(kv.answer_range(question).await),
-                        Err(status) => status.into_http(),
-                    };
-                }
-                "/etcdserverpb.KV/Put" => {
-                    return match unary::question(request, self.received_max).await {
-                        Ok(question) => unary::answer(kv.answer_put(question).await),
-                        Err(status) => status.into_http(),
-                    };
-                }
-                "/etcdserverpb.KV/Txn" => {
-                    return match unary::question(request, self.received_max).await {
-                        Ok(question) => unary::answer(kv.answer_txn(question).await),
-                        Err(status) => status.into_http(),
-                    };
-                }
-                _ => {}
-            }
+        let Some(kv) = self.kv.as_ref().filter(|_| unary::is_plain(&request)) else {
+            return self.route(request).await;
+        };
+        let max = self.received_max;
+        match request.uri().path() {
+            "/etcdserverpb.KV/Range" => unary::call(request, max, |question| kv.answer_range(question)).await,
+            "/etcdserverpb.KV/Put" => unary::call(request, max, |question| kv.answer_put(question)).await,
+            "/etcdserverpb.KV/Txn" => unary::call(request, max, |question| kv.answer_txn(question)).await,
+            _ => self.route(request).await,
         }
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Response<Body> {
         // In a box, so that the others' futures are small.
         let routed = Box::pin(self.routes.clone().call(request));
         routed.await.unwrap_or_else(|never| match never {}).map(Body::Routed)

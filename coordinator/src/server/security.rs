@@ -277,7 +277,14 @@ impl Security {
     /// Names the file that cannot be used.
     pub(super) fn peer_streams(&self, data: &Path, urls: &[Url]) -> Result<PeerStreams, TlsError> {
         let tls = match self.options(&self.peer, data, urls)? {
-            Some(options) => Some((Acceptor::new(options.clone())?, Connector::new(options)?)),
+            Some(options) => {
+                let acceptor = Acceptor::new(options.clone())?;
+                // Who names no authorities trusts nobody, which does for a member alone. etcd goes by those of the system,
+                // which sign nobody's members.
+                let knows_whom = options.trust_anybody || options.trusted_ca_file.is_some();
+                let connector = knows_whom.then(|| Connector::new(options)).transpose()?;
+                Some((acceptor, connector))
+            }
             None => None,
         };
         Ok(PeerStreams::new(tls))
@@ -396,9 +403,10 @@ fn peer(flags: &PeerTls, base: tls::Options) -> Result<Certificates, String> {
     if !allowed.0.is_empty() && !allowed.1.is_empty() {
         return Err("--peer-cert-allowed-cn and --peer-cert-allowed-hostname exclude each other: give one".to_owned());
     }
-    // etcd goes by the authorities of the system then, which sign nobody's members.
-    if flags.peer_trusted_ca_file.is_none() {
-        return Err("--peer-cert-file: name the authorities of the members with --peer-trusted-ca-file".to_owned());
+    if flags.peer_client_cert_auth && flags.peer_trusted_ca_file.is_none() {
+        return Err(
+            "--peer-client-cert-auth: name the authorities of the members with --peer-trusted-ca-file".to_owned(),
+        );
     }
     let (client_cert_file, client_key_file) = shown.unzip();
     Ok(Certificates::Named(tls::Options {

@@ -24,7 +24,7 @@ use super::replica::Replica;
 use super::store_file::{Founding, Identity};
 use super::timed_disk::TimedDisk;
 use super::url::Url;
-use super::{announcements, applier, archivist, auth, connections, defragment, expiry, forced, services};
+use super::{announcements, applier, archivist, auth, connections, corruption, defragment, expiry, forced, services};
 use crate::machine::Request;
 use crate::members::Members;
 
@@ -69,6 +69,13 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
         let start = move || start(&settings, &path, &disk, &founding, connect);
         tokio::task::spawn_blocking(start).await.map_err(fatal)??
     };
+    if settings.checks.initial
+        && let Err(reason) = corruption::check_at_start(&node).await
+    {
+        let ending = tokio::task::spawn_blocking(move || stop(&node, threads));
+        ending.await.map_err(fatal)?;
+        return Err(Fatal(reason));
+    }
     for (door, url) in peer_listeners {
         tokio::spawn(node.transport.clone().listen(door, streams.accept(&url)));
     }
@@ -80,6 +87,7 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
         name: settings.name.clone(),
         client_urls: settings.client_urls(&addresses),
     };
+    compare_keys(&node, &settings, &shutdown);
     let introduced = tokio::spawn(introduce(Arc::clone(&node), attributes, shutdown.clone()));
     let port = services::port(&node, &settings, &shutdown);
     services::serve_pages(&node, &settings, pages, &shutdown);
@@ -112,6 +120,18 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
         .await
         .map_err(fatal)?;
     outcome
+}
+
+/// Starts to compare the members' keys, where it is asked for.
+fn compare_keys(node: &Arc<Node>, settings: &Settings, shutdown: &Shutdown) {
+    if let Some(interval) = settings.checks.interval {
+        let checking = corruption::check_now_and_then(Arc::clone(node), interval, shutdown.clone());
+        tokio::spawn(checking);
+    }
+    if let Some(interval) = settings.checks.compactions {
+        let checking = corruption::check_compactions(Arc::clone(node), interval, shutdown.clone());
+        tokio::spawn(checking);
+    }
 }
 
 /// Tells the others what this member's name is and where its clients connect, unless they know.

@@ -78,6 +78,7 @@ pub(super) fn port(node: &Arc<Node>, settings: &Settings, shutdown: &Shutdown) -
         kv: Some(Arc::new(kv())),
         received_max,
         concurrent_streams_max: settings.concurrent_streams_max,
+        slow: settings.limits.slow_answer,
     }
 }
 
@@ -91,6 +92,7 @@ pub(super) fn serve_pages(node: &Arc<Node>, settings: &Settings, endpoints: Vec<
         kv: None,
         received_max: 0,
         concurrent_streams_max: settings.concurrent_streams_max,
+        slow: settings.limits.slow_answer,
     };
     let (incoming, shutdown) = (connections::accept(endpoints, shutdown), shutdown.clone());
     tokio::spawn(async move { pages.serve(incoming, &shutdown).await });

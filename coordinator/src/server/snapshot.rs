@@ -13,9 +13,10 @@ use tonic::Status;
 use super::http::cluster_version;
 use super::node::Node;
 use crate::Error;
+use crate::corruption::KeyHash;
 use crate::snapshot::content::{Content, Frame};
 use crate::snapshot::{self, SnapshotError, content};
-use crate::store::{Archive, Bounds, Revision, View};
+use crate::store::{Archive, Bounds, Revision, Store, View};
 
 /// A piece of the file in one answer, in bytes: etcd's.
 const PIECE_BYTES: usize = 32 << 10;
@@ -107,49 +108,64 @@ pub(super) fn hash(content: &Content) -> Result<u32, Error> {
     })
 }
 
-/// A hash of the keys, which members of a cluster compare.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct KeyHash {
-    pub(super) hash: u32,
-    pub(super) revision: i64,
-    pub(super) compacted: i64,
-    pub(super) current: i64,
+/// Keys that are to be hashed, as they were at one moment.
+pub(super) struct Unhashed {
+    view: View,
+    compacted: i64,
+    current: i64,
+    revision: i64,
+    any_lives: bool,
 }
 
-/// Hashes all versions up to `revision` (0: all) that whoever reads at `revision` or later can tell apart.
-pub(super) fn hash_keys(node: &Node, revision: i64) -> Result<KeyHash, Error> {
-    let (view, compacted, current, revision, any_lives) = {
-        let machine = node.machine();
-        let store = machine.store();
+impl Unhashed {
+    /// All versions up to `revision` (0: all) that whoever reads at `revision` or later can tell apart.
+    pub(super) fn of(store: &Store, revision: i64) -> Result<Self, Error> {
         store.check_revision(revision)?;
         let current = store.revision();
         let revision = if revision <= 0 { current } else { revision };
         let everything = Bounds::From(Bytes::new());
-        let any_lives = store.count(&everything, revision) > 0;
-        (store.view(), store.compacted(), current, revision, any_lives)
-    };
-    let superseded = if any_lives {
-        changed(&view, compacted, revision)?
-    } else {
-        HashSet::new()
-    };
-    let mut hash = crc32c::crc32c(snapshot::Bucket::Key.name().as_bytes());
-    view.scan(Revision::default(), Revision::end_of(revision), &mut |version| {
-        let main = version.revision.main;
-        let skipped =
-            (version.deleted && main == compacted) || (main <= compacted && superseded.contains(&version.kv.key));
-        if !skipped {
-            let (key, value) = content::pair(&version);
-            hash = crc32c::crc32c_append(crc32c::crc32c_append(hash, &key), &value);
-        }
-        true
-    })?;
-    Ok(KeyHash {
-        hash,
-        revision,
-        compacted,
-        current,
-    })
+        Ok(Self {
+            view: store.view(),
+            compacted: store.compacted(),
+            current,
+            revision,
+            any_lives: store.count(&everything, revision) > 0,
+        })
+    }
+
+    /// Reads all of them.
+    pub(super) fn hash(&self) -> Result<KeyHash, Error> {
+        let (revision, compacted) = (self.revision, self.compacted);
+        let superseded = if self.any_lives {
+            changed(&self.view, compacted, revision)?
+        } else {
+            HashSet::new()
+        };
+        let mut hash = crc32c::crc32c(snapshot::Bucket::Key.name().as_bytes());
+        self.view
+            .scan(Revision::default(), Revision::end_of(revision), &mut |version| {
+                let main = version.revision.main;
+                let skipped = (version.deleted && main == compacted)
+                    || (main <= compacted && superseded.contains(&version.kv.key));
+                if !skipped {
+                    let (key, value) = content::pair(&version);
+                    hash = crc32c::crc32c_append(crc32c::crc32c_append(hash, &key), &value);
+                }
+                true
+            })?;
+        Ok(KeyHash {
+            hash,
+            revision,
+            compacted,
+            current: self.current,
+        })
+    }
+}
+
+/// Hashes all keys up to `revision` (0: now).
+pub(super) fn hash_keys(node: &Node, revision: i64) -> Result<KeyHash, Error> {
+    let unhashed = Unhashed::of(node.machine().store(), revision)?;
+    unhashed.hash()
 }
 
 /// The keys that changed after the compaction, up to `revision`.

@@ -9,8 +9,3 @@ impl From<Error> for Status {
         Self::new(error.code(), error.to_string())
     }
 }
-
-/// The answer to calls that are not served.
-pub(super) fn not_served(call: &str) -> Status {
-    Status::unimplemented(format!("{call} is not served by this coordinator"))
-}

@@ -52,6 +52,25 @@ pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
+/// The short way of one call: `answers` makes the answer of what was asked.
+pub(super) async fn call<Q, A, B, F>(
+    request: Request<B>,
+    received_max: usize,
+    answers: impl FnOnce(tonic::Request<Q>) -> F,
+) -> Response<Body>
+where
+    Q: prost::Message + Default,
+    A: prost::Message,
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+    F: Future<Output = Result<tonic::Response<A>, Status>>,
+{
+    match question(request, received_max).await {
+        Ok(question) => answer(answers(question).await),
+        Err(status) => status.into_http(),
+    }
+}
+
 /// Reads a call's message, of `received_max` bytes at most.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use pb::watch_server::Watch;
 use prost::Message;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::auth::{self, Credentials};
 use super::metrics::Running;
@@ -61,7 +61,7 @@ impl WatchService {
             node: Arc::clone(&self.node),
             answers,
             counted: (0, 0),
-            _running: self.node.metrics.running("bidi_stream", "etcdserverpb.Watch", "Watch"),
+            running: self.node.metrics.running("bidi_stream", "etcdserverpb.Watch", "Watch"),
         };
         self.node.metrics.watch_streams.inc();
         tokio::spawn(stream.run(request.into_inner(), self.shutdown.clone()));
@@ -81,7 +81,7 @@ struct Stream {
     answers: mpsc::Sender<Result<pb::WatchResponse, Status>>,
     /// Watchers, and those behind, as they stand in the metrics.
     counted: (usize, usize),
-    _running: Running,
+    running: Running,
 }
 
 impl Drop for Stream {
@@ -104,6 +104,7 @@ impl Stream {
             let outcome = tokio::select! {
                 biased;
                 () = shutdown.requested() => {
+                    self.running.ends(Code::Unavailable);
                     let _client_gone = self.answers.try_send(Err(Error::Stopped.into()));
                     return;
                 }

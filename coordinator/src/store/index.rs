@@ -111,22 +111,21 @@ pub(super) struct Generation {
 pub struct Index {
     keys: BTreeMap<Box<[u8]>, History>,
     superseded: VecDeque<(i64, Box<[u8]>)>,
+    /// How many keys live now.
+    living: usize,
 }
 
 impl Index {
-    /// How many keys have a history, deleted ones included.
-    pub fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+    /// How many keys live now.
+    pub fn living(&self) -> usize {
+        self.living
     }
 
     /// Marks a key put.
     pub(super) fn put(&mut self, key: &[u8], revision: Revision) -> Generation {
         let Some(history) = self.keys.get_mut(key) else {
             self.keys.insert(key.into(), History::once(revision));
+            self.living += 1;
             return Generation {
                 created: revision.main,
                 version: 1,
@@ -135,6 +134,7 @@ impl Index {
         let changes = history.changes();
         if changes.stamps.last().is_some_and(|last| last.deleted) {
             (changes.created, changes.version) = (revision.main, 1);
+            self.living += 1;
         } else {
             changes.version += 1;
         }
@@ -158,6 +158,7 @@ impl Index {
                 deleted: true,
             });
             self.superseded.push_back((revision.main, key.into()));
+            self.living -= 1;
         }
     }
 
@@ -170,6 +171,11 @@ impl Index {
         let key: &[u8] = &version.kv.key;
         let (created, count) = (version.kv.create_revision, version.kv.version);
         if let Some(history) = self.keys.get_mut(key) {
+            match (history.is_deleted(), version.deleted) {
+                (false, true) => self.living -= 1,
+                (true, false) => self.living += 1,
+                _ => {}
+            }
             let changes = history.changes();
             changes.stamps.push(stamp);
             if !version.deleted {
@@ -181,6 +187,8 @@ impl Index {
         if version.deleted {
             // Kept by a compaction at just this revision.
             self.superseded.push_back((version.revision.main, key.into()));
+        } else {
+            self.living += 1;
         }
         let changes = Changes {
             stamps: vec![stamp],

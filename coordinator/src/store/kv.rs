@@ -140,9 +140,9 @@ impl Store {
         self.compacted
     }
 
-    /// How many keys there are in the index, deleted but not compacted ones included.
+    /// How many keys there are.
     pub fn keys(&self) -> usize {
-        self.index.len()
+        self.index.living()
     }
 
     /// What the versions in memory take, in bytes, roughly.

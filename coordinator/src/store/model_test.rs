@@ -215,6 +215,7 @@ impl Pair {
             (self.store.revision(), self.store.compacted()),
             (self.revision(), self.compacted)
         );
+        assert_eq!(self.store.keys(), self.model[self.revision() as usize].len());
         let everything = Bounds::From(key(0));
         for revision in self.compacted.max(1)..=self.revision() {
             let found = self

@@ -137,6 +137,85 @@ async fn a_watch_is_one_answer_a_line() {
     }
 }
 
+/// As dashboards and alerts for etcd expect it.
+#[tokio::test]
+async fn figures_say_what_was_done() {
+    let data = tempfile::tempdir().expect("a directory");
+    let coordinator = Coordinator::start(data.path());
+    let client = coordinator.client().await;
+    client.put("kept", "1").await.expect("acknowledged");
+    client.put("gone", "1").await.expect("acknowledged");
+    client
+        .delete(coordinator_client::Keys::one("gone"))
+        .await
+        .expect("acknowledged");
+    drop(
+        client
+            .watch(coordinator_client::Keys::one("kept"), 0)
+            .await
+            .expect("watched"),
+    );
+    drop(client);
+    let canceled = r#"grpc_server_handled_total{grpc_code="Canceled",grpc_method="Watch",grpc_service="etcdserverpb.Watch",grpc_type="bidi_stream"} 1"#;
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let figures = loop {
+        let (_, mut stream) = send(&coordinator, "GET", "/metrics", "").await;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.expect("the end");
+        if text.contains(canceled) || std::time::Instant::now() > deadline {
+            break text;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    for line in [
+        canceled,
+        "etcd_mvcc_put_total 2",
+        "etcd_mvcc_delete_total 1",
+        "etcd_cluster_version{cluster_version=\"3.6\"} 1",
+        "etcd_debugging_mvcc_keys_total 1",
+        "etcd_server_slow_apply_total 0",
+        "etcd_disk_backend_defrag_duration_seconds_count 0",
+    ] {
+        assert!(figures.lines().any(|found| found == line), "{line} is not in {figures}");
+    }
+}
+
+/// What takes longer than the flags say is in the log, in etcd's words.
+#[tokio::test]
+async fn slow_requests_are_told() {
+    let data = tempfile::tempdir().expect("a directory");
+    let log = data.path().join("log");
+    let address = host::free_port::address().expect("a port");
+    let mut child = crate::program::command(&data.path().join("data"), &format!("http://{address}"))
+        .args(["--warning-apply-duration=1ns", "--warning-unary-request-duration=1ns"])
+        .args(["--log-level=warn", "--log-format=json"])
+        .stderr(std::fs::File::create(&log).expect("a file"))
+        .spawn()
+        .expect("the program is there");
+    let client = coordinator_client::Client::connect(&address.to_string())
+        .await
+        .expect("it serves");
+    client.put("k", "1").await.expect("acknowledged");
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    let told = std::fs::read_to_string(&log).expect("a file");
+    let lines: Vec<Value> = told
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("an object"))
+        .collect();
+    let of = |text: &str| {
+        lines
+            .iter()
+            .find(|line| line["msg"] == text)
+            .unwrap_or_else(|| panic!("no {text}: {told}"))
+    };
+    assert_eq!(of("apply request took too long")["level"], "warn");
+    let call = lines
+        .iter()
+        .find(|line| line["response type"] == "/etcdserverpb.KV/Put");
+    assert_eq!(call.expect("the put is told")["msg"], "request stats");
+}
+
 #[tokio::test]
 async fn pages_say_how_it_is() {
     let data = tempfile::tempdir().expect("a directory");
@@ -167,5 +246,11 @@ async fn pages_say_how_it_is() {
     );
     assert_eq!(page("/readyz?exclude=data_corruption").await.0, 200);
     assert_eq!(page("/livez").await, (200, "ok\n".to_owned()));
+    let (status, text) = page("/debug/vars").await;
+    let variables: Value = serde_json::from_str(&text).expect("an object");
+    assert_eq!(
+        (status, &variables["raft.status"]["raftState"]),
+        (200, &json!("StateLeader"))
+    );
     assert_eq!(send(&coordinator, "POST", "/health", "").await.0, 405);
 }

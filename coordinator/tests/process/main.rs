@@ -3,7 +3,10 @@
 mod catching_up;
 mod client;
 mod cluster;
+mod compaction;
 mod coordination;
+mod corruption;
+mod downgrade;
 mod equal_hashes;
 mod force_new_cluster;
 mod garbage;

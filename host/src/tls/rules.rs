@@ -61,17 +61,22 @@ impl Rules {
         if !self.revoked.is_empty() && (is_revoked(end_entity) || intermediates.iter().any(is_revoked)) {
             return Err(CertificateError::Revoked.into());
         }
-        // The other side is told by the alert that its certificate is bad, as Go tells it; only this one knows why.
+        // The other side is told by the alert that its certificate is bad, as Go tells it; only this one knows why, and says
+        // it in etcd's words, whoever of the two connected.
         if !self.common_names.is_empty() && !self.common_names.contains(&common_name(end_entity)) {
             let (shown, allowed) = (common_name(end_entity), &self.common_names);
-            tracing::warn!(shown, ?allowed, "refused a certificate: its common name is not allowed");
+            tracing::warn!(
+                shown,
+                ?allowed,
+                "client certificate authentication failed: its common name is not allowed"
+            );
             return Err(CertificateError::NotValidForName.into());
         }
         if !self.hostnames.is_empty() {
             let parsed = ParsedCertificate::try_from(end_entity)?;
             let good = |name| verify_server_name(&parsed, name).is_ok();
             if !self.hostnames.iter().any(good) {
-                tracing::warn!(allowed = ?self.hostnames, "refused a certificate: it is good for no host that is allowed");
+                tracing::warn!(allowed = ?self.hostnames, "client certificate authentication failed: it is good for no host that is allowed");
                 return Err(CertificateError::NotValidForName.into());
             }
         }

@@ -12,7 +12,7 @@ use super::Transport;
 use super::connect::{Accept, CONNECT_TIMEOUT, Connection, Door, Stream};
 use super::frame::{Frame, FrameReader, GREETING_BYTES, Greeting, Purpose, Verdict, Welcome};
 use super::peer::hex;
-use super::transport::Shared;
+use super::transport::{ASK_TIMEOUT, Shared};
 
 /// Connections to the peers' port: each member has one or two, and questions are short.
 const CONNECTIONS_MAX: usize = 256;
@@ -58,7 +58,7 @@ async fn serve(shared: &Arc<Shared>, accept: &dyn Accept, connection: Connection
     };
     match greeting.purpose {
         Purpose::Stream => listen_to(shared, greeting.from, stream).await,
-        Purpose::Ask => match tokio::time::timeout(CONNECT_TIMEOUT, answer(shared, stream)).await {
+        Purpose::Ask => match tokio::time::timeout(ASK_TIMEOUT, answer(shared, stream)).await {
             Ok(answered) => answered,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         },

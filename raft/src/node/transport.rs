@@ -18,7 +18,7 @@ use super::peer::{Peer, dial};
 use super::transfer::{Sink, Transfers};
 
 /// How long a question to a member whose stream does not exist yet may take ([`Transport::ask`]).
-const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who this member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
