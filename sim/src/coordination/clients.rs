@@ -3,6 +3,8 @@
 //! The first two are operators ([`super::operator`]) in worlds that have something to look after. A client that is told that
 //! its token is no good, or that nobody is nobody, authenticates next; sometimes with a password of yesterday.
 
+use std::collections::VecDeque;
+
 use coordinator::Error;
 use raft::consensus::MemberId;
 
@@ -19,7 +21,9 @@ use crate::world::{Address, MILLISECOND, Micros, Random, SECOND};
 /// So many of the clients are operators.
 const OPERATORS: usize = 2;
 /// Of a hundred requests, so many show a token that was replaced since.
-const OLD_TOKEN_PERCENT: u32 = 10;
+const OLD_TOKEN_PERCENT: u32 = 15;
+/// So many of those it remembers.
+const OLD_TOKENS_MAX: usize = 3;
 
 #[derive(Debug)]
 struct Client {
@@ -35,9 +39,9 @@ struct Client {
     /// Its token, and whether it was told that it needs one.
     session: Option<Session>,
     needs_session: bool,
-    /// A token that it had before, and whether it shows that one this time.
-    session_before: Option<Session>,
-    shows_before: bool,
+    /// The tokens that it had before, the last few of them, and which of them it shows this time.
+    sessions_before: VecDeque<Session>,
+    shows_before: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -72,8 +76,8 @@ impl Clients {
                 revision: 0,
                 session: None,
                 needs_session: false,
-                session_before: None,
-                shows_before: false,
+                sessions_before: VecDeque::new(),
+                shows_before: None,
             })
             .collect();
         Self {
@@ -167,8 +171,13 @@ impl Clients {
         known.waits = true;
         known.called = now;
         known.asked = Some(asked);
-        known.shows_before = known.session_before.is_some() && self.random.percent(OLD_TOKEN_PERCENT);
-        let (turn, member) = (known.turn, known.target);
+        let (turn, mut member) = (known.turn, known.target);
+        known.shows_before = None;
+        if !known.sessions_before.is_empty() && self.random.percent(OLD_TOKEN_PERCENT) {
+            // To anybody: one member may have missed why it is good no more.
+            known.shows_before = Some(self.random.below(known.sessions_before.len() as u64) as usize);
+            member = self.random.below(self.members as u64) + 1;
+        }
         let (from, to) = (self.address(client), member as Address - 1);
         let arrivals = cluster
             .network
@@ -190,8 +199,8 @@ impl Clients {
             turn,
             asked: known.asked.clone()?,
             session: match known.shows_before {
-                true => known.session_before.clone(),
-                false => known.session.clone(),
+                Some(before) => known.sessions_before.get(before).cloned(),
+                None => known.session.clone(),
             },
         })
     }
@@ -236,7 +245,10 @@ impl Clients {
             }
             Response::Session(session) => {
                 self.answers.count += 1;
-                known.session_before = known.session.replace(session);
+                known.sessions_before.extend(known.session.replace(session));
+                if known.sessions_before.len() > OLD_TOKENS_MAX {
+                    known.sessions_before.pop_front();
+                }
                 known.needs_session = false;
             }
             Response::Denied(refusal) => {
@@ -256,7 +268,7 @@ impl Clients {
 impl Client {
     fn refused(&mut self, refusal: &Error) {
         match refusal {
-            _ if self.shows_before => {}
+            _ if self.shows_before.is_some() => {}
             Error::InvalidAuthToken | Error::AuthOldRevision | Error::UserEmpty => self.needs_session = true,
             Error::AuthNotEnabled => self.needs_session = false,
             _ => {}

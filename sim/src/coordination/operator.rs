@@ -56,7 +56,8 @@ impl Duties {
         if self.alarms && random.percent(if oracle.alarms.is_empty() { 3 } else { 60 }) {
             return Some(alarm(random, oracle, members, tally));
         }
-        if !self.accounts || random.percent(50) {
+        let patience = if oracle.accounts_now().enabled { 50 } else { 10 };
+        if !self.accounts || random.percent(patience) {
             return None;
         }
         tally.count(Fault::AccountChange);
@@ -108,7 +109,7 @@ fn founding(random: &mut Random, oracle: &Oracle) -> Option<Change> {
         return Some(grant_role(ROOT.to_owned(), ROOT.to_owned()));
     }
     if !accounts.enabled {
-        return random.percent(30).then(|| Change::Enable(pb::AuthEnableRequest {}));
+        return random.percent(60).then(|| Change::Enable(pb::AuthEnableRequest {}));
     }
     None
 }
