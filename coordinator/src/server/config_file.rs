@@ -6,6 +6,8 @@
 
 use std::ffi::OsString;
 
+use super::config::etcd_spelling;
+
 /// The arguments with what a config file says in the place of the flags, if one is named.
 pub(super) fn arguments(argv: Vec<OsString>) -> Result<Vec<OsString>, String> {
     let Some(path) = named(&argv) else { return Ok(argv) };
@@ -13,7 +15,8 @@ pub(super) fn arguments(argv: Vec<OsString>) -> Result<Vec<OsString>, String> {
     let text = read.map_err(|error| format!("--config-file={}: {error}", path.display()))?;
     let flags = flags(&text).map_err(|reason| format!("--config-file={}: {reason}", path.display()))?;
     let program = argv.into_iter().take(1);
-    Ok(program.chain(flags.into_iter().map(OsString::from)).collect())
+    // Names are as old in files as they are on command lines.
+    Ok(etcd_spelling(program.chain(flags.into_iter().map(OsString::from))))
 }
 
 fn named(argv: &[OsString]) -> Option<std::path::PathBuf> {
@@ -130,5 +133,18 @@ mod tests {
             let refusal = flags(text).expect_err(text);
             assert!(refusal.contains(line), "{refusal}");
         }
+    }
+
+    #[test]
+    fn names_that_were_once_experimental_are_known_in_files_too() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("etcd.yml");
+        std::fs::write(&path, "experimental-initial-corrupt-check: true\nlog-level: panic\n").expect("written");
+        let flag = format!("--config-file={}", path.display());
+        let argv = arguments(vec!["coordinator".into(), flag.into()]).expect("readable");
+        assert_eq!(
+            argv,
+            ["coordinator", "--initial-corrupt-check=true", "--log-level=error"]
+        );
     }
 }

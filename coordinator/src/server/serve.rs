@@ -52,7 +52,8 @@ fn fatal(error: impl std::fmt::Display) -> Fatal {
 /// Serves until `shutdown`.
 pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), Fatal> {
     announcements::starting(&settings);
-    let directory = DataDir::open(&settings.data_dir, "coordinator", FORMAT_VERSION).map_err(fatal)?;
+    let directory = DataDir::open(&settings.data_dir, "coordinator", FORMAT_VERSION)
+        .map_err(|error| etcds(&settings.data_dir).unwrap_or_else(|| fatal(error)))?;
     let (endpoints, addresses) = bind(&settings, directory.path()).await?;
     let (pages, page_addresses) = bind_urls(&settings, directory.path(), PAGES_FLAG, &settings.listen_metrics).await?;
     let peer_listeners = bind_for_peers(&settings).await?;
@@ -132,6 +133,18 @@ fn compare_keys(node: &Arc<Node>, settings: &Settings, shutdown: &Shutdown) {
         let checking = corruption::check_compactions(Arc::clone(node), interval, shutdown.clone());
         tokio::spawn(checking);
     }
+}
+
+/// What to do with a data directory of etcd, if it is one.
+fn etcds(directory: &Path) -> Option<Fatal> {
+    let theirs = directory.join("member/snap/db");
+    theirs.exists().then(|| {
+        Fatal(format!(
+            "{} is a data directory of etcd: let etcd save a snapshot (etcdctl snapshot save FILE), then `coordinator restore \
+             FILE --data-dir` a new directory and start with that",
+            directory.display()
+        ))
+    })
 }
 
 /// Tells the others what this member's name is and where its clients connect, unless they know.

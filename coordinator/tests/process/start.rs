@@ -15,6 +15,20 @@ fn error_line(output: &std::process::Output) -> String {
 }
 
 #[test]
+fn a_data_directory_of_etcd_is_told_from_others_with_the_way_out() {
+    let data = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir_all(data.path().join("member/snap")).expect("a directory");
+    std::fs::write(data.path().join("member/snap/db"), "bbolt").expect("a file");
+    let output = run(data.path(), "http://127.0.0.1:0", &[]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        told.contains("is a data directory of etcd") && told.contains("coordinator restore"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_taken_port_a_held_directory_and_a_newer_one_are_told() {
     let (first, second) = (
         tempfile::tempdir().expect("a directory"),
