@@ -68,7 +68,8 @@ fn steps(request: &pb::TxnRequest, operations_max: usize) -> Result<(), Error> {
             Some(Request::RequestPut(request)) => put(request)?,
             Some(Request::RequestDeleteRange(request)) => delete_range(request)?,
             Some(Request::RequestTxn(nested)) => steps(nested, left)?,
-            None => {}
+            // A step that says nothing, which etcd once fell over.
+            None => return Err(Error::KeyNotFound),
         }
     }
     Ok(())
@@ -178,5 +179,35 @@ impl Deletes {
 
     fn into_bounds(self) -> impl Iterator<Item = Bounds> {
         self.keys.into_iter().map(Bounds::One).chain(self.ranges)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_says_nothing_is_refused_on_every_way() {
+        let nothing = || vec![pb::RequestOp::default()];
+        let (success, failure) = (
+            pb::TxnRequest {
+                success: nothing(),
+                ..Default::default()
+            },
+            pb::TxnRequest {
+                failure: nothing(),
+                ..Default::default()
+            },
+        );
+        let nested = pb::TxnRequest {
+            success: vec![pb::RequestOp {
+                request: Some(Request::RequestTxn(success.clone())),
+            }],
+            ..Default::default()
+        };
+        for request in [success, failure, nested] {
+            assert_eq!(txn(&request, 128), Err(Error::KeyNotFound));
+        }
+        assert_eq!(txn(&pb::TxnRequest::default(), 128), Ok(()));
     }
 }
