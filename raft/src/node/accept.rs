@@ -154,6 +154,8 @@ async fn listen_to(shared: &Arc<Shared>, from: u64, stream: Stream) -> io::Resul
                 data,
             } => shared.transfers.chunk(from, transfer, number, last, data).await,
             Frame::SnapshotProgress { transfer, progress } => shared.transfers.progress(transfer, progress),
+            // That it was heard is noted above.
+            Frame::Alive => {}
         }
     }
     Ok(())

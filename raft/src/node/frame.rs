@@ -178,6 +178,8 @@ pub(super) enum Frame {
         transfer: u64,
         progress: Progress,
     },
+    /// Nothing else was said for a while.
+    Alive,
 }
 
 impl Frame {
@@ -187,7 +189,7 @@ impl Frame {
             Self::Message(body) | Self::Call { body, .. } | Self::Answer { body, .. } => body.len(),
             Self::SnapshotBegin { about, .. } => about.len(),
             Self::SnapshotChunk { data, .. } => data.len(),
-            Self::SnapshotProgress { .. } => 0,
+            Self::SnapshotProgress { .. } | Self::Alive => 0,
         }
     }
 
@@ -238,6 +240,7 @@ impl Frame {
                 buffer.put_u8(state);
                 buffer.put_u64(wants);
             }
+            Self::Alive => buffer.put_u8(7),
         }
         let length =
             u32::try_from(buffer.len() - start - LENGTH_BYTES).expect("a frame is at most FRAME_BYTES_MAX long");
@@ -280,6 +283,7 @@ impl Frame {
                 };
                 Self::SnapshotProgress { transfer, progress }
             }
+            7 => Self::Alive,
             _ => return Err(malformed(&format!("a frame of the unknown kind {kind}"))),
         })
     }

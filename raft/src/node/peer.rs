@@ -31,6 +31,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITE_BYTES: usize = 256 << 10;
 /// A member that says nothing for so long is not active any more.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
+/// After so long without anything to say a member says that it is there: followers have nothing else for each other, and
+/// the next leader has to know since when they are there.
+const ALIVE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Why the last dial failed, for the log: said once, not at every try.
 type Complaint = Option<String>;
@@ -236,6 +239,7 @@ impl Dialer {
                     Ok(_) => io::ErrorKind::ConnectionAborted.into(),
                     Err(error) => error,
                 },
+                () = tokio::time::sleep(ALIVE_INTERVAL) => Some(Frame::Alive),
             };
             let Some(frame) = frame else {
                 return io::ErrorKind::ConnectionAborted.into();

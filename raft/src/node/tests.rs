@@ -183,6 +183,19 @@ async fn messages_arrive_in_order_and_calls_are_answered() {
     assert!(two.transport.active_since(1).is_some());
 }
 
+/// Followers say nothing to each other, but who leads next must know since when they are there.
+#[tokio::test]
+async fn members_that_have_nothing_to_say_are_there_all_the_same() {
+    let (one, two) = pair().await;
+    let both = || Some((one.transport.active_since(2)?, two.transport.active_since(1)?));
+    eventually("each hears of the other", || both().is_some()).await;
+    let before = both();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(both(), before, "without a silence");
+    two.transport.end();
+    eventually("silence is noticed", || one.transport.active_since(2).is_none()).await;
+}
+
 #[tokio::test]
 async fn members_connect_over_sockets_in_the_file_system() {
     let directory = tempfile::tempdir().unwrap();
