@@ -4,6 +4,7 @@
 //! for both. All work happens on the threads of [`Queries`]; what the caller holds ([`Rows`]) is a channel of batches.
 //! Dropping it, or the future of a call, cancels the statement.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -249,7 +250,20 @@ fn bind(plan: LogicalPlan, parameters: Vec<ScalarValue>) -> Result<LogicalPlan> 
             parameters.len()
         );
     }
-    plan.with_param_values(ParamValues::from(parameters))
+    // What goes into a table has the types of its columns; elsewhere a value keeps its own.
+    let types = if matches!(plan, LogicalPlan::Dml(_)) {
+        plan.get_parameter_types()?
+    } else {
+        HashMap::new()
+    };
+    let typed = (1usize..)
+        .zip(parameters)
+        .map(|(number, value)| match types.get(&format!("${number}")) {
+            Some(Some(kind)) => value.cast_to(kind),
+            _ => Ok(value),
+        });
+    let typed: Vec<ScalarValue> = typed.collect::<Result<_>>()?;
+    plan.with_param_values(ParamValues::from(typed))
 }
 
 async fn execute(
