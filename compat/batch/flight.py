@@ -69,4 +69,15 @@ with tempfile.TemporaryDirectory() as folder, flightsql.connect(f"grpc://{ADDRES
         cursor.execute("SELECT 3 AS three")
         check("a prepared statement", [(3,)], cursor.fetchall())
 
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT $1 + 1 AS a", (41,))
+        check("a bound number", [(42,)], cursor.fetchall())
+        cursor.execute("SELECT ? AS a, '?' AS b", ("it's",))
+        check("a bound text, and a question mark in a text", [("it's", "?")], cursor.fetchall())
+        with flightsql.connect(f"grpc://{ADDRESS}") as other, other.cursor() as others:
+            others.execute("SET datafusion.execution.batch_size = 7")
+            others.fetchall()
+        cursor.execute("SELECT value FROM information_schema.df_settings WHERE name = 'datafusion.execution.batch_size'")
+        check("another connection's settings are its own", [("8192",)], cursor.fetchall())
+
 sys.exit(1 if failures else 0)
