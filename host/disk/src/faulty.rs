@@ -198,6 +198,10 @@ impl DiskFile for FaultyFile {
         Ok(())
     }
 
+    fn modified_ms(&self) -> io::Result<Option<i64>> {
+        self.inner.modified_ms()
+    }
+
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.inner.as_fd()
     }

@@ -89,6 +89,10 @@ pub trait DiskFile: Debug + Send + Sync {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// fdatasync: contents and length are durable when it returns.
     fn sync_data(&self) -> io::Result<()>;
+    /// When the contents were last written, in milliseconds since 1970; `None` where the disk keeps no such time.
+    fn modified_ms(&self) -> io::Result<Option<i64>> {
+        Ok(None)
+    }
     /// The descriptor, where there is a real one (for sendfile and mmap).
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         None

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! How it moves: [`Log::append`] checks a batch against its producer's last ones, gives it the next offset, and writes it
-//! as it came but for the twelve bytes outside its CRC. The written part is not yet promised: [`Log::begin_sync`] hands
+//! as it came but for its header. The written part is not yet promised: [`Log::begin_sync`] hands
 //! out the file to sync, and [`Log::finish_sync`] moves the [`Log::durable_end`], behind which nobody reads. When the
 //! newest segment is full it is synced and sealed: sealed segments are complete by construction.
 //!
@@ -213,7 +213,7 @@ impl Log {
         self.segments.last_mut().expect("a log has a segment")
     }
 
-    /// Appends one checked batch (its header is `header`) in leader epoch `leader_epoch`.
+    /// Appends one checked batch in leader epoch `leader_epoch`; `header` takes the place of its own.
     ///
     /// # Errors
     /// [`LogError::Full`] leaves the log as it was; any other failed write stops it. A batch that does not continue its

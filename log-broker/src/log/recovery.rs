@@ -155,7 +155,7 @@ fn open_sealed(
     let file = disk.open(&path, Mode::Write)?;
     let len = file.len()?;
     if len == 0 {
-        return Ok(Segment::known(base, base, 0, file, Index::default(), None));
+        return Ok(Segment::known(base, base, 0, file, Index::default(), None)?);
     }
     if let Some(index) = Index::read(disk, dir, base, len)? {
         let mut walk = Walk::new(&*file, len);
@@ -169,13 +169,13 @@ fn open_sealed(
             }
         };
         if whole && next > base && next <= next_base {
-            return Ok(Segment::known(base, next, len, file, index, Some(0)));
+            return Ok(Segment::known(base, next, len, file, index, Some(0))?);
         }
     }
     let scan = Scan::run(&*file, base, len, options.index_interval_bytes)?;
     match scan.bad {
         None if scan.next <= next_base => {
-            let segment = Segment::known(base, scan.next, len, file, scan.index, Some(0));
+            let segment = Segment::known(base, scan.next, len, file, scan.index, Some(0))?;
             segment.write_indexes(disk, dir)?;
             Ok(segment)
         }
@@ -225,7 +225,7 @@ fn open_active(
         file.sync_data()?;
     }
     let begun_ms = None; // Counted anew: batches carry their producers' time, not ours.
-    let segment = Segment::known(base, scan.next, scan.len, file, scan.index, begun_ms);
+    let segment = Segment::known(base, scan.next, scan.len, file, scan.index, begun_ms)?;
     Ok((segment, scan.headers, len - scan.len))
 }
 

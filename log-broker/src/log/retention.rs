@@ -3,7 +3,7 @@
 use std::io;
 
 use super::segment::Segment;
-use super::{Log, LogError, checkpoint};
+use super::{Log, LogError, Options, checkpoint};
 
 pub(super) const START_NAME: &str = "log-start-offset";
 
@@ -14,23 +14,21 @@ impl Log {
     /// When the disk fails.
     pub fn apply_retention(&mut self, now_ms: i64) -> Result<usize, LogError> {
         self.check()?;
-        let too_old = |segment: &Segment, retention_ms: i64| {
-            retention_ms >= 0
-                && segment
-                    .max_timestamp()
-                    .is_some_and(|newest| now_ms - newest > retention_ms)
+        let Options { retention_ms, .. } = self.options;
+        let too_old = |segment: &mut Segment| {
+            retention_ms >= 0 && now_ms.saturating_sub(segment.retention_timestamp(now_ms)) > retention_ms
         };
         // The newest segment is sealed first, so that a quiet topic forgets its last records too.
-        if self.active().len() > 0 && self.durable_end == self.end && too_old(self.active(), self.options.retention_ms)
-        {
+        if self.active().len() > 0 && self.durable_end == self.end && too_old(self.active_mut()) {
             self.roll()?;
         }
         let mut removed = 0;
         while self.segments.len() > 1 {
+            let is_old = too_old(&mut self.segments[0]);
             let oldest = &self.segments[0];
             let too_much = u64::try_from(self.options.retention_bytes)
                 .is_ok_and(|retention_bytes| self.size_bytes() - oldest.len() >= retention_bytes);
-            if oldest.next() > self.durable_end || !(too_much || too_old(oldest, self.options.retention_ms)) {
+            if oldest.next() > self.durable_end || !(too_much || is_old) {
                 break;
             }
             self.remove_oldest()?;

@@ -401,6 +401,45 @@ fn retention_removes_old_and_surplus_segments() {
 }
 
 #[test]
+fn records_without_a_timestamp_are_kept_from_their_last_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let options = Options {
+        retention_ms: 1000,
+        ..Options::default()
+    };
+    let log_open = || Log::open(Arc::clone(&disk), dir.path(), options).unwrap().0;
+    let batch = encode(&["v".to_owned()], -1, Codec::None, None);
+    let mut log = log_open();
+    log.append(&batch, &batch::check(&batch).unwrap(), 0, 50_000).unwrap();
+    sync(&mut log);
+    assert_eq!(log.apply_retention(51_000).unwrap(), 0);
+    assert_eq!((log.start(), log.max_timestamp()), (0, None));
+    // After a restart the file tells.
+    let mut log = log_open();
+    let written_ms = log.active().file().modified_ms().unwrap().unwrap();
+    assert_eq!(log.apply_retention(written_ms + 1000).unwrap(), 0);
+    assert_eq!(log.apply_retention(written_ms + 1001).unwrap(), 1);
+    assert_eq!((log.start(), log.end()), (1, 1));
+}
+
+#[test]
+fn where_the_last_write_is_not_known_nothing_goes_early() {
+    let (_, disk) = memory();
+    let options = Options {
+        retention_ms: 1000,
+        ..Options::default()
+    };
+    let mut log = open(&disk, options).unwrap();
+    append_values(&mut log, &["v"], -1);
+    sync(&mut log);
+    let mut log = open(&disk, options).unwrap();
+    assert_eq!(log.apply_retention(10_000_000).unwrap(), 0);
+    assert_eq!(log.apply_retention(10_001_000).unwrap(), 0);
+    assert_eq!(log.apply_retention(10_001_001).unwrap(), 1);
+}
+
+#[test]
 fn deleted_records_stay_deleted() {
     let (_, disk) = memory();
     let mut log = open(&disk, Options::default()).unwrap();
