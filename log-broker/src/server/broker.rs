@@ -10,6 +10,7 @@ use log_broker_wire::ErrorCode;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::coordinator::Coordinator;
+use super::gate::Gate;
 use super::metrics::Metrics;
 use super::partition::{Partition, Refused, lock};
 use super::syncer::Syncer;
@@ -23,6 +24,9 @@ const ANNOUNCED_BYTES_MAX: usize = 256 << 20;
 /// The unit in which announced bytes are counted.
 pub(super) const ANNOUNCED_UNIT: usize = 1 << 10;
 
+/// Compressed batches that are checked at a time; each may take as much memory as its codec's window, 128 MB at most.
+const INFLATING_MAX: usize = 4;
+
 /// The id of this broker, while there is one.
 pub(super) const NODE_ID: i32 = 0;
 
@@ -34,6 +38,8 @@ pub struct Broker {
     pub(super) topics: Topics,
     pub(super) groups: Coordinator,
     pub(super) announced: Arc<Semaphore>,
+    /// Through which compressed batches are checked.
+    pub(super) inflating: Gate,
     flush: Flush,
     metrics: Arc<Metrics>,
     /// `None` once closed.
@@ -68,6 +74,7 @@ impl Broker {
             topics,
             groups,
             announced: Arc::new(Semaphore::new(ANNOUNCED_BYTES_MAX / ANNOUNCED_UNIT)),
+            inflating: Gate::new(INFLATING_MAX),
             flush,
             metrics,
             syncer: RwLock::new(Some(syncer)),

@@ -44,6 +44,9 @@ pub(super) enum Error {
         api: &'static str,
         source: log_broker_wire::Error,
     },
+    /// The producer learns by it that it has to ask for metadata again.
+    #[error("a batch of a producer that takes no answers (acks=0) was refused: {0}")]
+    RefusedSilently(String),
 }
 
 /// Who asks.
@@ -84,7 +87,11 @@ pub(super) fn begin(broker: &Arc<Broker>, bytes: Bytes, client: &Client) -> Resu
         return Ok(Begun::Later(header, api, body, client.clone()));
     }
     let request = ProduceRequest::decode(body, header.version).map_err(malformed("Produce"))?;
-    Ok(Begun::Produce(header, api::produce::begin(broker, request)))
+    let begun = super::off_worker(|| api::produce::begin(broker, request));
+    match begun.refused_silently() {
+        Some(reason) => Err(Error::RefusedSilently(reason)),
+        None => Ok(Begun::Produce(header, begun)),
+    }
 }
 
 impl Begun {

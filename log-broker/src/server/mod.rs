@@ -16,6 +16,7 @@ mod broker;
 mod connection;
 mod coordinator;
 mod dispatch;
+mod gate;
 mod metrics;
 mod partition;
 mod registration;
@@ -156,6 +157,15 @@ fn advertised(advertise: Option<&str>, listen: SocketAddr) -> Result<(String, u1
             Ok((host.trim_start_matches('[').trim_end_matches(']').to_owned(), port))
         }
         _ => Err(Error::Setting(format!("--advertise {address}: write it as HOST:PORT"))),
+    }
+}
+
+/// Does something that blocks on the disk, or takes long, while this worker's other tasks move to another thread.
+fn off_worker<T>(action: impl FnOnce() -> T) -> T {
+    let runtime = tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor());
+    match runtime {
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(action),
+        _ => action(),
     }
 }
 

@@ -270,7 +270,10 @@ mod tests {
             header.set_max_timestamp(&batch, max_timestamp, append_time);
             let stored = [&header.encode()[..], &batch[HEADER_LEN..]].concat();
             assert_eq!(check(&stored), Ok(header));
-            assert_eq!((header.max_timestamp, header.is_log_append_time()), (max_timestamp, append_time));
+            assert_eq!(
+                (header.max_timestamp, header.is_log_append_time()),
+                (max_timestamp, append_time)
+            );
         }
     }
 

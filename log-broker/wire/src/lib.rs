@@ -4,7 +4,7 @@
 //! turns a line into both directions of the codec, so a client, a broker and their tests read the same definition.
 //! [`frame`] holds what stands around a body: the length, and the request and response headers. [`batch`] and
 //! [`record`] read and write what producers store: a batch has a 61-byte header that a broker checks and patches, and
-//! records inside it that only clients look at; [`compression`] opens and closes them.
+//! records inside it, which [`validate`] checks before a broker stores them; [`compression`] opens and closes them.
 //!
 //! How bytes move: a frame arrives as one [`bytes::Bytes`]; everything opaque in it (record batches, group metadata)
 //! is a slice of that frame. Encoding keeps long slices as segments of their own ([`Writer`]), so what was read from a
@@ -26,6 +26,7 @@ pub mod frame;
 pub mod messages;
 pub mod record;
 mod table;
+pub mod validate;
 
 pub use error::Error;
 pub use error_code::ErrorCode;
