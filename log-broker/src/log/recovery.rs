@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use disk::{Disk, DiskFile, Mode};
 use log_broker_wire::batch::{self, BatchError, BatchHeader, HEADER_LEN};
@@ -11,7 +11,7 @@ use super::epochs::Epochs;
 use super::index::Index;
 use super::producers::{self, Producers};
 use super::segment::{self, Segment};
-use super::{Log, LogError, Options, checkpoint, retention};
+use super::{Log, LogError, Options, State, checkpoint, retention};
 
 /// Bytes read at a time.
 const CHUNK_LEN: usize = 1 << 20;
@@ -76,20 +76,31 @@ impl Log {
             .min(end);
         let epochs = Epochs::read(&*disk, dir, end)?;
         let producers = replay(&*disk, dir, &segments, &replayed, end).map_err(io)?;
+        let snapshot = producers::snapshots(&*disk, dir).map_err(io)?.into_iter().max();
+        // What was read may still be in the page cache only, and is visible from now on. A snapshot is written behind a sync.
+        if let Some(active) = segments.last()
+            && snapshot != Some(end)
+        {
+            active.file().sync_data().map_err(io)?;
+        }
         let log = Self {
             disk,
             dir: dir.to_owned(),
-            options,
-            segments,
-            producers,
-            epochs,
-            start,
-            end,
-            durable_end: end,
-            stopped: None,
+            writer: Mutex::new(()),
+            state: Mutex::new(State {
+                dir: dir.to_owned(),
+                options,
+                segments,
+                producers,
+                epochs,
+                start,
+                end,
+                durable_end: end,
+                snapshot,
+                producers_changed: false,
+                stopped: None,
+            }),
         };
-        // What was read may still be in the page cache only, and is visible from now on.
-        log.active().file().sync_data().map_err(io)?;
         Ok((log, recovery))
     }
 }
@@ -176,7 +187,7 @@ fn open_sealed(
     match scan.bad {
         None if scan.next <= next_base => {
             let segment = Segment::known(base, scan.next, len, file, scan.index, Some(0))?;
-            segment.write_indexes(disk, dir)?;
+            segment.encode_indexes().write(disk, dir)?;
             Ok(segment)
         }
         bad => {

@@ -8,7 +8,7 @@ use disk::{Disk, DiskFile, Mode};
 use log_broker_wire::batch::BatchHeader;
 
 use super::Options;
-use super::index::{self, Index};
+use super::index::{self, EncodedIndexes, Index};
 
 /// * `len` bytes of the file are whole, checked batches with offsets in `base..next`.
 #[derive(Debug)]
@@ -100,21 +100,20 @@ impl Segment {
         self.len > 0 && (too_long || too_old || too_wide)
     }
 
-    /// Writes a batch behind the last one. After an error the file may be longer than `len`: see [`Segment::cut_back`].
-    pub(super) fn append(&mut self, bytes: &[u8], header: &BatchHeader, interval: u64, now_ms: i64) -> io::Result<()> {
+    /// Writes a batch at `position` of a segment's file. After an error the file may be longer.
+    pub(super) fn write(file: &dyn DiskFile, position: u64, bytes: &[u8], header: &BatchHeader) -> io::Result<()> {
         let prefix = header.encode();
         let slices = [IoSlice::new(&prefix), IoSlice::new(&bytes[prefix.len()..])];
-        self.file.write_vectored_at(&slices, self.len)?;
+        file.write_vectored_at(&slices, position)
+    }
+
+    /// Notes a batch that was written behind the last one.
+    pub(super) fn add(&mut self, header: &BatchHeader, interval: u64, now_ms: i64) {
         self.index.add(header, self.base, self.len, interval);
-        self.len += bytes.len() as u64;
+        self.len += header.len as u64;
         self.next = header.next_offset();
         self.begun_ms.get_or_insert(now_ms);
         self.written_ms = Some(now_ms);
-        Ok(())
-    }
-
-    pub(super) fn cut_back(&mut self) -> io::Result<()> {
-        self.file.set_len(self.len)
     }
 
     /// A position from which a walk over the batches finds `offset`.
@@ -127,8 +126,14 @@ impl Segment {
         self.index.position_of_time(timestamp)
     }
 
-    pub(super) fn write_indexes(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
-        self.index.write(disk, dir, self.base)
+    /// The latest position up to `limit` at which an indexed batch begins, with an offset up to `offset`.
+    pub(super) fn position_before(&self, offset: i64, limit: u64) -> u64 {
+        self.index
+            .position_before(u32::try_from(offset - self.base).unwrap_or(u32::MAX), limit)
+    }
+
+    pub(super) fn encode_indexes(&self) -> EncodedIndexes {
+        self.index.encode(self.base)
     }
 
     /// Removes the files. What is already gone is fine: a crash may have stopped an earlier attempt.

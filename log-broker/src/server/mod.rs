@@ -20,6 +20,7 @@ mod gate;
 mod metrics;
 mod partition;
 mod registration;
+mod request_memory;
 mod syncer;
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use disk::{Disk, RealDisk};
+use disk::{Disk, PooledDisk, RealDisk};
 use host::{DataDir, DataDirError, Listener, Shutdown};
 
 use crate::Args;
@@ -42,6 +43,12 @@ const ADMIN_CONNECTIONS_MAX: usize = 64;
 
 /// How long connections may finish what they are at after a shutdown was asked for.
 const DRAIN_TIME: Duration = Duration::from_secs(3);
+
+/// Files that are neither logs nor connections: the write-ahead log, small files that are replaced, the runtime's own.
+const FILES_RESERVED: usize = 128;
+/// Files of logs that are kept open at least, and at most.
+const LOG_FILES_MIN: usize = 64;
+const LOG_FILES_MAX: usize = 100_000;
 
 /// Version of the data directory's format.
 const FORMAT: u32 = 1;
@@ -80,7 +87,7 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     let admin_address = admin.local_addr().map_err(Error::Listen)?;
     let advertised = advertised(args.advertise.as_deref(), listen)?;
 
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let disk: Arc<dyn Disk> = Arc::new(PooledDisk::new(Arc::new(RealDisk), log_files_max(connections_max)));
     let directory = data.path().to_owned();
     let flush = args.flush;
     let opened = tokio::task::spawn_blocking(move || Broker::open(disk, &directory, properties, flush, advertised));
@@ -119,6 +126,13 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
         })?;
     drop(data);
     Ok(())
+}
+
+/// How many files of logs are kept open: what the process may have, without what connections need.
+fn log_files_max(connections_max: usize) -> usize {
+    let limit = usize::try_from(host::open_files_max()).unwrap_or(usize::MAX);
+    let others = connections_max.saturating_add(ADMIN_CONNECTIONS_MAX + FILES_RESERVED);
+    limit.saturating_sub(others).clamp(LOG_FILES_MIN, LOG_FILES_MAX)
 }
 
 /// Takes connections until shutdown is requested, then waits a while for those that are open.
