@@ -93,7 +93,9 @@ impl Log {
         let next = (|| {
             indexes.write(&*self.disk, &self.dir)?;
             producers::write_snapshot(&*self.disk, &self.dir, point.end, &snapshot)?;
-            Segment::create(&*self.disk, &self.dir, point.end)
+            let segment = Segment::create(&*self.disk, &self.dir, point.end)?;
+            self.disk.sync_dir(&self.dir)?;
+            Ok::<_, io::Error>(segment)
         })();
         let mut state = self.state();
         match next {

@@ -66,6 +66,8 @@ impl Log {
             }
         }
         if segments.is_empty() {
+            // Its name becomes durable with the file of the leader epoch, before the first batch; until then an empty log can
+            // as well be created again.
             segments.push(Segment::create(&*disk, dir, 0).map_err(io)?);
         }
         let end = segments.last().map_or(0, Segment::next);
@@ -80,6 +82,7 @@ impl Log {
         let snapshot = producers::snapshots(&*disk, dir).map_err(io)?.into_iter().max();
         // What was read may still be in the page cache only, and is visible from now on. A snapshot is written behind a sync.
         if let Some(active) = segments.last()
+            && active.len() > 0
             && snapshot != Some(end)
         {
             active.file().sync_data().map_err(io)?;

@@ -25,11 +25,10 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// Creates an empty segment whose name is durable.
+    /// Creates an empty segment, whose name is durable when its directory is synced.
     pub(super) fn create(disk: &dyn Disk, dir: &Path, base: i64) -> io::Result<Self> {
         let file = disk.open(&dir.join(name(base)), Mode::Write)?;
         file.set_len(0)?;
-        disk.sync_dir(dir)?;
         Ok(Self {
             base,
             next: base,
