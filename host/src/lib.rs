@@ -10,10 +10,12 @@
 //! (the launcher and other supervisors do that) and log files (they keep stderr).
 
 pub mod admin;
+pub mod bounded;
 pub mod config;
 mod data_dir;
 pub mod free_port;
 mod listener;
+pub mod metrics;
 mod shutdown;
 pub mod telemetry;
 pub mod tls;

@@ -87,7 +87,7 @@ fn is_pure(role: &Role, folder: &str, inside: &str) -> bool {
                 .any(|(service, rooms)| *service == folder && rooms.contains(&room));
             !root && !edge
         }
-        Role::Host | Role::Launcher | Role::Simulation | Role::Client(_) | Role::Unknown => false,
+        Role::Host | Role::Launcher | Role::Simulation | Role::Testing | Role::Client(_) | Role::Unknown => false,
     }
 }
 

@@ -58,6 +58,25 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn remove_dir_all(&self, directory: &Path) -> io::Result<()>;
     /// Makes created, renamed and removed names in `directory` durable.
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
+
+    /// Replaces the contents of `path` atomically and durably: after a crash at any moment the file holds what it held
+    /// before or all of `contents`, and the latter once this returns. The new contents are written beside it first, into
+    /// `NAME.new`, which a crash may leave behind and the next call replaces. One caller at a time for one path.
+    fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let mut beside = name.to_owned();
+        beside.push(".new");
+        let beside = directory.join(beside);
+        let file = self.open(&beside, Mode::Write)?;
+        file.set_len(0)?;
+        file.write_at(contents, 0)?;
+        file.sync_data()?;
+        drop(file);
+        self.rename(&beside, path)?;
+        self.sync_dir(directory)
+    }
 }
 
 /// An open file. All calls take positions, so that readers and one writer can share it.
