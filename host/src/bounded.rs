@@ -46,7 +46,9 @@ pub fn read_blocking(stream: &mut impl Read, length: usize, buffer: &mut Vec<u8>
     buffer.clear();
     while buffer.len() < length {
         let filled = buffer.len();
-        buffer.resize(filled + step(filled, length), 0);
+        // Room that the buffer has from before costs nothing.
+        let room = step(filled, length).max(buffer.capacity().min(length) - filled);
+        buffer.resize(filled + room, 0);
         stream.read_exact(&mut buffer[filled..])?;
     }
     Ok(())

@@ -10,7 +10,7 @@ pub enum Error {
     /// Operator: mend the flag.
     #[error("--port {0} is not SERVICE=NUMBER or SERVICE.PORT=NUMBER, such as log-broker=9093 or namenode.http=9871")]
     BadPort(String),
-    #[error("{0} is unreadable: delete it, and ports are chosen anew")]
+    #[error("{0} is unreadable: delete it, and new ports are chosen")]
     BadPortsFile(PathBuf),
     #[error("{0} is unreadable: end the processes of this stack by hand, then delete it")]
     BadStateFile(PathBuf),
@@ -21,7 +21,7 @@ pub enum Error {
     Missing(&'static str, &'static str),
     /// Operator: a cluster's members are not changed by counting them.
     #[error(
-        "the cluster in {0} has {1} coordinators, not {2}: leave --coordinators out, begin anew with `bonsai reset coordinator`, or change its members with `etcdctl member`"
+        "the cluster in {0} has {1} coordinators, not {2}: leave --coordinators out, start over with `bonsai reset coordinator`, or change its members with `etcdctl member`"
     )]
     OtherCluster(PathBuf, u16, u16),
     /// Operator: the stack runs already.

@@ -220,8 +220,8 @@ impl Node {
     /// This member is not one any more.
     pub(super) fn fail_as_removed(&self) {
         self.fail(format!(
-            "this member ({:x}) was removed from the cluster {:x}; its data directory is of no use any more: remove it, and \
-             to join again have the member added anew",
+            "this member ({:x}) was removed from the cluster {:x}; its data directory is no longer valid: remove it, and \
+             to join again add the member again",
             self.identity.member, self.identity.cluster
         ));
     }

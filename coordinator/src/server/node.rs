@@ -260,7 +260,7 @@ impl Node {
 
     /// Consensus and its log.
     pub(super) fn raft(&self) -> &raft::node::Node<Replica> {
-        self.raft.get().expect("it is set before anybody has the node")
+        self.raft.get().expect("it is set before the node is shared")
     }
 
     pub(super) fn set_raft(&self, raft: raft::node::Node<Replica>) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dfs_wire::op::{LengthReader, MESSAGE_BYTES_MAX};
 use dfs_wire::packet::{Header, LENGTHS_BYTES, Lengths};
+use host::bounded;
 use prost::Message;
 
 /// Writers send a heartbeat every 30 s; one that is silent for four of them is gone.
@@ -17,8 +18,6 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(120);
 /// A peer that takes nothing for so long is gone.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Believed of a claimed length before any of it has come.
-const READ_AHEAD_BYTES: usize = 128 << 10;
 
 pub fn invalid(error: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error.to_string())
@@ -51,20 +50,8 @@ pub fn read_message<M: Message + Default>(stream: &mut impl Read) -> io::Result<
         }
     };
     let mut bytes = Vec::new();
-    read_claimed(stream, length, &mut bytes)?;
+    bounded::read_blocking(stream, length, &mut bytes)?;
     M::decode(Bytes::from(bytes)).map_err(invalid)
-}
-
-/// Reads exactly `length` bytes into `buffer`, which grows as they come.
-pub fn read_claimed(stream: &mut impl Read, length: usize, buffer: &mut Vec<u8>) -> io::Result<()> {
-    buffer.clear();
-    while buffer.len() < length {
-        let start = buffer.len();
-        let step = (length - start).min(READ_AHEAD_BYTES.max(start));
-        buffer.resize(start + step, 0);
-        stream.read_exact(&mut buffer[start..])?;
-    }
-    Ok(())
 }
 
 /// A packet as it came: the raw bytes can be passed on.
@@ -88,7 +75,7 @@ impl Packet {
         self.head.resize(LENGTHS_BYTES + parsed.header, 0);
         stream.read_exact(&mut self.head[LENGTHS_BYTES..])?;
         let header = Header::parse(&self.head[LENGTHS_BYTES..], parsed.body).map_err(invalid)?;
-        read_claimed(stream, parsed.body, &mut self.body)?;
+        bounded::read_blocking(stream, parsed.body, &mut self.body)?;
         self.crc_bytes = parsed.body - header.data_bytes;
         Ok(header)
     }

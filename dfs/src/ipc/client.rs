@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use dfs_wire::proto::common::rpc_response_header_proto::RpcStatusProto;
 use dfs_wire::rpc;
+use host::bounded;
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-use super::read_claimed;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -87,7 +86,7 @@ impl Client {
             stream.write_all(&frame).await?;
             loop {
                 let length = rpc::check_frame_length(stream.read_u32().await?)?;
-                let (header, response) = rpc::parse_reply(read_claimed(&mut stream, length).await?)?;
+                let (header, response) = rpc::parse_reply(bounded::read(&mut stream, length).await?)?;
                 if header.call_id == self.next_call as u32 || header.status() == RpcStatusProto::Fatal {
                     return Ok::<_, CallError>((header, response));
                 }

@@ -18,23 +18,3 @@ pub const CLIENT_DATANODE_PROTOCOL: &str = "org.apache.hadoop.hdfs.protocol.Clie
 pub const PROTOCOL_INFO: &str = "org.apache.hadoop.ipc.ProtocolMetaInfoPB";
 /// Data node to name node, data node to data node: our own.
 pub const CLUSTER_PROTOCOL: &str = "bonsai.dfs.ClusterProtocol";
-
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt};
-
-/// How much is allocated ahead of what has arrived.
-const READ_AHEAD_BYTES: usize = 64 << 10;
-
-/// Reads exactly `length` bytes, which were claimed and are believed only as they come.
-pub(crate) async fn read_claimed(stream: &mut (impl AsyncRead + Unpin), length: usize) -> std::io::Result<Bytes> {
-    let mut buffer = BytesMut::with_capacity(length.min(READ_AHEAD_BYTES));
-    while buffer.len() < length {
-        let missing = length - buffer.len();
-        buffer.reserve(missing.min(READ_AHEAD_BYTES.max(buffer.len())));
-        let read = (&mut *stream).take(missing as u64).read_buf(&mut buffer).await?;
-        if read == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    Ok(buffer.freeze())
-}

@@ -15,7 +15,6 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::read_claimed;
 use crate::Error;
 
 /// Calls of one connection that are being answered. hdfs-native sends hundreds at once.
@@ -127,7 +126,7 @@ async fn read_calls<S: Service>(
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let frame = tokio::time::timeout(FRAME_TIMEOUT, read_claimed(&mut reader, length))
+        let frame = tokio::time::timeout(FRAME_TIMEOUT, bounded::read(&mut reader, length))
             .await
             .map_err(|_| Error::Io("a frame did not arrive in time".to_owned()))??;
         let (header, rest) = rpc::parse_request(frame)?;

@@ -16,7 +16,6 @@ use crate::namespace::edit::Transaction;
 use crate::namespace::image::Header;
 
 const IMAGE: &str = "image";
-const IMAGE_NEW: &str = "image.new";
 const EDITS: &str = "edits";
 /// The one kind of record there is.
 const KIND_TRANSACTION: u8 = 1;
@@ -179,20 +178,10 @@ impl Journal {
 
     /// Replaces the image, then cuts the log. Blocks.
     pub fn checkpoint(&self, image: &[u8], log_index: u64) -> Result<(), Error> {
-        write_image(&self.disk, &self.directory, image)?;
+        self.disk.replace(&self.directory.join(IMAGE), image)?;
         self.commit.purge(log_index);
         Ok(())
     }
-}
-
-fn write_image(disk: &Arc<dyn Disk>, directory: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let new = directory.join(IMAGE_NEW);
-    let file = disk.open(&new, Mode::Write)?;
-    file.set_len(0)?;
-    file.write_at(bytes, 0)?;
-    file.sync_data()?;
-    disk.rename(&new, &directory.join(IMAGE))?;
-    disk.sync_dir(directory)
 }
 
 fn read_file(disk: &Arc<dyn Disk>, path: &Path) -> std::io::Result<Vec<u8>> {

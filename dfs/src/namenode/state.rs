@@ -422,7 +422,7 @@ impl NameNode {
         self.durable.send_replace(state.transaction);
         *journal = Some(opened);
         self.failed.store(false, Ordering::SeqCst);
-        tracing::warn!("the edit log takes writes again: read image and edits anew");
+        tracing::warn!("the edit log takes writes again: image and edits were read again");
         Ok(())
     }
 

@@ -211,7 +211,7 @@ impl Wiring<'_> {
                     to: to.clone(),
                     schema: Arc::clone(schema),
                 }),
-                None => Err(Error::runtime("nobody wants this query's rows")),
+                None => Err(Error::runtime("no client reads the rows of this query")),
             },
         }
     }
