@@ -57,7 +57,7 @@ impl DataDir {
         }
         fs::create_dir_all(path).map_err(io_error)?;
         let path = path.canonicalize().map_err(io_error)?;
-        // Before anything is written: a directory of somebody else must not even get a lock file.
+        // Before anything is written: a directory of another program must not even get a lock file.
         check_format(&path, service, version)?;
         let lock = hold(&path)?;
         // And again: what held it until now may have been the first to mark it.

@@ -48,7 +48,7 @@ pub fn init(options: &Options) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        // Where stderr is closed there is nobody to tell, and a panic about it would end the task that logs.
+        // With stderr closed, an error about the log cannot be reported, and a panic would end the task that logs.
         .log_internal_errors(false);
     let _already_set = match options.log_format {
         Format::Text => builder.try_init(),

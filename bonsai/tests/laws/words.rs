@@ -1,4 +1,4 @@
-//! Law: what a program says is said in the field's words.
+//! Law: messages and help texts are in the field's words.
 //!
 //! Error messages, log lines and help texts are read by people who know Kafka, HDFS, Flink, Spark or etcd, often in their second
 //! language, and searched for by the terms of those systems. A short list of words marks a private language; none of them may

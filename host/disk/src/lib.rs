@@ -2,7 +2,7 @@
 //!
 //! Every byte that a service must not lose goes through [`Disk`]: the real one ([`RealDisk`]) in production, a faulty one
 //! in tests and in the simulated world (unsynced writes lost at a crash, torn tails, flipped bits, a full or slow disk).
-//! The calls block; whoever calls them owns a thread for it. Nothing here retries: after a failed sync the state of the
+//! The calls block; the caller owns a thread for them. Nothing here retries: after a failed sync the state of the
 //! page cache is unknown, so the caller must stop acknowledging.
 //!
 //! Tests of any crate get disks that are full, fail to sync or lose their power from [`faulty`], by naming the feature of
@@ -48,7 +48,7 @@ pub struct Entry {
 /// A file system.
 pub trait Disk: Debug + Send + Sync + 'static {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn DiskFile>>;
-    /// The entries of a directory, sorted by name, so that whoever iterates does so in a fixed order.
+    /// The entries of a directory, sorted by name, so that iteration has a fixed order.
     fn list(&self, directory: &Path) -> io::Result<Vec<Entry>>;
     fn exists(&self, path: &Path) -> io::Result<bool>;
     fn create_dir_all(&self, directory: &Path) -> io::Result<()>;
