@@ -251,7 +251,10 @@ impl Watchers {
 
     fn tell(&mut self, id: i64, changes: Vec<Arc<Version>>) -> Answer {
         let revision = self.cursor;
-        let watcher = self.watchers.get_mut(&id).expect("only watchers that exist are notified");
+        let watcher = self
+            .watchers
+            .get_mut(&id)
+            .expect("only watchers that exist are notified");
         watcher.told = true;
         Answer::Changes {
             id,

@@ -142,7 +142,9 @@ async fn accept(listener: &Listener, broker: &Arc<Broker>, shutdown: &Shutdown) 
 fn advertised(advertise: Option<&str>, listen: SocketAddr) -> Result<(String, u16), Error> {
     let Some(address) = advertise else {
         if listen.ip().is_unspecified() {
-            tracing::warn!("listening on all addresses, but clients are given 127.0.0.1; --advertise HOST:PORT changes it");
+            tracing::warn!(
+                "listening on all addresses, but clients are given 127.0.0.1; --advertise HOST:PORT changes it"
+            );
             return Ok(("127.0.0.1".to_owned(), listen.port()));
         }
         return Ok((listen.ip().to_string(), listen.port()));
