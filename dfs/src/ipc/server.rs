@@ -9,7 +9,7 @@ use bytes::Bytes;
 use dfs_wire::proto::common::rpc_response_header_proto::RpcErrorCodeProto;
 use dfs_wire::proto::common::{IpcConnectionContextProto, RpcRequestHeaderProto};
 use dfs_wire::rpc;
-use host::{Listener, Shutdown};
+use host::{Listener, Shutdown, bounded};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};

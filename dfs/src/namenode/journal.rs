@@ -105,7 +105,7 @@ impl Journal {
                 pool_id,
                 ..Default::default()
             };
-            write_image(&disk, directory, &namespace.to_image(header)).map_err(io)?;
+            disk.replace(&directory.join(IMAGE), &namespace.to_image(header)).map_err(io)?;
         }
         let bytes = read_file(&disk, &path).map_err(io)?;
         let (namespace, header) = Namespace::from_image(&bytes, now).map_err(|error| JournalError::Image {
