@@ -146,6 +146,14 @@ impl Default for Policy {
     }
 }
 
+/// Which block ids and generation stamps the namespace has given out: a replica with another one is from the future, and
+/// tells of a namespace that was newer than this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Issued {
+    next_block: u64,
+    generation_stamp: u64,
+}
+
 /// The block map.
 ///
 /// - A location exists exactly if the node's own set has the block.
@@ -158,6 +166,7 @@ pub struct Blocks {
     nodes: Vec<Node>,
     queue: BTreeSet<(u64, u64)>,
     pub(crate) safe_mode: SafeMode,
+    issued: Issued,
     /// Replicas that nothing wants, reported in safe mode: looked at again after it.
     postponed: Vec<(NodeId, Replica)>,
 }
@@ -170,6 +179,7 @@ impl Blocks {
             nodes: Vec::new(),
             queue: BTreeSet::new(),
             safe_mode: SafeMode::Starting,
+            issued: Issued::default(),
             postponed: Vec::new(),
         }
     }
@@ -322,6 +332,15 @@ impl Blocks {
                 }
             }
             BlockChange::Removed { block } => self.remove(block, effects),
+            BlockChange::Issued {
+                next_block,
+                generation_stamp,
+            } => {
+                self.issued = Issued {
+                    next_block,
+                    generation_stamp,
+                }
+            }
         }
     }
 

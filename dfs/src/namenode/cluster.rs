@@ -10,8 +10,10 @@ use super::status::datanode_info;
 use crate::Error;
 use crate::block::{Address, Command, Event, Replica, ReplicaState, Usage};
 use crate::ipc::Call;
-use crate::namespace::{Block, RECOVERY_HOLDER};
+use crate::namespace::{BLOCK_BYTES_MAX, Block, RECOVERY_HOLDER};
 
+/// Data nodes that are remembered, dead ones included: a registration costs memory until the next start.
+const DATA_NODES_MAX: usize = 20_000;
 /// Commands that one heartbeat carries.
 const COMMANDS_PER_HEARTBEAT: usize = 500;
 
@@ -101,6 +103,12 @@ impl NameNode {
                 asked.pool_id, self.pool_id
             )));
         }
+        let ports = [asked.id.xfer_port, asked.id.info_port, asked.id.ipc_port];
+        if asked.id.datanode_uuid.is_empty() || ports.iter().any(|port| *port > u32::from(u16::MAX)) {
+            return Err(Error::IllegalArgument(
+                "a data node registers with a uuid and with ports below 65536".to_owned(),
+            ));
+        }
         // A data node that listens on all addresses is reached at the one it called from.
         let unspecified = asked.id.ip_addr.is_empty() || asked.id.ip_addr == "0.0.0.0" || asked.id.ip_addr == "::";
         let ip = if unspecified {
@@ -129,6 +137,9 @@ impl NameNode {
             ipc_port: asked.id.ipc_port,
         };
         let mut state = self.lock();
+        if state.blocks.find_node(&address.uuid).is_none() && state.blocks.nodes().len() >= DATA_NODES_MAX {
+            return Err(Error::Io(format!("there are {DATA_NODES_MAX} data nodes already")));
+        }
         state.speakers.insert(call.connection, address.uuid.clone());
         state.step(Event::Registered(address), self.now());
         Ok(cluster::RegisterResponse {
@@ -220,7 +231,13 @@ impl NameNode {
                 generation_stamp: asked.new_generation_stamp,
                 length: asked.length,
             };
-            state.names.finish_recovery(asker.at(now), pending.file, block);
+            if block.length > BLOCK_BYTES_MAX {
+                return Err(Error::Io(format!(
+                    "blk_{} cannot have {} bytes",
+                    block.id, block.length
+                )));
+            }
+            state.names.finish_recovery(asker.at(now), pending.file, block)?;
             tracing::info!(block = asked.block_id, length = asked.length, "recovered a block");
             Ok(cluster::CommitRecoveryResponse {})
         })

@@ -97,8 +97,8 @@ impl NameNode {
 
     pub async fn set_times(&self, asker: &Asker, asked: SetTimesRequestProto) -> Result<SetTimesResponseProto, Error> {
         self.change(&format!("set times {}", asked.src), asker.key.clone(), |state, now| {
-            // -1 says: leave it.
-            let given = |time: u64| (time != u64::MAX).then_some(time);
+            // A negative time, -1 above all, says: leave it.
+            let given = |time: u64| i64::try_from(time).is_ok().then_some(time);
             state
                 .names
                 .set_times(asker.at(now), &asked.src, given(asked.mtime), given(asked.atime))?;

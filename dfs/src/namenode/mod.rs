@@ -97,10 +97,8 @@ async fn serve(data: PathBuf, rpc: String, http: String, settings: Settings, shu
 
     let registry = metrics::registry(&node).map_err(|error| error.to_string())?;
     let watched = Arc::clone(&node);
-    let health: host::admin::Health = Arc::new(move || match watched.is_failed() {
-        true => Err("the edit log cannot be written".to_owned()),
-        false => Ok(()),
-    });
+    node.watch_lock().map_err(|error| error.to_string())?;
+    let health: host::admin::Health = Arc::new(move || watched.health());
     let pages =
         host::admin::router(registry, health).merge(crate::webhdfs::namenode_router(Arc::clone(&node), addresses.0));
     let tasks = [

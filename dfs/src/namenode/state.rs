@@ -8,9 +8,10 @@
 //! it, for the log's answers come in order. [`NameNode::reload`] builds memory anew from the disk once it takes writes again.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -25,6 +26,10 @@ use crate::Error;
 use crate::block::{Blocks, Command, Effect, Event, NodeId};
 use crate::namespace::edit::{EditBox, Transaction};
 use crate::namespace::{Block, Namespace};
+
+/// How often the lock is looked at, and how long it may be held before the name node counts as unhealthy.
+const LOCK_WATCH_INTERVAL: Duration = Duration::from_millis(500);
+const LOCK_HELD_MAX: Duration = Duration::from_secs(10);
 
 /// A recovery of a block that data nodes were told to make.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +75,8 @@ pub struct NameNode {
     /// The log refused something: memory is ahead of it.
     failed: Arc<AtomicBool>,
     durable: watch::Sender<u64>,
+    /// When the lock was last free, by [`NameNode::now`].
+    lock_free_at: AtomicU64,
     pub operations: AtomicU64,
     seed: AtomicU64,
 }
@@ -79,6 +86,36 @@ pub fn wall_clock() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |passed| passed.as_millis() as u64)
+}
+
+/// The name node's memory, held.
+///
+/// A panic leaves it half changed, so that neither memory nor the next edits can be trusted: the process ends, and its
+/// supervisor starts it again from what is on disk.
+#[derive(Debug)]
+pub struct Locked<'a>(MutexGuard<'a, State>);
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.0
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            host::fail(&"a panic under the namespace lock: the process ends; start it again");
+            std::process::abort();
+        }
+    }
 }
 
 impl State {
@@ -165,6 +202,7 @@ impl NameNode {
             epoch: now,
             failed: Arc::default(),
             durable,
+            lock_free_at: AtomicU64::new(now),
             operations: AtomicU64::new(0),
             seed: AtomicU64::new(now),
         })
@@ -180,12 +218,44 @@ impl NameNode {
         self.seed.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no holder of the name node's lock panics")
+    pub fn lock(&self) -> Locked<'_> {
+        match self.state.lock() {
+            Ok(guard) => Locked(guard),
+            // The thread that panicked ends the process; none may look at what it left behind.
+            Err(_) => std::process::abort(),
+        }
     }
 
     fn journal(&self) -> RwLockReadGuard<'_, Option<Journal>> {
         self.journal.read().expect("no holder of the journal's lock panics")
+    }
+
+    /// Takes the lock now and then, on a thread of its own, so that [`NameNode::health`] need not wait for it.
+    pub fn watch_lock(self: &Arc<Self>) -> std::io::Result<()> {
+        let watched: Weak<Self> = Arc::downgrade(self);
+        std::thread::Builder::new()
+            .name("nn-lock-watch".to_owned())
+            .spawn(move || {
+                while let Some(node) = watched.upgrade() {
+                    drop(node.lock());
+                    node.lock_free_at.store(node.now(), Ordering::Relaxed);
+                    drop(node);
+                    std::thread::sleep(LOCK_WATCH_INTERVAL);
+                }
+            })?;
+        Ok(())
+    }
+
+    /// Whether changes are served. Never waits.
+    pub fn health(&self) -> Result<(), String> {
+        let held = self.now().saturating_sub(self.lock_free_at.load(Ordering::Relaxed));
+        if held > LOCK_HELD_MAX.as_millis() as u64 {
+            return Err(format!("the namespace lock has been held for {held} ms"));
+        }
+        match self.is_failed() {
+            true => Err("the edit log cannot be written".to_owned()),
+            false => Ok(()),
+        }
     }
 
     pub fn is_failed(&self) -> bool {

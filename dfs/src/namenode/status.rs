@@ -34,7 +34,7 @@ pub fn datanode_info(node: &Node) -> DatanodeInfoProto {
         non_dfs_used: Some(
             node.usage
                 .capacity
-                .saturating_sub(node.usage.used + node.usage.remaining),
+                .saturating_sub(node.usage.used.saturating_add(node.usage.remaining)),
         ),
         num_blocks: Some(node.block_count() as u32),
         ..Default::default()
@@ -93,20 +93,19 @@ impl NameNode {
         };
         let end = offset.saturating_add(length);
         let closed = file.blocks.len() - usize::from(file.last_open);
-        let mut start = 0;
+        let mut start = 0_u64;
         let mut blocks = Vec::new();
         for block in &file.blocks[..closed] {
-            if start < end && start + block.length > offset {
+            let next = start.saturating_add(block.length);
+            if start < end && next > offset {
                 blocks.push(locate(*block, start));
             }
-            start += block.length;
+            start = next;
         }
-        let last_start = start
-            - if file.last_open {
-                0
-            } else {
-                file.blocks.last().map_or(0, |block| block.length)
-            };
+        let last_start = match file.blocks.last() {
+            Some(last) if !file.last_open => start.saturating_sub(last.length),
+            _ => start,
+        };
         LocatedBlocksProto {
             file_length: file.closed_length(),
             blocks,

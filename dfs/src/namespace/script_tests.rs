@@ -107,9 +107,9 @@ impl World {
                         length: length.parse().unwrap(),
                         ..open
                     };
-                    names.update_last_block(caller, id, block, true);
+                    names.update_last_block(caller, id, block, true)?;
                 }
-                names.close(caller, id);
+                names.close(caller, id)?;
             }
             ["abandon", path, "by", holder, block] => {
                 let (id, _) = names.held(path, 0, holder)?;
@@ -117,7 +117,7 @@ impl World {
             }
             ["recover", path, "replicas", any] => {
                 let id = names.file(path)?.0.id;
-                return Ok(match names.recover_lease(caller, id, *any == "yes") {
+                return Ok(match names.recover_lease(caller, id, *any == "yes")? {
                     Recovery::Closed => "closed\n".to_owned(),
                     Recovery::Block { block, new_stamp, .. } => {
                         format!("recover block {} under stamp {new_stamp}\n", block.id - FIRST_BLOCK)
@@ -131,7 +131,7 @@ impl World {
                     length: length.parse().unwrap(),
                     ..file.open_block().unwrap()
                 };
-                names.finish_recovery(caller, id, block);
+                names.finish_recovery(caller, id, block)?;
             }
             ["taken-over", path, "by", holder] => return Ok(told(names.can_be_taken_over(path, holder, self.now))),
             ["renew", holder] => names.renew_lease(holder, self.now),
@@ -190,9 +190,9 @@ impl World {
             NextBlock::Repeated(block) => format!("block {} again\n", block.id - FIRST_BLOCK),
             NextBlock::Add { previous } => {
                 if let Some(previous) = previous {
-                    names.update_last_block(caller, id, previous, true);
+                    names.update_last_block(caller, id, previous, true)?;
                 }
-                format!("block {}\n", names.add_block(caller, id).id - FIRST_BLOCK)
+                format!("block {}\n", names.add_block(caller, id)?.id - FIRST_BLOCK)
             }
         })
     }
