@@ -10,7 +10,8 @@
 //!
 //! # Safe mode
 //! Nothing is known at the start but what should exist. Until enough blocks have been reported ([`safemode`]), no
-//! replica is copied and, above all, none is removed.
+//! replica is copied and, above all, none is removed. A replica from the future (its id or stamp was never given out) shows
+//! that the namespace is older than the data: it holds safe mode, and only an operator's force makes it go.
 //!
 //! # Where it stops
 //! One rack, one storage per data node. Deliberately missing: rack awareness, storage policies, decommissioning, balancing.
@@ -169,6 +170,8 @@ pub struct Blocks {
     issued: Issued,
     /// Replicas that nothing wants, reported in safe mode: looked at again after it.
     postponed: Vec<(NodeId, Replica)>,
+    /// Replicas with a block id or generation stamp that was never given out: kept, and not served.
+    future: BTreeMap<(NodeId, u64), Replica>,
 }
 
 impl Blocks {
@@ -181,6 +184,7 @@ impl Blocks {
             safe_mode: SafeMode::Starting,
             issued: Issued::default(),
             postponed: Vec::new(),
+            future: BTreeMap::new(),
         }
     }
 

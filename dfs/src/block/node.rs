@@ -103,6 +103,7 @@ impl Blocks {
             node.alive = false;
             node.reported = false;
             let lost = std::mem::take(&mut node.blocks);
+            self.future.retain(|(node, _), _| *node != id);
             effects.push(Effect::Died(id));
             for block in lost {
                 if let Some(info) = self.blocks.get_mut(&block) {

@@ -34,6 +34,7 @@ impl DataNode {
             State::Rbw => replica::State::Rbw,
             State::Rwr => replica::State::Rwr,
             State::Temporary => return Ok(None),
+            State::Corrupt => return Err(Error::Io(format!("the checksums of blk_{block} are gone"))),
         };
         Ok(Some(Replica {
             block_id: block,

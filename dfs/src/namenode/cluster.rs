@@ -26,6 +26,7 @@ fn replica_of(message: &cluster::Replica) -> Replica {
             replica::State::Finalized => ReplicaState::Finalized,
             replica::State::Rbw => ReplicaState::Rbw,
             replica::State::Rwr => ReplicaState::Rwr,
+            replica::State::Corrupt => ReplicaState::Corrupt,
         },
     }
 }
@@ -57,7 +58,18 @@ impl NameNode {
                     uuid: &asked.datanode_uuid,
                     replicas: &replicas,
                 };
-                self.lock().step(event, self.now());
+                let mut state = self.lock();
+                state.step(event, self.now());
+                let (future, bytes) = state.blocks.future();
+                drop(state);
+                if future > 0 {
+                    tracing::error!(
+                        replicas = future,
+                        bytes,
+                        "replicas have block ids or generation stamps that were never given out: is this an old copy of the \
+                         name node's directory? Safe mode holds"
+                    );
+                }
                 cluster::BlockReportResponse {}.encode_to_vec()
             }
             "blockReceived" => {

@@ -210,7 +210,7 @@ impl NameNode {
             corrupt_blocks: health.corrupt,
             missing_blocks: health.missing,
             missing_repl_one_blocks: Some(0),
-            blocks_in_future: Some(0),
+            blocks_in_future: Some(state.blocks.future().1),
             pending_deletion_blocks: Some(0),
         }
     }
@@ -233,20 +233,29 @@ impl NameNode {
     }
 
     /// Enters, leaves or asks for safe mode; true if it is on afterwards.
-    pub fn safe_mode(&self, action: SafeModeActionProto) -> bool {
+    pub fn safe_mode(&self, action: SafeModeActionProto) -> Result<bool, Error> {
         let now = self.now();
         let mut state = self.lock();
         match action {
             SafeModeActionProto::SafemodeLeave | SafeModeActionProto::SafemodeForceExit => {
-                let effects = state.blocks.set_safe_mode(false, now);
+                let force = action == SafeModeActionProto::SafemodeForceExit;
+                let (replicas, bytes) = state.blocks.future();
+                let Some(effects) = state.blocks.leave_safe_mode(force, now) else {
+                    let reason = state.blocks.safe_mode_reason();
+                    return Err(Error::SafeMode(format!("Cannot leave safe mode. {reason}")));
+                };
+                if replicas > 0 {
+                    tracing::warn!(
+                        replicas,
+                        bytes,
+                        "safe mode was left by force: replicas from the future are deleted"
+                    );
+                }
                 state.carry_out(effects);
             }
-            SafeModeActionProto::SafemodeEnter => {
-                let effects = state.blocks.set_safe_mode(true, now);
-                state.carry_out(effects);
-            }
+            SafeModeActionProto::SafemodeEnter => state.blocks.enter_safe_mode(),
             SafeModeActionProto::SafemodeGet => {}
         }
-        state.blocks.in_safe_mode() || state.low_on_space || self.is_failed()
+        Ok(state.blocks.in_safe_mode() || state.low_on_space || self.is_failed())
     }
 }

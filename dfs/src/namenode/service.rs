@@ -136,6 +136,7 @@ impl NameNode {
                     low_redundancy: stats.under_replicated,
                     corrupt_blocks: stats.corrupt_blocks,
                     missing_blocks: stats.missing_blocks,
+                    blocks_in_future: stats.blocks_in_future(),
                     ..Default::default()
                 }
             }),
@@ -164,7 +165,7 @@ impl NameNode {
                 }
             }),
             "setSafeMode" => serve!(call, |asked: SetSafeModeRequestProto| SetSafeModeResponseProto {
-                result: self.safe_mode(asked.action())
+                result: self.safe_mode(asked.action())?
             }),
             "listCorruptFileBlocks" => serve!(call, |_asked: ListCorruptFileBlocksRequestProto| {
                 let corrupt = CorruptFileBlocksProto {

@@ -19,7 +19,7 @@ use disk::Disk;
 use prost::Message;
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::journal::{Journal, JournalError, Recovered};
+use super::journal::{Journal, JournalError, LostEdits, Recovered};
 use super::retry::{CallKey, RetryCache};
 use super::settings::Settings;
 use crate::Error;
@@ -176,11 +176,12 @@ impl NameNode {
         settings: Settings,
         user: String,
         fresh_pool_id: String,
+        lost: LostEdits,
     ) -> Result<Self, JournalError> {
         let now = wall_clock();
         let started = Instant::now();
         let fresh = || (Namespace::new(&user, &settings.supergroup, now), fresh_pool_id);
-        let (journal, recovered) = Journal::open(Arc::clone(&disk), &directory, fresh, now)?;
+        let (journal, recovered) = Journal::open(Arc::clone(&disk), &directory, fresh, lost, now)?;
         let pool_id = recovered.pool_id.clone();
         tracing::info!(
             pool = pool_id,
@@ -487,7 +488,8 @@ impl NameNode {
         let fresh = || (Namespace::new("", "", 0), self.pool_id.clone());
         // Ends the former writer; nothing is queued meanwhile, for the name node's lock is held.
         drop(journal.take());
-        let (opened, recovered) = Journal::open(Arc::clone(&self.disk), &self.directory, fresh, self.now())?;
+        let (disk, now) = (Arc::clone(&self.disk), self.now());
+        let (opened, recovered) = Journal::open(disk, &self.directory, fresh, LostEdits::Refuse, now)?;
         *state = State::new(recovered, &self.settings, self.now());
         self.durable.send_replace(state.transaction);
         *journal = Some(opened);

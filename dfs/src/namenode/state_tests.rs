@@ -15,6 +15,7 @@ fn open(disk: Arc<dyn Disk>, directory: &std::path::Path) -> NameNode {
         settings,
         "root".to_owned(),
         "BP-test".to_owned(),
+        LostEdits::Refuse,
     )
     .unwrap()
 }
@@ -188,12 +189,14 @@ async fn numbers_that_were_never_given_out_are_refused_and_not_logged() {
     let directory = tempfile::tempdir().unwrap();
     let settings = || Settings::parse(["bonsai.report-wait.millis=10", "bonsai.restart-wait.millis=10"]).unwrap();
     let open = |path: &std::path::Path| {
+        let (user, pool) = ("root".to_owned(), "BP".to_owned());
         let node = NameNode::open(
             Arc::new(RealDisk),
             path.to_owned(),
             settings(),
-            "root".to_owned(),
-            "BP".to_owned(),
+            user,
+            pool,
+            LostEdits::Refuse,
         );
         Arc::new(node.unwrap())
     };
@@ -325,4 +328,86 @@ fn health_does_not_wait_for_the_lock() {
     let long_ago = node.now() - LOCK_HELD_MAX.as_millis() as u64 - 1;
     node.lock_free_at.store(long_ago, Ordering::Relaxed);
     assert!(node.health().unwrap_err().contains("lock"));
+}
+
+fn reopen(directory: &std::path::Path, lost: LostEdits) -> Result<NameNode, JournalError> {
+    let (user, pool) = ("root".to_owned(), "BP".to_owned());
+    NameNode::open(
+        Arc::new(RealDisk),
+        directory.to_owned(),
+        Settings::default(),
+        user,
+        pool,
+        lost,
+    )
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn edits_that_are_gone_are_noticed() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("nn");
+    std::fs::create_dir(&directory).unwrap();
+    let node = open(Arc::new(RealDisk), &directory);
+    let older = root.path().join("older");
+    for index in 0..6 {
+        mkdirs(&node, &format!("/{index}"), index).await.unwrap();
+        if index == 1 {
+            node.checkpoint().unwrap();
+        }
+        if index == 3 {
+            copy(&directory, &older);
+        }
+    }
+    drop(node);
+    let damages: [(&str, fn(&std::path::Path, &std::path::Path)); 4] = [
+        ("no edits", |at, _| std::fs::remove_dir_all(at.join("edits")).unwrap()),
+        ("an empty folder of edits", |at, _| {
+            std::fs::remove_dir_all(at.join("edits")).unwrap();
+            std::fs::create_dir(at.join("edits")).unwrap();
+        }),
+        ("older edits", |at, older| {
+            std::fs::remove_dir_all(at.join("edits")).unwrap();
+            copy(&older.join("edits"), &at.join("edits"));
+        }),
+        ("edits cut off", |at, older| {
+            let segment = |at: &std::path::Path| {
+                let mut names: Vec<_> = std::fs::read_dir(at.join("edits")).unwrap().collect();
+                names.pop().unwrap().unwrap().path()
+            };
+            let bytes = std::fs::metadata(segment(older)).unwrap().len();
+            let file = std::fs::File::options().write(true).open(segment(at)).unwrap();
+            file.set_len(bytes).unwrap();
+        }),
+    ];
+    for (what, damage) in damages {
+        let damaged = root.path().join(what);
+        copy(&directory, &damaged);
+        damage(&damaged, &older);
+        let refused = reopen(&damaged, LostEdits::Refuse);
+        assert!(matches!(refused, Err(JournalError::Lost { .. })), "{what}: {refused:?}");
+        let node = reopen(&damaged, LostEdits::Accept).unwrap();
+        assert!(
+            is_there(&node, "/0") && is_there(&node, "/1") && !is_there(&node, "/5"),
+            "{what}"
+        );
+        mkdirs(&node, "/after", 50).await.unwrap();
+        drop(node);
+        let node = reopen(&damaged, LostEdits::Refuse).unwrap();
+        assert!(is_there(&node, "/after"), "{what}: complete again");
+    }
+    // The image alone is older: its edits were purged.
+    let node = reopen(&directory, LostEdits::Refuse).unwrap();
+    assert!((0..6).all(|index| is_there(&node, &format!("/{index}"))));
 }
