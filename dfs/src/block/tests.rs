@@ -228,7 +228,6 @@ fn a_corrupt_replica_is_replaced_and_the_last_good_one_is_kept() {
 #[test]
 fn safe_mode_removes_nothing_and_ends_when_enough_is_reported() {
     let mut blocks = Blocks::new(Policy::default());
-    blocks.step(Event::Changed(&[ISSUED]), 0);
     for id in [7, 8] {
         let changes = [
             BlockChange::Added {
@@ -240,6 +239,7 @@ fn safe_mode_removes_nothing_and_ends_when_enough_is_reported() {
         ];
         blocks.step(Event::Changed(&changes), 0);
     }
+    blocks.step(Event::Changed(&[ISSUED]), 0);
     blocks.step(Event::Registered(address("a")), 0);
     beat(&mut blocks, "a", 0);
     let report = [finalized(block(7, 10)), finalized(block(99, 10))];
