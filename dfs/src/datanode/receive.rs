@@ -210,6 +210,8 @@ fn receive(
     mut mirror: Option<Mirror>,
     queue: SyncSender<Outstanding>,
 ) -> io::Result<()> {
+    // Each data node translates for itself: the packet goes on as it came.
+    let sent = Checksum::from_proto(&asked.requested_checksum).map_err(invalid)?;
     let mut packet = Packet::default();
     loop {
         let header = packet.read(stream)?;
@@ -220,7 +222,7 @@ fn receive(
             tracing::warn!(%error, "the next data node is gone");
             mirror = None;
         }
-        let written = store_packet(live, files, &header, &packet).and_then(|()| {
+        let written = store_packet(live, files, sent, &header, &packet).and_then(|()| {
             if header.last {
                 return finish(node, asked, live, files);
             }
@@ -268,7 +270,7 @@ fn drain(stream: &mut TcpStream) {
 
 /// Writes a packet's data, then its checksums, then says how far the replica is: in this order, so that a reader who is
 /// told of a length finds it.
-fn store_packet(live: &Live, files: &Files, header: &Header, packet: &Packet) -> Result<(), Error> {
+fn store_packet(live: &Live, files: &Files, sent: Checksum, header: &Header, packet: &Packet) -> Result<(), Error> {
     if live.is_stopped() {
         return Err(Error::Io("the writer was stopped".to_owned()));
     }
@@ -276,10 +278,11 @@ fn store_packet(live: &Live, files: &Files, header: &Header, packet: &Packet) ->
     let progress = Progress {
         length: live.snapshot().length,
     };
-    let action = pipeline::receive(files.checksum, progress, header, crcs, data).map_err(|refusal| match refusal {
-        Refusal::Checksum(_) => Error::IllegalArgument(refusal.to_string()),
-        other => Error::Io(other.to_string()),
-    })?;
+    let action =
+        pipeline::receive(sent, files.checksum, progress, header, crcs, data).map_err(|refusal| match refusal {
+            Refusal::Checksum(_) => Error::IllegalArgument(refusal.to_string()),
+            other => Error::Io(other.to_string()),
+        })?;
     let filled;
     let (offset, chunk) = match action {
         Action::Nothing => return Ok(()),
@@ -297,10 +300,11 @@ fn store_packet(live: &Live, files: &Files, header: &Header, packet: &Packet) ->
         }
     };
     files.data.write_at(data, offset)?;
-    if !crcs.is_empty() {
+    if files.checksum.crc_bytes() > 0 {
         files.meta.write_at(crcs, pipeline::crc_offset(files.checksum, chunk))?;
     }
-    live.wrote(offset + data.len() as u64, pipeline::last_crc(crcs));
+    let last_crc = pipeline::last_crc(crcs).filter(|_| files.checksum.crc_bytes() > 0);
+    live.wrote(offset + data.len() as u64, last_crc);
     Ok(())
 }
 

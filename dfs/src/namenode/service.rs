@@ -33,10 +33,13 @@ impl Service for NameNode {
                 if let Some(answer) = self.read_call(&call, &asker) {
                     return answer;
                 }
-                if let Some(answer) = self.attribute_call(&call, &asker).await {
-                    return answer;
-                }
-                self.write_call(&call, &asker).await
+                self.once(asker.key.as_ref(), async {
+                    if let Some(answer) = self.attribute_call(&call, &asker).await {
+                        return answer;
+                    }
+                    self.write_call(&call, &asker).await
+                })
+                .await
             }
             CLUSTER_PROTOCOL => self.cluster_call(&call).await,
             _ => Err(Error::NoSuchProtocol(call.protocol)),

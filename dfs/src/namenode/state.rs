@@ -20,7 +20,7 @@ use prost::Message;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::journal::{Journal, JournalError, LostEdits, Recovered};
-use super::retry::{CallKey, RetryCache};
+use super::retry::{CallKey, InFlight, RetryCache, Turn};
 use super::settings::Settings;
 use crate::Error;
 use crate::block::{Blocks, Command, Effect, Event, NodeId};
@@ -75,6 +75,7 @@ pub struct NameNode {
     /// The log refused something: memory is ahead of it.
     failed: Arc<AtomicBool>,
     durable: watch::Sender<u64>,
+    pub(super) in_flight: InFlight,
     /// When the lock was last free, by [`NameNode::now`].
     lock_free_at: AtomicU64,
     pub operations: AtomicU64,
@@ -203,6 +204,7 @@ impl NameNode {
             epoch: now,
             failed: Arc::default(),
             durable,
+            in_flight: InFlight::default(),
             lock_free_at: AtomicU64::new(now),
             operations: AtomicU64::new(0),
             seed: AtomicU64::new(now),
@@ -300,18 +302,40 @@ impl NameNode {
         }
     }
 
-    /// Makes a change that clients ask for: refused in safe mode, answered from the retry cache if it was made before.
+    /// Executes a call once, however often it comes: one that was made before is answered from the retry cache, one that is
+    /// under way with the outcome of that. HDFS executes a call that failed again; here those that waited share the failure.
+    pub(super) async fn once(
+        &self,
+        key: Option<&CallKey>,
+        execute: impl Future<Output = Result<Bytes, Error>>,
+    ) -> Result<Bytes, Error> {
+        let Some(key) = key else {
+            return execute.await;
+        };
+        match self.in_flight.begin(key.clone()) {
+            Turn::First(execution) => {
+                let made = self.lock().retries.get(key);
+                let outcome = match made {
+                    Some(answer) => self.all_durable().await.map(|()| answer),
+                    None => execute.await,
+                };
+                execution.finish(outcome.clone());
+                outcome
+            }
+            Turn::Repeated(mut first) => match first.wait_for(Option::is_some).await.as_deref() {
+                Ok(Some(outcome)) => outcome.clone(),
+                _ => Err(Error::Io("the first execution of this call failed".to_owned())),
+            },
+        }
+    }
+
+    /// Makes a change that clients ask for: refused in safe mode.
     pub async fn change<M: Message + Default>(
         &self,
         what: &str,
         key: Option<CallKey>,
         make: impl FnOnce(&mut State, u64) -> Result<M, Error>,
     ) -> Result<M, Error> {
-        let repeated = key.as_ref().and_then(|key| self.lock().retries.get(key));
-        if let Some(answer) = repeated {
-            self.all_durable().await?;
-            return Ok(M::decode(answer)?);
-        }
         self.wait_for_data_nodes(|state, _| !state.blocks.is_starting()).await;
         self.commit(key, |state, now| {
             self.check_writable(state, what)?;

@@ -32,13 +32,16 @@ async fn mkdirs(node: &NameNode, path: &str, call_id: i32) -> Result<MkdirsRespo
     // Nothing has to be reported, so the first step ends safe mode.
     let now = node.now();
     node.lock().step(Event::Tick, now);
-    let asked = MkdirsRequestProto {
+    node.mkdirs(&asker(call_id), mkdirs_request(path)).await
+}
+
+fn mkdirs_request(path: &str) -> MkdirsRequestProto {
+    MkdirsRequestProto {
         src: path.to_owned(),
         masked: FsPermissionProto { perm: 0o755 },
         create_parent: true,
         unmasked: None,
-    };
-    node.mkdirs(&asker(call_id), asked).await
+    }
 }
 
 fn is_there(node: &NameNode, path: &str) -> bool {
@@ -73,7 +76,9 @@ async fn what_was_acknowledged_is_there_after_the_power_went() {
     )
     .await
     .unwrap();
-    assert!(mkdirs(&node, "/d/15", 15).await.unwrap().result);
+    let node = Arc::new(node);
+    let again = call_as(&node, "alice", 15, "mkdirs", &mkdirs_request("/d/15/again")).await;
+    assert!(MkdirsResponseProto::decode(again.unwrap()).unwrap().result);
     assert_eq!(node.lock().names.inode_count(), before - 1);
 }
 
@@ -131,7 +136,7 @@ async fn call_as(
         connection: 1,
         user: user.into(),
         peer: "127.0.0.1:1".parse().unwrap(),
-        client_id: if call_id == 0 { Vec::new() } else { vec![9; 16] },
+        client_id: if call_id == 0 { Vec::new() } else { vec![7; 16] },
         call_id,
         protocol: CLIENT_PROTOCOL.to_owned(),
         method: method.to_owned(),
@@ -410,4 +415,38 @@ async fn edits_that_are_gone_are_noticed() {
     // The image alone is older: its edits were purged.
     let node = reopen(&directory, LostEdits::Refuse).unwrap();
     assert!((0..6).all(|index| is_there(&node, &format!("/{index}"))));
+}
+
+#[tokio::test]
+async fn a_call_that_comes_again_while_the_first_is_under_way_is_executed_once() {
+    use dfs_wire::proto::hdfs::{RenameRequestProto, RenameResponseProto};
+    let directory = tempfile::tempdir().unwrap();
+    let node = Arc::new(open(Arc::new(RealDisk), directory.path()));
+    mkdirs(&node, "/a", 1).await.unwrap();
+    drop(node);
+    // In the safe mode of the start calls are held.
+    let settings = Settings::parse(["dfs.namenode.safemode.min.datanodes=1"]).unwrap();
+    let (disk, path) = (Arc::new(RealDisk), directory.path().to_owned());
+    let (user, pool) = ("root".to_owned(), "BP".to_owned());
+    let node = Arc::new(NameNode::open(disk, path, settings, user, pool, LostEdits::Refuse).unwrap());
+    assert!(node.lock().blocks.is_starting());
+    let calls: Vec<_> = (0..3)
+        .map(|_| {
+            let node = Arc::clone(&node);
+            tokio::spawn(async move {
+                let asked = RenameRequestProto {
+                    src: "/a".to_owned(),
+                    dst: "/b".to_owned(),
+                };
+                call_as(&node, "alice", 2, "rename", &asked).await
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    register(&node, "a");
+    for call in calls {
+        let answer = RenameResponseProto::decode(call.await.unwrap().unwrap()).unwrap();
+        assert!(answer.result);
+    }
+    assert!(is_there(&node, "/b") && node.in_flight.is_empty());
 }
