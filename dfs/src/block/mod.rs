@@ -82,6 +82,8 @@ pub enum Command {
     Recover {
         block: Block,
         new_stamp: u64,
+        /// Cut the replicas to the block's length.
+        truncating: bool,
         locations: Vec<NodeId>,
     },
 }
@@ -325,8 +327,22 @@ impl Blocks {
             }
             BlockChange::Reopened { block } => {
                 if let Some(info) = self.blocks.get_mut(&block.id) {
+                    info.block = block;
                     info.complete = false;
                     info.pipeline = info.locations.iter().filter(|l| l.good).map(|l| l.node).collect();
+                }
+            }
+            BlockChange::Moved {
+                block,
+                inode,
+                replication,
+            } => {
+                if let Some(info) = self.blocks.get_mut(&block) {
+                    info.inode = inode;
+                    if info.replication != replication {
+                        info.replication = replication;
+                        self.due(block, now);
+                    }
                 }
             }
             BlockChange::Replication { block, replication } => {

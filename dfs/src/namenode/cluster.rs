@@ -226,9 +226,16 @@ impl NameNode {
             };
             state.recoveries.remove(&asked.block_id);
             let file = state.names.inode(pending.file).and_then(|inode| inode.as_file());
-            let open = file
-                .filter(|file| file.holder.as_deref() == Some(RECOVERY_HOLDER))
-                .and_then(|f| f.open_block());
+            let file = file.filter(|file| file.holder.as_deref() == Some(RECOVERY_HOLDER));
+            let open = file.and_then(|file| file.open_block());
+            if let (Some(open), Some(true)) = (open, file.map(|file| file.truncating))
+                && open.length != asked.length
+            {
+                return Err(Error::Io(format!(
+                    "blk_{} is to be cut to {} bytes, not {}",
+                    open.id, open.length, asked.length
+                )));
+            }
             if open.is_none_or(|open| open.id != asked.block_id) {
                 return Err(Error::Io(format!("blk_{} is not under recovery", asked.block_id)));
             }
@@ -292,12 +299,14 @@ fn command_message(state: &State, command: Command) -> cluster::Command {
         Command::Recover {
             block,
             new_stamp,
+            truncating,
             locations,
         } => cluster::Command {
             recover: Some(cluster::RecoverBlock {
                 block: replica_message(block),
                 new_generation_stamp: new_stamp,
                 locations: infos(locations),
+                truncate_length: truncating.then_some(block.length),
             }),
             ..Default::default()
         },

@@ -131,7 +131,9 @@ impl Recovered {
                 tracing::warn!(number = edits.number, "skipped an edit that was never acknowledged");
                 continue;
             }
-            for edit in edits.edits.iter().filter_map(|boxed| boxed.edit.as_ref()) {
+            for boxed in &edits.edits {
+                let unknown = || JournalError::Edits("an edit is of a kind that only a newer program knows".to_owned());
+                let edit = boxed.edit.as_ref().ok_or_else(unknown)?;
                 self.namespace
                     .apply(edit, now)
                     .map_err(|error| JournalError::Edits(error.to_string()))?;

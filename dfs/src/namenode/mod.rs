@@ -12,11 +12,13 @@ pub mod directory;
 pub mod journal;
 pub mod metrics;
 pub mod monitor;
+pub mod reshape;
 pub mod retry;
 pub mod service;
 pub mod settings;
 pub mod state;
 pub mod status;
+pub mod users;
 pub mod writing;
 
 use std::ffi::OsString;

@@ -4,12 +4,17 @@ use dfs_wire::op::no_token;
 use dfs_wire::proto::hdfs::hdfs_file_status_proto::FileType;
 use dfs_wire::proto::hdfs::{
     ChecksumTypeProto, DatanodeIdProto, DatanodeInfoProto, ExtendedBlockProto, FsPermissionProto,
-    FsServerDefaultsProto, HdfsFileStatusProto, LocatedBlockProto, LocatedBlocksProto, StorageTypeProto,
+    FsServerDefaultsProto, HdfsFileStatusProto, LocatedBlockProto, LocatedBlocksProto, NamespaceInfoProto,
+    StorageInfoProto, StorageTypeProto,
 };
 
 use super::state::{NameNode, State};
 use crate::block::{Node, NodeId};
 use crate::namespace::{Block, Inode, Kind};
+
+/// The version of HDFS whose protocols are spoken, for tools that compare it, and its name node's layout.
+const SOFTWARE_VERSION: &str = "3.5.0";
+const LAYOUT_VERSION: i32 = -67;
 
 /// A data node as clients see it.
 pub fn datanode_info(node: &Node) -> DatanodeInfoProto {
@@ -153,6 +158,20 @@ impl NameNode {
             }
         }
         status
+    }
+
+    pub fn namespace_info(&self) -> NamespaceInfoProto {
+        NamespaceInfoProto {
+            build_version: env!("CARGO_PKG_VERSION").to_owned(),
+            block_pool_id: self.pool_id.clone(),
+            storage_info: StorageInfoProto {
+                layout_version: LAYOUT_VERSION as u32,
+                cluster_id: format!("CID-{}", self.pool_id.trim_start_matches("BP-")),
+                ..Default::default()
+            },
+            software_version: SOFTWARE_VERSION.to_owned(),
+            ..Default::default()
+        }
     }
 
     pub fn server_defaults(&self) -> FsServerDefaultsProto {

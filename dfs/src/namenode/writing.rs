@@ -121,7 +121,7 @@ impl NameNode {
     }
 
     /// Starts to close a file whose writer was not heard of for the soft limit, because another wants to write it.
-    async fn take_over(&self, asker: &Asker, path: &str, holder: &str) -> Result<(), Error> {
+    pub(super) async fn take_over(&self, asker: &Asker, path: &str, holder: &str) -> Result<(), Error> {
         if self.lock().names.can_be_taken_over(path, holder, self.now()) {
             self.recover(asker, path).await?;
         }
@@ -173,7 +173,12 @@ impl NameNode {
         }
         match state.names.recover_lease(caller, file, !nodes.is_empty())? {
             Recovery::Closed => Ok(true),
-            Recovery::Block { file, block, new_stamp } => {
+            Recovery::Block {
+                file,
+                block,
+                new_stamp,
+                truncating,
+            } => {
                 let pending = PendingRecovery {
                     file,
                     new_stamp,
@@ -184,6 +189,7 @@ impl NameNode {
                 let command = Command::Recover {
                     block,
                     new_stamp,
+                    truncating,
                     locations: nodes,
                 };
                 state.commands.entry(primary).or_default().push(command);

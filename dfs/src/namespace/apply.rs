@@ -57,6 +57,8 @@ impl Namespace {
             Edit::Close(close) => self.apply_close(close.file, close.time),
             Edit::Hold(hold) => self.apply_hold(hold, now),
             Edit::SetAttributes(set) => self.apply_attributes(set),
+            Edit::Truncate(truncate) => self.apply_truncate(truncate, now),
+            Edit::Concat(concat) => self.apply_concat(concat),
             Edit::Stamp(stamp) => {
                 self.issue(self.next_block, stamp.generation_stamp)?;
                 Ok(())
@@ -81,11 +83,11 @@ impl Namespace {
         Ok(())
     }
 
-    fn inode_mut(&mut self, id: InodeId) -> Result<&mut Inode, Misfit> {
+    pub(super) fn inode_mut(&mut self, id: InodeId) -> Result<&mut Inode, Misfit> {
         self.inodes.get_mut(&id).ok_or(Misfit("an inode is missing"))
     }
 
-    fn file_mut(&mut self, id: InodeId) -> Result<&mut File, Misfit> {
+    pub(super) fn file_mut(&mut self, id: InodeId) -> Result<&mut File, Misfit> {
         self.inode_mut(id)?
             .as_file_mut()
             .ok_or(Misfit("a directory is not a file"))
@@ -104,7 +106,7 @@ impl Namespace {
         Ok(())
     }
 
-    fn unlink(&mut self, id: InodeId, time: u64) -> Result<(), Misfit> {
+    pub(super) fn unlink(&mut self, id: InodeId, time: u64) -> Result<(), Misfit> {
         let inode = self.inodes.get(&id).ok_or(Misfit("an inode is missing"))?;
         let (parent, name) = (inode.parent, inode.name.clone());
         if parent == id {
@@ -138,6 +140,7 @@ impl Namespace {
                     blocks: Vec::new(),
                     holder: Some(new.holder.as_str().into()),
                     last_open: false,
+                    truncating: false,
                 })
             }
         };
@@ -245,6 +248,7 @@ impl Namespace {
         let holder = file.holder.take();
         let open = file.open_block();
         file.last_open = false;
+        file.truncating = false;
         inode.modified = time;
         if let Some(block) = open {
             self.changes.push(BlockChange::Completed { block });

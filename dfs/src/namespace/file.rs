@@ -34,11 +34,12 @@ pub enum NextBlock {
 pub enum Recovery {
     /// It is closed.
     Closed,
-    /// Data nodes have to agree on this block, now with this stamp.
+    /// Data nodes have to agree on this block, now with this stamp; `truncating`: on exactly its length.
     Block {
         file: InodeId,
         block: Block,
         new_stamp: u64,
+        truncating: bool,
     },
 }
 
@@ -135,7 +136,14 @@ impl Namespace {
     }
 
     /// Fails if the file is being written. What its error says decides whether clients try again.
-    fn refuse_if_held(&self, caller: Caller, id: InodeId, path: &str, holder: &str, what: &str) -> Result<(), Error> {
+    pub(super) fn refuse_if_held(
+        &self,
+        caller: Caller,
+        id: InodeId,
+        path: &str,
+        holder: &str,
+        what: &str,
+    ) -> Result<(), Error> {
         let Some(current) = self.inodes[&id].as_file().and_then(|file| file.holder.as_deref()) else {
             return Ok(());
         };
@@ -317,7 +325,7 @@ impl Namespace {
         let Some(holder) = file.holder.clone() else {
             return Ok(Recovery::Closed);
         };
-        let open = file.open_block();
+        let (open, truncating) = (file.open_block(), file.truncating);
         match open {
             None => {
                 self.close(caller, id)?;
@@ -348,6 +356,7 @@ impl Namespace {
                     file: id,
                     block,
                     new_stamp,
+                    truncating,
                 })
             }
         }

@@ -67,6 +67,8 @@ struct ImageFile {
     holder: Option<String>,
     #[prost(bool, tag = "5")]
     last_open: bool,
+    #[prost(bool, tag = "6")]
+    truncating: bool,
 }
 
 /// Why an image cannot be read.
@@ -121,6 +123,7 @@ impl Namespace {
                 blocks: file.blocks.iter().map(|block| (*block).into()).collect(),
                 holder: file.holder.as_deref().map(str::to_owned),
                 last_open: file.last_open,
+                truncating: file.truncating,
             }),
         }
     }
@@ -239,6 +242,7 @@ impl Namespace {
             blocks: file.blocks.into_iter().map(Block::from).collect(),
             holder: file.holder.map(Into::into),
             last_open: file.last_open,
+            truncating: file.truncating,
         }
     }
 }

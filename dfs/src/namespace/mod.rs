@@ -15,10 +15,11 @@
 //! name node gives every holder a full term.
 //!
 //! # Where it stops
-//! Deliberately missing: symbolic links, snapshots, quotas, ACLs, extended attributes, erasure coding, truncate, concat.
+//! Deliberately missing: symbolic links, snapshots, quotas, ACLs, extended attributes, erasure coding.
 //! Permissions are kept and shown, and not enforced.
 
 pub mod apply;
+pub mod concat;
 pub mod edit;
 pub mod file;
 pub mod image;
@@ -26,6 +27,7 @@ pub mod inode;
 pub mod lease;
 pub mod path;
 pub mod tree;
+pub mod truncate;
 
 #[cfg(test)]
 mod script_tests;
@@ -61,8 +63,14 @@ pub enum BlockChange {
     Updated { block: Block },
     /// It will not change any more.
     Completed { block: Block },
-    /// It is being written again.
+    /// It is being written again, or cut.
     Reopened { block: Block },
+    /// Another file has it.
+    Moved {
+        block: u64,
+        inode: InodeId,
+        replication: u16,
+    },
     /// It should have this many replicas.
     Replication { block: u64, replication: u16 },
     /// Block ids below `next_block` and generation stamps up to `generation_stamp` were given out, and no others.
