@@ -132,3 +132,28 @@ async fn three_data_nodes_agree_on_what_a_vanished_writer_left() {
         "all replicas are the same bytes"
     );
 }
+
+/// Freezes the data node at `position` of a pipeline of three, writes, and returns what the acknowledgements say.
+async fn freeze(position: usize) -> String {
+    let mut cluster = Cluster::start(0);
+    for index in 0..3 {
+        cluster.start_data_node_with(index, &["dfs.client.socket-timeout=1000"]);
+    }
+    let mut client = client(&cluster, 1);
+    let mut writer = write_and_vanish(&mut client, 3, &content(1000)).await;
+    let port = writer.pipeline()[position].id.xfer_port;
+    let index = (0..3).find(|index| u32::from(cluster.data_node(*index).address("transfer").port()) == port);
+    cluster.data_node(index.unwrap()).freeze();
+    let outcome = tokio::task::block_in_place(|| {
+        writer.write(&content(24)).unwrap();
+        writer.wait_acknowledged()
+    });
+    outcome.unwrap_err().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_data_node_before_a_frozen_one_names_it() {
+    let (middle, last) = tokio::join!(freeze(1), freeze(2));
+    assert!(middle.ends_with("[0, 1]"), "{middle}");
+    assert!(last.ends_with("[0, 0, 1]"), "{last}");
+}

@@ -103,6 +103,7 @@ impl Blocks {
             node.alive = false;
             node.reported = false;
             let lost = std::mem::take(&mut node.blocks);
+            self.future.retain(|(node, _), _| *node != id);
             effects.push(Effect::Died(id));
             for block in lost {
                 if let Some(info) = self.blocks.get_mut(&block) {
@@ -120,11 +121,11 @@ impl Blocks {
     /// Sums of capacity, used and remaining bytes.
     pub fn usage(&self) -> Usage {
         self.live_nodes().fold(Usage::default(), |sum, node| Usage {
-            capacity: sum.capacity + node.usage.capacity,
-            used: sum.used + node.usage.used,
-            remaining: sum.remaining + node.usage.remaining,
-            transfers: sum.transfers + node.usage.transfers,
-            connections: sum.connections + node.usage.connections,
+            capacity: sum.capacity.saturating_add(node.usage.capacity),
+            used: sum.used.saturating_add(node.usage.used),
+            remaining: sum.remaining.saturating_add(node.usage.remaining),
+            transfers: sum.transfers.saturating_add(node.usage.transfers),
+            connections: sum.connections.saturating_add(node.usage.connections),
         })
     }
 

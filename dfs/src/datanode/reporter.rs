@@ -151,6 +151,7 @@ fn message_of(id: u64, found: &super::store::Replica) -> Replica {
         State::Finalized => replica::State::Finalized,
         State::Rwr => replica::State::Rwr,
         State::Rbw | State::Temporary => replica::State::Rbw,
+        State::Corrupt => replica::State::Corrupt,
     };
     let length = found.live.as_ref().map_or(found.length, |live| live.snapshot().length);
     Replica {

@@ -18,9 +18,27 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(120);
 /// A peer that takes nothing for so long is gone.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A data node that says nothing for so long has failed: the default of HDFS' `dfs.client.socket-timeout`.
+pub const NODE_TIMEOUT: Duration = Duration::from_secs(60);
+/// And for each node behind it so much longer: HDFS' `READ_TIMEOUT_EXTENSION`.
+const NODE_TIMEOUT_EXTENSION: Duration = Duration::from_secs(5);
+
+/// How long the next of `nodes` data nodes in a pipeline may be silent, where one alone may be for `base`. The further
+/// down the pipeline, the shorter: so the node right before the one that does not answer is the first to give up, and names it. A client that writes to three nodes
+/// waits for 75 s, the first of them for 70 s, the second for 65 s.
+pub fn node_timeout(base: Duration, nodes: usize) -> Duration {
+    base + NODE_TIMEOUT_EXTENSION * nodes.min(100) as u32
+}
 
 pub fn invalid(error: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+}
+
+/// Connects to a data node, whose answers may take so long.
+pub fn connect_within(address: &str, read_timeout: Duration) -> io::Result<TcpStream> {
+    let stream = connect(address)?;
+    stream.set_read_timeout(Some(read_timeout))?;
+    Ok(stream)
 }
 
 /// Connects to the address of a data node.

@@ -14,6 +14,11 @@ pub use server::{Call, Service, serve};
 pub const CLIENT_PROTOCOL: &str = "org.apache.hadoop.hdfs.protocol.ClientProtocol";
 /// What clients ask a data node's IPC port.
 pub const CLIENT_DATANODE_PROTOCOL: &str = "org.apache.hadoop.hdfs.protocol.ClientDatanodeProtocol";
+/// Between HDFS' name nodes; a benchmark asks it for the version.
+pub const NAMENODE_PROTOCOL: &str = "org.apache.hadoop.hdfs.server.protocol.NamenodeProtocol";
+/// Users and their groups, for administrators.
+pub const REFRESH_USER_MAPPINGS_PROTOCOL: &str = "org.apache.hadoop.security.RefreshUserMappingsProtocol";
+pub const GET_USER_MAPPINGS_PROTOCOL: &str = "org.apache.hadoop.tools.GetUserMappingsProtocol";
 /// Hadoop's question which methods a server has.
 pub const PROTOCOL_INFO: &str = "org.apache.hadoop.ipc.ProtocolMetaInfoPB";
 /// Data node to name node, data node to data node: our own.

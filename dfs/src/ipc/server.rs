@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use dfs_wire::proto::common::rpc_response_header_proto::RpcErrorCodeProto;
 use dfs_wire::proto::common::{IpcConnectionContextProto, RpcRequestHeaderProto};
 use dfs_wire::rpc;
+use futures::FutureExt;
 use host::{Listener, Shutdown, bounded};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -190,7 +192,11 @@ fn parse_context(mut rest: Bytes) -> Result<Arc<str>, Error> {
 }
 
 async fn answer<S: Service>(service: Arc<S>, header: &RpcRequestHeaderProto, call: Call) -> Bytes {
-    match service.call(call).await {
+    let method = call.method.clone();
+    let outcome = AssertUnwindSafe(service.call(call)).catch_unwind().await;
+    // A client whose call panicked is answered: it would wait for ever.
+    let outcome = outcome.unwrap_or_else(|_| Err(Error::Io(format!("an internal error in {method}: see the log"))));
+    match outcome {
         Ok(response) => rpc::reply(header, &response),
         Err(error) => {
             let code = match error {

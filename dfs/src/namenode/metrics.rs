@@ -38,6 +38,11 @@ const GAUGES: &[Gauge<NameNode>] = &[
         "Blocks without a good replica.",
         |node| node.lock().blocks.health().missing,
     ),
+    (
+        "dfs_namenode_future_replicas",
+        "Replicas with a block id or generation stamp that was never given out.",
+        |node| node.lock().blocks.future().0,
+    ),
     ("dfs_namenode_safe_mode", "1 in safe mode.", |node| {
         u64::from(node.lock().blocks.in_safe_mode())
     }),

@@ -12,11 +12,13 @@ pub mod directory;
 pub mod journal;
 pub mod metrics;
 pub mod monitor;
+pub mod reshape;
 pub mod retry;
 pub mod service;
 pub mod settings;
 pub mod state;
 pub mod status;
+pub mod users;
 pub mod writing;
 
 use std::ffi::OsString;
@@ -28,6 +30,7 @@ use clap::Parser;
 use disk::RealDisk;
 use host::{DataDir, Listener, Shutdown};
 
+use journal::LostEdits;
 use settings::Settings;
 use state::NameNode;
 
@@ -50,6 +53,9 @@ struct Args {
     /// WebHDFS, metrics, health.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9870")]
     http: String,
+    /// Start although edits are missing that were once durable; what they changed is lost.
+    #[arg(long)]
+    recover: bool,
     /// A setting under Hadoop's name, such as dfs.replication=1; may be repeated.
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
@@ -69,17 +75,16 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    host::run("namenode", &args.telemetry, |shutdown| {
-        serve(args.data, args.rpc, args.http, settings, shutdown)
-    })
+    let telemetry = args.telemetry.clone();
+    host::run("namenode", &telemetry, |shutdown| serve(args, settings, shutdown))
 }
 
-async fn serve(data: PathBuf, rpc: String, http: String, settings: Settings, shutdown: Shutdown) -> Result<(), String> {
-    let directory = DataDir::open(&data, "namenode", FORMAT).map_err(|error| error.to_string())?;
-    let rpc = Listener::bind(&rpc, RPC_CONNECTIONS_MAX)
+async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(), String> {
+    let directory = DataDir::open(&args.data, "namenode", FORMAT).map_err(|error| error.to_string())?;
+    let rpc = Listener::bind(&args.rpc, RPC_CONNECTIONS_MAX)
         .await
         .map_err(|error| format!("{error}; give another address with --rpc"))?;
-    let http = Listener::bind(&http, HTTP_CONNECTIONS_MAX)
+    let http = Listener::bind(&args.http, HTTP_CONNECTIONS_MAX)
         .await
         .map_err(|error| format!("{error}; give another address with --http"))?;
     let addresses = (
@@ -91,16 +96,19 @@ async fn serve(data: PathBuf, rpc: String, http: String, settings: Settings, shu
         .unwrap_or_else(|_| "root".to_owned());
     let pool = format!("BP-{}", uuid::Uuid::new_v4());
     let path = directory.path().to_owned();
-    let opened = tokio::task::spawn_blocking(move || NameNode::open(Arc::new(RealDisk), path, settings, user, pool));
+    let lost = match args.recover {
+        true => LostEdits::Accept,
+        false => LostEdits::Refuse,
+    };
+    let opened =
+        tokio::task::spawn_blocking(move || NameNode::open(Arc::new(RealDisk), path, settings, user, pool, lost));
     let opened = opened.await.map_err(|error| error.to_string())?;
     let node = Arc::new(opened.map_err(|error| error.to_string())?);
 
     let registry = metrics::registry(&node).map_err(|error| error.to_string())?;
     let watched = Arc::clone(&node);
-    let health: host::admin::Health = Arc::new(move || match watched.is_failed() {
-        true => Err("the edit log cannot be written".to_owned()),
-        false => Ok(()),
-    });
+    node.watch_lock().map_err(|error| error.to_string())?;
+    let health: host::admin::Health = Arc::new(move || watched.health());
     let pages =
         host::admin::router(registry, health).merge(crate::webhdfs::namenode_router(Arc::clone(&node), addresses.0));
     let tasks = [

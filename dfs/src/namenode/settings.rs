@@ -1,5 +1,7 @@
 //! What can be set, under Hadoop's names.
 
+use std::collections::BTreeMap;
+
 use crate::block::Policy;
 
 /// A name node's settings.
@@ -29,6 +31,8 @@ pub struct Settings {
     /// How long a change is held while the data nodes come back after a restart.
     pub restart_wait_ms: u64,
     pub supergroup: String,
+    /// Groups of users whose groups are not those of the system.
+    pub static_groups: BTreeMap<String, Vec<String>>,
 }
 
 impl Default for Settings {
@@ -56,6 +60,7 @@ impl Default for Settings {
             report_wait_ms: 2000,
             restart_wait_ms: 3000,
             supergroup: "supergroup".to_owned(),
+            static_groups: BTreeMap::new(),
         }
     }
 }
@@ -83,6 +88,7 @@ const NAMES: &[&str] = &[
     "fs.trash.interval",
     "dfs.permissions.enabled",
     "dfs.permissions.superusergroup",
+    "hadoop.user.group.static.mapping.overrides",
     "bonsai.report-wait.millis",
     "bonsai.restart-wait.millis",
 ];
@@ -134,6 +140,7 @@ impl Settings {
                 }
             },
             "dfs.permissions.superusergroup" => self.supergroup = value.to_owned(),
+            "hadoop.user.group.static.mapping.overrides" => self.static_groups = static_groups(name, value)?,
             "bonsai.report-wait.millis" => self.report_wait_ms = duration(name, value, 1)?,
             "bonsai.restart-wait.millis" => self.restart_wait_ms = duration(name, value, 1)?,
             _ => {
@@ -157,6 +164,19 @@ impl Settings {
             ..Policy::default()
         }
     }
+}
+
+/// `user1=group1,group2;user2=`
+fn static_groups(name: &str, value: &str) -> Result<BTreeMap<String, Vec<String>>, String> {
+    let mut mapping = BTreeMap::new();
+    for entry in value.split(';').map(str::trim).filter(|entry| !entry.is_empty()) {
+        let (user, groups) = entry
+            .split_once('=')
+            .ok_or_else(|| format!("--set {name}: write {entry} as user=group1,group2"))?;
+        let groups = groups.split(',').map(str::trim).filter(|group| !group.is_empty());
+        mapping.insert(user.trim().to_owned(), groups.map(str::to_owned).collect());
+    }
+    Ok(mapping)
 }
 
 pub(crate) fn number(name: &str, value: &str, min: u64, max: u64) -> Result<u64, String> {

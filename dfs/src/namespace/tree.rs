@@ -61,17 +61,22 @@ impl Namespace {
                 return Err(Error::FileNotFound(format!("Parent directory doesn't exist: {parent}")));
             }
         }
-        self.make_directories(caller, &names, permission);
+        self.make_directories(caller, &names, permission)?;
         Ok(())
     }
 
     /// Makes what is missing of `names`, which must hold no file, and returns the last directory.
-    pub(super) fn make_directories(&mut self, caller: Caller, names: &[&str], permission: u16) -> InodeId {
+    pub(super) fn make_directories(
+        &mut self,
+        caller: Caller,
+        names: &[&str],
+        permission: u16,
+    ) -> Result<InodeId, Error> {
         let mut at = ROOT;
         for (depth, name) in names.iter().enumerate() {
             let parent = &self.inodes[&at];
             let Kind::Directory(children) = &parent.kind else {
-                return at;
+                return Ok(at);
             };
             if let Some(id) = children.get(*name) {
                 at = *id;
@@ -93,9 +98,9 @@ impl Namespace {
                 file: None,
             };
             at = add.id;
-            self.make(Edit::Add(add), caller.now);
+            self.make(Edit::Add(add), caller.now)?;
         }
-        at
+        Ok(at)
     }
 
     /// Removes a file or a directory. False if it was not there.
@@ -113,7 +118,7 @@ impl Namespace {
             return Err(Error::NotEmpty(path.to_owned()));
         }
         let id = inode.id;
-        self.make(Edit::Delete(Delete { id, time: caller.now }), caller.now);
+        self.make(Edit::Delete(Delete { id, time: caller.now }), caller.now)?;
         Ok(true)
     }
 
@@ -149,7 +154,7 @@ impl Namespace {
             name: name.to_owned(),
             time: caller.now,
         };
-        self.make(Edit::Rename(rename), caller.now);
+        self.make(Edit::Rename(rename), caller.now)?;
         Ok(true)
     }
 
@@ -187,7 +192,7 @@ impl Namespace {
             Error::FileNotFound(format!("rename destination parent {parent} not found."))
         })?;
         if let Some(id) = replaced {
-            self.make(Edit::Delete(Delete { id, time: caller.now }), caller.now);
+            self.make(Edit::Delete(Delete { id, time: caller.now }), caller.now)?;
         }
         let rename = Rename {
             id,
@@ -195,7 +200,7 @@ impl Namespace {
             name: name.to_owned(),
             time: caller.now,
         };
-        self.make(Edit::Rename(rename), caller.now);
+        self.make(Edit::Rename(rename), caller.now)?;
         Ok(())
     }
 
@@ -240,7 +245,7 @@ impl Namespace {
                 ..Default::default()
             }),
             caller.now,
-        );
+        )?;
         Ok(())
     }
 
@@ -261,7 +266,7 @@ impl Namespace {
                 ..Default::default()
             }),
             caller.now,
-        );
+        )?;
         Ok(())
     }
 
@@ -281,7 +286,7 @@ impl Namespace {
                 ..Default::default()
             }),
             caller.now,
-        );
+        )?;
         Ok(())
     }
 
@@ -299,7 +304,7 @@ impl Namespace {
                     ..Default::default()
                 }),
                 caller.now,
-            );
+            )?;
         }
         Ok(true)
     }
@@ -342,8 +347,10 @@ impl Namespace {
                 }
                 Kind::File(file) => {
                     summary.files += 1;
-                    summary.length += file.length();
-                    summary.space += file.length() * u64::from(file.replication);
+                    let length = file.length();
+                    summary.length = summary.length.saturating_add(length);
+                    let space = length.saturating_mul(file.replication.into());
+                    summary.space = summary.space.saturating_add(space);
                 }
             }
         }

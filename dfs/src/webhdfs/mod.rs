@@ -6,7 +6,7 @@
 //! writer does. Errors are Hadoop's `RemoteException` objects ([`json`]).
 //!
 //! Users are who they say they are (`user.name`). Deliberately missing: delegation tokens, ACLs, extended attributes,
-//! snapshots, truncate and concat: answered with UnsupportedOperationException.
+//! snapshots: answered with UnsupportedOperationException.
 
 mod checksum;
 mod client;

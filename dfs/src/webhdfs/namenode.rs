@@ -9,8 +9,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Extension, Json, Router};
 use dfs_wire::proto::hdfs::{
-    DeleteRequestProto, FsPermissionProto, MkdirsRequestProto, Rename2RequestProto, RenameRequestProto,
-    SetOwnerRequestProto, SetPermissionRequestProto, SetReplicationRequestProto, SetTimesRequestProto,
+    ConcatRequestProto, DeleteRequestProto, FsPermissionProto, MkdirsRequestProto, Rename2RequestProto,
+    RenameRequestProto, SetOwnerRequestProto, SetPermissionRequestProto, SetReplicationRequestProto,
+    SetTimesRequestProto, TruncateRequestProto,
 };
 use serde_json::{Value, json};
 
@@ -60,7 +61,24 @@ async fn try_answer(served: &Served, peer: SocketAddr, method: &Method, uri: &Ur
         "PUT" => put(served, &asker, &query).await,
         "POST" => match query.operation.as_str() {
             "APPEND" => redirect(served, &query, None),
-            "CONCAT" | "TRUNCATE" | "UNSETSTORAGEPOLICY" | "UNSETECPOLICY" => unsupported(&query),
+            "CONCAT" => {
+                let srcs = query.required("sources")?.split(',').map(str::to_owned).collect();
+                let trg = query.path.clone();
+                served.node.concat(&asker, ConcatRequestProto { trg, srcs }).await?;
+                Ok(StatusCode::OK.into_response())
+            }
+            "TRUNCATE" => {
+                let new_length = query.number("newlength")?;
+                let new_length = new_length.ok_or_else(|| Error::IllegalArgument("newlength is missing".to_owned()))?;
+                let asked = TruncateRequestProto {
+                    src: query.path.clone(),
+                    new_length,
+                    client_name: format!("DFSClient_WebHDFS_{}", asker.user),
+                };
+                let result = served.node.truncate(&asker, asked).await?.result;
+                Ok(Json(json!({"boolean": result})).into_response())
+            }
+            "UNSETSTORAGEPOLICY" | "UNSETECPOLICY" => unsupported(&query),
             _ => Ok(unknown(&query, "POST")),
         },
         "DELETE" => match query.operation.as_str() {

@@ -50,6 +50,12 @@ impl Process {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Stops it without ending it, as a machine that hangs.
+    pub fn freeze(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    }
+
     /// Resident memory in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
@@ -123,11 +129,15 @@ impl Cluster {
     }
 
     pub fn start_data_node(&mut self, index: usize) {
+        self.start_data_node_with(index, &[]);
+    }
+
+    pub fn start_data_node_with(&mut self, index: usize, settings: &[&str]) {
         while self.data_nodes.len() <= index {
             self.data_nodes.push(None);
         }
         let any = "127.0.0.1:0".to_owned();
-        let args = [
+        let mut args = vec![
             "datanode".to_owned(),
             "--data".to_owned(),
             self.data_directory(index).display().to_string(),
@@ -140,6 +150,9 @@ impl Cluster {
             "--http".to_owned(),
             any,
         ];
+        for setting in settings {
+            args.extend(["--set".to_owned(), (*setting).to_owned()]);
+        }
         self.data_nodes[index] = Some(Process::start(&args));
     }
 
