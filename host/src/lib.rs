@@ -16,6 +16,7 @@ mod data_dir;
 pub mod free_port;
 mod listener;
 pub mod metrics;
+mod open_files;
 mod shutdown;
 pub mod telemetry;
 pub mod tls;
@@ -27,6 +28,7 @@ use std::process::ExitCode;
 
 pub use data_dir::{DataDir, DataDirError};
 pub use listener::{Listener, Permit, UnixListener, bind_path};
+pub use open_files::open_files_max;
 pub use shutdown::{DRAIN_DEADLINE, Shutdown};
 
 /// Runs a service to its end: a tokio runtime, logs, and a [`Shutdown`] triggered by SIGTERM or SIGINT.
@@ -40,6 +42,7 @@ where
     E: Display,
 {
     telemetry::init(telemetry);
+    open_files::raise();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name(service)

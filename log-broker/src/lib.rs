@@ -9,8 +9,9 @@
 //! - [`group`] decides who is in a consumer group and reads which partition; committed positions are its data too.
 //! - [`catalog`] names the topics; [`property`] holds every property with its default and source.
 //!
-//! The bytes of a batch are never looked into: it arrives as a slice of its frame, is checked by its CRC, is written with
-//! twelve bytes changed, is read back in one piece and leaves as it is. Compressed batches stay compressed.
+//! A batch is checked but not rebuilt: it arrives as a slice of its frame, its CRC and then each of its records are checked,
+//! it is written behind a header with its offset, epoch and largest timestamp, and leaves as it is. A compressed batch is
+//! inflated for the check, through a small buffer, and stays compressed.
 //!
 //! Deliberately missing: replication and several brokers, transactions, compaction, SASL and TLS, KRaft's own calls.
 

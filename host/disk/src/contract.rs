@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::faulty::{FaultyDisk, MemoryDisk};
-use crate::{Disk, Entry, Mode, RealDisk};
+use crate::{Disk, Entry, Mode, PooledDisk, RealDisk};
 
 #[test]
 fn the_real_disk_keeps_the_contract() {
@@ -21,6 +21,11 @@ fn the_disk_in_memory_keeps_the_contract() {
 #[test]
 fn a_faulty_disk_without_faults_keeps_the_contract() {
     keeps_the_contract(&FaultyDisk::new(Arc::new(MemoryDisk::new())), Path::new("/root"));
+}
+
+#[test]
+fn a_pooled_disk_keeps_the_contract() {
+    keeps_the_contract(&PooledDisk::new(Arc::new(MemoryDisk::new()), 1), Path::new("/root"));
 }
 
 fn keeps_the_contract(disk: &dyn Disk, root: &Path) {

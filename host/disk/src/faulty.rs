@@ -198,6 +198,18 @@ impl DiskFile for FaultyFile {
         Ok(())
     }
 
+    fn modified_ms(&self) -> io::Result<Option<i64>> {
+        self.inner.modified_ms()
+    }
+
+    fn is_cached(&self, offset: u64, len: usize) -> bool {
+        self.inner.is_cached(offset, len)
+    }
+
+    fn send_to(&self, socket: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<Option<usize>> {
+        self.inner.send_to(socket, offset, len)
+    }
+
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.inner.as_fd()
     }

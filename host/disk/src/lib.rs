@@ -15,6 +15,7 @@
 mod contract;
 #[cfg(any(test, feature = "faulty"))]
 pub mod faulty;
+mod pooled;
 mod real;
 
 use std::fmt::Debug;
@@ -23,6 +24,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use pooled::PooledDisk;
 pub use real::RealDisk;
 
 /// How a file is opened.
@@ -108,6 +110,19 @@ pub trait DiskFile: Debug + Send + Sync {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// fdatasync: contents and length are durable when it returns.
     fn sync_data(&self) -> io::Result<()>;
+    /// When the contents were last written, in milliseconds since 1970; `None` where the disk keeps no such time.
+    fn modified_ms(&self) -> io::Result<Option<i64>> {
+        Ok(None)
+    }
+    /// Whether a read of `len` bytes at `offset` would not wait for the device; true also where that is not known.
+    fn is_cached(&self, _offset: u64, _len: usize) -> bool {
+        true
+    }
+    /// Sends up to `len` bytes from `offset` to a socket without a copy in this process (sendfile), and says how many;
+    /// `None` where that cannot be done, so that the caller reads and writes instead.
+    fn send_to(&self, _socket: BorrowedFd<'_>, _offset: u64, _len: usize) -> io::Result<Option<usize>> {
+        Ok(None)
+    }
     /// The descriptor, where there is a real one (for sendfile and mmap).
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         None

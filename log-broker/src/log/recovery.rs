@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use disk::{Disk, DiskFile, Mode};
 use log_broker_wire::batch::{self, BatchError, BatchHeader, HEADER_LEN};
@@ -11,7 +11,7 @@ use super::epochs::Epochs;
 use super::index::Index;
 use super::producers::{self, Producers};
 use super::segment::{self, Segment};
-use super::{Log, LogError, Options, checkpoint, retention};
+use super::{Log, LogError, Options, State, checkpoint, retention};
 
 /// Bytes read at a time.
 const CHUNK_LEN: usize = 1 << 20;
@@ -76,20 +76,31 @@ impl Log {
             .min(end);
         let epochs = Epochs::read(&*disk, dir, end)?;
         let producers = replay(&*disk, dir, &segments, &replayed, end).map_err(io)?;
+        let snapshot = producers::snapshots(&*disk, dir).map_err(io)?.into_iter().max();
+        // What was read may still be in the page cache only, and is visible from now on. A snapshot is written behind a sync.
+        if let Some(active) = segments.last()
+            && snapshot != Some(end)
+        {
+            active.file().sync_data().map_err(io)?;
+        }
         let log = Self {
             disk,
             dir: dir.to_owned(),
-            options,
-            segments,
-            producers,
-            epochs,
-            start,
-            end,
-            durable_end: end,
-            stopped: None,
+            writer: Mutex::new(()),
+            state: Mutex::new(State {
+                dir: dir.to_owned(),
+                options,
+                segments,
+                producers,
+                epochs,
+                start,
+                end,
+                durable_end: end,
+                snapshot,
+                producers_changed: false,
+                stopped: None,
+            }),
         };
-        // What was read may still be in the page cache only, and is visible from now on.
-        log.active().file().sync_data().map_err(io)?;
         Ok((log, recovery))
     }
 }
@@ -155,7 +166,7 @@ fn open_sealed(
     let file = disk.open(&path, Mode::Write)?;
     let len = file.len()?;
     if len == 0 {
-        return Ok(Segment::known(base, base, 0, file, Index::default(), None));
+        return Ok(Segment::known(base, base, 0, file, Index::default(), None)?);
     }
     if let Some(index) = Index::read(disk, dir, base, len)? {
         let mut walk = Walk::new(&*file, len);
@@ -169,14 +180,14 @@ fn open_sealed(
             }
         };
         if whole && next > base && next <= next_base {
-            return Ok(Segment::known(base, next, len, file, index, Some(0)));
+            return Ok(Segment::known(base, next, len, file, index, Some(0))?);
         }
     }
     let scan = Scan::run(&*file, base, len, options.index_interval_bytes)?;
     match scan.bad {
         None if scan.next <= next_base => {
-            let segment = Segment::known(base, scan.next, len, file, scan.index, Some(0));
-            segment.write_indexes(disk, dir)?;
+            let segment = Segment::known(base, scan.next, len, file, scan.index, Some(0))?;
+            segment.encode_indexes().write(disk, dir)?;
             Ok(segment)
         }
         bad => {
@@ -225,7 +236,7 @@ fn open_active(
         file.sync_data()?;
     }
     let begun_ms = None; // Counted anew: batches carry their producers' time, not ours.
-    let segment = Segment::known(base, scan.next, scan.len, file, scan.index, begun_ms);
+    let segment = Segment::known(base, scan.next, scan.len, file, scan.index, begun_ms)?;
     Ok((segment, scan.headers, len - scan.len))
 }
 

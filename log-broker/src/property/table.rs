@@ -150,23 +150,17 @@ pub const PROPERTIES: &[Property] = &[
         Kind::Long(0, i64::MAX),
         "3600000",
     ),
-    fixed(
-        topic(
-            "message.timestamp.before.max.ms",
-            "log.message.timestamp.before.max.ms",
-            Kind::Long(0, i64::MAX),
-            LONG_MAX,
-        ),
-        "old timestamps are always accepted",
+    topic(
+        "message.timestamp.before.max.ms",
+        "log.message.timestamp.before.max.ms",
+        Kind::Long(0, i64::MAX),
+        LONG_MAX,
     ),
-    fixed(
-        topic(
-            "message.timestamp.type",
-            "log.message.timestamp.type",
-            Kind::Text(&["CreateTime", "LogAppendTime"]),
-            "CreateTime",
-        ),
-        AS_PRODUCED,
+    topic(
+        "message.timestamp.type",
+        "log.message.timestamp.type",
+        Kind::Text(&["CreateTime", "LogAppendTime"]),
+        "CreateTime",
     ),
     fixed(
         topic(

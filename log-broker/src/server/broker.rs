@@ -7,21 +7,22 @@ use std::time::Duration;
 use disk::Disk;
 use host::Shutdown;
 use log_broker_wire::ErrorCode;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::coordinator::Coordinator;
+use super::gate::Gate;
 use super::metrics::Metrics;
 use super::partition::{Partition, Refused, lock};
+use super::request_memory::RequestMemory;
 use super::syncer::Syncer;
 use super::topics::Topics;
 use super::{Error, now_ms};
 use crate::Flush;
+use crate::log::Log;
 use crate::property::BrokerProperties;
 
-/// Bytes that requests may have announced and not yet been answered for, over all connections, counted in [`ANNOUNCED_UNIT`].
-const ANNOUNCED_BYTES_MAX: usize = 256 << 20;
-/// The unit in which announced bytes are counted.
-pub(super) const ANNOUNCED_UNIT: usize = 1 << 10;
+/// Compressed batches that are checked at a time; each may take as much memory as its codec's window, 128 MB at most.
+const INFLATING_MAX: usize = 4;
 
 /// The id of this broker, while there is one.
 pub(super) const NODE_ID: i32 = 0;
@@ -33,7 +34,9 @@ pub struct Broker {
     pub(super) advertised: (String, u16),
     pub(super) topics: Topics,
     pub(super) groups: Coordinator,
-    pub(super) announced: Arc<Semaphore>,
+    pub(super) request_memory: RequestMemory,
+    /// Through which compressed batches are checked.
+    pub(super) inflating: Gate,
     flush: Flush,
     metrics: Arc<Metrics>,
     /// `None` once closed.
@@ -67,7 +70,8 @@ impl Broker {
             advertised,
             topics,
             groups,
-            announced: Arc::new(Semaphore::new(ANNOUNCED_BYTES_MAX / ANNOUNCED_UNIT)),
+            request_memory: RequestMemory::shared(),
+            inflating: Gate::new(INFLATING_MAX),
             flush,
             metrics,
             syncer: RwLock::new(Some(syncer)),
@@ -171,7 +175,7 @@ impl Broker {
         }
         for (name, topic) in self.topics.all() {
             for partition in &topic.partitions {
-                if let Err(refused) = partition.with_log(|log| log.close()) {
+                if let Err(refused) = partition.with_log(Log::close) {
                     tracing::warn!(
                         topic = name,
                         partition = partition.index,

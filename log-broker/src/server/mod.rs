@@ -16,9 +16,11 @@ mod broker;
 mod connection;
 mod coordinator;
 mod dispatch;
+mod gate;
 mod metrics;
 mod partition;
 mod registration;
+mod request_memory;
 mod syncer;
 #[cfg(test)]
 mod tests;
@@ -28,7 +30,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use disk::{Disk, RealDisk};
+use disk::{Disk, PooledDisk, RealDisk};
 use host::{DataDir, DataDirError, Listener, Shutdown};
 
 use crate::Args;
@@ -41,6 +43,12 @@ const ADMIN_CONNECTIONS_MAX: usize = 64;
 
 /// How long connections may finish what they are at after a shutdown was asked for.
 const DRAIN_TIME: Duration = Duration::from_secs(3);
+
+/// Files that are neither logs nor connections: the write-ahead log, small files that are replaced, the runtime's own.
+const FILES_RESERVED: usize = 128;
+/// Files of logs that are kept open at least, and at most.
+const LOG_FILES_MIN: usize = 64;
+const LOG_FILES_MAX: usize = 100_000;
 
 /// Version of the data directory's format.
 const FORMAT: u32 = 1;
@@ -79,7 +87,7 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     let admin_address = admin.local_addr().map_err(Error::Listen)?;
     let advertised = advertised(args.advertise.as_deref(), listen)?;
 
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let disk: Arc<dyn Disk> = Arc::new(PooledDisk::new(Arc::new(RealDisk), log_files_max(connections_max)));
     let directory = data.path().to_owned();
     let flush = args.flush;
     let opened = tokio::task::spawn_blocking(move || Broker::open(disk, &directory, properties, flush, advertised));
@@ -120,6 +128,13 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     Ok(())
 }
 
+/// How many files of logs are kept open: what the process may have, without what connections need.
+fn log_files_max(connections_max: usize) -> usize {
+    let limit = usize::try_from(host::open_files_max()).unwrap_or(usize::MAX);
+    let others = connections_max.saturating_add(ADMIN_CONNECTIONS_MAX + FILES_RESERVED);
+    limit.saturating_sub(others).clamp(LOG_FILES_MIN, LOG_FILES_MAX)
+}
+
 /// Takes connections until shutdown is requested, then waits a while for those that are open.
 async fn accept(listener: &Listener, broker: &Arc<Broker>, shutdown: &Shutdown) {
     let mut connections = tokio::task::JoinSet::new();
@@ -158,6 +173,15 @@ fn advertised(advertise: Option<&str>, listen: SocketAddr) -> Result<(String, u1
             Ok((host.trim_start_matches('[').trim_end_matches(']').to_owned(), port))
         }
         _ => Err(Error::Setting(format!("--advertise {address}: write it as HOST:PORT"))),
+    }
+}
+
+/// Does something that blocks on the disk, or takes long, while this worker's other tasks move to another thread.
+fn off_worker<T>(action: impl FnOnce() -> T) -> T {
+    let runtime = tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor());
+    match runtime {
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(action),
+        _ => action(),
     }
 }
 

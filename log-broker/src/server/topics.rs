@@ -29,7 +29,10 @@ pub(super) struct Topic {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) message_bytes_max: usize,
+    pub(super) timestamp_before_ms_max: i64,
     pub(super) timestamp_after_ms_max: i64,
+    /// The broker's clock is the records' time, whatever the producer says (`message.timestamp.type=LogAppendTime`).
+    pub(super) is_log_append_time: bool,
 }
 
 /// * Changes are made one at a time: under `changing` the catalog is written, then `topics` shows it.
@@ -257,7 +260,10 @@ impl Topics {
             properties: entry.properties.clone(),
             limits: Limits {
                 message_bytes_max: usize::try_from(number("max.message.bytes")).unwrap_or(0),
+                timestamp_before_ms_max: number("message.timestamp.before.max.ms"),
                 timestamp_after_ms_max: number("message.timestamp.after.max.ms"),
+                is_log_append_time: self.broker.topic_text("message.timestamp.type", &entry.properties)
+                    == "LogAppendTime",
             },
             partitions: kept.iter().cloned().chain(fresh).collect(),
         }

@@ -1,4 +1,4 @@
-//! The records inside a batch. Only clients, and a broker that searches by time, look at them.
+//! The records inside a batch, as clients write and read them.
 
 use std::io;
 
@@ -132,7 +132,7 @@ fn put_optional(out: &mut BytesMut, bytes: Option<&[u8]>) {
 }
 
 /// Zigzag, then seven bits a byte.
-fn put_varint(out: &mut BytesMut, value: i64) {
+pub(crate) fn put_varint(out: &mut BytesMut, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)) as u64;
     while rest >= 0x80 {
         out.put_u8(rest as u8 | 0x80);

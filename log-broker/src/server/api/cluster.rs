@@ -97,7 +97,9 @@ pub(in super::super) async fn metadata(
 }
 
 async fn one_topic(broker: &Arc<Broker>, asked: MetadataRequestTopic, may_create: bool) -> MetadataResponseTopic {
-    let Some(name) = asked.name else {
+    // A client that asks by id may send an empty name besides (Kafka's Java client does).
+    let by_id = !asked.topic_id.is_nil();
+    let Some(name) = asked.name.filter(|_| !by_id) else {
         return match broker.topics.get_by_id(asked.topic_id) {
             Some((name, topic)) => describe_topic(broker, name, &topic),
             None => MetadataResponseTopic {
