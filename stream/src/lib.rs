@@ -15,6 +15,7 @@
 mod checkpoint;
 pub mod connector;
 mod error;
+mod expression;
 pub mod format;
 pub mod functions;
 pub mod gateway;

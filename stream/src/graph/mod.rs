@@ -34,11 +34,11 @@ pub enum Node {
     Scan(Arc<TableSpec>, Option<i64>),
     Values(RecordBatch),
     /// An operator that needs no other task's rows.
-    Step(Box<Node>, Step),
+    Step(Arc<Node>, Step),
     /// Grouped aggregates: rows with equal keys meet in one task.
-    Aggregate(Box<Node>, aggregate::Plan),
+    Aggregate(Arc<Node>, aggregate::Plan),
     /// All rows of all inputs.
-    Union(Vec<Node>),
+    Union(Vec<Arc<Node>>),
 }
 
 /// An operator as the planner describes it; each subtask makes its own.

@@ -156,21 +156,15 @@ impl Aggregate {
     fn arguments(&self, batch: &RecordBatch) -> Result<Vec<Arguments>, Error> {
         let arguments = |call: &Call| {
             let filter = call.filter.as_ref().map(|filter| boolean(filter, batch)).transpose()?;
-            // An argument is computed for the filtered rows only: CASE-like guards in filters must hold.
-            let columns = match &filter {
-                None => call
-                    .args
-                    .iter()
-                    .map(|arg| evaluate(arg, batch))
-                    .collect::<Result<Vec<_>, _>>()?,
-                Some(mask) => {
-                    let kept = compute::filter_record_batch(batch, mask)?;
-                    call.args
-                        .iter()
-                        .map(|arg| evaluate(arg, &kept))
-                        .collect::<Result<Vec<_>, _>>()?
-                }
-            };
+            // An argument is computed for all rows: Flink does so before the aggregation, and a FILTER guards nothing.
+            let columns = call.args.iter().map(|arg| {
+                let column = evaluate(arg, batch)?;
+                Ok::<_, Error>(match &filter {
+                    None => column,
+                    Some(mask) => compute::filter(&column, mask)?,
+                })
+            });
+            let columns = columns.collect::<Result<Vec<_>, _>>()?;
             Ok(Arguments { columns, filter })
         };
         self.plan.calls.iter().map(arguments).collect()

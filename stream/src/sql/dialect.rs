@@ -5,7 +5,7 @@
 //! nodes that no Flink text can make by itself (a function named by a reserved word), so that the binder recognises them.
 
 use sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
     ObjectName, ObjectNamePart,
 };
 use sqlparser::dialect::Dialect;
@@ -19,6 +19,15 @@ use super::data_type;
 pub const TABLE_ARGUMENT: &str = "TABLE";
 /// The function that stands for `x BETWEEN SYMMETRIC a AND b`.
 pub const BETWEEN_SYMMETRIC: &str = "BETWEEN SYMMETRIC";
+
+/// The functions that stand for long chains of AND and of OR.
+pub const ALL_OF: &str = "ALL OF";
+pub const ANY_OF: &str = "ANY OF";
+/// Conditions of a chain that are still written with binary nodes.
+const PLAIN_CHAIN_MAX: usize = 16;
+/// How tightly OR and AND bind, as in `sqlparser`'s own table.
+const PRECEDENCE_OR: u8 = 5;
+const PRECEDENCE_AND: u8 = 10;
 
 /// How tightly BETWEEN binds, as in `sqlparser`'s own table.
 const PRECEDENCE_BETWEEN: u8 = 20;
@@ -78,6 +87,9 @@ impl Dialect for FlinkDialect {
             Token::Word(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text),
             _ => false,
         };
+        if is(0, "AND") || is(0, "OR") {
+            return Some(chain(parser, expr, is(0, "AND")));
+        }
         let negated = is(0, "NOT");
         let first = usize::from(negated);
         if !is(first, "BETWEEN") || !(is(first + 1, "SYMMETRIC") || is(first + 1, "ASYMMETRIC")) {
@@ -89,6 +101,31 @@ impl Dialect for FlinkDialect {
         }
         Some(between(parser, expr, negated, symmetric))
     }
+}
+
+/// The rest of `expr AND b AND c …`, or of the same with OR. A long chain becomes one node with all its conditions: the
+/// binary nodes of the grammar would be nested as deeply as it is long.
+fn chain(parser: &mut Parser, expr: &Expr, is_and: bool) -> Result<Expr, ParserError> {
+    let (keyword, op, precedence, name) = if is_and {
+        (Keyword::AND, BinaryOperator::And, PRECEDENCE_AND, ALL_OF)
+    } else {
+        (Keyword::OR, BinaryOperator::Or, PRECEDENCE_OR, ANY_OF)
+    };
+    let span = parser.peek_token_ref().span;
+    let mut conditions = vec![expr.clone()];
+    while parser.parse_keyword(keyword) {
+        conditions.push(parser.parse_subexpr(precedence)?);
+    }
+    if conditions.len() > PLAIN_CHAIN_MAX {
+        return Ok(call(name, span, conditions));
+    }
+    let mut conditions = conditions.into_iter();
+    let first = conditions.next().unwrap_or_else(|| expr.clone());
+    Ok(conditions.fold(first, |left, right| Expr::BinaryOp {
+        left: Box::new(left),
+        op: op.clone(),
+        right: Box::new(right),
+    }))
 }
 
 fn table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {

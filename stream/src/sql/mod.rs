@@ -13,6 +13,7 @@ pub mod data_type;
 mod ddl;
 mod dialect;
 mod expr;
+mod facts;
 mod group;
 mod insert;
 pub mod parse;
@@ -26,5 +27,6 @@ mod table;
 mod tests;
 mod window;
 
+pub use facts::Facts;
 pub use relation::positional;
 pub use session::{Answer, Job, Options, Session};

@@ -17,6 +17,7 @@ use sqlparser::ast::{
 };
 
 use super::catalog::{Catalog, Entry};
+use super::facts::Facts;
 use super::expr::{Binder, Bound, at, common_type, contains_aggregate};
 use super::parse::{place, resolve_name};
 use super::relation::{Relation, column, positional};
@@ -198,7 +199,7 @@ impl Planner<'_> {
         let role = bound
             .column_index()
             .map_or(Role::Plain, |index| relation.scope.columns[index].role);
-        let column = column(None, name, &bound.data, role);
+        let column = column(None, name, &bound.data, role).with(bound.facts.clone());
         Ok((bound, column))
     }
 
@@ -334,6 +335,13 @@ impl Planner<'_> {
                 ))
             })?);
         }
+        let facts: Vec<Facts> = (0..width)
+            .map(|column| {
+                let mut facts = bound_rows.iter().map(|row| row[column].facts.clone());
+                let first = facts.next().unwrap_or_default();
+                facts.fold(first, |all, facts| all.either(&facts))
+            })
+            .collect();
         let schema = positional(types.iter().cloned());
         let mut batches = Vec::new();
         for row in bound_rows {
@@ -352,7 +360,9 @@ impl Planner<'_> {
         let batch = compute::concat_batches(&schema, &batches)?;
         let columns = types.iter().enumerate();
         let columns = columns
-            .map(|(index, data)| column(None, &format!("EXPR${index}"), data, Role::Plain))
+            .map(|(index, data)| {
+                column(None, &format!("EXPR${index}"), data, Role::Plain).with(facts[index].clone())
+            })
             .collect();
         Ok(Relation::bounded(Node::Values(batch), Scope { columns }, schema))
     }
@@ -370,6 +380,7 @@ impl Planner<'_> {
                 qualifier: None,
                 name: l.name.clone(),
                 data,
+                facts: l.facts.either(&r.facts),
                 role,
             });
         }
@@ -384,7 +395,7 @@ impl Planner<'_> {
         let (left, right) = (side(left)?, side(right)?);
         let schema = Arc::clone(&left.schema);
         let window_zone = left.window_zone;
-        let node = Node::Union(vec![left.node, right.node]);
+        let node = Node::Union(vec![Arc::new(left.node), Arc::new(right.node)]);
         let relation = Relation::bounded(
             node,
             Scope {

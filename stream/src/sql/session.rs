@@ -8,7 +8,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono_tz::Tz;
 
 use super::catalog::{Catalog, Entry, View};
-use super::data_type::name as type_name;
+use super::data_type::name_with as type_name;
+use super::facts::Facts;
 use super::insert;
 use super::parse::place;
 use super::planner::Planner;
@@ -125,6 +126,8 @@ pub struct Job {
     pub outputs: Vec<Output>,
     /// The columns of a query's result; none for INSERTs.
     pub result: Option<SchemaRef>,
+    /// What the columns' Arrow types do not say.
+    pub facts: Vec<Facts>,
     /// Whether Flink would tell the result as a changelog; we tell the final rows.
     pub updating: bool,
     pub bounded: bool,
@@ -240,6 +243,12 @@ impl Session {
         let relation = self.with_planner(now_ms, |planner| planner.query(query))?;
         Ok(Answer::Job(Job {
             result: Some(relation.result_schema()),
+            facts: relation
+                .scope
+                .columns
+                .iter()
+                .map(|column| column.facts.clone())
+                .collect(),
             updating: relation.updating,
             bounded: relation.bounded,
             outputs: vec![Output {
@@ -260,6 +269,7 @@ impl Session {
         Ok(Answer::Job(Job {
             outputs,
             result: None,
+            facts: Vec::new(),
             updating: false,
             bounded: true,
             zone: self.options.zone()?,
@@ -275,7 +285,11 @@ impl Session {
                 for (declared, column) in table.columns.iter().zip(&relation.scope.columns) {
                     let (data, not_null, extras) = match &declared.kind {
                         ColumnKind::Physical(data) => (data.to_string(), data.not_null, None),
-                        ColumnKind::Computed(expr) => (type_name(&column.data), false, Some(format!("AS {expr}"))),
+                        ColumnKind::Computed(expr) => (
+                            type_name(&column.data, &column.facts),
+                            column.facts.not_null,
+                            Some(format!("AS {expr}")),
+                        ),
                         ColumnKind::Metadata {
                             data_type,
                             key,
@@ -310,8 +324,9 @@ impl Session {
             Entry::View(view) => {
                 let relation = self.with_planner(now_ms, |planner| planner.query(&view.query))?;
                 for column in relation.scope.renamed(&name.text, &view.columns)?.columns {
-                    let data = type_name(&column.data);
-                    add([Some(column.name), Some(data), Some("true".into()), None, None, None]);
+                    let data = type_name(&column.data, &column.facts.clone().with_not_null(false));
+                    let nullable = (!column.facts.not_null).to_string();
+                    add([Some(column.name), Some(data), Some(nullable), None, None, None]);
                 }
             }
         }
