@@ -23,19 +23,14 @@ use crate::machine::Outcome;
 
 /// How often is tried what found no leader, or one that is just beginning.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+/// A linearizable read that takes longer is counted, as etcd counts one that it asks for again.
+const SLOW_READ: Duration = Duration::from_millis(500);
 /// How long a member that ends waits for another to lead.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Node {
     fn deadline(&self) -> Instant {
         Instant::now() + self.limits.request_timeout
-    }
-
-    /// Whether this member only learns.
-    pub(super) fn is_learner(&self) -> bool {
-        let machine = self.machine();
-        let own = machine.members().get(self.identity.member);
-        own.is_some_and(|member| member.is_learner)
     }
 
     /// Has an entry agreed upon and applied.
@@ -77,20 +72,34 @@ impl Node {
     /// Resolves when the machine holds everything that was acknowledged anywhere before the call: what is read after it is
     /// linearizable. At once on a member that is alone, where nothing is acknowledged before it is applied.
     pub(super) async fn linearizable_read(&self) -> Result<(), Error> {
+        let begun = Instant::now();
+        let outcome = self.read_index().await;
+        if outcome.is_err() {
+            self.metrics.reads_failed.inc();
+        }
+        if begun.elapsed() > SLOW_READ {
+            self.metrics.slow_reads.inc();
+        }
+        outcome
+    }
+
+    async fn read_index(&self) -> Result<(), Error> {
+        if self.is_learner() {
+            return Err(Error::NotSupportedForLearner);
+        }
         if self.raft().gauges().is_alone() {
             return match self.failures().borrow().is_some() {
                 true => Err(Error::Stopped),
                 false => Ok(()),
             };
         }
-        if self.is_learner() {
-            return Err(Error::NotSupportedForLearner);
-        }
         let deadline = self.deadline();
         loop {
             let (reader, answer) = oneshot::channel();
             self.raft().read(reader);
             let why = match timeout_at(deadline, answer).await {
+                // A member that joins learns what it is by the entries that the read waited for.
+                Ok(Ok(Ok(()))) if self.is_learner() => return Err(Error::NotSupportedForLearner),
                 Ok(Ok(Ok(()))) => return Ok(()),
                 Ok(Ok(Err(why))) => why,
                 Ok(Err(_ended)) => return Err(Error::Stopped),

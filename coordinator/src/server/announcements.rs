@@ -19,13 +19,13 @@ const DEPRECATED: &[(&str, &str)] = &[
 pub(super) fn starting(settings: &Settings) {
     for (_, sentence) in DEPRECATED
         .iter()
-        .filter(|(flag, _)| settings.meaningless.iter().any(|given| given == flag))
+        .filter(|(flag, _)| settings.unused.iter().any(|given| given == flag))
     {
         tracing::warn!("{sentence}");
     }
-    if !settings.meaningless.is_empty() {
-        let flags = settings.meaningless.join(" ");
-        tracing::info!(flags, "these flags of etcd mean nothing to this coordinator");
+    if !settings.unused.is_empty() {
+        let flags = settings.unused.join(" ");
+        tracing::info!(flags, "flags that tune parts of etcd that this program does not have");
     }
     let limits = &settings.limits;
     tracing::info!(

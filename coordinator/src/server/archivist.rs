@@ -10,10 +10,14 @@ use super::bell::Call;
 use super::catch_up::membership_of;
 use super::node::Node;
 use super::store_file::StoreFile;
-use crate::store::ArchiveError;
+use crate::store::{ArchiveError, Version};
 
 /// How often it looks. A restart replays the log of about this time.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What goes into the file in one transaction, in bytes and in versions.
+const STEP_BYTES: usize = 8 << 20;
+const STEP_VERSIONS: usize = 20_000;
 
 /// Starts with what recovery found: `archived` is the last entry that the file holds.
 pub(super) fn start(node: Arc<Node>, mut file: StoreFile, mut archived: u64) -> std::io::Result<JoinHandle<()>> {
@@ -44,16 +48,47 @@ pub(super) fn start(node: Arc<Node>, mut file: StoreFile, mut archived: u64) -> 
     })
 }
 
+/// Cuts versions into steps of about [`STEP_BYTES`], so that memory is free again, and those who wait for it go on, long
+/// before all are written. With them, how many are left for the last step, which says up to which entry the file goes.
+fn steps(versions: &[Arc<Version>]) -> (Vec<&[Arc<Version>]>, usize) {
+    let (mut steps, mut from, mut bytes) = (Vec::new(), 0, 0);
+    for (at, version) in versions.iter().enumerate() {
+        bytes += version.bytes();
+        // A revision is never cut.
+        let ends_revision = versions
+            .get(at + 1)
+            .is_some_and(|next| next.revision.main != version.revision.main);
+        if ends_revision && (bytes >= STEP_BYTES || at + 1 - from >= STEP_VERSIONS) {
+            steps.push(&versions[from..=at]);
+            (from, bytes) = (at + 1, 0);
+        }
+    }
+    (steps, versions.len() - from)
+}
+
 /// Moves everything up to the last entry applied; returns its index. `compacted` is what the file is compacted to.
 fn archive(node: &Node, file: &mut StoreFile, archived: u64, compacted: &mut i64) -> Result<u64, ArchiveError> {
     if node.machine().applied() == archived {
         return Ok(archived);
     }
-    let (hand_over, membership) = {
+    let (mut hand_over, membership) = {
         let mut machine = node.machine_mut();
         (machine.hand_over(), membership_of(machine.members()))
     };
     let begun = Instant::now();
+    let (steps, rest) = steps(&hand_over.store.versions);
+    for step in steps {
+        file.take_versions(step)?;
+        let (Some(last), snapshot) = (step.last(), Arc::new(file.snapshot()?)) else {
+            continue;
+        };
+        let mut machine = node.machine_mut();
+        machine.store_mut().archived_in_part(last.revision, snapshot);
+        let tail_bytes = machine.store().tail_bytes();
+        drop(machine);
+        node.set_tail_bytes(tail_bytes);
+    }
+    hand_over.store.versions.drain(..hand_over.store.versions.len() - rest);
     file.take_over(&hand_over)?;
     node.metrics.backend_commit.observe(begun.elapsed().as_secs_f64());
     if hand_over.store.compacted > *compacted {
@@ -83,4 +118,45 @@ fn archive(node: &Node, file: &mut StoreFile, archived: u64, compacted: &mut i64
         membership,
     });
     Ok(hand_over.applied)
+}
+
+#[cfg(test)]
+mod tests {
+    use coordinator_wire::mvccpb::KeyValue;
+
+    use super::*;
+    use crate::store::Revision;
+
+    fn version(main: i64, sub: u32, bytes: usize) -> Arc<Version> {
+        Arc::new(Version {
+            revision: Revision::new(main, sub),
+            deleted: false,
+            kv: KeyValue {
+                value: vec![0; bytes].into(),
+                ..Default::default()
+            },
+        })
+    }
+
+    #[test]
+    fn steps_are_bounded_and_cut_no_revision() {
+        let half = STEP_BYTES / 2;
+        assert!(steps(&[]).0.is_empty());
+        let few = [version(2, 0, 1), version(3, 0, 1)];
+        assert_eq!((steps(&few).0.len(), steps(&few).1), (0, 2));
+        let many = [
+            version(2, 0, half),
+            version(3, 0, half),
+            version(3, 1, half),
+            version(4, 0, half),
+            version(5, 0, 1),
+        ];
+        let (parts, rest) = steps(&many);
+        let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+        assert_eq!((lengths, rest), (vec![3], 2));
+        let small: Vec<_> = (0..2 * STEP_VERSIONS as i64 + 1)
+            .map(|main| version(main, 0, 0))
+            .collect();
+        assert_eq!((steps(&small).0.len(), steps(&small).1), (2, 1));
+    }
 }

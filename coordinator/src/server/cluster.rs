@@ -92,6 +92,7 @@ pub(super) async fn promote(node: &Node, id: u64) -> Result<PeerAnswer, Error> {
         other => other?,
     }
     let applied = change_members(node, consensus::MemberChange::Promote(id), Change::Promote(id)).await?;
+    node.metrics.promotions.inc();
     Ok(PeerAnswer {
         applied,
         member: id,

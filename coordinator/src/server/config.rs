@@ -1,22 +1,25 @@
 //! The command line: etcd's flags, and what becomes of each.
 //!
-//! Three kinds. Most say something and are obeyed. Some mean nothing to this program (tuning of etcd's own parts): they
-//! are accepted, so that existing scripts work, and the log says so. The rest would have to be obeyed but cannot be: they
-//! are not known, and refused by name, because ignoring them would be a lie. Flags about members are in
-//! [`super::founding`], those about keys and tokens in [`super::security`].
+//! Most are obeyed. Those that tune parts of etcd that are not here are accepted with a note in the log; those that ask for
+//! something that is not served are refused by name ([`super::other_flags`]). Flags about members are in
+//! [`super::founding`], those about keys and tokens in [`super::security`], those about connections in
+//! [`super::connection_settings`].
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use host::telemetry::Format;
+use host::telemetry::{Format, Output};
 
+use super::connection_settings::{ConnectionArguments, ConnectionSettings};
 use super::features::{Checks, FeatureArguments};
 use super::founding::{MemberArguments, Peering};
 use super::node::Limits;
+use super::other_flags::OtherFlags;
 use super::quota;
 use super::recovery;
 use super::security::{Security, SecurityArguments};
@@ -179,42 +182,45 @@ pub(super) struct Arguments {
     security: SecurityArguments,
     #[command(flatten)]
     features: FeatureArguments,
+    /// Where the log is kept, if not in the data directory: a disk of its own.
+    #[arg(long, value_name = "DIR", env = "ETCD_WAL_DIR", hide_env = true)]
+    wal_dir: Option<PathBuf>,
+    /// Do not sync files: a power loss then loses acknowledged writes. For tests.
+    #[arg(
+        long,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set,
+        env = "ETCD_UNSAFE_NO_FSYNC",
+        hide_env = true
+    )]
+    unsafe_no_fsync: bool,
+    /// Where log lines go: stderr (also as `default`), stdout, or files, separated by commas.
+    #[arg(
+        long,
+        value_name = "OUTPUTS",
+        default_value = "default",
+        env = "ETCD_LOG_OUTPUTS",
+        hide_env = true
+    )]
+    log_outputs: String,
+    /// `basic`, or `extensive` to have the handling time of gRPC calls as histograms, too.
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "basic",
+        env = "ETCD_METRICS",
+        hide_env = true
+    )]
+    metrics: String,
     #[command(flatten)]
-    meaningless: Meaningless,
+    connections: ConnectionArguments,
+    #[command(flatten)]
+    other: OtherFlags,
     #[command(flatten)]
     pub(super) telemetry: host::telemetry::Options,
-}
-
-/// Declares flags that are accepted and mean nothing here.
-macro_rules! meaningless {
-    ($($flag:ident),* $(,)?) => {
-        /// Flags of etcd's own parts, which this program does not have.
-        #[derive(Debug, Clone, clap::Args)]
-        struct Meaningless {
-            $(#[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true")] $flag: Option<String>,)*
-        }
-
-        impl Meaningless {
-            /// The names of those that were given.
-            fn given(&self) -> Vec<String> {
-                let all = [$((stringify!($flag), &self.$flag)),*];
-                let given = all.into_iter().filter(|(_, value)| value.is_some());
-                given.map(|(name, _)| format!("--{}", name.replace('_', "-"))).collect()
-            }
-        }
-    };
-}
-
-meaningless! {
-    snapshot_count, max_snapshots, max_wals, logger, log_outputs, metrics, enable_pprof, compaction_batch_limit, compaction_sleep_interval,
-    backend_batch_interval, backend_batch_limit, backend_bbolt_freelist_type,
-    grpc_keepalive_min_time, grpc_keepalive_interval, grpc_keepalive_timeout, socket_reuse_port,
-    socket_reuse_address, initial_election_tick_advance, unsafe_no_fsync, wal_dir, cors,
-    host_whitelist, log_rotation_config_json, enable_log_rotation, memory_mlock, downgrade_check_time, distributed_tracing_address, enable_distributed_tracing,
-    distributed_tracing_service_name, distributed_tracing_instance_id, distributed_tracing_sampling_rate, local_address,
-    v2_deprecation, discovery, discovery_fallback, discovery_proxy, discovery_srv, discovery_srv_name, discovery_endpoints,
-    discovery_token, enable_lease_checkpoint, enable_lease_checkpoint_persist, stop_grpc_service_on_defrag,
-    txn_mode_write_with_shared_buffer,
 }
 
 /// What the program does, once the flags are understood.
@@ -236,8 +242,12 @@ pub(super) struct Settings {
     pub(super) concurrent_streams_max: u32,
     /// How much a rewriting of the store must free before it is done at a start.
     pub(super) bootstrap_defragmentation_bytes: Option<u64>,
-    /// Flags that were given and mean nothing here.
-    pub(super) meaningless: Vec<String>,
+    /// Flags that were given and tune what this program does not have.
+    pub(super) unused: Vec<String>,
+    pub(super) connections: ConnectionSettings,
+    pub(super) wal_dir: Option<PathBuf>,
+    pub(super) syncs: bool,
+    pub(super) extensive_metrics: bool,
     /// Whether it says on stdout, too, that it is ready. Not where the log is for programs: a terminal of theirs has
     /// both, and each line is to be an object.
     pub(super) announces: bool,
@@ -277,7 +287,7 @@ impl Settings {
             listen_client,
             listen_metrics,
             advertise_client,
-            data_dir,
+            data_dir: data_dir.clone(),
             limits: Limits {
                 request_bytes_max: arguments.max_request_bytes,
                 txn_operations_max: arguments.max_txn_ops,
@@ -291,6 +301,7 @@ impl Settings {
                 quota_bytes: quota::bytes(arguments.quota_backend_bytes),
                 slow_apply: arguments.warning_apply_duration,
                 slow_answer: arguments.warning_unary_request_duration,
+                stops_on_defragmentation: checks.stops_on_defragmentation,
                 hashes_compactions: checks.compactions.is_some(),
             },
             checks,
@@ -306,7 +317,15 @@ impl Settings {
                 arguments.bootstrap_defrag_threshold_megabytes.saturating_mul(1 << 20),
             )
             .filter(|bytes| *bytes > 0),
-            meaningless: [arguments.meaningless.given(), gates].concat(),
+            unused: [arguments.other.check()?, gates].concat(),
+            connections: ConnectionSettings::from_arguments(&arguments.connections)?,
+            wal_dir: wal_dir(arguments.wal_dir, &data_dir)?,
+            syncs: !arguments.unsafe_no_fsync,
+            extensive_metrics: match arguments.metrics.as_str() {
+                "extensive" => true,
+                "basic" => false,
+                other => return Err(format!("--metrics={other}: it is `basic` or `extensive`")),
+            },
             announces: arguments.telemetry.log_format == Format::Text,
             peering,
             name: arguments.name,
@@ -341,6 +360,37 @@ impl Settings {
         };
         advertised.iter().map(known).collect()
     }
+}
+
+/// The log's own directory, which must be another one than the data directory.
+fn wal_dir(flag: Option<PathBuf>, data_dir: &Path) -> Result<Option<PathBuf>, String> {
+    let given = flag.filter(|path| !path.as_os_str().is_empty());
+    match given {
+        Some(path) if path == *data_dir => Err(format!(
+            "--wal-dir={}: that is the data directory, where the log is without this flag",
+            path.display()
+        )),
+        given => Ok(given),
+    }
+}
+
+/// Where log lines go.
+///
+/// # Errors
+/// One sentence: a file cannot be opened.
+pub(super) fn log_outputs(arguments: &Arguments) -> Result<Vec<Output>, String> {
+    let outputs = split(&arguments.log_outputs)
+        .into_iter()
+        .map(|output| match output.as_str() {
+            "default" | "stderr" | "systemd/journal" => Ok(Output::Stderr),
+            "stdout" => Ok(Output::Stdout),
+            path => {
+                let opened = std::fs::File::options().create(true).append(true).open(path);
+                let opened = opened.map_err(|error| format!("--log-outputs={path}: cannot open it: {error}"));
+                opened.map(|file| Output::File(Arc::new(file)))
+            }
+        });
+    outputs.collect()
 }
 
 pub(super) fn split(text: &str) -> Vec<String> {

@@ -8,15 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::{Buf, BytesMut};
 use host::tls::Acceptor;
 use host::{Listener, Permit, UnixListener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::auth::CertificateName;
+use super::authority::AuthorityFilter;
 use super::url::Url;
 
 /// Connections that may be open on one port.
@@ -25,6 +27,9 @@ const CONNECTIONS_MAX: usize = 8_192;
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Accepted connections that may wait to be served.
 const ACCEPTED_WAITING_MAX: usize = 64;
+
+/// Connections that the kernel may hold until they are accepted, as tokio's own listeners have it.
+const LISTEN_BACKLOG: u32 = 1_024;
 
 /// What a connection with TLS begins with: a record of the handshake (RFC 8446, section 5.1). No HTTP does.
 const TLS_HANDSHAKE: u8 = 22;
@@ -47,10 +52,13 @@ impl Endpoint {
     ///
     /// # Errors
     /// One sentence that names the address and the flag.
-    pub(super) async fn bind(flag: &str, url: &Url, tls: Option<&Acceptor>) -> io::Result<Self> {
+    pub(super) async fn bind(flag: &str, url: &Url, tls: Option<&Acceptor>, reuse_port: bool) -> io::Result<Self> {
         let socket = match url.path() {
             Some(path) => Socket::Unix(UnixListener::bind_for(flag, &path, CONNECTIONS_MAX)?),
-            None => Socket::Tcp(Listener::bind_for(flag, url.address(), CONNECTIONS_MAX).await?),
+            None => Socket::Tcp(Listener::with(
+                bind_tcp(flag, url.address(), reuse_port).await?,
+                CONNECTIONS_MAX,
+            )),
         };
         let tls = tls.filter(|_| url.is_secure()).cloned();
         let is_plain = tls.is_none();
@@ -89,6 +97,39 @@ impl Endpoint {
     }
 }
 
+/// Binds an address that was given by `flag`; with SO_REUSEPORT where that is wanted.
+///
+/// # Errors
+/// One sentence that names the address and the flag.
+pub(super) async fn bind_tcp(flag: &str, address: &str, reuse_port: bool) -> io::Result<TcpListener> {
+    let bound = if reuse_port {
+        bind_shared(address).await
+    } else {
+        TcpListener::bind(address).await
+    };
+    bound.map_err(|error| {
+        let sentence = format!("cannot listen on {address}: {error}; choose another address with {flag}");
+        io::Error::new(error.kind(), sentence)
+    })
+}
+
+async fn bind_shared(address: &str) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in tokio::net::lookup_host(address).await? {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        socket.set_reuseaddr(true)?;
+        socket.set_reuseport(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(LISTEN_BACKLOG)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
 enum Accepted {
     Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
@@ -120,12 +161,12 @@ impl Accepted {
     /// With TLS, or as it is.
     async fn into_connection(self, tls: Acceptor, may_be_plain: bool, permit: Permit) -> io::Result<Connection> {
         if may_be_plain && !self.has_tls().await? {
-            return Ok(Connection::new(self.into_stream(), None, permit));
+            return Ok(Connection::plain(self.into_stream(), permit));
         }
         let peer = self.peer();
         let accepted = tls.accept(self.into_stream(), peer.map(|peer| peer.ip())).await?;
         let stream = Box::new(accepted.stream);
-        Ok(Connection::new(stream, accepted.common_name, permit))
+        Ok(Connection::new(stream, true, accepted.common_name, permit))
     }
 }
 
@@ -142,18 +183,33 @@ pub(super) struct Connection {
     /// Whether what is to be written has let others go first.
     let_others_go: bool,
     certificate: CertificateName,
+    has_tls: bool,
+    authorities: AuthorityFilter,
+    /// What the filter has let pass and nobody has read yet.
+    passed: BytesMut,
     _permit: Permit,
 }
 
 impl Connection {
-    fn new(stream: Box<dyn Stream>, certificate: Option<String>, permit: Permit) -> Self {
+    fn plain(stream: Box<dyn Stream>, permit: Permit) -> Self {
+        Self::new(stream, false, None, permit)
+    }
+
+    fn new(stream: Box<dyn Stream>, has_tls: bool, certificate: Option<String>, permit: Permit) -> Self {
         Self {
             stream,
             waiting: Some(Box::pin(tokio::time::sleep(FIRST_BYTE_TIMEOUT))),
             let_others_go: false,
             certificate: CertificateName(certificate.map(Into::into)),
+            has_tls,
+            authorities: AuthorityFilter::default(),
+            passed: BytesMut::new(),
             _permit: permit,
         }
+    }
+
+    pub(super) fn has_tls(&self) -> bool {
+        self.has_tls
     }
 
     /// Whose certificate it was made with.
@@ -186,7 +242,7 @@ pub(super) fn accept(endpoints: Vec<Endpoint>, shutdown: &host::Shutdown) -> Rec
                     () = shutdown.requested() => return,
                 };
                 let Some(tls) = endpoint.tls.clone() else {
-                    let connection = Connection::new(accepted.into_stream(), None, permit);
+                    let connection = Connection::plain(accepted.into_stream(), permit);
                     if sender.send(connection).await.is_err() {
                         return;
                     }
@@ -215,17 +271,39 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let connection = &mut *self;
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if read.is_ready() {
-            RECEIVED_BYTES.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
-            self.waiting = None;
-        } else if let Some(waiting) = &mut self.waiting
-            && waiting.as_mut().poll(context).is_ready()
-        {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        while connection.passed.is_empty() {
+            let read = Pin::new(&mut connection.stream).poll_read(context, buffer);
+            if read.is_pending()
+                && let Some(waiting) = &mut connection.waiting
+                && waiting.as_mut().poll(context).is_ready()
+            {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            let received = buffer.filled().len() - before;
+            match read {
+                Poll::Ready(Ok(())) => {
+                    RECEIVED_BYTES.fetch_add(received as u64, Ordering::Relaxed);
+                    connection.waiting = None;
+                }
+                unread => return unread,
+            }
+            if received == 0 {
+                connection.authorities.end(&mut connection.passed);
+                break;
+            }
+            if connection.authorities.passes_whole(received) {
+                return Poll::Ready(Ok(()));
+            }
+            let bytes = &buffer.filled()[before..];
+            connection.authorities.filter(bytes, &mut connection.passed);
+            buffer.set_filled(before);
         }
-        read
+        let taken = connection.passed.len().min(buffer.remaining());
+        buffer.put_slice(&connection.passed[..taken]);
+        connection.passed.advance(taken);
+        Poll::Ready(Ok(()))
     }
 }
 

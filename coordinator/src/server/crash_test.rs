@@ -13,6 +13,7 @@ use disk::faulty::{FaultyDisk, Loss, MemoryDisk};
 use super::bell::Call;
 use super::config::{Arguments, Settings};
 use super::node::Node;
+use super::recovery::Directories;
 use super::serve::{Threads, start, stop};
 use super::store_file::Founding;
 use crate::Error;
@@ -35,7 +36,7 @@ fn launch(disk: &Arc<dyn Disk>) -> (Arc<Node>, Threads) {
     };
     start(
         &settings,
-        Path::new(DIRECTORY),
+        &Directories::both(Path::new(DIRECTORY)),
         disk,
         &founding,
         Arc::new(raft::node::Plain),

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::metrics::Running;
 use super::turn::{Asker, Turns, by_creation, created_at, end_of_prefix, first_of, own_key, prefix, revision_of, step};
 use super::watch::WatchService;
 
@@ -168,6 +169,8 @@ struct Observer {
     turns: Arc<Turns>,
     watches: WatchService,
     asker: Asker,
+    /// Counts the stream while it lives.
+    _running: Running,
     prefix: bytes::Bytes,
     changes: mpsc::Sender<Result<LeaderResponse, Status>>,
 }
@@ -311,11 +314,16 @@ impl Election for ElectionService {
             turns: Arc::clone(&self.turns),
             watches: self.watches.clone(),
             asker,
+            _running: self
+                .turns
+                .node
+                .metrics
+                .running("server_stream", "v3electionpb.Election", "Observe"),
             prefix: prefix(&request.name),
             changes,
         };
         tokio::spawn(observer.run());
-        self.handled("Observe", Ok(ReceiverStream::new(receiver)))
+        Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
     async fn resign(&self, request: Request<ResignRequest>) -> Result<Response<ResignResponse>, Status> {

@@ -2,18 +2,37 @@
 
 use std::time::Duration;
 
-/// etcd's gates, and which of its stages each is in. Those that are not [`INITIAL`] or [`COMPACT`] say nothing here.
+/// etcd's gates, and which of its stages each is in.
 const GATES: [(&str, &str); 7] = [
     (COMPACT, ALL_ALPHA),
     (INITIAL, ALL_ALPHA),
     ("LeaseCheckpoint", ALL_ALPHA),
     ("LeaseCheckpointPersist", ALL_ALPHA),
     ("SetMemberLocalAddr", ALL_ALPHA),
-    ("StopGRPCServiceOnDefrag", ALL_ALPHA),
+    (STOP_ON_DEFRAGMENTATION, ALL_ALPHA),
     ("TxnModeWriteWithSharedBuffer", ALL_BETA),
 ];
 const COMPACT: &str = "CompactHashCheck";
 const INITIAL: &str = "InitialCorruptCheck";
+const STOP_ON_DEFRAGMENTATION: &str = "StopGRPCServiceOnDefrag";
+/// Gates that have one value here, and what to do about it.
+const FIXED: [(&str, bool, &str); 3] = [
+    (
+        "LeaseCheckpoint",
+        true,
+        "checkpoints of leases are always made; leave the gate out",
+    ),
+    (
+        "LeaseCheckpointPersist",
+        true,
+        "checkpoints of leases are always kept; leave the gate out",
+    ),
+    (
+        "SetMemberLocalAddr",
+        false,
+        "the system chooses the address that peers are connected from",
+    ),
+];
 /// All gates of a stage that are not named themselves.
 const ALL_ALPHA: &str = "AllAlpha";
 const ALL_BETA: &str = "AllBeta";
@@ -21,7 +40,8 @@ const ALL_BETA: &str = "AllBeta";
 /// etcd's flags about features and checks.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct FeatureArguments {
-    /// etcd's feature gates, as NAME=true, separated by commas; obeyed are InitialCorruptCheck and CompactHashCheck.
+    /// etcd's feature gates, as NAME=true, separated by commas; obeyed are InitialCorruptCheck, CompactHashCheck and
+    /// StopGRPCServiceOnDefrag.
     #[arg(long, value_name = "NAME=BOOL", env = "ETCD_FEATURE_GATES", hide_env = true)]
     feature_gates: Option<String>,
     /// Compare the keys with the other members' before serving, and end if they differ.
@@ -36,19 +56,24 @@ pub(super) struct FeatureArguments {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
         env = "ETCD_EXPERIMENTAL_COMPACT_HASH_CHECK_ENABLED", hide_env = true)]
     compact_hash_check_enabled: Option<bool>,
+    /// Say "not serving" in gRPC's health check while this member defragments.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
+        env = "ETCD_EXPERIMENTAL_STOP_GRPC_SERVICE_ON_DEFRAG", hide_env = true)]
+    stop_grpc_service_on_defrag: Option<bool>,
     /// How often the leader does that.
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = crate::duration::parse,
         env = "ETCD_COMPACT_HASH_CHECK_TIME", hide_env = true)]
     compact_hash_check_time: Duration,
 }
 
-/// When members compare their keys.
+/// When members compare their keys, and what else a gate switches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Checks {
     pub(super) initial: bool,
     pub(super) interval: Option<Duration>,
     /// How often compactions are looked at.
     pub(super) compactions: Option<Duration>,
+    pub(super) stops_on_defragmentation: bool,
 }
 
 impl Checks {
@@ -81,12 +106,26 @@ impl Checks {
             "experimental-compact-hash-check-enabled",
             arguments.compact_hash_check_enabled,
         )?;
+        let stops_on_defragmentation = is_on(
+            STOP_ON_DEFRAGMENTATION,
+            "experimental-stop-grpc-service-on-defrag",
+            arguments.stop_grpc_service_on_defrag,
+        )?;
+        for (gate, served, instead) in FIXED {
+            if given.iter().any(|(name, on)| name == gate && *on != served) {
+                return Err(format!(
+                    "--feature-gates={gate}={} is not supported: {instead}",
+                    !served
+                ));
+            }
+        }
         let checks = Self {
+            stops_on_defragmentation,
             initial,
             interval: Some(arguments.corrupt_check_time).filter(|time| !time.is_zero()),
             compactions: compact.then_some(arguments.compact_hash_check_time),
         };
-        let obeyed = [INITIAL, COMPACT, ALL_ALPHA];
+        let obeyed = [INITIAL, COMPACT, STOP_ON_DEFRAGMENTATION, ALL_ALPHA];
         let others = given.into_iter().filter(|(name, _)| !obeyed.contains(&name.as_str()));
         Ok((
             checks,
@@ -157,6 +196,7 @@ mod tests {
             initial: true,
             interval: Some(Duration::from_secs(90)),
             compactions: Some(Duration::from_secs(60)),
+            stops_on_defragmentation: false,
         };
         let gates = "--feature-gates=InitialCorruptCheck=true,CompactHashCheck=true,TxnModeWriteWithSharedBuffer=false";
         assert_eq!(
@@ -179,6 +219,14 @@ mod tests {
     #[test]
     fn gates_are_refused_with_etcds_words() {
         for (flags, words) in [
+            (
+                vec!["--feature-gates=LeaseCheckpoint=false"],
+                "LeaseCheckpoint=false is not supported",
+            ),
+            (
+                vec!["--feature-gates=SetMemberLocalAddr=true"],
+                "SetMemberLocalAddr=true is not supported",
+            ),
             (vec!["--feature-gates=Magic=true"], "unrecognized feature gate: Magic"),
             (
                 vec!["--feature-gates=CompactHashCheck"],

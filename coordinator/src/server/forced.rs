@@ -97,6 +97,7 @@ mod tests {
 
     use super::*;
     use crate::server::config::{Arguments, Settings};
+    use crate::server::recovery::Directories;
     use crate::server::serve::{start, stop};
     use crate::server::store_file::{Founding, Identity};
 
@@ -160,7 +161,14 @@ mod tests {
         let arguments = Arguments::try_parse_from(flags).expect("valid");
         let settings = Settings::from_arguments(arguments).expect("valid");
         let connect = Arc::new(raft::node::Plain);
-        let (node, threads) = start(&settings, Path::new(DIRECTORY), disk, &founding, connect).expect("it starts");
+        let (node, threads) = start(
+            &settings,
+            &Directories::both(Path::new(DIRECTORY)),
+            disk,
+            &founding,
+            connect,
+        )
+        .expect("it starts");
         let members = node.machine().members().list();
         let last = node.raft().gauges().commit();
         assert!(node.raft().gauges().is_leader(), "it needs nobody else");

@@ -26,7 +26,8 @@ fn is_known(service: &str) -> bool {
 }
 
 fn status(node: &Node) -> ServingStatus {
-    if node.unhealthy().is_none() {
+    let is_rewriting = node.limits.stops_on_defragmentation && node.defragmentation.is_wanted();
+    if node.unhealthy().is_none() && !is_rewriting {
         ServingStatus::Serving
     } else {
         ServingStatus::NotServing

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, RawQuery, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -13,7 +13,9 @@ use coordinator_wire::etcdserverpb::AlarmType;
 use tonic::Status;
 
 use super::config::ETCD_VERSION;
+use super::connection_settings::{Access, host_name};
 use super::node::Node;
+use super::port::WithoutTls;
 
 /// The checks behind `/livez`.
 const LIVEZ: &[&str] = &["serializable_read"];
@@ -26,7 +28,7 @@ const READYZ: &[&str] = &[
 ];
 
 /// All pages, and what to say to calls and paths that do not exist. `gateway` has the paths that are calls.
-pub(super) fn router(node: &Arc<Node>, gateway: Router) -> Router {
+pub(super) fn router(node: &Arc<Node>, gateway: Router, access: Access) -> Router {
     let health = {
         let node = Arc::clone(node);
         Arc::new(move || node.unhealthy().map_or(Ok(()), Err))
@@ -42,12 +44,19 @@ pub(super) fn router(node: &Arc<Node>, gateway: Router) -> Router {
         .with_state(Arc::clone(node))
         .merge(host::admin::router(node.metrics.registry(), health))
         .merge(gateway)
-        .layer(middleware::from_fn_with_state(Arc::clone(node), around))
+        .layer(middleware::from_fn_with_state(
+            (Arc::clone(node), Arc::new(access)),
+            around,
+        ))
         .fallback(unknown)
 }
 
-/// What every page has in common: fresh figures, and etcd's leave for scripts of other origins to read it.
-async fn around(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+/// What every page has in common: the check of its host, fresh figures, and whether scripts of other origins may read it.
+async fn around(State((node, access)): State<(Arc<Node>, Arc<Access>)>, request: Request, next: Next) -> Response {
+    let origin = match admit(&request, &access) {
+        Ok(origin) => origin,
+        Err(host) => return misdirected(&host),
+    };
     if request.uri().path() == "/metrics" {
         node.metrics.refresh(&node);
     }
@@ -57,17 +66,42 @@ async fn around(State(node): State<Arc<Node>>, request: Request, next: Next) -> 
     } else {
         next.run(request).await
     };
-    for (name, value) in [
-        (
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "accept, content-type, authorization",
-        ),
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "POST, GET, OPTIONS, PUT, DELETE"),
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-    ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    if let Some(origin) = origin {
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        for (name, value) in [
+            (
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                "accept, content-type, authorization",
+            ),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "POST, GET, OPTIONS, PUT, DELETE"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
     }
     response
+}
+
+/// The origin that may read the answer, if any; `Err` is a host that a request may not name.
+fn admit(request: &Request, access: &Access) -> Result<Option<HeaderValue>, String> {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    // gRPC's clients are no browsers, so DNS rebinding does not concern them (CVE-2018-5702).
+    let is_checked = request.extensions().get::<WithoutTls>().is_some() && request.version() < Version::HTTP_2;
+    let host = header(header::HOST).unwrap_or_default();
+    if is_checked && !access.allows_host(host) {
+        return Err(host_name(host).to_owned());
+    }
+    let origin = access.allowed_origin(header(header::ORIGIN));
+    Ok(origin.and_then(|origin| HeaderValue::from_str(origin).ok()))
+}
+
+/// The refusal of a request that names a host which is not on `--host-whitelist`.
+fn misdirected(host: &str) -> Response {
+    tracing::warn!(host, "rejecting HTTP request to prevent DNS rebinding attacks");
+    let text = format!(
+        "the Host header names {host:?}, which this member does not know: use TLS, or add the name to --host-whitelist\n"
+    );
+    (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }
 
 /// A gRPC call that is not served gets gRPC's answer, a path that does not exist HTTP's.

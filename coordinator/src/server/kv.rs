@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use coordinator_wire::etcdserverpb as pb;
 use pb::kv_server::Kv;
-use tonic::{Request, Response, Status};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Response, Status};
 
 use super::node::Node;
 use super::quota;
@@ -16,6 +18,9 @@ use crate::store::RangePlan;
 /// A range that loads more versions than this from the store file does so on a thread of its own, so that the others on
 /// this one need not wait.
 const LOADED_INLINE_MAX: usize = 256;
+
+/// Pieces of a streamed range that may wait for a client to read them.
+const PIECES_WAITING_MAX: usize = 2;
 
 type Answer<A> = Result<Response<A>, Status>;
 
@@ -38,6 +43,9 @@ impl KvService {
 
 impl KvService {
     async fn do_range(&self, request: Request<pb::RangeRequest>) -> Result<pb::RangeResponse, Error> {
+        if !request.get_ref().serializable && self.0.is_learner() {
+            return Err(Error::NotSupportedForLearner);
+        }
         validate::range(request.get_ref())?;
         let caller = self.0.caller(&request).await?;
         let request = request.into_inner();
@@ -58,6 +66,48 @@ impl KvService {
         };
         self.complete(&mut response.header);
         Ok(response)
+    }
+
+    async fn do_range_stream(&self, request: Request<pb::RangeRequest>) -> Result<RangeStream, Status> {
+        validate::range(request.get_ref())?;
+        let caller = self.0.caller(&request).await?;
+        let request = request.into_inner();
+        self.0.metrics.ranges.inc();
+        if !request.serializable {
+            self.0.linearizable_read().await?;
+        }
+        let plan = {
+            let machine = self.0.machine();
+            machine.check(&caller, Access::Range(&request))?;
+            RangePlan::new(machine.store(), &request, machine.store().revision())?
+        };
+        let refused = |what| Status::unimplemented(format!("RangeStream does not support {what}"));
+        let mut chunks = plan.chunks(&request).map_err(refused)?;
+        let (pieces, receiver) = mpsc::channel(PIECES_WAITING_MAX);
+        let node = Arc::clone(&self.0);
+        let mut running = node.metrics.running("server_stream", "etcdserverpb.KV", "RangeStream");
+        tokio::task::spawn_blocking(move || {
+            loop {
+                let (outcome, is_last) = match chunks.next(node.limits.request_bytes_max) {
+                    Ok((mut piece, is_last)) => {
+                        let header = piece.header.take();
+                        piece.header = header.map(|header| node.header(header.revision));
+                        let range_response = Some(piece);
+                        (Ok(pb::RangeStreamResponse { range_response }), is_last)
+                    }
+                    Err(error) => (Err(Error::from(error).into()), true),
+                };
+                let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
+                let is_sent = pieces.blocking_send(outcome).is_ok();
+                if is_last && is_sent {
+                    running.ends(code);
+                }
+                if is_last || !is_sent {
+                    return;
+                }
+            }
+        });
+        Ok(ReceiverStream::new(receiver))
     }
 
     async fn do_put(&self, request: Request<pb::PutRequest>) -> Result<pb::PutResponse, Error> {
@@ -135,8 +185,16 @@ impl KvService {
     }
 }
 
+type RangeStream = ReceiverStream<Result<pb::RangeStreamResponse, Status>>;
+
 #[tonic::async_trait]
 impl Kv for KvService {
+    type RangeStreamStream = RangeStream;
+
+    async fn range_stream(&self, request: Request<pb::RangeRequest>) -> Answer<RangeStream> {
+        self.do_range_stream(request).await.map(Response::new)
+    }
+
     async fn range(&self, request: Request<pb::RangeRequest>) -> Result<Response<pb::RangeResponse>, Status> {
         self.answer_range(request).await
     }

@@ -166,7 +166,11 @@ impl Lease for LeaseService {
                     () = shutdown.requested() => Err(Error::Stopped.into()),
                     request = requests.next() => match request {
                         Some(Ok(request)) => renew(&node, &credentials, request.id).await.map_err(Status::from),
-                        Some(Err(_)) => return,
+                        // Most clients are gone by then; the gateway's are not.
+                        Some(Err(status)) => {
+                            let _client_gone = answers.send(Err(status)).await;
+                            return;
+                        }
                         // The client has nothing more to say.
                         None => return running.ends(Code::Ok),
                     },

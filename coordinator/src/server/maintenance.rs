@@ -129,9 +129,11 @@ impl Maintenance for MaintenanceService {
     async fn snapshot(&self, request: Request<pb::SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
         self.node.authorize(&request, Access::Root).await?;
         let (content, _revision) = snapshot::content(&self.node, self.node.machine().members().list());
-        self.node
+        let running = self
+            .node
             .metrics
-            .answer("Maintenance", "Snapshot", Ok(snapshot::send(content)))
+            .running("server_stream", "etcdserverpb.Maintenance", "Snapshot");
+        Ok(Response::new(snapshot::send(content, running)))
     }
 
     async fn move_leader(

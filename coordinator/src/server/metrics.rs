@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramTimer, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
 use tonic::{Code, Response, Status};
 
 use super::config::ETCD_VERSION;
@@ -44,6 +47,10 @@ pub(super) struct Metrics {
     healthcheck: IntGaugeVec,
     healthchecks: IntCounterVec,
     handled: IntCounterVec,
+    /// How long unary calls take; shown with `--metrics=extensive`.
+    pub(super) handling: Option<HandlingTime>,
+    /// Calls by the API version that clients name.
+    pub(super) client_requests: IntCounterVec,
     has_leader: IntGauge,
     is_leader: IntGauge,
     is_learner: IntGauge,
@@ -71,6 +78,17 @@ pub(super) struct Metrics {
     size: IntGauge,
     size_in_use: IntGauge,
     log_groups: IntGauge,
+    log_bytes: IntGauge,
+    put_bytes: IntCounter,
+    auth_revision: IntGauge,
+    defragmentations: IntGauge,
+    server_id: IntGaugeVec,
+    open_files: IntGauge,
+    open_files_max: IntGauge,
+    pub(super) reads_failed: IntCounter,
+    /// Linearizable reads that took longer than [`super::agreement`] expects.
+    pub(super) slow_reads: IntCounter,
+    pub(super) promotions: IntCounter,
 }
 
 /// Registers what cannot fail to be registered.
@@ -107,7 +125,8 @@ impl Register<'_> {
 }
 
 impl Metrics {
-    pub(super) fn new() -> Self {
+    /// `extensive` metrics are those of `--metrics=extensive`.
+    pub(super) fn new(extensive: bool) -> Self {
         let registry = Registry::new();
         let register = Register(&registry);
         register.said(
@@ -145,6 +164,14 @@ impl Metrics {
             Opts::new("etcd_server_healthchecks_total", "Checks, by their outcome."),
             &["type", "name", "status"],
         );
+        let handling = HistogramVec::new(
+            HistogramOpts::new(
+                "grpc_server_handling_seconds",
+                "Histogram of response latency (seconds) of gRPC that had been application-level handled by the server.",
+            ),
+            &["grpc_type", "grpc_service", "grpc_method"],
+        );
+        let handling = extensive.then(|| HandlingTime(register.add(handling)));
         let peers = PeerTraffic::new().expect("names and labels are valid");
         register.add(Ok(peers.sent.clone()));
         register.add(Ok(peers.received.clone()));
@@ -179,6 +206,14 @@ impl Metrics {
                 "Seconds a commit of the store file takes.",
             ),
             handled,
+            handling,
+            client_requests: register.add(IntCounterVec::new(
+                Opts::new(
+                    "etcd_server_client_requests_total",
+                    "The total number of client requests per client version.",
+                ),
+                &["type", "client_api_version"],
+            )),
             has_leader: register.gauge("etcd_server_has_leader", "Whether a leader exists."),
             is_leader: register.gauge("etcd_server_is_leader", "Whether this member leads."),
             is_learner: register.gauge("etcd_server_is_learner", "Whether this member only learns."),
@@ -217,6 +252,40 @@ impl Metrics {
                 "etcd_mvcc_db_total_size_in_use_in_bytes",
                 "Bytes in use of the store file.",
             ),
+            log_bytes: register.gauge(
+                "etcd_disk_wal_write_bytes_total",
+                "Total number of bytes written in WAL.",
+            ),
+            put_bytes: register.counter(
+                "etcd_debugging_mvcc_total_put_size_in_bytes",
+                "The total size of put kv pairs seen by this member.",
+            ),
+            auth_revision: register.gauge("etcd_debugging_auth_revision", "The current revision of auth store."),
+            defragmentations: register.gauge(
+                "etcd_disk_defrag_inflight",
+                "Whether or not defrag is active on the member.",
+            ),
+            server_id: register.add(IntGaugeVec::new(
+                Opts::new(
+                    "etcd_server_id",
+                    "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
+                ),
+                &["server_id"],
+            )),
+            open_files: register.gauge("os_fd_used", "The number of used file descriptors."),
+            open_files_max: register.gauge("os_fd_limit", "The file descriptor limit."),
+            reads_failed: register.counter(
+                "etcd_server_read_indexes_failed_total",
+                "The total number of failed read indexes seen.",
+            ),
+            slow_reads: register.counter(
+                "etcd_server_slow_read_indexes_total",
+                "The total number of pending read indexes not in sync with leader's or timed out read index requests.",
+            ),
+            promotions: register.counter(
+                "etcd_server_learner_promote_successes",
+                "The total number of successful learner promotions while this member is leader.",
+            ),
             log_groups: register.gauge(
                 "coordinator_log_groups_total",
                 "Group commits: writes and syncs of the log.",
@@ -234,6 +303,9 @@ impl Metrics {
         let deleted = changes.iter().filter(|version| version.deleted).count();
         self.deletes.inc_by(deleted as u64);
         self.puts.inc_by((changes.len() - deleted) as u64);
+        let puts = changes.iter().filter(|version| !version.deleted);
+        let bytes: usize = puts.map(|version| version.kv.key.len() + version.kv.value.len()).sum();
+        self.put_bytes.inc_by(bytes as u64);
     }
 
     pub(super) fn set_size_in_use(&self, bytes: u64) {
@@ -323,7 +395,9 @@ impl Metrics {
             self.revision.set(machine.store().revision());
             self.compacted.set(machine.store().compacted().max(0));
             self.applied_index.set(gauge(machine.applied()));
+            self.auth_revision.set(gauge(machine.auth().revision()));
             let local = format!("{:x}", node.identity.member);
+            self.server_id.with_label_values(&[&local]).set(1);
             self.known_peers.reset();
             for other in machine
                 .members()
@@ -344,11 +418,40 @@ impl Metrics {
         self.pending.set(gauge(node.pending() as u64));
         self.log_groups.set(gauge(node.log_stats().groups));
         self.quota.set(gauge(node.limits.quota_bytes));
+        self.log_bytes.set(gauge(node.log_stats().bytes));
+        self.defragmentations.set(i64::from(node.defragmentation.is_wanted()));
+        if let Some((used, limit)) = open_files() {
+            self.open_files.set(gauge(used));
+            self.open_files_max.set(gauge(limit));
+        }
         let (received, sent) = connections::bytes();
         self.received_bytes
             .inc_by(received.saturating_sub(self.received_bytes.get()));
         self.sent_bytes.inc_by(sent.saturating_sub(self.sent_bytes.get()));
         self.count_started();
+    }
+}
+
+/// File descriptors in use, and how many there may be; Linux says so.
+fn open_files() -> Option<(u64, u64)> {
+    let used = std::fs::read_dir("/proc/self/fd").ok()?.count() as u64;
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    // "unlimited" is no number.
+    let limit = limit.split_whitespace().next()?.parse().unwrap_or(u64::MAX);
+    Some((used, limit))
+}
+
+/// How long unary calls take, by method.
+pub(super) struct HandlingTime(HistogramVec);
+
+impl HandlingTime {
+    /// Measures a call of a path as gRPC has it, such as `/etcdserverpb.KV/Range`. The path must be one that is served:
+    /// each is a histogram of its own.
+    pub(super) fn start(&self, path: &str) -> HistogramTimer {
+        let path = path.trim_start_matches('/');
+        let (service, method) = path.split_once('/').unwrap_or((path, ""));
+        self.0.with_label_values(&["unary", service, method]).start_timer()
     }
 }
 

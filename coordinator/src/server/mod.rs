@@ -28,12 +28,14 @@ mod announcements;
 mod applier;
 mod archivist;
 mod auth;
+mod authority;
 mod auto_compaction;
 mod bell;
 mod catch_up;
 mod cluster;
 mod config;
 mod config_file;
+mod connection_settings;
 mod connections;
 mod corruption;
 #[cfg(test)]
@@ -49,12 +51,16 @@ mod gateway;
 mod hashes;
 mod health;
 mod http;
+mod import;
+mod interceptor;
 mod kv;
 mod lease;
 mod lock;
+mod log_directory;
 mod maintenance;
 mod metrics;
 mod node;
+mod other_flags;
 mod peer_streams;
 mod peer_traffic;
 mod peers;
@@ -100,7 +106,14 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
-    let telemetry = arguments.telemetry.clone();
+    let mut telemetry = arguments.telemetry.clone();
+    telemetry.outputs = match config::log_outputs(&arguments) {
+        Ok(outputs) => outputs,
+        Err(sentence) => {
+            host::fail(&sentence);
+            return ExitCode::from(2);
+        }
+    };
     let settings = match config::Settings::from_arguments(arguments) {
         Ok(settings) => settings,
         Err(sentence) => {

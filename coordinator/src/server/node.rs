@@ -1,12 +1,12 @@
 //! What all services share: the machine, the log, and the way from a request to its answer.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
 use std::time::{Duration, Instant};
 
 use coordinator_wire::coordinatorpb::Entry;
-use coordinator_wire::etcdserverpb::ResponseHeader;
+use coordinator_wire::etcdserverpb::{Member, ResponseHeader};
 use disk::Disk;
 use prost::Message;
 use raft::consensus::{Snapshot, Standing};
@@ -35,6 +35,8 @@ const PENDING_MAX: usize = 10_000;
 /// Versions that may wait in memory for the archivist, in bytes. It starts at a fraction of this, so reaching it means
 /// that the disk does not keep up, or is full.
 pub(super) const TAIL_BYTES_MAX: usize = 128 << 20;
+/// Requests that may wait until there is room for them in memory, in bytes; those beyond are refused.
+const WAITING_BYTES_MAX: usize = 64 << 20;
 
 /// What the node was told by its flags.
 #[derive(Debug, Clone)]
@@ -59,6 +61,8 @@ pub(super) struct Limits {
     /// What takes longer to apply, or to answer, is said in the log.
     pub(super) slow_apply: Duration,
     pub(super) slow_answer: Duration,
+    /// Whether gRPC's health check says "not serving" while the store is defragmented.
+    pub(super) stops_on_defragmentation: bool,
     /// Whether what a compaction is about is hashed.
     pub(super) hashes_compactions: bool,
 }
@@ -111,13 +115,17 @@ pub(super) struct Node {
     applied: watch::Sender<u64>,
     /// Who leads, as far as this member knows.
     leader: watch::Sender<Option<u64>>,
+    /// As the members are, to be read without the machine's lock.
+    learner: AtomicBool,
     work: mpsc::SyncSender<Work>,
     /// The last entry of the time before this start: tokens given in it are forgotten.
     pub(super) replay_to: u64,
     /// What other members' streams lead to; the transport holds it weakly.
     inbox: OnceLock<Arc<dyn Inbox>>,
     pending: AtomicUsize,
-    tail_bytes: AtomicUsize,
+    /// Bytes of requests that wait for the persister.
+    waiting_bytes: AtomicUsize,
+    tail_bytes: watch::Sender<usize>,
     /// The last entry that the store file holds.
     archived: watch::Sender<u64>,
     archivist: Bell,
@@ -153,6 +161,8 @@ impl Node {
     pub(super) fn new(parts: Parts) -> Self {
         let revision = parts.machine.store().revision();
         let applied = parts.machine.applied();
+        let own = parts.machine.members().get(parts.identity.member);
+        let learner = own.is_some_and(|member| member.is_learner);
         parts.gate.applied(&parts.machine);
         Self {
             identity: parts.identity,
@@ -177,11 +187,13 @@ impl Node {
             receiving: Arc::new(Semaphore::new(1)),
             applied: watch::Sender::new(applied),
             leader: watch::Sender::new(None),
+            learner: AtomicBool::new(learner),
             work: parts.work,
             replay_to: parts.replay_to,
             inbox: OnceLock::new(),
             pending: AtomicUsize::new(0),
-            tail_bytes: AtomicUsize::new(0),
+            waiting_bytes: AtomicUsize::new(0),
+            tail_bytes: watch::Sender::new(0),
             archived: watch::Sender::new(parts.archived),
             archivist: Bell::default(),
             failure: watch::Sender::new(None),
@@ -243,11 +255,11 @@ impl Node {
     }
 
     pub(super) fn tail_bytes(&self) -> usize {
-        self.tail_bytes.load(Ordering::Relaxed)
+        *self.tail_bytes.borrow()
     }
 
     pub(super) fn set_tail_bytes(&self, bytes: usize) {
-        self.tail_bytes.store(bytes, Ordering::Relaxed);
+        self.tail_bytes.send_replace(bytes);
     }
 
     /// The store file holds everything up to the end of this snapshot: the log may forget it.
@@ -303,9 +315,16 @@ impl Node {
         self.publish(revision);
     }
 
+    /// Whether this member is a learner.
+    pub(super) fn is_learner(&self) -> bool {
+        self.learner.load(Ordering::Relaxed)
+    }
+
     /// Keeps streams to the members that there are now.
     pub(super) fn connect_members(&self) {
         let members = self.machine().members().list();
+        let is_learner = |member: &Member| member.id == self.identity.member && member.is_learner;
+        self.learner.store(members.iter().any(is_learner), Ordering::Relaxed);
         let peers = members.into_iter().map(|member| (member.id, member.peer_ur_ls));
         self.transport.set_peers(peers);
     }
@@ -366,16 +385,8 @@ impl Node {
         let _ended = self.work.send(Work::Stop);
     }
 
-    /// A request as it goes into the log; refused where there is no room for it.
-    fn entry(&self, caller: Caller, request: Request, only_in_term: u64) -> Result<Entry, Error> {
-        let tail_bytes = self.tail_bytes.load(Ordering::Relaxed);
-        if tail_bytes > TAIL_BYTES_MAX {
-            return Err(if self.space.is_full() {
-                Error::NoSpace
-            } else {
-                Error::TooManyRequests
-            });
-        }
+    /// A request as it goes into the log, once there is room for it.
+    async fn entry(&self, caller: Caller, request: Request, only_in_term: u64) -> Result<Entry, Error> {
         let entry = Entry {
             request: Some(request),
             caller: Some(caller).filter(|caller| *caller != Caller::default()),
@@ -384,35 +395,70 @@ impl Node {
         if entry.encoded_len() > self.limits.request_bytes_max {
             return Err(Error::RequestTooLarge);
         }
+        if self.tail_bytes() > TAIL_BYTES_MAX {
+            self.wait_for_room(entry.encoded_len()).await?;
+        }
         Ok(entry)
+    }
+
+    /// Waits until the persister has moved enough out of memory, for as long as a request may take. A client that sends one
+    /// request after the other so goes as fast as the disk does.
+    async fn wait_for_room(&self, bytes: usize) -> Result<(), Error> {
+        if self.space.is_full() {
+            return Err(Error::NoSpace);
+        }
+        let waiting = Counted::enter(&self.waiting_bytes, bytes);
+        if waiting.before.saturating_add(bytes) > WAITING_BYTES_MAX {
+            return Err(Error::TooManyRequests);
+        }
+        self.archivist.ring(Call::Now);
+        let mut tail = self.tail_bytes.subscribe();
+        let room = tail.wait_for(|bytes| *bytes <= TAIL_BYTES_MAX);
+        match tokio::time::timeout(self.limits.request_timeout, room).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_ended)) => Err(Error::Stopped),
+            Err(_late) if self.space.is_full() => Err(Error::NoSpace),
+            Err(_late) => Err(Error::TooManyRequests),
+        }
     }
 
     /// Writes a request to the log on behalf of `caller`, has it agreed upon and applied, and returns its outcome.
     pub(super) async fn propose(&self, caller: Caller, request: Request) -> Result<Outcome, Error> {
-        let _pending = Pending::enter(&self.pending)?;
-        let entry = self.entry(caller, request, 0)?;
+        let _pending = Counted::pending(&self.pending)?;
+        let entry = self.entry(caller, request, 0).await?;
         self.agree(entry).await
     }
 
     /// As [`Node::propose`], of what only the leader of this very term may want.
     pub(super) async fn propose_as_leader(&self, request: Request) -> Result<Outcome, Error> {
-        let _pending = Pending::enter(&self.pending)?;
+        let _pending = Counted::pending(&self.pending)?;
         let term = self.raft().gauges().term();
         if !self.raft().gauges().is_leader() {
             return Err(Error::NotLeader);
         }
-        let entry = self.entry(crate::auth::root(), request, term)?;
+        let entry = self.entry(crate::auth::root(), request, term).await?;
         self.agree(entry).await
     }
 }
 
-/// Counts a request while it waits.
-struct Pending<'a>(&'a AtomicUsize);
+/// Adds to a count for as long as it lives.
+struct Counted<'a> {
+    count: &'a AtomicUsize,
+    amount: usize,
+    /// The count before.
+    before: usize,
+}
 
-impl<'a> Pending<'a> {
-    fn enter(pending: &'a AtomicUsize) -> Result<Self, Error> {
-        let entered = Self(pending);
-        if pending.fetch_add(1, Ordering::Relaxed) >= PENDING_MAX {
+impl<'a> Counted<'a> {
+    fn enter(count: &'a AtomicUsize, amount: usize) -> Self {
+        let before = count.fetch_add(amount, Ordering::Relaxed);
+        Self { count, amount, before }
+    }
+
+    /// A request that waits for its entry.
+    fn pending(count: &'a AtomicUsize) -> Result<Self, Error> {
+        let entered = Self::enter(count, 1);
+        if entered.before >= PENDING_MAX {
             Err(Error::TooManyRequests)
         } else {
             Ok(entered)
@@ -420,8 +466,8 @@ impl<'a> Pending<'a> {
     }
 }
 
-impl Drop for Pending<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.count.fetch_sub(self.amount, Ordering::Relaxed);
     }
 }

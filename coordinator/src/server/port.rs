@@ -20,28 +20,46 @@ use tonic::Status;
 use tonic::codegen::Service;
 
 use super::auth::CertificateName;
+use super::connection_settings::KeepAlive;
 use super::connections::Connection;
+use super::interceptor::Interceptor;
 use super::kv::KvService;
 use super::unary::{self, Body};
 
-/// A connection that does not answer a ping within so long is closed, so that dead clients do not hold watches.
-const PING_INTERVAL: Duration = Duration::from_secs(60);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Headers of one request, in bytes.
 const HEADERS_BYTES_MAX: u32 = 16 << 10;
+
+/// The calls of the fast path.
+const FAST_CALLS: [&str; 3] = [RANGE, PUT, TXN];
+const RANGE: &str = "/etcdserverpb.KV/Range";
+const PUT: &str = "/etcdserverpb.KV/Put";
+const TXN: &str = "/etcdserverpb.KV/Txn";
 
 /// What is behind a port.
 #[derive(Clone)]
 pub(super) struct Port {
     pub(super) routes: Router,
-    /// Who answers the calls that go the short way; nobody where there are only pages.
-    pub(super) kv: Option<Arc<KvService>>,
+    /// Answers the calls of the fast path; none where there are only pages.
+    pub(super) fast: Option<FastPath>,
     /// Bytes of one request.
     pub(super) received_max: usize,
     /// Calls under way on one connection.
     pub(super) concurrent_streams_max: u32,
-    /// Calls that take longer are said in the log.
+    /// Calls that take longer are logged.
     pub(super) slow: Duration,
+    /// Idle connections are pinged, so that dead clients do not hold watches.
+    pub(super) keep_alive: Option<KeepAlive>,
+}
+
+/// A request came without TLS. In its extensions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WithoutTls;
+
+/// Calls that need no router.
+#[derive(Clone)]
+pub(super) struct FastPath {
+    pub(super) kv: Arc<KvService>,
+    pub(super) interceptor: Interceptor,
 }
 
 impl Port {
@@ -70,9 +88,11 @@ impl Port {
             .timer(TokioTimer::new())
             .auto_date_header(false)
             .max_concurrent_streams(self.concurrent_streams_max)
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT)
+            .keep_alive_interval(self.keep_alive.map(|keep_alive| keep_alive.interval))
             .max_header_list_size(HEADERS_BYTES_MAX);
+        if let Some(keep_alive) = self.keep_alive {
+            server.http2().keep_alive_timeout(keep_alive.timeout);
+        }
         server
     }
 
@@ -82,11 +102,14 @@ impl Port {
         server: &auto::Builder<TokioExecutor>,
         shutdown: &host::Shutdown,
     ) {
-        let certificate = connection.certificate();
+        let (certificate, has_tls) = (connection.certificate(), connection.has_tls());
         let service = service_fn(move |mut request: Request<Incoming>| {
             let port = Arc::clone(&self);
             if certificate.0.is_some() {
                 request.extensions_mut().insert::<CertificateName>(certificate.clone());
+            }
+            if !has_tls {
+                request.extensions_mut().insert(WithoutTls);
             }
             async move { Ok::<_, Infallible>(port.answer(request).await) }
         });
@@ -121,14 +144,22 @@ impl Port {
     }
 
     async fn send_on(&self, request: Request<Incoming>) -> Response<Body> {
-        let Some(kv) = self.kv.as_ref().filter(|_| unary::is_plain(&request)) else {
+        let Some(fast) = self.fast.as_ref().filter(|_| unary::is_plain(&request)) else {
             return self.route(request).await;
         };
-        let max = self.received_max;
-        match request.uri().path() {
-            "/etcdserverpb.KV/Range" => unary::call(request, max, |question| kv.answer_range(question)).await,
-            "/etcdserverpb.KV/Put" => unary::call(request, max, |question| kv.answer_put(question)).await,
-            "/etcdserverpb.KV/Txn" => unary::call(request, max, |question| kv.answer_txn(question)).await,
+        let path = request.uri().path();
+        if !FAST_CALLS.contains(&path) {
+            return self.route(request).await;
+        }
+        if let Err(refusal) = fast.interceptor.check(path, request.headers()) {
+            return Status::from(refusal).into_http();
+        }
+        let _timer = fast.interceptor.timer(path);
+        let (kv, max) = (&fast.kv, self.received_max);
+        match path {
+            RANGE => unary::call(request, max, |question| kv.answer_range(question)).await,
+            PUT => unary::call(request, max, |question| kv.answer_put(question)).await,
+            TXN => unary::call(request, max, |question| kv.answer_txn(question)).await,
             _ => self.route(request).await,
         }
     }

@@ -1,6 +1,6 @@
 //! From what is on disk to a machine that is as it was.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use disk::Disk;
@@ -42,22 +42,41 @@ pub(super) fn has_state(disk: &dyn Disk, directory: &Path) -> bool {
     disk.exists(&directory.join(STORE_FILE)).unwrap_or(true)
 }
 
-/// Opens store file and log in `directory`.
+/// Where a member keeps what.
+pub(super) struct Directories {
+    /// The store file, and what is received.
+    pub(super) store: PathBuf,
+    /// The log and the hard state.
+    pub(super) log: PathBuf,
+}
+
+impl Directories {
+    /// Both in one.
+    #[cfg(test)]
+    pub(super) fn both(directory: &Path) -> Self {
+        Self {
+            store: directory.to_owned(),
+            log: directory.to_owned(),
+        }
+    }
+}
+
+/// Opens store file and log.
 pub(super) fn recover(
     disk: &Arc<dyn Disk>,
     log_disk: Arc<dyn Disk>,
-    directory: &Path,
+    directories: &Directories,
     space: Arc<Space>,
     founding: &Founding,
     options: &Options,
 ) -> Result<Recovered, RecoveryError> {
-    let (file, numbers) = StoreFile::open(disk, &directory.join(STORE_FILE), space, founding)?;
+    let (file, numbers) = StoreFile::open(disk, &directories.store.join(STORE_FILE), space, founding)?;
     let machine = machine_of(&file)?;
     let position = Position {
         index: numbers.applied,
         term: numbers.term,
     };
-    let (storage, found) = StableStorage::open(log_disk, directory, options, position)?;
+    let (storage, found) = StableStorage::open(log_disk, &directories.log, options, position)?;
     if let Some(cut) = &found.cut {
         tracing::warn!(file = %cut.file.display(), bytes = cut.bytes, "cut an unfinished write off the log");
     }

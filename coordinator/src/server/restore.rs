@@ -4,12 +4,14 @@
 //! is restored from the same snapshot. Keys, revisions, leases, alarms, users and roles are taken over. The store file
 //! gets its name when it is whole, so what is left behind by a restore that was interrupted starts nothing.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use clap::Parser;
 use disk::{Disk, DiskFile, Mode, RealDisk};
 use host::DataDir;
@@ -22,16 +24,18 @@ use super::serve::FORMAT_VERSION;
 use super::store_file::{Founding, StoreFile};
 use crate::lease::LeaseChange;
 use crate::machine::MachineHandOver;
-use crate::snapshot::content::{Found, read};
+use crate::snapshot::content::{Found, pending_compaction, read};
 use crate::snapshot::{Reader, SnapshotError, split_checksum};
 use crate::store::{ArchiveError, HandOver, Revision, Version};
 
 /// Versions that are written in one transaction.
 const VERSIONS_MAX: usize = 10_000;
+/// And their bytes.
+const BYTES_MAX: usize = 8 << 20;
 /// What is read at a time for the checksum, in bytes.
 const CHECKED_BYTES: usize = 1 << 20;
 /// What was restored counts as the first entry: whoever joins later gets it as a snapshot, not from the log.
-const FIRST_APPLIED: u64 = 1;
+pub(super) const FIRST_APPLIED: u64 = 1;
 
 /// Make a data directory of a snapshot, as `etcdutl snapshot restore` does.
 #[derive(Debug, Parser)]
@@ -52,6 +56,12 @@ struct RestoreArguments {
     initial_cluster_token: Option<String>,
     #[arg(long, value_name = "URLS")]
     initial_advertise_peer_urls: Option<String>,
+    /// How much to increase the latest revision, so that watchers never see it decrease; needs --mark-compacted.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    bump_revision: u64,
+    /// Mark the latest revision as compacted, so that watchers of older ones begin anew; needs --bump-revision.
+    #[arg(long)]
+    mark_compacted: bool,
     /// Take a file that has no checksum behind it, such as one copied from a data directory.
     #[arg(long)]
     skip_hash_check: bool,
@@ -59,7 +69,7 @@ struct RestoreArguments {
 
 /// Why nothing was restored.
 #[derive(Debug, thiserror::Error)]
-enum RestoreError {
+pub(super) enum RestoreError {
     #[error("{0}")]
     Refused(String),
     #[error(transparent)]
@@ -93,6 +103,11 @@ pub(super) fn main(argv: Vec<OsString>) -> ExitCode {
 }
 
 fn restore(arguments: &RestoreArguments) -> Result<String, RestoreError> {
+    if (arguments.bump_revision > 0) != arguments.mark_compacted {
+        return Err(RestoreError::Refused(
+            "--bump-revision and --mark-compacted go together: give both, or none".to_owned(),
+        ));
+    }
     let settings = settings(arguments).map_err(RestoreError::Refused)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let snapshot = disk.open(&arguments.snapshot, Mode::Read).map_err(|error| {
@@ -117,7 +132,7 @@ fn restore(arguments: &RestoreArguments) -> Result<String, RestoreError> {
         members,
         applied: FIRST_APPLIED,
     };
-    let restored = fill(&disk, &path, &reader, &founding)?;
+    let restored = fill(&disk, &path, &reader, &founding, arguments.bump_revision)?;
     Ok(format!(
         "restored {} at revision {}: {} versions, {} leases",
         directory.path().display(),
@@ -179,28 +194,85 @@ fn check(file: &dyn DiskFile, skip: bool) -> Result<(), RestoreError> {
 }
 
 /// What a restore has taken over.
-struct Restored {
-    revision: i64,
-    versions: usize,
-    leases: usize,
+pub(super) struct Restored {
+    pub(super) revision: i64,
+    pub(super) versions: usize,
+    pub(super) leases: usize,
 }
 
-/// Makes the store file at `path`.
-fn fill(disk: &Arc<dyn Disk>, path: &Path, reader: &Reader<'_>, founding: &Founding) -> Result<Restored, RestoreError> {
+/// Which versions a compaction up to some revision leaves.
+struct Compaction {
+    to: i64,
+    /// The last version of each key that is not younger, by its key.
+    last: HashMap<Bytes, Revision>,
+}
+
+impl Compaction {
+    fn plan(reader: &Reader<'_>, to: i64) -> Result<Self, SnapshotError> {
+        let mut last = HashMap::new();
+        read(reader, &mut |version| {
+            if version.revision.main <= to {
+                last.insert(version.kv.key, version.revision);
+            }
+            Ok(())
+        })?;
+        Ok(Self { to, last })
+    }
+
+    /// As etcd decides it: of a key that is deleted nothing is left, but for a deletion at that very revision.
+    fn leaves(&self, version: &Version) -> bool {
+        let main = version.revision.main;
+        main > self.to
+            || (self.last.get(&version.kv.key) == Some(&version.revision) && (!version.deleted || main == self.to))
+    }
+}
+
+/// Makes the store file at `path`. With `bump_revision` the store goes on at a later revision, compacted up to there.
+pub(super) fn fill(
+    disk: &Arc<dyn Disk>,
+    path: &Path,
+    reader: &Reader<'_>,
+    founding: &Founding,
+    bump_revision: u64,
+) -> Result<Restored, RestoreError> {
+    let compaction = match (bump_revision, pending_compaction(reader)?) {
+        (0, None) => None,
+        (0, Some(to)) => Some(Compaction::plan(reader, to)?),
+        _ => Some(Compaction::plan(reader, i64::MAX)?),
+    };
     let unfinished = path.with_extension("restoring");
     if disk.exists(&unfinished)? {
         disk.remove_file(&unfinished)?;
     }
     let (mut file, _) = StoreFile::open(disk, &unfinished, Arc::new(Space::impatient()), founding)?;
-    let (mut waiting, mut versions) = (Vec::new(), 0);
-    let found = read(reader, &mut |version| {
+    let (mut waiting, mut waiting_bytes, mut versions) = (Vec::new(), 0, 0);
+    let mut found = read(reader, &mut |version| {
+        if compaction
+            .as_ref()
+            .is_some_and(|compaction| !compaction.leaves(&version))
+        {
+            return Ok(());
+        }
         versions += 1;
+        waiting_bytes += version.bytes();
         waiting.push(Arc::new(version));
-        if waiting.len() >= VERSIONS_MAX {
+        if waiting.len() >= VERSIONS_MAX || waiting_bytes >= BYTES_MAX {
+            waiting_bytes = 0;
             file.take_over(&hand_over(std::mem::take(&mut waiting), &Found::default()))?;
         }
         Ok(())
     })?;
+    if bump_revision > 0 {
+        let bumped = i64::try_from(bump_revision)
+            .ok()
+            .and_then(|by| found.revision.max(1).checked_add(by));
+        found.revision = bumped.ok_or_else(|| {
+            RestoreError::Refused(format!(
+                "--bump-revision={bump_revision} goes beyond the last revision there can be"
+            ))
+        })?;
+        found.frame.compacted = found.revision;
+    }
     file.take_over(&hand_over(waiting, &found))?;
     drop(file);
     disk.rename(&unfinished, path)?;

@@ -10,21 +10,23 @@ use disk::{Disk, RealDisk};
 use host::{DataDir, Shutdown};
 use raft::consensus;
 use raft::node::{Connect, Door, Inbox, Transport};
-use tokio::net::TcpListener;
 
 use super::bell::Call;
 use super::config::Settings;
 use super::connections::Endpoint;
+use super::log_directory::LogDirectory;
 use super::metrics::Metrics;
 use super::node::{Node, Parts};
 use super::peers::PeerDoor;
-use super::recovery::{self, Recovered};
+use super::recovery::{self, Directories, Recovered};
 use super::redb_disk::Space;
 use super::replica::Replica;
 use super::store_file::{Founding, Identity};
-use super::timed_disk::TimedDisk;
+use super::timed_disk::{TimedDisk, UnsyncedDisk};
 use super::url::Url;
-use super::{announcements, applier, archivist, auth, connections, corruption, defragment, expiry, forced, services};
+use super::{
+    announcements, applier, archivist, auth, connections, corruption, defragment, expiry, forced, import, services,
+};
 use crate::machine::Request;
 use crate::members::Members;
 
@@ -52,8 +54,7 @@ fn fatal(error: impl std::fmt::Display) -> Fatal {
 /// Serves until `shutdown`.
 pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), Fatal> {
     announcements::starting(&settings);
-    let directory = DataDir::open(&settings.data_dir, "coordinator", FORMAT_VERSION)
-        .map_err(|error| etcds(&settings.data_dir).unwrap_or_else(|| fatal(error)))?;
+    let directory = open_data_directory(&settings.data_dir).await?;
     let (endpoints, addresses) = bind(&settings, directory.path()).await?;
     let (pages, page_addresses) = bind_urls(&settings, directory.path(), PAGES_FLAG, &settings.listen_metrics).await?;
     let peer_listeners = bind_for_peers(&settings).await?;
@@ -62,12 +63,20 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
         .peer_streams(directory.path(), &settings.peering.listen);
     let streams = streams.map_err(fatal)?;
     let connect = streams.connect();
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let disk: Arc<dyn Disk> = match settings.syncs {
+        true => Arc::new(RealDisk),
+        false => Arc::new(UnsyncedDisk(Arc::new(RealDisk))),
+    };
+    let log_directory = LogDirectory::open(&settings, &*disk, directory.path()).map_err(fatal)?;
     let founding = founding(&settings, &*disk, directory.path(), &connect).await?;
     let (node, threads) = {
-        let (settings, path) = (settings.clone(), directory.path().to_owned());
+        let settings = settings.clone();
+        let directories = Directories {
+            store: directory.path().to_owned(),
+            log: log_directory.path().to_owned(),
+        };
         let connect = Arc::clone(&connect);
-        let start = move || start(&settings, &path, &disk, &founding, connect);
+        let start = move || start(&settings, &directories, &disk, &founding, connect);
         tokio::task::spawn_blocking(start).await.map_err(fatal)??
     };
     if settings.checks.initial
@@ -135,16 +144,21 @@ fn compare_keys(node: &Arc<Node>, settings: &Settings, shutdown: &Shutdown) {
     }
 }
 
-/// What to do with a data directory of etcd, if it is one.
-fn etcds(directory: &Path) -> Option<Fatal> {
-    let theirs = directory.join("member/snap/db");
-    theirs.exists().then(|| {
-        Fatal(format!(
-            "{} is a data directory of etcd: let etcd save a snapshot (etcdctl snapshot save FILE), then `coordinator restore \
-             FILE --data-dir` a new directory and start with that",
-            directory.display()
-        ))
-    })
+/// Opens the data directory; one that `etcdutl snapshot restore` made is imported first.
+async fn open_data_directory(path: &Path) -> Result<DataDir, Fatal> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let mut tolerated = &[][..];
+    if import::is_wanted(&*disk, path) {
+        import::check(&*disk, path).map_err(Fatal)?;
+        tolerated = &[import::ETCD_DIRECTORY];
+    }
+    let directory = DataDir::open_beside(path, "coordinator", FORMAT_VERSION, tolerated).map_err(fatal)?;
+    if import::is_wanted(&*disk, directory.path()) {
+        let path = directory.path().to_owned();
+        let imported = tokio::task::spawn_blocking(move || import::import(&disk, &path)).await;
+        imported.map_err(fatal)?.map_err(Fatal)?;
+    }
+    Ok(directory)
 }
 
 /// Tells the others what this member's name is and where its clients connect, unless they know.
@@ -234,7 +248,7 @@ async fn bind_urls(
             addresses.extend(endpoint.local_addr().map_err(fatal)?);
             continue;
         }
-        let endpoint = Endpoint::bind(flag, url, tls.as_ref()).await;
+        let endpoint = Endpoint::bind(flag, url, tls.as_ref(), settings.connections.reuse_port).await;
         let endpoint = endpoint.map_err(fatal)?;
         addresses.extend(endpoint.local_addr().map_err(fatal)?);
         bound.push((url, endpoint));
@@ -249,19 +263,21 @@ async fn bind_for_peers(settings: &Settings) -> Result<Vec<(Door, Url)>, Fatal> 
     for url in &settings.peering.listen {
         let address = url.address();
         let bound = match url.path() {
-            Some(path) => host::bind_path(&path).map(Door::from),
-            None => TcpListener::bind(address).await.map(Door::from),
+            Some(path) => host::bind_path(&path).map(Door::from).map_err(|error| {
+                let sentence =
+                    format!("cannot listen on {address}: {error}; choose another path with --listen-peer-urls");
+                std::io::Error::new(error.kind(), sentence)
+            }),
+            None => connections::bind_tcp("--listen-peer-urls", address, settings.connections.reuse_port)
+                .await
+                .map(Door::from),
         };
         match bound {
             Ok(door) => listeners.push((door, url.clone())),
             Err(error) if settings.peering.listen_is_default => {
                 tracing::warn!(%address, %error, "no other member can connect: give another --listen-peer-urls");
             }
-            Err(error) => {
-                return Err(Fatal(format!(
-                    "cannot listen on {address}: {error}; choose another address with --listen-peer-urls"
-                )));
-            }
+            Err(error) => return Err(fatal(error)),
         }
     }
     Ok(listeners)
@@ -276,18 +292,18 @@ pub(super) struct Threads {
 /// Recovers the state and starts the threads. Blocks; within a runtime.
 pub(super) fn start(
     settings: &Settings,
-    directory: &Path,
+    directories: &Directories,
     disk: &Arc<dyn Disk>,
     founding: &Founding,
     connect: Arc<dyn Connect>,
 ) -> Result<(Arc<Node>, Threads), Fatal> {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(settings.extensive_metrics);
     let space = Arc::new(Space::default());
     let timed: Arc<dyn Disk> = Arc::new(TimedDisk {
         inner: Arc::clone(disk),
         syncs: metrics.log_sync.clone(),
     });
-    let recovered = recovery::recover(disk, timed, directory, Arc::clone(&space), founding, &settings.log);
+    let recovered = recovery::recover(disk, timed, directories, Arc::clone(&space), founding, &settings.log);
     let mut recovered = recovered.map_err(fatal)?;
     if settings.peering.force_new_cluster {
         forced::make_alone(&mut recovered, settings.peering.own_urls()).map_err(fatal)?;
@@ -326,7 +342,7 @@ pub(super) fn start(
         transport: transport.clone(),
         runtime,
         disk: Arc::clone(disk),
-        directory: directory.to_owned(),
+        directory: directories.store.clone(),
         work: work.clone(),
         archived: snapshot.last.index,
         replay_to,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::middleware;
 use coordinator_wire::etcdserverpb as pb;
 use coordinator_wire::health::health_server::HealthServer;
 use coordinator_wire::v3electionpb::election_server::ElectionServer;
@@ -16,13 +17,15 @@ use pb::watch_server::WatchServer;
 use tonic::service::Routes;
 
 use super::config::Settings;
+use super::connection_settings::Access;
 use super::connections::{self, Endpoint};
 use super::election::ElectionService;
+use super::interceptor::{Interceptor, intercept};
 use super::kv::KvService;
 use super::lease::LeaseService;
 use super::lock::LockService;
 use super::node::Node;
-use super::port::Port;
+use super::port::{FastPath, Port};
 use super::turn::Turns;
 use super::watch::WatchService;
 use super::{auth, auto_compaction, cluster, gateway, health, http, maintenance};
@@ -68,17 +71,23 @@ pub(super) fn port(node: &Arc<Node>, settings: &Settings, shutdown: &Shutdown) -
         .into_axum_router();
     // The pages' fallback knows both protocols; the services' own knows gRPC only.
     let services = services.reset_fallback();
+    let interceptor = Interceptor::start(node, shutdown);
+    let services = services.layer(middleware::from_fn_with_state(interceptor.clone(), intercept));
     let gateway = if settings.gateway {
         gateway::router(services.clone(), received_max)
     } else {
         axum::Router::new()
     };
     Port {
-        routes: services.merge(http::router(node, gateway)),
-        kv: Some(Arc::new(kv())),
+        routes: services.merge(http::router(node, gateway, settings.connections.access.clone())),
+        fast: Some(FastPath {
+            kv: Arc::new(kv()),
+            interceptor,
+        }),
         received_max,
         concurrent_streams_max: settings.concurrent_streams_max,
         slow: settings.limits.slow_answer,
+        keep_alive: settings.connections.keep_alive,
     }
 }
 
@@ -88,11 +97,12 @@ pub(super) fn serve_pages(node: &Arc<Node>, settings: &Settings, endpoints: Vec<
         return;
     }
     let pages = Port {
-        routes: http::router(node, axum::Router::new()),
-        kv: None,
+        routes: http::router(node, axum::Router::new(), Access::default()),
+        fast: None,
         received_max: 0,
         concurrent_streams_max: settings.concurrent_streams_max,
         slow: settings.limits.slow_answer,
+        keep_alive: settings.connections.keep_alive,
     };
     let (incoming, shutdown) = (connections::accept(endpoints, shutdown), shutdown.clone());
     tokio::spawn(async move { pages.serve(incoming, &shutdown).await });

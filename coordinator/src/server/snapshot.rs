@@ -8,9 +8,10 @@ use coordinator_wire::etcdserverpb as pb;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::http::cluster_version;
+use super::metrics::Running;
 use super::node::Node;
 use crate::Error;
 use crate::corruption::KeyHash;
@@ -51,13 +52,15 @@ pub(super) fn content(node: &Node, members: Vec<pb::Member>) -> (Content, i64) {
 }
 
 /// Starts to send `content` as a file, with its checksum behind it.
-pub(super) fn send(content: Content) -> Pieces {
+pub(super) fn send(content: Content, mut running: Running) -> Pieces {
     let (pieces, receiver) = mpsc::channel(PIECES_WAITING_MAX);
     tokio::task::spawn_blocking(move || {
         let failure = match send_all(&content, &pieces) {
-            Ok(()) | Err(SnapshotError::Gone) => return,
+            Ok(()) => return running.ends(Code::Ok),
+            Err(SnapshotError::Gone) => return,
             Err(error) => error,
         };
+        running.ends(Code::Internal);
         tracing::warn!(error = %failure, "could not send a snapshot");
         let _client_gone = pieces.blocking_send(Err(Status::internal(failure.to_string())));
     });

@@ -115,6 +115,7 @@ impl StoreFile {
             None => file.found(founding)?,
         };
         file.stored_bytes = file.count_stored()?;
+        file.drop_unfinished(numbers.revision)?;
         Ok((file, numbers))
     }
 
@@ -205,20 +206,56 @@ impl StoreFile {
         Ok(transaction)
     }
 
+    /// Makes the first versions of a hand-over durable. The file's numbers stay, so after a crash these versions are of a
+    /// time to come: [`StoreFile::open`] drops them, and the log brings them again.
+    pub(super) fn take_versions(&mut self, versions: &[Arc<Version>]) -> Result<(), ArchiveError> {
+        let transaction = self.begin()?;
+        let stored_bytes = {
+            let mut table = transaction.open_table(VERSIONS).map_err(failed)?;
+            let stored_bytes = insert(&mut table, versions, self.stored_bytes)?;
+            let mut numbers = transaction.open_table(NUMBERS).map_err(failed)?;
+            numbers.insert(STORED, stored_bytes).map_err(failed)?;
+            stored_bytes
+        };
+        transaction.commit().map_err(failed)?;
+        self.stored_bytes = stored_bytes;
+        Ok(())
+    }
+
+    /// Removes versions that a hand-over left which was not finished.
+    fn drop_unfinished(&mut self, revision: i64) -> Result<(), ArchiveError> {
+        let beyond = (revision + 1, 0)..;
+        {
+            let transaction = self.database.begin_read().map_err(failed)?;
+            let versions = transaction.open_table(VERSIONS).map_err(failed)?;
+            if versions.range(beyond.clone()).map_err(failed)?.next().is_none() {
+                return Ok(());
+            }
+        }
+        let transaction = self.begin()?;
+        let mut stored_bytes = self.stored_bytes;
+        {
+            let mut versions = transaction.open_table(VERSIONS).map_err(failed)?;
+            let dropped = |_, bytes: &[u8]| {
+                stored_bytes = stored_bytes.saturating_sub(stored(bytes));
+                false
+            };
+            versions.retain_in(beyond, dropped).map_err(failed)?;
+            let mut numbers = transaction.open_table(NUMBERS).map_err(failed)?;
+            numbers.insert(STORED, stored_bytes).map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)?;
+        self.stored_bytes = stored_bytes;
+        Ok(())
+    }
+
     /// Makes a hand-over durable; what there is then is [`StoreFile::snapshot`].
     pub(super) fn take_over(&mut self, hand_over: &MachineHandOver) -> Result<(), ArchiveError> {
         let transaction = self.begin()?;
         let mut stored_bytes = self.stored_bytes;
         {
             let mut versions = transaction.open_table(VERSIONS).map_err(failed)?;
-            let mut bytes = Vec::new();
-            for version in &hand_over.store.versions {
-                encode(version, &mut bytes);
-                let key = (version.revision.main, version.revision.sub);
-                let before = versions.insert(key, bytes.as_slice()).map_err(failed)?;
-                let before = before.map_or(0, |before| stored(before.value()));
-                stored_bytes = (stored_bytes + stored(&bytes)).saturating_sub(before);
-            }
+            stored_bytes = insert(&mut versions, &hand_over.store.versions, stored_bytes)?;
             for removed in &hand_over.store.removed {
                 let before = versions.remove((removed.main, removed.sub)).map_err(failed)?;
                 let before = before.map_or(0, |before| stored(before.value()));
@@ -445,6 +482,23 @@ fn open_database(disk: &Arc<dyn Disk>, path: &Path, space: Arc<Space>) -> Result
         .set_cache_size(CACHE_BYTES)
         .create_with_backend(backend)
         .map_err(|error| ArchiveError(format!("cannot open {}: {error}", path.display())))
+}
+
+/// Inserts versions; returns what all versions take then, where they took `stored_bytes` before.
+fn insert(
+    table: &mut redb::Table<'_, (i64, u32), &'static [u8]>,
+    versions: &[Arc<Version>],
+    mut stored_bytes: u64,
+) -> Result<u64, ArchiveError> {
+    let mut bytes = Vec::new();
+    for version in versions {
+        encode(version, &mut bytes);
+        let key = (version.revision.main, version.revision.sub);
+        let before = table.insert(key, bytes.as_slice()).map_err(failed)?;
+        let before = before.map_or(0, |before| stored(before.value()));
+        stored_bytes = (stored_bytes + stored(&bytes)).saturating_sub(before);
+    }
+    Ok(stored_bytes)
 }
 
 fn copy_table<K: redb::Key + 'static, V: redb::Value + 'static>(

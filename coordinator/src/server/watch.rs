@@ -111,7 +111,11 @@ impl Stream {
                 () = self.answers.closed() => return,
                 request = requests.next(), if asking => match request {
                     Some(Ok(request)) => self.request(request).await,
-                    Some(Err(_)) => return,
+                    Some(Err(status)) => {
+                        // Most clients are gone by then; the gateway's are not.
+                        let _client_gone = self.answers.send(Err(status)).await;
+                        return;
+                    }
                     // The client has nothing more to say, and goes on listening.
                     None => {
                         asking = false;

@@ -108,40 +108,73 @@ impl Call {
         self.method.request(json).map_err(Status::invalid_argument)
     }
 
-    /// JSON values as they come in, as gRPC's messages. What is wrong ends the stream of requests, and with it the call.
+    /// JSON values as they come in, as gRPC's messages. What is wrong ends the stream of requests with its status, behind
+    /// those that were right; the service answers them first and passes the status on.
     fn many_requests(&self, body: Body) -> Body {
         let (method, received_max) = (self.method.clone(), self.received_max);
         let mut received = BytesMut::new();
-        let frames = body.into_data_stream().map(move |data| {
-            received.extend_from_slice(&data.map_err(|error| error.to_string())?);
-            if received.len() > received_max {
-                return Err(too_large().message().to_owned());
+        let pieces = body.into_data_stream().map(Some).chain(stream::iter([None]));
+        let frames = pieces.map(move |piece| {
+            let is_last = piece.is_none();
+            if let Some(piece) = piece {
+                match piece {
+                    Ok(piece) => received.extend_from_slice(&piece),
+                    Err(error) => return stream::iter(vec![Err(Status::cancelled(error.to_string()))]),
+                }
             }
-            let (values, used) = complete_values(&received)?;
-            received.advance(used);
-            let mut frames = BytesMut::new();
-            for value in values {
-                frames.extend_from_slice(&method.request(value)?);
+            let mut values = complete_values(&received);
+            received.advance(values.used);
+            if values.wrong.is_none() && received.len() > received_max {
+                values.wrong = Some(too_large());
             }
-            Ok(frames.freeze())
+            if values.wrong.is_none() && is_last && !received.trim_ascii().is_empty() {
+                values.wrong = Some(Status::invalid_argument("unexpected end of JSON input"));
+            }
+            let requests = values.complete.into_iter();
+            let mut frames: Vec<Result<Bytes, Status>> = requests
+                .map(|value| method.request(value).map_err(Status::invalid_argument))
+                .collect();
+            frames.extend(values.wrong.map(Err));
+            stream::iter(frames)
+        });
+        // What comes behind the first that is wrong is not looked at.
+        let frames = frames.flatten().scan(false, |ended, frame| {
+            let goes_on = !*ended;
+            *ended = frame.is_err();
+            std::future::ready(goes_on.then_some(frame))
         });
         Body::from_stream(frames)
     }
 }
 
-/// The values that are complete, and the bytes that they take.
-fn complete_values(received: &[u8]) -> Result<(Vec<Value>, usize), String> {
+/// What stands in the bytes received so far.
+struct Values {
+    complete: Vec<Value>,
+    /// The bytes that they take.
+    used: usize,
+    /// Why what follows is no JSON, if it cannot become any.
+    wrong: Option<Status>,
+}
+
+fn complete_values(received: &[u8]) -> Values {
     let mut values = serde_json::Deserializer::from_slice(received).into_iter::<Value>();
-    let (mut complete, mut used) = (Vec::new(), 0);
+    let mut found = Values {
+        complete: Vec::new(),
+        used: 0,
+        wrong: None,
+    };
     while let Some(value) = values.next() {
         match value {
-            Ok(value) => complete.push(value),
+            Ok(value) => found.complete.push(value),
             Err(error) if error.is_eof() => break,
-            Err(error) => return Err(error.to_string()),
+            Err(error) => {
+                found.wrong = Some(Status::invalid_argument(error.to_string()));
+                break;
+            }
         }
-        used = values.byte_offset();
+        found.used = values.byte_offset();
     }
-    Ok((complete, used))
+    found
 }
 
 fn too_large() -> Status {
@@ -257,10 +290,14 @@ mod tests {
 
     #[test]
     fn values_are_taken_as_soon_as_they_are_complete() {
-        let (values, used) = complete_values(br#"{"a":1} {"b":2}{"c"#).expect("the beginning is sound");
-        assert_eq!((values, used), (vec![json!({"a":1}), json!({"b":2})], 15));
-        assert_eq!(complete_values(b"").expect("nothing yet"), (vec![], 0));
-        assert!(complete_values(br#"{"a":}"#).is_err());
+        let found = complete_values(br#"{"a":1} {"b":2}{"c"#);
+        assert_eq!((found.complete, found.used), (vec![json!({"a":1}), json!({"b":2})], 15));
+        assert!(found.wrong.is_none(), "the rest may come");
+        let found = complete_values(b"");
+        assert_eq!((found.complete, found.used), (vec![], 0));
+        let found = complete_values(br#"{"a":1}{"a":}"#);
+        assert_eq!(found.complete, [json!({"a":1})], "what is right before it counts");
+        assert!(found.wrong.is_some());
     }
 
     #[test]
