@@ -11,27 +11,34 @@ use host::{DataDir, Shutdown};
 use raft::consensus;
 use raft::node::{Connect, Door, Inbox, Transport};
 
-use super::bell::Call;
-use super::config::Settings;
-use super::connections::Endpoint;
-use super::log_directory::LogDirectory;
-use super::metrics::Metrics;
-use super::node::{Node, Parts};
-use super::peers::PeerDoor;
-use super::recovery::{self, Directories, Recovered};
-use super::redb_disk::Space;
-use super::replica::Replica;
-use super::store_file::{Founding, Identity};
-use super::timed_disk::{TimedDisk, UnsyncedDisk};
-use super::url::Url;
-use super::{
-    announcements, applier, archivist, auth, connections, corruption, defragment, expiry, forced, import, services,
-};
 use crate::machine::Request;
 use crate::members::Members;
+use crate::server::listen::connections;
+use crate::server::listen::connections::Endpoint;
+use crate::server::listen::router;
+use crate::server::metrics::Metrics;
+use crate::server::replica::applier;
+use crate::server::replica::corruption;
+use crate::server::replica::expiry;
+use crate::server::replica::force_new_cluster;
+use crate::server::replica::node::{Node, Parts};
+use crate::server::replica::peers::PeerDoor;
+use crate::server::replica::state_machine::Replica;
+use crate::server::service::auth::gate::Gate;
+use crate::server::settings::data_directory::{Directories, FORMAT_VERSION, has_state};
+use crate::server::settings::flags::Settings;
+use crate::server::settings::url::Url;
+use crate::server::startup_log;
+use crate::server::storage::defragment;
+use crate::server::storage::import;
+use crate::server::storage::log_directory::LogDirectory;
+use crate::server::storage::persister;
+use crate::server::storage::recovery::{self, Recovered};
+use crate::server::storage::redb_disk::Space;
+use crate::server::storage::store_file::{Founding, Identity};
+use crate::server::storage::timed_disk::{TimedDisk, UnsyncedDisk};
+use crate::server::storage::wake_up::Call;
 
-/// The format of the data directory that this program writes.
-pub(super) const FORMAT_VERSION: u32 = 2;
 /// Portions of entries that may wait for the applier; then consensus waits.
 const WORK_MAX: usize = 1_024;
 /// How often a member that the others do not know the name of says it again.
@@ -45,15 +52,15 @@ const PAGES_FLAG: &str = "--listen-metrics-urls";
 /// Why the coordinator could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Fatal(String);
+pub(in crate::server) struct Fatal(String);
 
 fn fatal(error: impl std::fmt::Display) -> Fatal {
     Fatal(error.to_string())
 }
 
 /// Serves until `shutdown`.
-pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), Fatal> {
-    announcements::starting(&settings);
+pub(in crate::server) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), Fatal> {
+    startup_log::starting(&settings);
     let directory = open_data_directory(&settings.data_dir).await?;
     let (endpoints, addresses) = bind(&settings, directory.path()).await?;
     let (pages, page_addresses) = bind_urls(&settings, directory.path(), PAGES_FLAG, &settings.listen_metrics).await?;
@@ -99,8 +106,8 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
     };
     compare_keys(&node, &settings, &shutdown);
     let introduced = tokio::spawn(introduce(Arc::clone(&node), attributes, shutdown.clone()));
-    let port = services::port(&node, &settings, &shutdown);
-    services::serve_pages(&node, &settings, pages, &shutdown);
+    let port = router::port(&node, &settings, &shutdown);
+    router::serve_pages(&node, &settings, pages, &shutdown);
     let incoming = connections::accept(endpoints, &shutdown);
     let server = port.serve(incoming, &shutdown);
     let announces = settings.announces;
@@ -109,7 +116,7 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
         // With others, only when they have agreed upon something that this member said.
         let _aborted = introduced.await;
         tracing::info!(addresses = ?addresses, "ready to serve client requests");
-        announcements::serving(&listening);
+        startup_log::serving(&listening);
         if announces {
             let mut named: Vec<_> = addresses.iter().map(|address| ("client", *address)).collect();
             named.extend(page_addresses.iter().map(|address| ("metrics", *address)));
@@ -207,7 +214,7 @@ async fn founding(
     connect: &Arc<dyn Connect>,
 ) -> Result<Founding, Fatal> {
     let (identity, members) = settings.peering.found();
-    if recovery::has_state(disk, directory) || !settings.peering.joins() {
+    if has_state(disk, directory) || !settings.peering.joins() {
         return Ok(Founding {
             identity,
             members,
@@ -284,13 +291,13 @@ async fn bind_for_peers(settings: &Settings) -> Result<Vec<(Door, Url)>, Fatal> 
 }
 
 /// The threads that stand between the log and the store file.
-pub(super) struct Threads {
+pub(in crate::server) struct Threads {
     applier: std::thread::JoinHandle<()>,
     archivist: std::thread::JoinHandle<()>,
 }
 
 /// Recovers the state and starts the threads. Blocks; within a runtime.
-pub(super) fn start(
+pub(in crate::server) fn start(
     settings: &Settings,
     directories: &Directories,
     disk: &Arc<dyn Disk>,
@@ -306,7 +313,7 @@ pub(super) fn start(
     let recovered = recovery::recover(disk, timed, directories, Arc::clone(&space), founding, &settings.log);
     let mut recovered = recovered.map_err(fatal)?;
     if settings.peering.force_new_cluster {
-        forced::make_alone(&mut recovered, settings.peering.own_urls()).map_err(fatal)?;
+        force_new_cluster::make_alone(&mut recovered, settings.peering.own_urls()).map_err(fatal)?;
     }
     if let Some(threshold_bytes) = settings.bootstrap_defragmentation_bytes {
         let Recovered { machine, file, .. } = &mut recovered;
@@ -337,7 +344,7 @@ pub(super) fn start(
         limits: settings.limits.clone(),
         metrics,
         space,
-        gate: auth::Gate::new(&settings.security.auth),
+        gate: Gate::new(&settings.security.auth),
         machine,
         transport: transport.clone(),
         runtime,
@@ -372,7 +379,7 @@ pub(super) fn start(
     let inbox: Arc<dyn Inbox> = door;
     transport.deliver_to(&inbox);
     let applier = applier::start(Arc::clone(&node), queue).map_err(fatal)?;
-    let archivist = archivist::start(Arc::clone(&node), file, archived).map_err(fatal)?;
+    let archivist = persister::start(Arc::clone(&node), file, archived).map_err(fatal)?;
     node.keep(inbox);
     until_replayed(&node, replay_to);
     Ok((node, Threads { applier, archivist }))
@@ -400,7 +407,7 @@ fn id_seed(identity: &Identity) -> u64 {
 }
 
 /// Applies what is durable, archives it, and ends the threads. Blocks.
-pub(super) fn stop(node: &Node, threads: Threads) {
+pub(in crate::server) fn stop(node: &Node, threads: Threads) {
     node.raft().stop();
     node.transport.end();
     node.stop_applier();
