@@ -8,6 +8,7 @@ use dfs_wire::proto::hdfs::*;
 use prost::Message;
 
 use super::directory::Asker;
+use super::reach;
 use super::retry::RetryCache;
 use super::state::NameNode;
 use crate::Error;
@@ -23,6 +24,16 @@ macro_rules! serve {
 
 impl Service for NameNode {
     async fn call(self: Arc<Self>, call: Call) -> Result<Bytes, Error> {
+        reach::at(call.reached.to_string(), self.answer(call)).await
+    }
+
+    fn closed(&self, connection: u64) {
+        self.data_node_gone(connection);
+    }
+}
+
+impl NameNode {
+    async fn answer(self: Arc<Self>, call: Call) -> Result<Bytes, Error> {
         match call.protocol.as_str() {
             CLIENT_PROTOCOL => {
                 let asker = Asker {
@@ -43,12 +54,6 @@ impl Service for NameNode {
         }
     }
 
-    fn closed(&self, connection: u64) {
-        self.data_node_gone(connection);
-    }
-}
-
-impl NameNode {
     /// Calls that change nothing; `None` for any other.
     fn read_call(&self, call: &Call, asker: &Asker) -> Option<Result<Bytes, Error>> {
         Some(self.try_read_call(call, asker)).filter(|answer| !matches!(answer, Err(Error::NoSuchMethod(..))))
