@@ -58,6 +58,9 @@ pub async fn run(node: Arc<DataNode>, mut news: UnboundedReceiver<News>, shutdow
                     () = shutdown.requested() => return Ok(()),
                 }
                 retry = (retry * 2).min(RETRY_MAX);
+                if client.address() != node.name_node() {
+                    client = node.name_node_client();
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The server's side of a connection.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub struct Call {
     pub connection: u64,
     pub user: Arc<str>,
     pub peer: SocketAddr,
+    /// This server's address that the caller connected to.
+    pub reached: IpAddr,
     pub client_id: Vec<u8>,
     pub call_id: i32,
     pub protocol: String,
@@ -89,10 +91,12 @@ async fn connection<S: Service>(
         return Ok(());
     }
     rpc::parse_preamble(&preamble)?;
+    let reached = stream.local_addr().map_or(peer.ip(), |address| address.ip());
+    let ends = (peer, reached.to_canonical());
     let (reader, writer) = stream.into_split();
     let (answers, queue) = mpsc::channel(CALLS_MAX);
     let writing = tokio::spawn(write_answers(writer, queue));
-    let outcome = read_calls(reader, (number, peer), service, answers).await;
+    let outcome = read_calls(reader, (number, ends), service, answers).await;
     // Calls that are still being answered hold a sender; the writer ends with the last of them.
     let _ = writing.await;
     outcome
@@ -116,7 +120,7 @@ async fn write_answers(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Byt
 
 async fn read_calls<S: Service>(
     mut reader: OwnedReadHalf,
-    (connection, peer): (u64, SocketAddr),
+    (connection, (peer, reached)): (u64, (SocketAddr, IpAddr)),
     service: Arc<S>,
     answers: mpsc::Sender<Bytes>,
 ) -> Result<(), Error> {
@@ -145,6 +149,7 @@ async fn read_calls<S: Service>(
                     connection,
                     user: Arc::clone(user),
                     peer,
+                    reached,
                     client_id: header.client_id.clone(),
                     call_id: header.call_id,
                     protocol: method.declaring_class_protocol_name,

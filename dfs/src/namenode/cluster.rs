@@ -5,6 +5,7 @@ use dfs_wire::proto::cluster::{self, replica};
 use prost::Message;
 
 use super::directory::Asker;
+use super::reach;
 use super::state::{NameNode, State};
 use super::status::datanode_info;
 use crate::Error;
@@ -121,13 +122,7 @@ impl NameNode {
                 "a data node registers with a uuid and with ports below 65536".to_owned(),
             ));
         }
-        // A data node that listens on all addresses is reached at the one it called from.
-        let unspecified = asked.id.ip_addr.is_empty() || asked.id.ip_addr == "0.0.0.0" || asked.id.ip_addr == "::";
-        let ip = if unspecified {
-            call.peer.ip().to_string()
-        } else {
-            asked.id.ip_addr
-        };
+        let ip = reach::registered(&asked.id.ip_addr, call.peer.ip());
         let host = if asked.id.host_name.is_empty() {
             ip.clone()
         } else {

@@ -12,6 +12,7 @@ pub mod directory;
 pub mod journal;
 pub mod metrics;
 pub mod monitor;
+pub mod reach;
 pub mod reshape;
 pub mod retry;
 pub mod service;
@@ -22,11 +23,13 @@ pub mod users;
 pub mod writing;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use coordinator_client::registry::{self, Id, Registrar, Registration};
 use disk::RealDisk;
 use host::{DataDir, Listener, Shutdown};
 
@@ -59,6 +62,11 @@ struct Args {
     /// A setting under Hadoop's name, such as dfs.replication=1; may be repeated.
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
+    /// Host under which the name node is registered in the coordinator, where it is not the one it listens on.
+    #[arg(long, value_name = "HOST")]
+    advertise: Option<String>,
+    #[command(flatten)]
+    coordinator: coordinator_client::Options,
     #[command(flatten)]
     telemetry: host::telemetry::Options,
 }
@@ -77,6 +85,16 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let telemetry = args.telemetry.clone();
     host::run("namenode", &telemetry, |shutdown| serve(args, settings, shutdown))
+}
+
+/// How the name node stands in the coordinator.
+fn registration(args: &Args, pool_id: &str, (rpc, http): (SocketAddr, SocketAddr)) -> Registration {
+    let address = |bound| registry::address(bound, args.advertise.as_deref(), &args.coordinator);
+    let data = std::path::absolute(&args.data).unwrap_or_else(|_| args.data.clone());
+    let owner = format!("{pool_id} {}", data.display());
+    Registration::new("namenode", env!("CARGO_PKG_VERSION"), owner)
+        .with_address("rpc", address(rpc))
+        .with_address("http", address(http))
 }
 
 async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(), String> {
@@ -116,9 +134,18 @@ async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(),
         tokio::spawn(host::admin::serve(http, pages, shutdown.clone())),
         tokio::spawn(monitor::run(Arc::clone(&node), shutdown.clone())),
     ];
+    let registered = registration(&args, &node.pool_id, addresses);
+    let registrar = Registrar::start(&args.coordinator, registered, Id::Fixed("0".to_owned()));
+    let registrar = registrar.await.map_err(|error| error.to_string())?;
+    let until = shutdown.clone();
+    let registrar = registrar.map(|registrar| tokio::spawn(registrar.keep(async move { until.requested().await })));
+
     host::announce_ready("namenode", &[("rpc", addresses.0), ("http", addresses.1)]);
     for task in tasks {
         let _ = task.await;
+    }
+    if let Some(registrar) = registrar {
+        let _ = registrar.await;
     }
     let last = tokio::task::spawn_blocking(move || node.checkpoint()).await;
     if let Ok(Err(error)) = last {

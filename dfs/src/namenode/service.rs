@@ -8,6 +8,7 @@ use dfs_wire::proto::hdfs::*;
 use prost::Message;
 
 use super::directory::Asker;
+use super::reach;
 use super::retry::RetryCache;
 use super::state::NameNode;
 use crate::Error;
@@ -26,6 +27,16 @@ macro_rules! serve {
 
 impl Service for NameNode {
     async fn call(self: Arc<Self>, call: Call) -> Result<Bytes, Error> {
+        reach::at(call.reached.to_string(), self.answer(call)).await
+    }
+
+    fn closed(&self, connection: u64) {
+        self.data_node_gone(connection);
+    }
+}
+
+impl NameNode {
+    async fn answer(self: Arc<Self>, call: Call) -> Result<Bytes, Error> {
         match call.protocol.as_str() {
             CLIENT_PROTOCOL => {
                 let asker = Asker {
@@ -50,12 +61,6 @@ impl Service for NameNode {
         }
     }
 
-    fn closed(&self, connection: u64) {
-        self.data_node_gone(connection);
-    }
-}
-
-impl NameNode {
     /// What administrative tools and Hadoop's benchmark ask in protocols of their own.
     fn admin_call(&self, call: &Call) -> Result<Bytes, Error> {
         match (call.protocol.as_str(), call.method.as_str()) {

@@ -269,6 +269,29 @@ impl NameNode {
         self.journal().as_ref().map(Journal::stats).unwrap_or_default()
     }
 
+    /// Whether everything can be served: read and written.
+    ///
+    /// # Errors
+    /// Why not, in one line.
+    pub fn health(&self) -> Result<(), String> {
+        if self.is_failed() {
+            return Err("the edit log cannot be written: free disk space".to_owned());
+        }
+        let state = self.lock();
+        if state.low_on_space {
+            return Err("safe mode: the disk is nearly full".to_owned());
+        }
+        if state.blocks.in_safe_mode() {
+            return Err(format!("safe mode: {}", state.blocks.safe_mode_reason()));
+        }
+        match state.blocks.health().missing {
+            0 => Ok(()),
+            missing => Err(format!(
+                "{missing} blocks have no good replica: files that need them cannot be read"
+            )),
+        }
+    }
+
     /// Refuses while nothing may be changed.
     fn check_writable(&self, state: &State, what: &str) -> Result<(), Error> {
         if self.is_failed() {

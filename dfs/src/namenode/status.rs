@@ -8,6 +8,7 @@ use dfs_wire::proto::hdfs::{
     StorageInfoProto, StorageTypeProto,
 };
 
+use super::reach;
 use super::state::{NameNode, State};
 use crate::block::{Node, NodeId};
 use crate::namespace::{Block, Inode, Kind};
@@ -21,8 +22,8 @@ pub fn datanode_info(node: &Node) -> DatanodeInfoProto {
     let address = &node.address;
     DatanodeInfoProto {
         id: DatanodeIdProto {
-            ip_addr: address.ip.clone(),
-            host_name: address.host.clone(),
+            ip_addr: reach::host(&address.ip),
+            host_name: reach::host(&address.host),
             datanode_uuid: address.uuid.clone(),
             xfer_port: address.transfer_port,
             info_port: address.http_port,

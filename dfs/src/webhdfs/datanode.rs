@@ -36,7 +36,7 @@ async fn answer(State(node): State<Arc<DataNode>>, method: Method, uri: Uri, bod
 async fn try_answer(node: &Arc<DataNode>, method: &Method, uri: &Uri, body: Body) -> Result<Response, Error> {
     let query = Query::parse(uri)?;
     // Always the own name node, whatever address the request names.
-    let fs = FileSystem::new(&node.name_node, &query.user());
+    let fs = FileSystem::new(&node.name_node(), &query.user());
     match (method.as_str(), query.operation.as_str()) {
         ("PUT", "CREATE") => create(fs, &query, body).await,
         ("POST", "APPEND") => {

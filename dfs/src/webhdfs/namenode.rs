@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, State};
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Extension, Json, Router};
@@ -20,6 +20,7 @@ use super::json::{self, Failure, remote_exception};
 use super::query::{Query, encode};
 use crate::Error;
 use crate::namenode::directory::Asker;
+use crate::namenode::reach;
 use crate::namenode::state::NameNode;
 
 /// The name node and where clients call it.
@@ -42,11 +43,21 @@ async fn answer(
     Extension(ConnectInfo(peer)): Extension<ConnectInfo<SocketAddr>>,
     method: Method,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Response {
-    match try_answer(&served, peer, &method, &uri).await {
+    let host = host_of(&headers).unwrap_or_else(|| served.rpc.ip().to_string());
+    let answer = try_answer(&served, peer, &method, &uri);
+    match reach::at(host, answer).await {
         Ok(response) => response,
         Err(error) => Failure(error).into_response(),
     }
+}
+
+/// The host by which the client reached this name node, in its own words: they hold behind a forwarded port too.
+fn host_of(headers: &HeaderMap) -> Option<String> {
+    let authority = headers.get(header::HOST)?.to_str().ok()?;
+    let authority: axum::http::uri::Authority = authority.parse().ok()?;
+    Some(authority.host().to_owned())
 }
 
 async fn try_answer(served: &Served, peer: SocketAddr, method: &Method, uri: &Uri) -> Result<Response, Error> {
@@ -326,6 +337,15 @@ async fn put_attributes(served: &Served, asker: &Asker, query: &Query) -> Result
 }
 
 /// Sends the client on to a data node: one that has the block at `offset`, where there is one.
+/// Where the client that is being answered reaches the name node's RPC port.
+fn rpc_address(rpc: SocketAddr) -> String {
+    if rpc.ip().is_unspecified() {
+        format!("{}:{}", reach::host(reach::EVERYWHERE), rpc.port())
+    } else {
+        rpc.to_string()
+    }
+}
+
 fn redirect(served: &Served, query: &Query, offset: Option<u64>) -> Result<Response, Error> {
     let node = &served.node;
     let near = offset.and_then(|offset| {
@@ -351,7 +371,7 @@ fn redirect(served: &Served, query: &Query, offset: Option<u64>) -> Result<Respo
         target.info_port,
         encode(&query.path),
         query.encode_parameters(),
-        served.rpc
+        rpc_address(served.rpc)
     );
     if query.flag("noredirect", false)? {
         return Ok(Json(json!({"Location": location})).into_response());

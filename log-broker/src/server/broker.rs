@@ -10,6 +10,7 @@ use log_broker_wire::ErrorCode;
 use tokio::sync::oneshot;
 
 use super::coordinator::Coordinator;
+use super::dispatch::Client;
 use super::gate::Gate;
 use super::metrics::Metrics;
 use super::partition::{Partition, Refused, lock};
@@ -31,7 +32,8 @@ pub(super) const NODE_ID: i32 = 0;
 #[derive(Debug)]
 pub struct Broker {
     pub(super) properties: BrokerProperties,
-    pub(super) advertised: (String, u16),
+    /// The host and port that clients are given; without a host, the address that a client came in on.
+    pub(super) advertised: (Option<String>, u16),
     pub(super) topics: Topics,
     pub(super) groups: Coordinator,
     pub(super) request_memory: RequestMemory,
@@ -55,7 +57,7 @@ impl Broker {
         dir: &Path,
         properties: BrokerProperties,
         flush: Flush,
-        advertised: (String, u16),
+        advertised: (Option<String>, u16),
     ) -> Result<Arc<Self>, Error> {
         let storage = |reason: String| Error::Storage {
             path: dir.display().to_string(),
@@ -80,6 +82,12 @@ impl Broker {
         };
         broker.measure();
         Ok(Arc::new(broker))
+    }
+
+    /// Where `client` reaches this broker.
+    pub(super) fn advertised_to(&self, client: &Client) -> (String, u16) {
+        let (host, port) = &self.advertised;
+        (host.clone().unwrap_or_else(|| client.reached.to_string()), *port)
     }
 
     pub(super) fn metrics(&self) -> &Metrics {

@@ -13,9 +13,9 @@ use super::planner::{Planner, output_name};
 use super::relation::{Relation, column, positional};
 use super::scope::{Role, Scope, ScopeColumn};
 use crate::Error;
+use crate::expression::{columns_of, remap};
 use crate::graph::{Node, Step};
 use crate::operator::aggregate::{self, Call};
-use crate::expression::{columns_of, remap};
 
 /// Grouping sets that a query may come to: CUBE doubles them with each key.
 const SETS_MAX: usize = 64;

@@ -97,9 +97,7 @@ pub fn scan(planner: &Planner<'_>, table: &Table) -> Result<Relation, Error> {
     let columns = read_columns(table);
     let relation = Relation {
         node: Node::Step(Arc::new(Node::Scan(Arc::clone(&spec), idle_ms)), Step::ReadCounter),
-        scope: Scope {
-            columns,
-        },
+        scope: Scope { columns },
         schema: positional(fields.iter().map(|field| field.data_type().clone())),
         updating: false,
         bounded,
@@ -137,8 +135,8 @@ fn compute_columns(planner: &Planner<'_>, table: &Table, relation: Relation) -> 
         let next = match &declared.kind {
             ColumnKind::Computed(expr) => {
                 let bound = planner.binder(&relation).bind(expr)?;
-                let column = column(Some(&table.name), &declared.name.value, &bound.data, Role::Plain)
-                    .with(bound.facts.clone());
+                let column =
+                    column(Some(&table.name), &declared.name.value, &bound.data, Role::Plain).with(bound.facts.clone());
                 Some((bound, column))
             }
             ColumnKind::Physical(_) | ColumnKind::Metadata { .. } => read.next(),

@@ -95,7 +95,8 @@ impl KafkaSource {
             if partitions.is_empty() {
                 return Err(Error::runtime(format!(
                     "Topic '{name}' of table '{}' does not exist at {}. Create it, or correct the table's 'topic'.",
-                    self.table.name, self.settings.bootstrap
+                    self.table.name,
+                    self.settings.bootstrap.as_deref().unwrap_or("the registered brokers")
                 )));
             }
             found.extend(partitions.iter().map(|partition| ((*name).to_owned(), partition.id)));

@@ -15,9 +15,9 @@ use sqlparser::ast::{
 use super::result::{cast_facts, result_facts};
 use super::{Binder, Bound, at};
 use crate::Error;
+use crate::expression::Kind;
 use crate::functions;
 use crate::sql::data_type::{self, Length, SqlType};
-use crate::expression::Kind;
 use crate::sql::dialect::{ALL_OF, ANY_OF, BETWEEN_SYMMETRIC};
 use crate::sql::facts::Facts;
 use crate::sql::parse::place;

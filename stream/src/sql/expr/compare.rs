@@ -108,7 +108,13 @@ impl Binder<'_> {
         self.compare(left, op, right, &place)
     }
 
-    pub(super) fn between(&mut self, inner: &ast::Expr, low: &ast::Expr, high: &ast::Expr, negated: bool) -> Result<Bound, Error> {
+    pub(super) fn between(
+        &mut self,
+        inner: &ast::Expr,
+        low: &ast::Expr,
+        high: &ast::Expr,
+        negated: bool,
+    ) -> Result<Bound, Error> {
         let place = at(inner);
         let (inner, low, high) = (self.bind(inner)?, self.bind(low)?, self.bind(high)?);
         let above = self.compare(inner.clone(), Operator::GtEq, low, &place)?;
