@@ -26,7 +26,7 @@ pub enum Error {
     OtherCluster(PathBuf, u16, u16),
     /// Operator: the blocks of the others would be unreadable.
     #[error(
-        "the stack in {0} has {1} data nodes, not {2}, and blocks may be on any of them: leave --datanodes out, or begin anew with `bonsai reset dfs`"
+        "the stack in {0} has {1} data nodes, not {2}, and blocks may be on any of them: leave --datanodes out, or start over with `bonsai reset dfs`"
     )]
     FewerDataNodes(PathBuf, u16, u16),
     #[error(

@@ -207,7 +207,7 @@ pub fn prepare(stack: &Stack, args: &UpArgs) -> Result<Prepared, Error> {
         ));
     }
     if ports.is_open() {
-        told.push("listening beyond this machine: the services authenticate nobody".to_owned());
+        told.push("listening beyond this machine: the services do not authenticate their clients".to_owned());
     }
     for instance in &instances {
         let words = instance.command_line(&stack.data_of(&instance.name), &ports, &instances, &shape);

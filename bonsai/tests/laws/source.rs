@@ -24,7 +24,8 @@ pub fn strings_of(text: &str) -> Vec<(usize, String)> {
         let skipped = skipped.max(first.len_utf8());
         if is_string && skipped > 1 {
             let line = text[..text.len() - rest.len()].matches('\n').count() + 1;
-            let literal = rest[..skipped].trim_matches(|c| matches!(c, 'r' | '#' | '"'));
+            let literal = rest[..skipped].strip_prefix('r').unwrap_or(&rest[..skipped]);
+            let literal = literal.trim_matches('#').trim_matches('"');
             // A backslash at the end of a line joins it with the next.
             let joined = literal.split("\\\n").map(str::trim_start).collect::<Vec<_>>().join("");
             strings.push((line, joined));
