@@ -10,7 +10,7 @@ pub enum Error {
     /// Operator: mend the flag.
     #[error("--port {0} is not SERVICE=NUMBER or SERVICE.PORT=NUMBER, such as log-broker=9093 or namenode.http=9871")]
     BadPort(String),
-    #[error("{0} is unreadable: delete it, and ports are chosen anew")]
+    #[error("{0} is unreadable: delete it, and ports are chosen again")]
     BadPortsFile(PathBuf),
     #[error("{0} is unreadable: end the processes of this stack by hand, then delete it")]
     BadStateFile(PathBuf),
@@ -21,12 +21,12 @@ pub enum Error {
     Missing(&'static str, &'static str),
     /// Operator: a cluster's members are not changed by counting them.
     #[error(
-        "the cluster in {0} has {1} coordinators, not {2}: leave --coordinators out, begin anew with `bonsai reset coordinator`, or change its members with `etcdctl member`"
+        "the cluster in {0} has {1} coordinators, not {2}: leave --coordinators out, start over with `bonsai reset coordinator`, or change its members with `etcdctl member`"
     )]
     OtherCluster(PathBuf, u16, u16),
     /// Operator: the blocks of the others would be unreadable.
     #[error(
-        "the stack in {0} has {1} data nodes, not {2}, and blocks may be on any of them: leave --datanodes out, or begin anew with `bonsai reset dfs`"
+        "the stack in {0} has {1} data nodes, not {2}, and blocks may be on any of them: leave --datanodes out, or start over with `bonsai reset dfs`"
     )]
     FewerDataNodes(PathBuf, u16, u16),
     #[error(
