@@ -13,7 +13,7 @@ pub struct CountyDelay {
     pub fips: String,
     pub name: String,
     pub zips: u64,
-    /// Flights to the airports nearest to its zips: what the means rest on.
+    /// The fewest flights that any airport nearest to its zips has: what the means rest on.
     pub flights: u64,
     /// Over the county's zips, the mean of the nearest served airport's mean arrival delay; minutes.
     pub mean_delay: f64,
@@ -85,7 +85,8 @@ pub struct Neighbours<'a> {
     pub others: u64,
 }
 
-/// The `count` longest delays, or the shortest, among counties with at least [`FLIGHTS_MIN`] flights; ties by number.
+/// The `count` longest delays, or the shortest, among counties whose airports have [`FLIGHTS_MIN`] flights each; ties by
+/// number.
 pub fn extremes(rows: &[CountyDelay], count: usize, worst: bool) -> Vec<Neighbours<'_>> {
     let mut sorted: Vec<&CountyDelay> = rows.iter().filter(|row| row.flights >= FLIGHTS_MIN).collect();
     sorted.sort_by(|left, right| {

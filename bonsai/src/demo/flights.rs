@@ -433,21 +433,25 @@ impl Demo {
         let best = county::extremes(counties, EXTREMES, false);
         for (found, title) in [(&worst, "the latest"), (&best, "the earliest")] {
             story.heading(&format!(
-                "{title} arrivals by county, of those with at least {} flights behind them (mean delay in minutes, flights)",
+                "{title} arrivals by county, where each airport has at least {} flights (mean delay in minutes, flights)",
                 county::FLIGHTS_MIN
             ));
             for found in found {
                 let row = found.county;
                 let alike = match found.others {
                     0 => String::new(),
-                    others => format!("and {} with the same airport", counted_counties(others)),
+                    others => format!("and {} near the same airport", counted_counties(others)),
                 };
                 story.say(&format!(
-                    "{}  {:32} {:>9.4} {:>7}  {alike}",
-                    row.fips,
-                    place(row),
-                    row.mean_delay,
-                    thousands(row.flights)
+                    "{}",
+                    format!(
+                        "{}  {:32} {:>9.4} {:>7}  {alike}",
+                        row.fips,
+                        place(row),
+                        row.mean_delay,
+                        thousands(row.flights)
+                    )
+                    .trim_end()
                 ));
             }
         }

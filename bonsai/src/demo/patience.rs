@@ -14,7 +14,7 @@ const JANUARY_BYTES: u64 = 64 << 20;
 const YEAR_BYTES: u64 = 256 << 20;
 /// A service that was killed is back long before this.
 const UNHEALTHY_MAX: Duration = Duration::from_secs(30);
-/// When the reader is told what is waited for.
+/// After this time the reader sees what is waited for.
 const MENTION_AFTER: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(500);
 

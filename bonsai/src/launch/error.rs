@@ -10,7 +10,7 @@ pub enum Error {
     /// Operator: mend the flag.
     #[error("--port {0} is not SERVICE=NUMBER or SERVICE.PORT=NUMBER, such as log-broker=9093 or namenode.http=9871")]
     BadPort(String),
-    #[error("{0} is unreadable: delete it, and new ports are chosen")]
+    #[error("{0} is unreadable: delete it, and ports are chosen again")]
     BadPortsFile(PathBuf),
     #[error("{0} is unreadable: end the processes of this stack by hand, then delete it")]
     BadStateFile(PathBuf),

@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(of(&status).await, Health::Healthy);
         assert_eq!(of(&status).await, Health::Unhealthy("safe mode".to_owned()));
         assert!(!of(&status).await.is_healthy(), "an empty answer");
-        assert!(!of(&status).await.is_healthy(), "nobody listens");
+        assert!(!of(&status).await.is_healthy(), "none listens");
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
 use super::Error;
@@ -126,9 +126,11 @@ impl Ports {
     pub fn advertised(&self, service: &str, port: &str) -> String {
         match (&self.advertise, self.host_of(service, port)) {
             (Some(host), _) => format!("{host}:{}", self.number(service, port)),
-            (None, host) if host.is_unspecified() => {
-                SocketAddr::new(outer_address(), self.number(service, port)).to_string()
-            }
+            (None, host) if host.is_unspecified() => SocketAddr::new(
+                coordinator_client::registry::outer_address(),
+                self.number(service, port),
+            )
+            .to_string(),
             (None, _) => self.listen(service, port),
         }
     }
@@ -300,17 +302,6 @@ impl Planning {
         self.spoken_for.insert(proposed);
         proposed
     }
-}
-
-/// This machine's address on the way out; the loopback where there is none. Nothing is sent: connecting a UDP socket only
-/// chooses a route (192.0.2.1 is kept free for documentation).
-fn outer_address() -> IpAddr {
-    let route = || {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-        socket.connect(("192.0.2.1", 9)).ok()?;
-        Some(socket.local_addr().ok()?.ip())
-    };
-    route().unwrap_or(Ipv4Addr::LOCALHOST.into())
 }
 
 fn pairs(instances: &[Instance]) -> impl Iterator<Item = (&Instance, &'static super::service::Port)> {

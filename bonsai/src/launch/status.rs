@@ -92,7 +92,7 @@ pub fn status(stack: &Stack, args: &StatusArgs) -> Result<bool, Error> {
     }
 }
 
-/// What is registered, whoever started it.
+/// What is registered, by any launcher or none.
 async fn registered(args: &StatusArgs) -> Result<bool, Error> {
     let found = find_registered(&args.registry).await?;
     if args.json {

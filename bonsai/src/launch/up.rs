@@ -49,7 +49,7 @@ pub struct UpArgs {
     /// Listen on free ports. They are kept in DIR/ports, and used again.
     #[arg(long)]
     pub any_port: bool,
-    /// Listen on this address: 0.0.0.0 for all of the machine's. Kept for the next start. The services authenticate nobody.
+    /// Listen on this address: 0.0.0.0 for all of the machine's. Kept for the next start. The services have no authentication.
     #[arg(long, value_name = "IP")]
     pub host: Option<IpAddr>,
     /// Host that clients elsewhere are given, where it is not the one they came in on. Kept; empty: none.
@@ -207,7 +207,7 @@ pub fn prepare(stack: &Stack, args: &UpArgs) -> Result<Prepared, Error> {
         ));
     }
     if ports.is_open() {
-        told.push("listening beyond this machine: the services do not authenticate their clients".to_owned());
+        told.push("listening beyond this machine: the services have no authentication".to_owned());
     }
     for instance in &instances {
         let words = instance.command_line(&stack.data_of(&instance.name), &ports, &instances, &shape);

@@ -115,6 +115,14 @@ fn from_outside() {
         coordinator.put("far", "hello").await.unwrap();
         let registered = coordinator_client::registry::all(&coordinator).await.unwrap();
         assert_eq!(registered.len(), 6, "{registered:?}");
+        // What is registered is reached from here too.
+        for address in registered
+            .iter()
+            .flat_map(|registration| registration.addresses.values())
+        {
+            assert!(address.starts_with(INSIDE), "{registered:?}");
+            std::net::TcpStream::connect(address).unwrap();
+        }
     });
     let webhdfs = address("WEBHDFS_URL");
     let (host, path) = webhdfs.strip_prefix("http://").unwrap().split_once('/').unwrap();

@@ -25,7 +25,7 @@ pub struct Window {
 #[derive(Debug, Clone, Copy)]
 pub struct County {
     pub zips: u64,
-    /// To the distinct airports that its zips are nearest to.
+    /// The fewest of any airport that its zips are nearest to.
     pub flights: u64,
     pub mean_delay: f64,
     pub mean_km: f64,
@@ -146,7 +146,7 @@ pub fn counties() -> BTreeMap<String, County> {
     }
     let mean = |(zips, delay, km, airports): (u64, f64, f64, BTreeSet<usize>)| County {
         zips,
-        flights: airports.into_iter().map(|airport| served[airport].flights).sum(),
+        flights: airports.into_iter().map(|airport| served[airport].flights).min().unwrap(),
         mean_delay: delay / zips as f64,
         mean_km: km / zips as f64,
     };

@@ -147,7 +147,7 @@ impl Connection {
                 ));
                 Ok(())
             }
-            // As in etcd's client: a user does no harm where nobody needs one.
+            // As in etcd's client: a user does no harm where none is needed.
             Err(status) if status.message() == "etcdserver: authentication is not enabled" => Ok(()),
             Err(status) => Err(status),
         }
@@ -155,7 +155,11 @@ impl Connection {
 
     /// Whether the token had ended, so that the call should be made again with a new one.
     pub(crate) fn renews(&self, status: &Status) -> bool {
-        let stale = status.code() == Code::Unauthenticated && self.token.get().is_some();
+        // It ended by itself, or with a change of the users.
+        let has_ended =
+            status.code() == Code::Unauthenticated || status.message() == "etcdserver: revision of auth store is old";
+        let had_none = status.message() == "etcdserver: user name is empty";
+        let stale = self.user.is_some() && (had_none || has_ended && self.token.get().is_some());
         if stale {
             self.token.set(None);
         }

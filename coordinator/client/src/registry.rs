@@ -422,7 +422,7 @@ impl Directory {
             async move {
                 loop {
                     tokio::time::sleep(REFRESH).await;
-                    // What is known stays known while nobody answers.
+                    // What is known stays known while the coordinator is silent.
                     let _tried_again = refresh(&client, &found).await;
                 }
             }
@@ -474,19 +474,48 @@ pub fn address(bound: SocketAddr, advertise: Option<&str>, options: &Options) ->
     }
 }
 
-/// This machine's address on the way to `endpoints`. Nothing is sent: connecting a UDP socket only chooses the route.
+/// This machine's address on the way to `endpoints`, or, where they are on this machine themselves, to the rest of the world.
 fn own_address(endpoints: &str) -> IpAddr {
-    let route = |endpoint: &str| {
+    let host = |endpoint: &str| {
         let endpoint = endpoint.trim();
-        let target = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-        socket.connect(target).ok()?;
-        Some(socket.local_addr().ok()?.ip())
+        endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest).to_owned()
     };
     endpoints
         .split(',')
-        .find_map(route)
+        .find_map(|endpoint| route_to(&host(endpoint)))
+        .filter(|address| !address.is_loopback())
+        .unwrap_or_else(outer_address)
+}
+
+/// The address by which other machines may reach this one; the loopback where it has no other.
+pub fn outer_address() -> IpAddr {
+    // An address that is kept free for documentation: it stands for the rest of the world.
+    const ELSEWHERE: &str = "192.0.2.1:9";
+    let without_a_route = || {
+        let table = std::fs::read_to_string("/proc/net/fib_trie").ok()?;
+        local_addresses(&table).into_iter().next()
+    };
+    route_to(ELSEWHERE)
+        .or_else(without_a_route)
         .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+/// This machine's address on the way to `target`. Nothing is sent: connecting a UDP socket only chooses the route.
+fn route_to(target: &str) -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(target).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// The machine's own addresses but the loopback's, in Linux's table of routes: `|-- ADDRESS`, then `/32 host LOCAL`.
+fn local_addresses(table: &str) -> Vec<IpAddr> {
+    let lines: Vec<&str> = table.lines().map(str::trim).collect();
+    lines
+        .windows(2)
+        .filter(|pair| pair[1].starts_with("/32 host LOCAL"))
+        .filter_map(|pair| pair[0].strip_prefix("|-- ")?.parse::<IpAddr>().ok())
+        .filter(|address| !address.is_loopback())
+        .collect()
 }
 
 #[cfg(test)]
@@ -499,9 +528,16 @@ mod tests {
         let one: SocketAddr = "127.0.0.1:9092".parse().unwrap();
         let near = Options::plain("http://127.0.0.1:2379");
         assert_eq!(address(one, None, &near), "127.0.0.1:9092");
-        assert_eq!(address(all, None, &near), "127.0.0.1:9092");
+        assert_eq!(address(all, None, &near), format!("{}:9092", outer_address()));
         assert_eq!(address(all, Some("db.example"), &near), "db.example:9092");
         assert_eq!(address(all, Some("::1"), &near), "[::1]:9092");
+    }
+
+    #[test]
+    fn a_machine_without_a_way_out_still_has_addresses() {
+        let table = "Main:\n  +-- 10.77.0.0/24 2 0 2\n     |-- 10.77.0.0\n        /24 link UNICAST\n     |-- 10.77.0.1\n        \
+                     /32 host LOCAL\n  +-- 127.0.0.0/8 2 0 2\n     |-- 127.0.0.1\n        /32 host LOCAL\n";
+        assert_eq!(local_addresses(table), ["10.77.0.1".parse::<IpAddr>().unwrap()]);
     }
 
     #[test]

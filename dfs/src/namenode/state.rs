@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -28,7 +28,7 @@ use crate::namespace::edit::{EditBox, Transaction};
 use crate::namespace::{Block, Namespace};
 
 /// How often the lock is looked at, and how long it may be held before the name node counts as unhealthy.
-const LOCK_WATCH_INTERVAL: Duration = Duration::from_millis(500);
+const LOCK_WATCH_INTERVAL: Duration = Duration::from_millis(200);
 const LOCK_HELD_MAX: Duration = Duration::from_secs(10);
 
 /// A recovery of a block that data nodes were told to make.
@@ -78,6 +78,8 @@ pub struct NameNode {
     pub(super) in_flight: InFlight,
     /// When the lock was last free, by [`NameNode::now`].
     lock_free_at: AtomicU64,
+    /// What cannot be served, as of then.
+    degraded: Mutex<Option<String>>,
     pub operations: AtomicU64,
     seed: AtomicU64,
 }
@@ -120,6 +122,18 @@ impl Drop for Locked<'_> {
 }
 
 impl State {
+    /// What cannot be served now, in one line.
+    fn degraded(&self) -> Option<String> {
+        if self.low_on_space {
+            return Some("safe mode: the disk is nearly full".to_owned());
+        }
+        if self.blocks.in_safe_mode() {
+            return Some(format!("safe mode: {}", self.blocks.safe_mode_reason()));
+        }
+        let missing = self.blocks.health().missing;
+        (missing > 0).then(|| format!("{missing} blocks have no good replica: files that need them cannot be read"))
+    }
+
     fn new(recovered: Recovered, settings: &Settings, now: u64) -> Self {
         let Recovered {
             mut namespace,
@@ -206,6 +220,7 @@ impl NameNode {
             durable,
             in_flight: InFlight::default(),
             lock_free_at: AtomicU64::new(now),
+            degraded: Mutex::default(),
             operations: AtomicU64::new(0),
             seed: AtomicU64::new(now),
         })
@@ -240,7 +255,8 @@ impl NameNode {
             .name("nn-lock-watch".to_owned())
             .spawn(move || {
                 while let Some(node) = watched.upgrade() {
-                    drop(node.lock());
+                    let degraded = node.lock().degraded();
+                    *node.degraded.lock().unwrap_or_else(PoisonError::into_inner) = degraded;
                     node.lock_free_at.store(node.now(), Ordering::Relaxed);
                     drop(node);
                     std::thread::sleep(LOCK_WATCH_INTERVAL);
@@ -249,16 +265,20 @@ impl NameNode {
         Ok(())
     }
 
-    /// Whether changes are served. Never waits.
+    /// Whether everything can be served, read and written, as of the last look at the namespace. Never waits for its lock.
+    ///
+    /// # Errors
+    /// Why not, in one line.
     pub fn health(&self) -> Result<(), String> {
         let held = self.now().saturating_sub(self.lock_free_at.load(Ordering::Relaxed));
         if held > LOCK_HELD_MAX.as_millis() as u64 {
             return Err(format!("the namespace lock has been held for {held} ms"));
         }
-        match self.is_failed() {
-            true => Err("the edit log cannot be written".to_owned()),
-            false => Ok(()),
+        if self.is_failed() {
+            return Err("the edit log cannot be written: free disk space".to_owned());
         }
+        let degraded = self.degraded.lock().unwrap_or_else(PoisonError::into_inner);
+        degraded.clone().map_or(Ok(()), Err)
     }
 
     pub fn is_failed(&self) -> bool {
@@ -267,29 +287,6 @@ impl NameNode {
 
     pub fn journal_stats(&self) -> raft::log::Stats {
         self.journal().as_ref().map(Journal::stats).unwrap_or_default()
-    }
-
-    /// Whether everything can be served: read and written.
-    ///
-    /// # Errors
-    /// Why not, in one line.
-    pub fn health(&self) -> Result<(), String> {
-        if self.is_failed() {
-            return Err("the edit log cannot be written: free disk space".to_owned());
-        }
-        let state = self.lock();
-        if state.low_on_space {
-            return Err("safe mode: the disk is nearly full".to_owned());
-        }
-        if state.blocks.in_safe_mode() {
-            return Err(format!("safe mode: {}", state.blocks.safe_mode_reason()));
-        }
-        match state.blocks.health().missing {
-            0 => Ok(()),
-            missing => Err(format!(
-                "{missing} blocks have no good replica: files that need them cannot be read"
-            )),
-        }
     }
 
     /// Refuses while nothing may be changed.
