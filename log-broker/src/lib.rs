@@ -5,7 +5,7 @@
 //! - [`server`] is the only room with sockets, threads and a clock. It reads frames, answers them in order, and puts the
 //!   pure rooms to work. A produced batch is appended, then the *syncer* makes it durable together with everybody else's,
 //!   and only then is it acknowledged and visible to consumers.
-//! - [`log`] is one partition on disk: segments, indexes, recovery, retention, idempotent producers.
+//! - [`log`] is one partition on disk: segments, indexes, recovery, retention, compaction, idempotent producers.
 //! - [`group`] decides who is in a consumer group and reads which partition; committed positions are its data too.
 //! - [`catalog`] names the topics; [`property`] holds every property with its default and source.
 //!
@@ -13,7 +13,7 @@
 //! it is written behind a header with its offset, epoch and largest timestamp, and leaves as it is. A compressed batch is
 //! inflated for the check, through a small buffer, and stays compressed.
 //!
-//! Deliberately missing: replication and several brokers, transactions, compaction, SASL and TLS, KRaft's own calls.
+//! Deliberately missing: replication and several brokers, transactions, SASL and TLS, KRaft's own calls.
 
 pub mod catalog;
 pub mod group;

@@ -4,12 +4,12 @@
 //! file that was not used for longest, approximately (a clock: a file that was used since the hand passed is spared once).
 //! A sync through another descriptor of the same file makes durable what an earlier one wrote (fsync(2) is about the file).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use crate::{Disk, DiskFile, Entry, Mode};
 
@@ -26,12 +26,16 @@ struct Pool {
     open_max: usize,
     /// Files that are open, in the order in which the hand passes them.
     open: Mutex<VecDeque<Weak<Slot>>>,
+    /// Files by their names, which may come to mean others.
+    names: Mutex<HashMap<PathBuf, Vec<Weak<Slot>>>>,
 }
 
 #[derive(Debug)]
 struct Slot {
     file: RwLock<Option<Arc<dyn DiskFile>>>,
     was_used: AtomicBool,
+    /// Its name is gone, or means another file: it cannot be opened again.
+    is_gone: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -48,6 +52,7 @@ impl PooledDisk {
         let pool = Pool {
             open_max: open_max.max(1),
             open: Mutex::default(),
+            names: Mutex::default(),
         };
         Self {
             inner,
@@ -79,6 +84,40 @@ impl Pool {
     }
 }
 
+impl Pool {
+    fn names(&self) -> MutexGuard<'_, HashMap<PathBuf, Vec<Weak<Slot>>>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The name, and what is below it, means nothing any more, or something else.
+    fn forget(&self, path: &Path, is_directory: bool) {
+        let mut names = self.names();
+        let slots: Vec<Weak<Slot>> = if is_directory {
+            names
+                .extract_if(|name, _| name.starts_with(path))
+                .flat_map(|(_, slots)| slots)
+                .collect()
+        } else {
+            names.remove(path).unwrap_or_default()
+        };
+        for slot in slots.iter().filter_map(Weak::upgrade) {
+            slot.is_gone.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for PooledFile {
+    fn drop(&mut self) {
+        let mut names = self.disk.pool.names();
+        if let Some(slots) = names.get_mut(&self.path) {
+            slots.retain(|slot| slot.upgrade().is_some_and(|slot| !Arc::ptr_eq(&slot, &self.slot)));
+            if slots.is_empty() {
+                names.remove(&self.path);
+            }
+        }
+    }
+}
+
 impl PooledFile {
     fn file(&self) -> io::Result<Arc<dyn DiskFile>> {
         self.slot.was_used.store(true, Ordering::Relaxed);
@@ -90,8 +129,8 @@ impl PooledFile {
             if let Some(file) = &*slot {
                 return Ok(Arc::clone(file));
             }
-            // Not to be created a second time.
-            if !self.disk.inner.exists(&self.path)? {
+            // Not to be created a second time, and not to be taken for another file of that name.
+            if self.slot.is_gone.load(Ordering::Acquire) || !self.disk.inner.exists(&self.path)? {
                 return Err(io::ErrorKind::NotFound.into());
             }
             let mode = match self.mode {
@@ -110,7 +149,13 @@ impl Disk for PooledDisk {
         let slot = Arc::new(Slot {
             file: RwLock::new(Some(self.inner.open(path, mode)?)),
             was_used: AtomicBool::new(true),
+            is_gone: AtomicBool::new(false),
         });
+        self.pool
+            .names()
+            .entry(path.to_owned())
+            .or_default()
+            .push(Arc::downgrade(&slot));
         self.pool.opened(&slot);
         Ok(Arc::new(PooledFile {
             disk: self.clone(),
@@ -133,15 +178,22 @@ impl Disk for PooledDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.inner.rename(from, to)
+        self.inner.rename(from, to)?;
+        self.pool.forget(from, true);
+        self.pool.forget(to, false);
+        Ok(())
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.inner.remove_file(path)
+        self.inner.remove_file(path)?;
+        self.pool.forget(path, false);
+        Ok(())
     }
 
     fn remove_dir_all(&self, directory: &Path) -> io::Result<()> {
-        self.inner.remove_dir_all(directory)
+        self.inner.remove_dir_all(directory)?;
+        self.pool.forget(directory, true);
+        Ok(())
     }
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
@@ -215,8 +267,20 @@ mod tests {
         disk.remove_file(&path(0)).unwrap();
         assert_eq!(files[0].len().unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(!disk.exists(&path(0)).unwrap());
+        // A name that means another file by now does not lead to it.
+        disk.rename(&path(2), &path(1)).unwrap();
+        for (number, file) in files.iter().enumerate().skip(3) {
+            assert_eq!(file.len().unwrap(), 3, "{number}");
+        }
+        for file in &files[1..3] {
+            assert!(file.len().is_err());
+        }
+        assert_eq!(disk.open(&path(1), Mode::Read).unwrap().len().unwrap(), 3);
+        disk.rename(&path(3), &path(2)).unwrap();
+        disk.rename(&path(4), &path(3)).unwrap();
         drop(files);
-        for number in 1..9 {
+        assert!(disk.pool.names().is_empty());
+        for number in [1, 2, 3, 5, 6, 7, 8, 9] {
             disk.open(&path(number), Mode::Read).unwrap();
         }
         assert!(disk.open_files() <= 3);

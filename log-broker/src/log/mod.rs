@@ -8,6 +8,7 @@
 //!   00000000000000001234.snapshot     what is known of idempotent producers just before offset 1234
 //!   leader-epoch-checkpoint           where each leader epoch began
 //!   log-start-offset                  set by DeleteRecords; otherwise the first segment tells
+//!   cleaner-offset                    compaction has looked at all records before it
 //! ```
 //!
 //! How it moves: [`Log::append`] checks a batch against its producer's last ones, gives it the next offset, and writes it
@@ -25,10 +26,14 @@
 //! tail but damage, and the log refuses to open and names the place: cutting there would silently lose what was
 //! acknowledged. (Kafka cuts in both cases, because its replicas have the rest; here there are none.)
 //!
-//! Deliberately missing: compaction, tiered storage, transactions. Blocking calls on [`disk::Disk`], no clock.
+//! Deliberately missing: tiered storage, transactions. Blocking calls on [`disk::Disk`], no clock.
 
 mod append;
 mod checkpoint;
+mod compaction;
+mod compaction_files;
+#[cfg(test)]
+mod compaction_tests;
 mod epochs;
 mod index;
 mod producers;
@@ -47,6 +52,7 @@ use disk::{Disk, DiskFile};
 use log_broker_wire::batch::BatchError;
 
 pub use checkpoint::{read_optional, replace};
+pub use compaction::Compacted;
 pub use read::{Extent, Slice, find_time, locate_batches, read_batches};
 
 use epochs::Epochs;
@@ -65,6 +71,21 @@ pub struct Options {
     pub retention_ms: i64,
     /// The oldest segments are removed while at least this much is left without them; negative keeps them.
     pub retention_bytes: i64,
+    /// How older records of a key give way to newer ones, where they do.
+    pub compaction: Option<Compaction>,
+}
+
+/// How a log is compacted: Kafka's topic properties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compaction {
+    /// Compacted when at least this part of it has not been, in thousandths of its bytes.
+    pub dirty_per_mille_min: u64,
+    /// Records stay as they are for this long at least.
+    pub lag_ms_min: i64,
+    /// Compacted in any case when a record has waited this long.
+    pub lag_ms_max: i64,
+    /// Tombstones are kept for this long after they were met.
+    pub delete_retention_ms: i64,
 }
 
 impl Default for Options {
@@ -75,6 +96,7 @@ impl Default for Options {
             index_interval_bytes: 4096,
             retention_ms: 7 * 24 * 3_600_000,
             retention_bytes: -1,
+            compaction: None,
         }
     }
 }
@@ -159,7 +181,7 @@ pub struct Log {
 
 /// What is known of the files.
 ///
-/// * `start <= durable_end <= end`.
+/// * `start <= durable_end <= end`, `synced_end <= end`.
 /// * Segments are in the order of their base offsets; there is always one, the last is written to.
 /// * All but the last are durable and complete.
 /// * Once `stopped`, nothing is written, acknowledged or made visible any more.
@@ -173,9 +195,13 @@ struct State {
     start: i64,
     end: i64,
     durable_end: i64,
+    /// Everything before it was synced; behind `durable_end` where the page cache is trusted.
+    synced_end: i64,
     /// The offset of the newest snapshot of the producers, and whether they have changed since.
     snapshot: Option<i64>,
     producers_changed: bool,
+    /// Compaction has looked at all records before it.
+    cleaned_to: i64,
     stopped: Option<(&'static str, String)>,
 }
 
@@ -244,6 +270,7 @@ impl Log {
         match outcome {
             Ok(()) => {
                 state.durable_end = state.durable_end.max(point.end);
+                state.synced_end = state.synced_end.max(point.end);
                 Ok(())
             }
             Err(error) => Err(state.stop("sync", &error)),
@@ -277,7 +304,15 @@ impl Log {
     pub fn close(&self) -> Result<(), LogError> {
         let _writer = self.writer();
         self.check()?;
-        if let Some(point) = self.begin_sync() {
+        // Also where the page cache is trusted: the snapshot tells what cannot be missing.
+        let point = {
+            let state = self.state();
+            (state.synced_end < state.end).then(|| SyncPoint {
+                file: state.active().file(),
+                end: state.end,
+            })
+        };
+        if let Some(point) = point {
             let outcome = point.file.sync_data();
             self.finish_sync(&point, outcome)?;
         }

@@ -54,8 +54,9 @@ impl Log {
         if offset >= limit {
             return Ok(None);
         }
-        let segment = state.segments.partition_point(|segment| segment.next() <= offset);
-        let Some(segment) = state.segments.get(segment) else {
+        // Compaction takes offsets out, whole segments' at times: the first batch behind is the one.
+        let first = state.segments.partition_point(|segment| segment.next() <= offset);
+        let Some(segment) = state.segments[first..].iter().find(|segment| segment.len() > 0) else {
             return Ok(None);
         };
         let position = segment.position_of(offset);

@@ -11,7 +11,7 @@ use super::epochs::Epochs;
 use super::index::Index;
 use super::producers::{self, Producers};
 use super::segment::{self, Segment};
-use super::{Log, LogError, Options, State, checkpoint, retention};
+use super::{Log, LogError, Options, State, checkpoint, compaction_files, retention};
 
 /// Bytes read at a time.
 const CHUNK_LEN: usize = 1 << 20;
@@ -40,6 +40,7 @@ impl Log {
             source,
         };
         disk.create_dir_all(dir).map_err(io)?;
+        compaction_files::finish(&*disk, dir).map_err(io)?;
         let mut bases: Vec<i64> = disk
             .list(dir)
             .map_err(io)?
@@ -83,6 +84,7 @@ impl Log {
         {
             active.file().sync_data().map_err(io)?;
         }
+        let cleaned_to = compaction_files::read_cleaned_to(&*disk, dir).map_err(io)?.min(end);
         let log = Self {
             disk,
             dir: dir.to_owned(),
@@ -96,8 +98,10 @@ impl Log {
                 start,
                 end,
                 durable_end: end,
+                synced_end: end,
                 snapshot,
                 producers_changed: false,
+                cleaned_to,
                 stopped: None,
             }),
         };
@@ -183,7 +187,7 @@ fn open_sealed(
             return Ok(Segment::known(base, next, len, file, index, Some(0))?);
         }
     }
-    let scan = Scan::run(&*file, base, len, options.index_interval_bytes)?;
+    let scan = Scan::run(&*file, base, len, options.index_interval_bytes, Gaps::Allowed)?;
     match scan.bad {
         None if scan.next <= next_base => {
             let segment = Segment::known(base, scan.next, len, file, scan.index, Some(0))?;
@@ -216,7 +220,7 @@ fn open_active(
     let path = dir.join(segment::name(base));
     let file = disk.open(&path, Mode::Write)?;
     let len = file.len()?;
-    let scan = Scan::run(&*file, base, len, options.index_interval_bytes)?;
+    let scan = Scan::run(&*file, base, len, options.index_interval_bytes, Gaps::Refused)?;
     if let Some(bad) = scan.bad {
         let behind = good_batch_behind(&*file, scan.len, len, scan.next)?;
         if let Some(behind) = behind
@@ -251,8 +255,15 @@ struct Scan {
     bad: Option<BatchError>,
 }
 
+/// Whether offsets may be missing: compaction takes them out of sealed segments, never out of the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gaps {
+    Allowed,
+    Refused,
+}
+
 impl Scan {
-    fn run(file: &dyn DiskFile, base: i64, len: u64, interval: u64) -> Result<Self, ScanError> {
+    fn run(file: &dyn DiskFile, base: i64, len: u64, interval: u64, gaps: Gaps) -> Result<Self, ScanError> {
         let mut scan = Scan {
             len: 0,
             next: base,
@@ -265,8 +276,9 @@ impl Scan {
             let position = walk.position;
             match walk.next_batch() {
                 Ok(None) => break,
-                // Nothing is compacted here, so offsets have no gaps.
-                Ok(Some(header)) if header.base_offset != scan.next => {
+                Ok(Some(header))
+                    if header.base_offset < scan.next || (gaps == Gaps::Refused && header.base_offset != scan.next) =>
+                {
                     scan.bad = Some(BatchError::Offset {
                         got: header.base_offset,
                         expected: scan.next,
@@ -342,9 +354,9 @@ fn has_lost_sector(file: &dyn DiskFile, position: u64, behind: u64) -> io::Resul
 }
 
 /// Steps from batch to batch through a buffer.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     file: &'a dyn DiskFile,
-    position: u64,
+    pub(super) position: u64,
     len: u64,
     buffer: Vec<u8>,
     /// Position of the first byte of the buffer.
@@ -352,7 +364,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(file: &'a dyn DiskFile, len: u64) -> Self {
+    pub(super) fn new(file: &'a dyn DiskFile, len: u64) -> Self {
         Self {
             file,
             position: 0,
@@ -379,6 +391,23 @@ impl<'a> Walk<'a> {
             }
         };
         Ok(Some(&self.buffer[from..from + want]))
+    }
+
+    /// The next batch as a whole, its CRC checked; `None` at the end.
+    pub(super) fn next_whole(&mut self) -> io::Result<Option<(BatchHeader, &[u8])>> {
+        let start = self.position;
+        let checked = self.next_batch().map_err(|error| match error {
+            WalkError::Io(error) => error,
+            WalkError::Batch(error) => io::Error::new(io::ErrorKind::InvalidData, error),
+        })?;
+        let Some(header) = checked else { return Ok(None) };
+        let end = std::mem::replace(&mut self.position, start);
+        if self.bytes(header.len)?.is_none() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.position = end;
+        let from = (start - self.buffered_at) as usize;
+        Ok(Some((header, &self.buffer[from..from + header.len])))
     }
 
     /// The next header, without a look at what is behind it.

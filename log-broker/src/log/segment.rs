@@ -74,6 +74,11 @@ impl Segment {
         self.len
     }
 
+    /// When its first batch was written, where this process has seen it.
+    pub(super) fn begun_ms(&self) -> Option<i64> {
+        self.begun_ms
+    }
+
     pub(super) fn file(&self) -> Arc<dyn DiskFile> {
         Arc::clone(&self.file)
     }
@@ -94,7 +99,12 @@ impl Segment {
 
     pub(super) fn must_roll(&self, batch_len: u64, now_ms: i64, options: &Options) -> bool {
         let too_long = self.len + batch_len > options.segment_bytes.min(u64::from(u32::MAX));
-        let too_old = self.begun_ms.is_some_and(|begun| now_ms - begun > options.segment_ms);
+        // A record must be sealed to be compacted in time.
+        let lag_ms_max = options.compaction.map_or(i64::MAX, |compaction| compaction.lag_ms_max);
+        let segment_ms = options.segment_ms.min(lag_ms_max);
+        let too_old = self
+            .begun_ms
+            .is_some_and(|begun| now_ms.saturating_sub(begun) > segment_ms);
         // Index entries hold offsets relative to the base in 32 bits.
         let too_wide = self.next - self.base > i64::from(i32::MAX) - i64::from(u16::MAX);
         self.len > 0 && (too_long || too_old || too_wide)

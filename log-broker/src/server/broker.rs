@@ -25,6 +25,9 @@ use crate::property::BrokerProperties;
 /// Compressed batches that are checked at a time; each may take as much memory as its codec's window, 128 MB at most.
 const INFLATING_MAX: usize = 4;
 
+/// The shortest pause between two looks at what has to be compacted.
+const COMPACTION_PAUSE_MIN: Duration = Duration::from_millis(100);
+
 /// The id of this broker, while there is one.
 pub(super) const NODE_ID: i32 = 0;
 
@@ -34,6 +37,8 @@ pub struct Broker {
     pub(super) properties: BrokerProperties,
     /// The host and port that clients are given; without a host, the address that a client came in on.
     pub(super) advertised: (Option<String>, u16),
+    /// The address that is listened on.
+    pub(super) listen: String,
     pub(super) topics: Topics,
     pub(super) groups: Coordinator,
     pub(super) request_memory: RequestMemory,
@@ -58,6 +63,7 @@ impl Broker {
         properties: BrokerProperties,
         flush: Flush,
         advertised: (Option<String>, u16),
+        listen: String,
     ) -> Result<Arc<Self>, Error> {
         let storage = |reason: String| Error::Storage {
             path: dir.display().to_string(),
@@ -70,6 +76,7 @@ impl Broker {
         let broker = Self {
             properties,
             advertised,
+            listen,
             topics,
             groups,
             request_memory: RequestMemory::shared(),
@@ -226,5 +233,42 @@ pub(super) async fn retention(broker: Arc<Broker>, shutdown: Shutdown) {
             broker.measure();
         });
         let _ = round.await;
+    }
+}
+
+/// Compacts the logs of compacted topics, one after the other, where it is due.
+pub(super) async fn compaction(broker: Arc<Broker>, shutdown: Shutdown) {
+    let pause = broker.properties.number("log.cleaner.backoff.ms");
+    let pause = Duration::from_millis(u64::try_from(pause).unwrap_or(0)).max(COMPACTION_PAUSE_MIN);
+    while !shutdown.is_requested() {
+        tokio::time::sleep(pause).await;
+        let (broker, shutdown) = (Arc::clone(&broker), shutdown.clone());
+        let round = tokio::task::spawn_blocking(move || {
+            let compacted = broker
+                .topics
+                .all()
+                .into_iter()
+                .filter(|(_, topic)| topic.limits.keys_required);
+            for (name, topic) in compacted {
+                for partition in &topic.partitions {
+                    if shutdown.is_requested() {
+                        return;
+                    }
+                    compact(&name, partition);
+                }
+            }
+        });
+        let _ = round.await;
+    }
+}
+
+fn compact(topic: &str, partition: &Partition) {
+    match partition.with_log(|log| log.compact(now_ms())) {
+        Ok(None) => {}
+        Ok(Some(done)) => {
+            let (before, after) = (done.bytes_before, done.bytes_after);
+            tracing::info!(topic, partition = partition.index, before, after, "compacted");
+        }
+        Err(refused) => tracing::warn!(topic, partition = partition.index, ?refused, "compaction failed"),
     }
 }

@@ -75,6 +75,9 @@ pub enum Error {
 /// See [`Error`].
 pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     let properties = BrokerProperties::parse(args.set.iter().map(String::as_str)).map_err(Error::Setting)?;
+    for (property, reason) in properties.ignored() {
+        tracing::warn!(property, reason, "a property has no effect");
+    }
     let connections_max = usize::try_from(properties.number("max.connections")).unwrap_or(usize::MAX);
     let data = DataDir::open(&args.data, "log-broker", FORMAT)?;
     let listener = Listener::bind_for("--listen", &args.listen, connections_max)
@@ -90,7 +93,9 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     let disk: Arc<dyn Disk> = Arc::new(PooledDisk::new(Arc::new(RealDisk), log_files_max(connections_max)));
     let directory = data.path().to_owned();
     let flush = args.flush;
-    let opened = tokio::task::spawn_blocking(move || Broker::open(disk, &directory, properties, flush, advertised));
+    let opened = tokio::task::spawn_blocking(move || {
+        Broker::open(disk, &directory, properties, flush, advertised, listen.to_string())
+    });
     let broker = opened.await.map_err(|error| Error::Storage {
         path: args.data.display().to_string(),
         reason: error.to_string(),
@@ -101,6 +106,7 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     let admin_task = tokio::spawn(host::admin::serve(admin, router, shutdown.clone()));
     let chores = [
         tokio::spawn(broker::retention(Arc::clone(&broker), shutdown.clone())),
+        tokio::spawn(broker::compaction(Arc::clone(&broker), shutdown.clone())),
         tokio::spawn(coordinator::timers(Arc::clone(&broker), shutdown.clone())),
     ];
     let registrar = Registrar::start(

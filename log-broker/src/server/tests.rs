@@ -35,6 +35,7 @@ impl World {
             BrokerProperties::default(),
             Flush::Sync,
             advertised,
+            "127.0.0.1:1".to_owned(),
         )
     }
 
@@ -327,6 +328,39 @@ async fn a_record_that_is_refused_is_named() {
     assert_eq!(named, [1, 3]);
     // A producer that takes no answers loses its connection.
     assert!(api::produce::begin(&broker, request(0)).refused_silently().is_some());
+}
+
+#[tokio::test]
+async fn a_compacted_topic_takes_no_record_without_a_key() {
+    let world = World::new();
+    let broker = world.open();
+    let properties = [("cleanup.policy".to_owned(), "compact,delete".to_owned())];
+    broker.topics.create("t", 1, properties.into()).unwrap();
+    assert_eq!(produce(&broker, one_record("v")).await, (ErrorCode::INVALID_RECORD, -1));
+    let record = Record {
+        key: Some("k".into()),
+        ..Record::new("v")
+    };
+    let batch = record::encode_batch(&[record], Codec::Zstd, None).unwrap();
+    assert_eq!(produce(&broker, batch).await, (ErrorCode::NONE, 0));
+}
+
+#[tokio::test]
+async fn batches_are_stored_in_the_codec_of_the_topic() {
+    let world = World::new();
+    let broker = world.open();
+    for (topic, name, codec) in [
+        ("a", "zstd", Codec::Zstd),
+        ("b", "uncompressed", Codec::None),
+        ("c", "gzip", Codec::Gzip),
+        ("d", "producer", Codec::Gzip),
+    ] {
+        let properties = [("compression.type".to_owned(), name.to_owned())];
+        broker.topics.create(topic, 1, properties.into()).unwrap();
+        let (header, timestamps) = stored(&broker, topic, -1).await;
+        assert_eq!((header.codec(), header.max_timestamp), (Ok(codec), 1009));
+        assert_eq!(timestamps, (1000..1010).collect::<Vec<_>>());
+    }
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ const CODEC_MASK: i16 = 0x07;
 const LOG_APPEND_TIME: i16 = 0x08;
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
+const DELETE_HORIZON: i16 = 0x40;
 
 /// Why bytes are not a batch that can be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -129,6 +130,22 @@ impl BatchHeader {
     /// Whether the timestamps of the records are all the maximum, set by the broker.
     pub fn is_log_append_time(&self) -> bool {
         self.attributes & LOG_APPEND_TIME != 0
+    }
+
+    /// Until when the tombstones of the batch are kept, in milliseconds since 1970; `None` before compaction has met them
+    /// (KIP-534: the base timestamp has it then).
+    pub fn delete_horizon(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
+    }
+
+    /// Sets the horizon; the timestamps of the records are relative to it then.
+    pub(crate) fn set_delete_horizon(&mut self, horizon_ms: i64) {
+        self.attributes |= DELETE_HORIZON;
+        self.base_timestamp = horizon_ms;
+    }
+
+    pub(crate) fn set_codec(&mut self, codec: Codec) {
+        self.attributes = self.attributes & !CODEC_MASK | codec.number();
     }
 
     pub fn codec(&self) -> Result<Codec, BatchError> {

@@ -10,12 +10,12 @@ use bytes::Bytes;
 use log_broker_wire::ErrorCode;
 use log_broker_wire::batch::{self, BatchError, BatchHeader};
 use log_broker_wire::compression::Codec;
-use log_broker_wire::frame;
 use log_broker_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use log_broker_wire::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
 use log_broker_wire::validate::{self, Invalid, RecordError, Rules};
+use log_broker_wire::{frame, record};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -135,7 +135,8 @@ fn append(broker: &Broker, topic: &str, index: i32, bytes: &Bytes, wait: bool) -
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let now_ms = now_ms();
     let mut header = check(bytes, &found.limits)?;
-    check_records(broker, bytes, &mut header, &found.limits, now_ms)?;
+    let recompressed = check_records(broker, bytes, &mut header, &found.limits, now_ms)?;
+    let bytes = recompressed.as_ref().unwrap_or(bytes);
     let epoch = broker.topics.leader_epoch();
     let (appended, log_start) = partition.with_log(|log| {
         log.append(bytes, &header, epoch, now_ms)
@@ -156,30 +157,37 @@ fn append(broker: &Broker, topic: &str, index: i32, bytes: &Bytes, wait: bool) -
 }
 
 /// Checks the records of a batch, and gives its header the largest of their timestamps: searches by time and retention
-/// go by it, and not every client fills it in.
+/// go by it, and not every client fills it in. Returns the batch where it is stored in another codec.
 fn check_records(
     broker: &Broker,
     bytes: &Bytes,
     header: &mut BatchHeader,
     limits: &Limits,
     now_ms: i64,
-) -> Result<(), Rejected> {
+) -> Result<Option<Bytes>, Rejected> {
     let earliest = now_ms.saturating_sub(limits.timestamp_before_ms_max);
     let latest = now_ms.saturating_add(limits.timestamp_after_ms_max);
     let rules = Rules {
         inflated_bytes_max: INFLATED_BYTES_MAX,
-        keys_required: false,
+        keys_required: limits.keys_required,
         timestamps: (!limits.is_log_append_time).then_some((earliest, latest)),
     };
     // Inflating takes memory, up to the window of the codec.
-    let _turn = (header.codec() != Ok(Codec::None)).then(|| broker.inflating.enter());
+    let target = limits.codec.filter(|codec| header.codec() != Ok(*codec));
+    let needs_memory = header.codec() != Ok(Codec::None) || target.is_some();
+    let _turn = needs_memory.then(|| broker.inflating.enter());
     let checked = validate::check(bytes, header, &rules)?;
     if limits.is_log_append_time {
         header.set_max_timestamp(bytes, now_ms, true);
     } else {
         header.set_max_timestamp(bytes, checked.max_timestamp, false);
     }
-    Ok(())
+    let Some(codec) = target else { return Ok(None) };
+    let recompressed = record::recompress_batch(bytes, header, codec, INFLATED_BYTES_MAX as usize)
+        .and_then(|batch| Ok((BatchHeader::parse(&batch)?, batch)))
+        .map_err(|error| refused(ErrorCode::UNKNOWN_SERVER_ERROR, error.to_string()))?;
+    *header = recompressed.0;
+    Ok(Some(recompressed.1))
 }
 
 /// What a client may not store: anything but exactly one whole batch of plain records, with a right header.
