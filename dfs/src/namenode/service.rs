@@ -50,6 +50,10 @@ impl Service for NameNode {
         }
     }
 
+    fn check_impersonation(&self, real: &str, effective: &str, ip: &str) -> Result<(), Error> {
+        NameNode::check_impersonation(self, real, effective, ip)
+    }
+
     fn closed(&self, connection: u64) {
         self.data_node_gone(connection);
     }
