@@ -43,6 +43,8 @@ pub struct Node {
     pub suspect: bool,
     /// True once it has reported all its replicas since it registered.
     pub reported: bool,
+    /// When it last did, in milliseconds.
+    pub reported_at: Option<u64>,
     pub(super) blocks: BTreeSet<u64>,
 }
 
@@ -84,6 +86,7 @@ impl Blocks {
                 heard: now,
                 suspect: false,
                 reported: false,
+                reported_at: None,
                 blocks: BTreeSet::new(),
             }),
         }

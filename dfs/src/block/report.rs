@@ -31,6 +31,7 @@ impl Blocks {
         let Some(node) = self.node_mut(uuid) else { return };
         let id = node.id;
         node.reported = true;
+        node.reported_at = Some(now);
         node.heard = now;
         let listed: BTreeSet<u64> = replicas.iter().map(|replica| replica.block).collect();
         let gone: Vec<u64> = node.blocks.difference(&listed).copied().collect();

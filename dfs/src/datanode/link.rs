@@ -187,6 +187,13 @@ impl BlockWriter {
     }
 }
 
+impl Drop for BlockWriter {
+    /// The thread that reads acknowledgements holds the socket as well: without this the data node would wait for more.
+    fn drop(&mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+}
+
 fn read_acknowledgements(
     mut stream: TcpStream,
     sent: &Receiver<(i64, bool)>,

@@ -46,6 +46,7 @@ impl From<prost::DecodeError> for CallError {
 pub struct Client {
     address: String,
     user: String,
+    real_user: Option<String>,
     protocol: &'static str,
     client_id: [u8; 16],
     next_call: i32,
@@ -63,11 +64,18 @@ impl Client {
         Self {
             address: address.into(),
             user: user.into(),
+            real_user: None,
             protocol,
             client_id,
             next_call: 0,
             stream: None,
         }
+    }
+
+    /// Acts for its user as `real_user`.
+    pub fn on_behalf_by(mut self, real_user: Option<String>) -> Self {
+        self.real_user = real_user;
+        self
     }
 
     pub fn address(&self) -> &str {
@@ -115,7 +123,12 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.write_all(&rpc::preamble()).await?;
         stream
-            .write_all(&rpc::context(&self.client_id, &self.user, self.protocol))
+            .write_all(&rpc::context(
+                &self.client_id,
+                &self.user,
+                self.real_user.as_deref(),
+                self.protocol,
+            ))
             .await?;
         Ok(stream)
     }

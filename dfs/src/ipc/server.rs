@@ -49,6 +49,12 @@ pub trait Service: Send + Sync + 'static {
     /// The encoded response, or the exception.
     fn call(self: Arc<Self>, call: Call) -> impl Future<Output = Result<Bytes, Error>> + Send;
 
+    /// Fails unless `real` may act for `effective`.
+    fn check_impersonation(&self, real: &str, effective: &str, ip: &str) -> Result<(), Error> {
+        let _ = (real, effective, ip);
+        Ok(())
+    }
+
     /// A connection was closed.
     fn closed(&self, connection: u64) {
         let _ = connection;
@@ -139,7 +145,23 @@ async fn read_calls<S: Service>(
         match (header.call_id, &user) {
             (rpc::CALL_SASL, _) => send(&answers, rpc::reply_sasl_success(&header)).await?,
             (rpc::CALL_PING, _) => {}
-            (rpc::CALL_CONTEXT, _) => user = Some(parse_context(rest)?),
+            (rpc::CALL_CONTEXT, _) => {
+                let (effective, real) = parse_context(rest)?;
+                let checked = match &real {
+                    Some(real) => service.check_impersonation(real, &effective, &peer.ip().to_string()),
+                    None => Ok(()),
+                };
+                if let Err(error) = checked {
+                    let code = RpcErrorCodeProto::FatalUnauthorized;
+                    send(
+                        &answers,
+                        rpc::reply_error(&header, true, code, error.java_class(), &error.to_string()),
+                    )
+                    .await?;
+                    return Ok(());
+                }
+                user = Some(effective);
+            }
             (_, Some(user)) => {
                 let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
                     return Ok(());
@@ -181,18 +203,21 @@ async fn send(answers: &mpsc::Sender<Bytes>, answer: Bytes) -> Result<(), Error>
         .map_err(|_| Error::Io("the connection is closed".to_owned()))
 }
 
-fn parse_context(mut rest: Bytes) -> Result<Arc<str>, Error> {
+/// The user that a connection acts as, and the one that it acts through if that is another.
+fn parse_context(mut rest: Bytes) -> Result<(Arc<str>, Option<Arc<str>>), Error> {
     let context: IpcConnectionContextProto = dfs_wire::take_delimited(&mut rest)?;
-    let user = context
-        .user_info
-        .and_then(|info| info.effective_user.or(info.real_user))
-        .unwrap_or_default();
+    let info = context.user_info.unwrap_or_default();
     // "name/host@REALM" is the user "name", as Hadoop's default rule has it.
-    let short = user.split(['/', '@']).next().unwrap_or_default();
-    Ok(if short.is_empty() {
-        "anonymous".into()
-    } else {
-        short.into()
+    let short = |user: Option<String>| -> Option<Arc<str>> {
+        let user = user?;
+        let short = user.split(['/', '@']).next().unwrap_or_default();
+        (!short.is_empty()).then(|| short.into())
+    };
+    let (effective, real) = (short(info.effective_user), short(info.real_user));
+    Ok(match (effective, real) {
+        (Some(effective), real) => (effective, real),
+        (None, Some(real)) => (real, None),
+        (None, None) => ("anonymous".into(), None),
     })
 }
 

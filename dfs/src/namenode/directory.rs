@@ -3,7 +3,7 @@
 use dfs_wire::proto::hdfs::*;
 
 use super::retry::CallKey;
-use super::state::NameNode;
+use super::state::{NameNode, wall_clock};
 use crate::Error;
 use crate::namespace::Caller;
 
@@ -22,7 +22,11 @@ pub struct Asker {
 
 impl Asker {
     pub(super) fn at(&self, now: u64) -> Caller<'_> {
-        Caller { user: &self.user, now }
+        Caller {
+            user: &self.user,
+            now,
+            time: wall_clock(),
+        }
     }
 }
 
@@ -100,6 +104,11 @@ impl NameNode {
 
     pub async fn set_times(&self, asker: &Asker, asked: SetTimesRequestProto) -> Result<SetTimesResponseProto, Error> {
         self.change(&format!("set times {}", asked.src), asker.key.clone(), |state, now| {
+            if self.settings.access_time_precision_ms == 0 && i64::try_from(asked.atime).is_ok() {
+                return Err(Error::Io(
+                    "Access time for hdfs is not configured. Please set dfs.namenode.accesstime.precision.".to_owned(),
+                ));
+            }
             // A negative time, -1 above all, says: leave it.
             let given = |time: u64| i64::try_from(time).is_ok().then_some(time);
             state
@@ -246,10 +255,18 @@ impl NameNode {
         Ok(answer)
     }
 
+    /// Where the blocks of a file are. It counts as an access.
     pub fn block_locations(&self, path: &str, offset: u64, length: u64, ip: &str) -> Result<LocatedBlocksProto, Error> {
-        let state = self.lock();
+        let mut state = self.lock();
         let (inode, _) = state.names.file(path)?;
-        Ok(self.locations(&state, inode, offset, length, ip))
+        let (id, accessed) = (inode.id, inode.accessed);
+        let located = self.locations(&state, inode, offset, length, ip);
+        let precision = self.settings.access_time_precision_ms;
+        let time = wall_clock();
+        if precision > 0 && time > accessed.saturating_add(precision) {
+            self.note_access(&mut state, id, time);
+        }
+        Ok(located)
     }
 
     pub fn content_summary(&self, path: &str) -> Result<ContentSummaryProto, Error> {
@@ -296,7 +313,15 @@ impl NameNode {
             .nodes()
             .iter()
             .filter(wanted)
-            .map(super::status::datanode_info)
+            .map(|node| {
+                // What is kept is by a clock that never steps.
+                let passed = |at: u64| wall_clock().saturating_sub(self.now().saturating_sub(at));
+                DatanodeInfoProto {
+                    last_update: Some(passed(node.heard)),
+                    last_block_report_time: node.reported_at.map(passed),
+                    ..super::status::datanode_info(node)
+                }
+            })
             .collect()
     }
 

@@ -30,6 +30,10 @@ impl Service for NameNode {
         reach::at(call.reached.to_string(), self.answer(call)).await
     }
 
+    fn check_impersonation(&self, real: &str, effective: &str, ip: &str) -> Result<(), Error> {
+        NameNode::check_impersonation(self, real, effective, ip)
+    }
+
     fn closed(&self, connection: u64) {
         self.data_node_gone(connection);
     }

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, We
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use dfs_wire::proto::hdfs::SetTimesResponseProto;
 use disk::Disk;
 use prost::Message;
 use tokio::sync::{Notify, oneshot, watch};
@@ -25,7 +26,7 @@ use super::settings::Settings;
 use crate::Error;
 use crate::block::{Blocks, Command, Effect, Event, NodeId};
 use crate::namespace::edit::{EditBox, Transaction};
-use crate::namespace::{Block, Namespace};
+use crate::namespace::{Block, InodeId, Namespace};
 
 /// How often the lock is looked at, and how long it may be held before the name node counts as unhealthy.
 const LOCK_WATCH_INTERVAL: Duration = Duration::from_millis(200);
@@ -447,6 +448,14 @@ impl NameNode {
             let _ = sender.send(outcome);
         });
         Some(receiver)
+    }
+
+    /// Records an access in the edit log, and waits for nothing: the reader does not, and a lost access time is no loss.
+    pub(super) fn note_access(&self, state: &mut State, file: InodeId, time: u64) {
+        let now = self.now();
+        if self.check_writable(state, "record an access").is_ok() && state.names.set_accessed(now, file, time).is_ok() {
+            drop(self.submit::<SetTimesResponseProto>(state, None, None, now));
+        }
     }
 
     /// Waits until all that was changed so far is durable.

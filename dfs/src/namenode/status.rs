@@ -117,7 +117,7 @@ impl NameNode {
             blocks,
             under_construction: file.holder.is_some(),
             last_block: file.blocks.last().map(|block| locate(*block, last_start)),
-            is_last_block_complete: !file.last_open,
+            is_last_block_complete: !file.last_open && !file.blocks.is_empty(),
         }
     }
 

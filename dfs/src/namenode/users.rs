@@ -43,6 +43,24 @@ impl NameNode {
         user == self.user || self.settings.groups_of(user).contains(&self.settings.supergroup)
     }
 
+    /// Fails unless `real` may act for `effective`, calling from `ip`: superusers may, and whom `hadoop.proxyuser.*` allows.
+    pub fn check_impersonation(&self, real: &str, effective: &str, ip: &str) -> Result<(), Error> {
+        let any_or = |list: &[String], wanted: &[String]| list.iter().any(|item| item == "*" || wanted.contains(item));
+        let allowed = real == effective
+            || self.is_superuser(real)
+            || self.settings.proxy_users.get(real).is_some_and(|proxy| {
+                any_or(&proxy.hosts, &[ip.to_owned()])
+                    && (any_or(&proxy.users, &[effective.to_owned()])
+                        || any_or(&proxy.groups, &self.settings.groups_of(effective)))
+            });
+        match allowed {
+            true => Ok(()),
+            false => Err(Error::Authorization(format!(
+                "User: {real} is not allowed to impersonate {effective}"
+            ))),
+        }
+    }
+
     pub(super) fn check_superuser(&self, asker: &Asker) -> Result<(), Error> {
         match self.is_superuser(&asker.user) {
             true => Ok(()),

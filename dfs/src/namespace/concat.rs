@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::apply::Misfit;
 use super::edit::{Concat, Edit};
 use super::inode::{Inode, Kind};
-use super::{BlockChange, Caller, Namespace, ROOT};
+use super::{BlockChange, Caller, Namespace, ROOT, path};
 use crate::Error;
 
 impl Namespace {
@@ -14,6 +14,15 @@ impl Namespace {
         let illegal = |message: String| Error::IllegalArgument(message);
         if sources.is_empty() {
             return Err(illegal("No sources given".to_owned()));
+        }
+        if let Some(path) = [target]
+            .into_iter()
+            .chain(sources.iter().map(String::as_str))
+            .find(|p| p.starts_with(path::INODES))
+        {
+            return Err(Error::Io(format!(
+                "Concat operation doesn't support /.reserved relative path : {path}"
+            )));
         }
         let (inode, file) = self.file(target)?;
         let (id, parent, block_size) = (inode.id, inode.parent, file.block_size);
@@ -56,7 +65,7 @@ impl Namespace {
         let concat = Concat {
             target: id,
             sources: moved,
-            time: caller.now,
+            time: caller.time,
         };
         self.make(Edit::Concat(concat), caller.now)
     }

@@ -47,14 +47,17 @@ impl Namespace {
     /// Makes an empty file that `holder` writes. Also returns one it replaced or closed for the caller.
     pub fn create(&mut self, caller: Caller, asked: Creation) -> Result<InodeId, Error> {
         let Creation { path, holder, .. } = asked;
+        let resolved = self.resolve(path)?;
+        let path = &*resolved;
         let names = path::components(path)?;
+        path::check_not_reserved(path)?;
         let existing = self.lookup(path)?.map(|inode| (inode.id, inode.is_directory()));
         match existing {
             Some((_, true)) => {
                 return Err(Error::AlreadyExists(format!("{path} already exists as a directory")));
             }
             Some((id, false)) if asked.overwrite => {
-                self.make(Edit::Delete(Delete { id, time: caller.now }), caller.now)?;
+                self.make(Edit::Delete(Delete { id, time: caller.time }), caller.now)?;
             }
             Some((id, false)) => {
                 self.refuse_if_held(caller, id, path, holder, "CREATE_FILE")?;
@@ -87,7 +90,7 @@ impl Namespace {
             owner: caller.user.to_owned(),
             group: self.group_of(&self.inodes[&parent]).to_owned(),
             permission: (asked.permission & PERMISSION_MASK).into(),
-            time: caller.now,
+            time: caller.time,
             file: Some(NewFile {
                 replication: asked.replication.into(),
                 block_size: asked.block_size,
@@ -304,7 +307,13 @@ impl Namespace {
 
     /// Closes a file; its last block, if open, is complete with that.
     pub fn close(&mut self, caller: Caller, file: InodeId) -> Result<(), Error> {
-        self.make(Edit::Close(Close { file, time: caller.now }), caller.now)
+        self.make(
+            Edit::Close(Close {
+                file,
+                time: caller.time,
+            }),
+            caller.now,
+        )
     }
 
     /// Renews all leases of `holder`.

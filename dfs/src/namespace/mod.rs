@@ -32,6 +32,7 @@ pub mod truncate;
 #[cfg(test)]
 mod script_tests;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 pub use edit::Edit;
@@ -83,8 +84,10 @@ pub enum BlockChange {
 #[derive(Debug, Clone, Copy)]
 pub struct Caller<'a> {
     pub user: &'a str,
-    /// Milliseconds since 1970.
+    /// Milliseconds by a clock that never steps: for leases.
     pub now: u64,
+    /// Milliseconds since 1970 by the wall clock, which may step: for times that are shown.
+    pub time: u64,
 }
 
 /// The tree, its counters and leases.
@@ -176,8 +179,22 @@ impl Namespace {
         &self.leases
     }
 
+    /// The plain path of one below [`path::INODES`], which names a file or directory by its id wherever it has moved.
+    pub(super) fn resolve<'p>(&self, path: &'p str) -> Result<Cow<'p, str>, Error> {
+        let Some(rest) = path.strip_prefix(path::INODES) else {
+            return Ok(Cow::Borrowed(path));
+        };
+        let (id, below) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let found = id.parse().ok().filter(|id| self.inodes.contains_key(id));
+        let id =
+            found.ok_or_else(|| Error::FileNotFound(format!("File for given inode path does not exist: {path}")))?;
+        let resolved = self.path_of(id) + below;
+        Ok(Cow::Owned(if resolved.is_empty() { "/".to_owned() } else { resolved }))
+    }
+
     /// Finds what `path` names.
     pub fn lookup(&self, path: &str) -> Result<Option<&Inode>, Error> {
+        let path = &*self.resolve(path)?;
         let mut inode = &self.inodes[&ROOT];
         for name in path::components(path)? {
             let Kind::Directory(children) = &inode.kind else {

@@ -15,6 +15,8 @@ struct World {
     names: Namespace,
     log: Vec<Edit>,
     now: u64,
+    /// The wall clock, where it is another one.
+    clock: u64,
 }
 
 fn fresh() -> Namespace {
@@ -71,6 +73,7 @@ impl World {
         let caller = Caller {
             user: "alice",
             now: self.now,
+            time: self.clock,
         };
         let outcome = self.command(caller, &words);
         self.log.extend(self.names.take_edits());
@@ -90,7 +93,12 @@ impl World {
         let ok = || "ok\n".to_owned();
         let told = |truth: bool| format!("{truth}\n");
         match words {
-            ["at", time] => self.now = time.parse().unwrap(),
+            ["at", time] => {
+                self.now = time.parse().unwrap();
+                self.clock = self.now;
+            }
+            ["clock", time] => self.clock = time.parse().unwrap(),
+            ["id", path] => return Ok(format!("{}\n", names.lookup(path)?.unwrap().id)),
             ["mkdir", path] => names.mkdirs(caller, path, 0o755, false)?,
             ["mkdirs", path] => names.mkdirs(caller, path, 0o700, true)?,
             ["delete", path] => return Ok(told(names.delete(caller, path, false)?)),
@@ -277,6 +285,7 @@ fn scripts_read_as_they_ran() {
             names: fresh(),
             log: Vec::new(),
             now: 0,
+            clock: 0,
         };
         let mut ran = String::new();
         for line in script.lines() {
@@ -339,7 +348,7 @@ mod random {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn log_image_and_memory_agree(commands in proptest::collection::vec(command(), 1..40)) {
-            let mut world = World { names: fresh(), log: Vec::new(), now: 0 };
+            let mut world = World { names: fresh(), log: Vec::new(), now: 0, clock: 0 };
             for command in commands {
                 world.now += 1;
                 world.run(&command);

@@ -49,7 +49,10 @@ impl Namespace {
 
     /// Makes a directory and, with `create_parent`, those above it. True also if it was there.
     pub fn mkdirs(&mut self, caller: Caller, path: &str, permission: u16, create_parent: bool) -> Result<(), Error> {
+        let resolved = self.resolve(path)?;
+        let path = &*resolved;
         let names = path::components(path)?;
+        path::check_not_reserved(path)?;
         match self.lookup(path)? {
             Some(inode) if inode.is_directory() => return Ok(()),
             Some(_) => return Err(Error::AlreadyExists(format!("Path is not a directory: {path}"))),
@@ -94,7 +97,7 @@ impl Namespace {
                 owner: caller.user.to_owned(),
                 group: self.group_of(parent).to_owned(),
                 permission: (bits & PERMISSION_MASK).into(),
-                time: caller.now,
+                time: caller.time,
                 file: None,
             };
             at = add.id;
@@ -118,13 +121,16 @@ impl Namespace {
             return Err(Error::NotEmpty(path.to_owned()));
         }
         let id = inode.id;
-        self.make(Edit::Delete(Delete { id, time: caller.now }), caller.now)?;
+        self.make(Edit::Delete(Delete { id, time: caller.time }), caller.now)?;
         Ok(true)
     }
 
     /// The old rename: into the destination if that is a directory; false where it cannot be done.
     pub fn rename_into(&mut self, caller: Caller, source: &str, destination: &str) -> Result<bool, Error> {
+        let (from, to) = (self.resolve(source)?, self.resolve(destination)?);
+        let (source, destination) = (&*from, &*to);
         path::components(destination)?;
+        path::check_not_reserved(destination)?;
         let Some(inode) = self.lookup(source)? else {
             return Ok(false);
         };
@@ -152,7 +158,7 @@ impl Namespace {
             id,
             parent,
             name: name.to_owned(),
-            time: caller.now,
+            time: caller.time,
         };
         self.make(Edit::Rename(rename), caller.now)?;
         Ok(true)
@@ -160,7 +166,10 @@ impl Namespace {
 
     /// The newer rename: to exactly that name, with an error that says why not.
     pub fn rename(&mut self, caller: Caller, source: &str, destination: &str, overwrite: bool) -> Result<(), Error> {
+        let (resolved_source, resolved_destination) = (self.resolve(source)?, self.resolve(destination)?);
+        let (source, destination) = (&*resolved_source, &*resolved_destination);
         path::components(destination)?;
+        path::check_not_reserved(destination)?;
         let from = self
             .lookup(source)?
             .ok_or_else(|| Error::FileNotFound(format!("rename source {source} is not found.")))?;
@@ -192,13 +201,13 @@ impl Namespace {
             Error::FileNotFound(format!("rename destination parent {parent} not found."))
         })?;
         if let Some(id) = replaced {
-            self.make(Edit::Delete(Delete { id, time: caller.now }), caller.now)?;
+            self.make(Edit::Delete(Delete { id, time: caller.time }), caller.now)?;
         }
         let rename = Rename {
             id,
             parent,
             name: name.to_owned(),
-            time: caller.now,
+            time: caller.time,
         };
         self.make(Edit::Rename(rename), caller.now)?;
         Ok(())
@@ -288,6 +297,16 @@ impl Namespace {
             caller.now,
         )?;
         Ok(())
+    }
+
+    /// Records that a file was read.
+    pub fn set_accessed(&mut self, now: u64, id: InodeId, time: u64) -> Result<(), Error> {
+        let set = SetAttributes {
+            id,
+            accessed: Some(time),
+            ..Default::default()
+        };
+        self.make(Edit::SetAttributes(set), now)
     }
 
     /// False for a directory, which has no replicas.

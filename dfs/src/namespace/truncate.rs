@@ -57,7 +57,7 @@ impl Namespace {
         let truncate = Truncate {
             file: id,
             length,
-            time: caller.now,
+            time: caller.time,
             holder: if inside {
                 RECOVERY_HOLDER.to_owned()
             } else {
