@@ -68,6 +68,9 @@ struct ServeArguments {
     /// Where the gateway listens; /metrics and /healthz are there too.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8083")]
     listen: String,
+    /// Where jobs and their checkpoints are kept: started again with the same directory, the server's jobs go on.
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -118,7 +121,11 @@ async fn run_gateway(serve: ServeArguments, shutdown: host::Shutdown) -> Result<
     let listener = host::Listener::bind_for("--listen", &serve.listen, GATEWAY_CONNECTIONS_MAX)
         .await
         .map_err(|error| error.to_string())?;
-    gateway::serve(listener, shutdown).await
+    let _held = match &serve.state {
+        None => None,
+        Some(path) => Some(host::DataDir::open(path, "stream-gateway", 1).map_err(|error| error.to_string())?),
+    };
+    gateway::serve(listener, serve.state.as_deref(), shutdown).await
 }
 
 async fn run_program(run: RunArguments, shutdown: host::Shutdown) -> Result<(), String> {
