@@ -70,6 +70,9 @@ struct ServeArguments {
     /// Where the gateway listens; /metrics and /healthz are there too.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8083")]
     listen: String,
+    /// Where jobs and their checkpoints are kept: started again with the same directory, the server's jobs go on.
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// Host under which the gateway is registered in the coordinator, where it is not the one it listens on.
     #[arg(long, value_name = "HOST")]
     advertise: Option<String>,
@@ -135,6 +138,10 @@ async fn run_gateway(serve: ServeArguments, shutdown: host::Shutdown) -> Result<
     let listener = host::Listener::bind_for("--listen", &serve.listen, GATEWAY_CONNECTIONS_MAX)
         .await
         .map_err(|error| error.to_string())?;
+    let _held = match &serve.state {
+        None => None,
+        Some(path) => Some(host::DataDir::open(path, "stream-gateway", 1).map_err(|error| error.to_string())?),
+    };
     let bound = listener.local_addr().map_err(|error| error.to_string())?;
     discovery::follow(&serve.coordinator)
         .await
@@ -146,7 +153,7 @@ async fn run_gateway(serve: ServeArguments, shutdown: host::Shutdown) -> Result<
     let registrar = registrar.map_err(|error| error.to_string())?;
     let until = shutdown.clone();
     let registrar = registrar.map(|registrar| tokio::spawn(registrar.keep(async move { until.requested().await })));
-    let outcome = gateway::serve(listener, shutdown).await;
+    let outcome = gateway::serve(listener, serve.state.as_deref(), shutdown).await;
     if let Some(registrar) = registrar {
         let _ = registrar.await;
     }

@@ -50,10 +50,6 @@ impl Junction {
         Self::of(Kind::And, [left, right])
     }
 
-    pub fn or(left: Expr, right: Expr) -> Expr {
-        Self::of(Kind::Or, [left, right])
-    }
-
     /// The value that decides a row.
     fn decisive(&self) -> bool {
         self.kind == Kind::Or

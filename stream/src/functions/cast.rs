@@ -18,6 +18,8 @@ use crate::format::temporal::{self, Fraction, Moment, SECONDS_PER_DAY, digits_of
 use crate::format::view::Value;
 use crate::output::local;
 
+const MILLIS_PER_DAY: i64 = 86_400_000;
+
 /// The length in a type's name, which Arrow's types do not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Length {
@@ -215,7 +217,10 @@ fn convert_nested(session: &SessionFacts, column: &mut Column, value: Value<'_>)
             },
         ) => {
             for row in from..to {
-                convert(session, keys, from_keys.value(row), None, None)?;
+                match from_keys.value(row) {
+                    Value::Null if keys.append_null_key() => {}
+                    key => convert(session, keys, key, None, None)?,
+                }
                 convert(session, values, from_values.value(row), None, None)?;
             }
             shape.close(keys.len(), true);
@@ -355,7 +360,8 @@ fn date(session: &SessionFacts, value: &Value<'_>) -> Result<i64, Failure> {
         Value::Date(days) => Ok(*days),
         Value::Timestamp { moment, zoned, .. } => {
             let moment = if *zoned { local(*moment, session.zone) } else { *moment };
-            Ok(moment.day_and_second().0)
+            // Flink divides, which rounds towards 1970.
+            Ok(moment.to_unit(TimeUnit::Millisecond).unwrap_or_default() / MILLIS_PER_DAY)
         }
         Value::Text(text) => {
             temporal::parse_date_leniently(text).ok_or_else(|| format!("Cannot parse '{text}' as DATE."))

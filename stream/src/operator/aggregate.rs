@@ -10,11 +10,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::time::Zone;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMillisecondType};
 use arrow::row::{OwnedRow, RowConverter, Rows as KeyRows, SortField};
-use chrono_tz::Tz;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::accumulator::{Accumulator, Function};
@@ -42,7 +42,7 @@ pub struct Plan {
     /// Which of `keys` is the window's end; none for a final aggregate.
     pub window_end: Option<usize>,
     /// The zone in which windows are laid out, for a TIMESTAMP_LTZ rowtime.
-    pub zone: Option<Tz>,
+    pub zone: Option<Zone>,
     pub calls: Vec<Call>,
     /// Keys, then results.
     pub schema: SchemaRef,

@@ -14,6 +14,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Span, Token};
 
 use super::data_type;
+use super::json;
 
 /// The function that stands for the argument `TABLE t`.
 pub const TABLE_ARGUMENT: &str = "TABLE";
@@ -77,6 +78,7 @@ impl Dialect for FlinkDialect {
             (Keyword::TABLE, Token::Word(_)) => Some(table_argument(parser)),
             (Keyword::CAST, Token::LParen) => Some(cast(parser, CastKind::Cast)),
             (Keyword::TRY_CAST, Token::LParen) => Some(cast(parser, CastKind::TryCast)),
+            (_, Token::LParen) if json::is_call(&word.value) => Some(json::parse(parser)),
             (_, Token::LBracket) if word.value.eq_ignore_ascii_case("MAP") => Some(map_literal(parser)),
             _ => None,
         }
@@ -89,6 +91,9 @@ impl Dialect for FlinkDialect {
         };
         if is(0, "AND") || is(0, "OR") {
             return Some(chain(parser, expr, is(0, "AND")));
+        }
+        if is(0, "IS") && (is(1, "JSON") || is(1, "NOT") && is(2, "JSON")) {
+            return Some(Ok(json::is_json(parser, expr)));
         }
         let negated = is(0, "NOT");
         let first = usize::from(negated);
@@ -143,15 +148,19 @@ fn cast(parser: &mut Parser, kind: CastKind) -> Result<Expr, ParserError> {
     let span = parser.peek_token_ref().span;
     let target = data_type::parse(parser)?;
     parser.expect_token(&Token::RParen)?;
-    let name = Ident::with_span(span, target.to_string());
-    let data_type = DataType::Custom(ObjectName(vec![ObjectNamePart::Identifier(name)]), Vec::new());
-    Ok(Expr::Cast {
+    Ok(cast_to(kind, expr, span, &target.to_string()))
+}
+
+/// `CAST(expr AS target)`; the binder reads the type again.
+pub fn cast_to(kind: CastKind, expr: Expr, span: Span, target: &str) -> Expr {
+    let name = Ident::with_span(span, target);
+    Expr::Cast {
         kind,
         expr: Box::new(expr),
-        data_type,
+        data_type: DataType::Custom(ObjectName(vec![ObjectNamePart::Identifier(name)]), Vec::new()),
         array: false,
         format: None,
-    })
+    }
 }
 
 fn map_literal(parser: &mut Parser) -> Result<Expr, ParserError> {
@@ -184,7 +193,8 @@ fn between(parser: &mut Parser, expr: &Expr, negated: bool, symmetric: bool) -> 
     })
 }
 
-fn call(name: &str, span: Span, args: Vec<Expr>) -> Expr {
+/// A call that no text can make by itself, if its name is no word.
+pub fn call(name: &str, span: Span, args: Vec<Expr>) -> Expr {
     let args = args
         .into_iter()
         .map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)))

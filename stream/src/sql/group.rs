@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::time::Zone;
 use arrow::datatypes::DataType;
-use chrono_tz::Tz;
 use sqlparser::ast::{Expr, GroupByExpr, Select, SelectItem, Spanned};
 
 use super::expr::{Binder, Bound, Grouped, Sets, at, contains_aggregate};
@@ -284,7 +284,7 @@ fn aggregate(planner: &Planner<'_>, relation: Relation, grouped: &Grouped, at: &
             "a window aggregate over a relation that is updated{at}"
         )));
     }
-    let zone: Option<Tz> = relation
+    let zone: Option<Zone> = relation
         .scope
         .columns
         .iter()
@@ -314,7 +314,7 @@ fn aggregate(planner: &Planner<'_>, relation: Relation, grouped: &Grouped, at: &
         schema: Arc::clone(&schema),
     };
     Ok(Relation {
-        node: Node::Aggregate(Arc::new(relation.node), plan),
+        node: Arc::new(Node::Aggregate(relation.node, plan)),
         scope,
         schema,
         updating: relation.updating || window_end.is_none(),

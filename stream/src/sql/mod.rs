@@ -16,11 +16,13 @@ mod expr;
 mod facts;
 mod group;
 mod insert;
+mod json;
 pub mod parse;
 mod planner;
 mod relation;
 mod scope;
 mod session;
+mod shape;
 pub mod statement;
 mod table;
 #[cfg(test)]
@@ -29,4 +31,4 @@ mod window;
 
 pub use facts::Facts;
 pub use relation::positional;
-pub use session::{Answer, Job, Options, Session};
+pub use session::{Answer, Job, Options, Session, strings};

@@ -5,7 +5,9 @@
 //! tell its rows as a changelog (we compute the final rows, so its input must be bounded), and a column may be a time
 //! attribute or a window's bound, which lets an aggregation fire by watermark.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -42,6 +44,8 @@ pub struct Planner<'a> {
     /// Common table expressions in sight.
     pub with: BTreeMap<String, Relation>,
     pub depth: usize,
+    /// Tables and views that were planned for this job: used again, they are read once.
+    pub planned: Rc<RefCell<BTreeMap<String, Relation>>>,
 }
 
 impl Planner<'_> {
@@ -276,7 +280,10 @@ impl Planner<'_> {
             return Ok(relation.clone());
         }
         let name: Name = resolve_name(parts, at)?;
-        match self.catalog.find(&name)? {
+        if let Some(relation) = self.planned.borrow().get(&name.text) {
+            return Ok(relation.clone());
+        }
+        let relation = match self.catalog.find(&name)? {
             Entry::Table(table) => table::scan(self, table),
             Entry::View(view) => {
                 if self.depth >= VIEW_DEPTH_MAX {
@@ -288,11 +295,14 @@ impl Planner<'_> {
                     watermark_interval_ms: self.watermark_interval_ms,
                     with: BTreeMap::new(),
                     depth: self.depth + 1,
+                    planned: Rc::clone(&self.planned),
                 };
                 let relation = inner.query(&view.query)?;
                 self.alias(relation, &name.text, &view.columns)
             }
-        }
+        }?;
+        self.planned.borrow_mut().insert(name.text, relation.clone());
+        Ok(relation)
     }
 
     fn aliased(&self, relation: Relation, alias: Option<&ast::TableAlias>) -> Result<Relation, Error> {
@@ -393,7 +403,7 @@ impl Planner<'_> {
         let (left, right) = (side(left)?, side(right)?);
         let schema = Arc::clone(&left.schema);
         let window_zone = left.window_zone;
-        let node = Node::Union(vec![Arc::new(left.node), Arc::new(right.node)]);
+        let node = Node::Union(vec![left.node, right.node]);
         let relation = Relation::bounded(
             node,
             Scope {

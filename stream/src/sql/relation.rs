@@ -13,7 +13,8 @@ use crate::operator::calc::Calc;
 
 #[derive(Debug, Clone)]
 pub struct Relation {
-    pub node: Node,
+    /// Shared by all that read the relation, so that its rows are computed once.
+    pub node: Arc<Node>,
     pub scope: Scope,
     /// Columns `c0`, `c1`, … in the scope's order: names are the scope's business.
     pub schema: SchemaRef,
@@ -24,14 +25,14 @@ pub struct Relation {
     /// Set between GROUP BY and the aggregation: which columns hold the keys.
     pub key_columns: Vec<usize>,
     /// The zone that its windows are laid out in, if it is not UTC.
-    pub window_zone: Option<chrono_tz::Tz>,
+    pub window_zone: Option<crate::time::Zone>,
 }
 
 impl Relation {
     /// Rows that end and are not updated.
     pub fn bounded(node: Node, scope: Scope, schema: SchemaRef) -> Self {
         Self {
-            node,
+            node: Arc::new(node),
             scope,
             schema,
             updating: false,
@@ -55,7 +56,7 @@ impl Relation {
         };
         let (below, calc) = merged(self.node, calc);
         Self {
-            node: Node::Step(Arc::new(below), Step::Calc(calc)),
+            node: Arc::new(Node::Step(below, Step::Calc(calc))),
             scope: Scope { columns: scope },
             schema,
             ..self
@@ -88,7 +89,7 @@ impl Relation {
 
     pub fn step(self, step: Step) -> Self {
         Self {
-            node: Node::Step(Arc::new(self.node), step),
+            node: Arc::new(Node::Step(self.node, step)),
             ..self
         }
     }
@@ -106,8 +107,8 @@ impl Relation {
 }
 
 /// Puts `calc` over `node` into the projection that `node` is, if it is one; gives what is below, and the projection.
-fn merged(node: Node, calc: Calc) -> (Node, Calc) {
-    let Node::Step(below, Step::Calc(inner)) = &node else {
+fn merged(node: Arc<Node>, calc: Calc) -> (Arc<Node>, Calc) {
+    let Node::Step(below, Step::Calc(inner)) = node.as_ref() else {
         return (node, calc);
     };
     let outer: Vec<&Expr> = calc.filter.iter().chain(&calc.columns).collect();
@@ -124,7 +125,7 @@ fn merged(node: Node, calc: Calc) -> (Node, Calc) {
         columns,
         schema: calc.schema,
     };
-    (below.as_ref().clone(), merged)
+    (Arc::clone(below), merged)
 }
 
 pub fn positional(types: impl Iterator<Item = DataType>) -> SchemaRef {

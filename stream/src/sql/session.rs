@@ -1,11 +1,12 @@
 //! A session: what statements change and queries see.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::time::Zone;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use chrono_tz::Tz;
 
 use super::catalog::{Catalog, Entry, View};
 use super::data_type::name_with as type_name;
@@ -73,8 +74,8 @@ impl Options {
         Ok(())
     }
 
-    pub fn zone(&self) -> Result<Tz, Error> {
-        self.get("table.local-time-zone").map_or(Ok(Tz::UTC), zone)
+    pub fn zone(&self) -> Result<Zone, Error> {
+        self.get("table.local-time-zone").map_or(Ok(Zone::UTC), zone)
     }
 
     /// A duration option, or its default.
@@ -83,13 +84,15 @@ impl Options {
     }
 }
 
-fn zone(text: &str) -> Result<Tz, Error> {
+fn zone(text: &str) -> Result<Zone, Error> {
     if text.eq_ignore_ascii_case("default") {
-        return Ok(Tz::UTC);
+        return Ok(Zone::UTC);
     }
     text.parse().map_err(|_| {
         Error::validate(format!(
-            "The supported Zone ID is either a full name such as 'America/Los_Angeles', or UTC; this is '{text}'"
+            "Invalid time zone '{text}'. The value should be a Time Zone Database (TZDB) ID such as \
+             'America/Los_Angeles' to include daylight saving time. Fixed offsets are supported using 'GMT-03:00' or \
+             'GMT+03:00'. Or use 'UTC' without time zone and daylight saving time."
         ))
     })
 }
@@ -131,7 +134,7 @@ pub struct Job {
     /// Whether Flink would tell the result as a changelog; we tell the final rows.
     pub updating: bool,
     pub bounded: bool,
-    pub zone: Tz,
+    pub zone: Zone,
 }
 
 /// Tables, views and options of one program or one client.
@@ -144,6 +147,25 @@ pub struct Session {
 impl Session {
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// Sets options for the statements to come; gives those from before, to be put back.
+    pub fn override_options<'a>(
+        &mut self,
+        options: impl IntoIterator<Item = (&'a String, &'a String)>,
+    ) -> Result<Options, Error> {
+        let before = self.options.clone();
+        for (key, value) in options {
+            if let Err(error) = self.options.set(key, value) {
+                self.options = before;
+                return Err(error);
+            }
+        }
+        Ok(before)
+    }
+
+    pub fn put_back(&mut self, options: Options) {
+        self.options = options;
     }
 
     /// Carries out what needs no job, and plans what does. `now_ms` is the time of the statement.
@@ -182,6 +204,12 @@ impl Session {
             Statement::ShowTables => strings(&[("table name", self.catalog.names(false))]),
             Statement::ShowViews => strings(&[("view name", self.catalog.names(true))]),
             Statement::Describe(name) => self.describe(name, now_ms),
+            Statement::ShowJobs | Statement::DescribeJob(_) | Statement::StopJob { .. } => {
+                Err(Error::unsupported(format!(
+                    "statements about jobs{}: they are for the SQL gateway, `stream serve`",
+                    place(located.start)
+                )))
+            }
             Statement::Query(query) => self.plan_query(query, now_ms),
             Statement::Insert(inserts) => self.plan_inserts(inserts, now_ms),
         }
@@ -205,6 +233,7 @@ impl Session {
             watermark_interval_ms: interval,
             with: BTreeMap::new(),
             depth: 0,
+            planned: Rc::default(),
         })
     }
 
@@ -343,7 +372,8 @@ fn done() -> Result<Answer, Error> {
     strings(&[("result", vec!["OK".to_owned()])])
 }
 
-fn strings(columns: &[(&str, Vec<String>)]) -> Result<Answer, Error> {
+/// Rows of texts, column by column.
+pub fn strings(columns: &[(&str, Vec<String>)]) -> Result<Answer, Error> {
     let array = |values: &Vec<String>| Arc::new(StringArray::from(values.clone())) as ArrayRef;
     answer(columns.iter().map(|(name, values)| (*name, array(values))).collect())
 }

@@ -96,7 +96,10 @@ pub fn scan(planner: &Planner<'_>, table: &Table) -> Result<Relation, Error> {
     let fields = spec.physical.fields();
     let columns = read_columns(table);
     let relation = Relation {
-        node: Node::Step(Arc::new(Node::Scan(Arc::clone(&spec), idle_ms)), Step::ReadCounter),
+        node: Arc::new(Node::Step(
+            Arc::new(Node::Scan(Arc::clone(&spec), idle_ms)),
+            Step::ReadCounter,
+        )),
         scope: Scope { columns },
         schema: positional(fields.iter().map(|field| field.data_type().clone())),
         updating: false,

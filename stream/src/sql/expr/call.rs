@@ -105,6 +105,26 @@ impl Binder<'_> {
             ALL_OF => return self.chain(Kind::And, args, place),
             ANY_OF => return self.chain(Kind::Or, args, place),
             "TYPEOF" => return self.type_of(&args, place),
+            "ROUND" | "TRUNCATE"
+                if args
+                    .first()
+                    .is_some_and(|arg| matches!(arg.data, DataType::Decimal128(..))) =>
+            {
+                return self.round_decimal(upper, args, place);
+            }
+            "JSON VALUE" => {
+                let target = args.get(2).map_or(DataType::Utf8, |arg| arg.data.clone());
+                if !matches!(
+                    target,
+                    DataType::Utf8 | DataType::Int32 | DataType::Float64 | DataType::Boolean
+                ) {
+                    // Flink fails here when it generates code, behind its validation.
+                    return Err(Error::runtime(format!(
+                        "Unsupported type '{}' for RETURNING in JSON_VALUE().",
+                        data_type::name(&target)
+                    )));
+                }
+            }
             "COALESCE" | "IFNULL" => return self.coalesce(args, place),
             "NULLIF" => return self.nullif(args, place),
             "IF" => return self.choice(args, place),
@@ -166,6 +186,9 @@ impl Binder<'_> {
             .and_then(|part| part.as_ident())
             .map_or("", |ident| ident.value.as_str());
         let target = data_type::from_text(text)?;
+        if let Some(bound) = self.round_text(inner, &target)? {
+            return self.cast_bound(bound, &target, false, &place);
+        }
         let bound = self.bind(inner)?;
         self.cast_bound(bound, &target, matches!(kind, CastKind::TryCast), &place)
     }
@@ -338,6 +361,71 @@ impl Binder<'_> {
 }
 
 impl Binder<'_> {
+    /// ROUND and TRUNCATE of a DECIMAL: Flink derives the type from a constant number of places, and keeps the argument's
+    /// where the number is computed.
+    fn round_decimal(&mut self, upper: &str, args: Vec<Bound>, place: &str) -> Result<Bound, Error> {
+        let places = match args.get(1) {
+            None => Some(0),
+            Some(places) => match places.constant() {
+                Some(ScalarValue::Int8(Some(places))) => Some(i64::from(*places)),
+                Some(ScalarValue::Int16(Some(places))) => Some(i64::from(*places)),
+                Some(ScalarValue::Int32(Some(places))) => Some(i64::from(*places)),
+                Some(ScalarValue::Int64(Some(places))) => Some(*places),
+                _ => None,
+            },
+        };
+        let (Some(places), DataType::Decimal128(precision, scale), true) = (places, &args[0].data, args.len() <= 2)
+        else {
+            let udf = functions::scalar(upper, self.session)
+                .ok_or_else(|| Error::validate(format!("{upper}{place} is not known")))?;
+            return self.scalar(udf, args, upper, place);
+        };
+        let (precision, scale) = (i64::from(*precision), i64::from(*scale));
+        let (precision, scale) = if places >= scale {
+            (precision, scale)
+        } else if places < 0 {
+            ((1 + precision - scale).min(38), 0)
+        } else {
+            (1 + precision - scale + places, places)
+        };
+        let data = DataType::Decimal128(precision as u8, scale as i8);
+        let mut args = args;
+        if args.len() == 1 {
+            args.push(Bound::literal(ScalarValue::Int32(Some(0))));
+        }
+        let facts = super::arithmetic::strict(&args.iter().collect::<Vec<_>>());
+        args.push(super::coerce::cast_to(Bound::literal(ScalarValue::Null), &data)?);
+        let bound = self.apply(&format!("{upper}_TO"), args, place)?;
+        Ok(bound.with(facts))
+    }
+
+    /// `CAST(ROUND(decimal, places) AS STRING)` with places from a column: the text has as many places.
+    fn round_text(&mut self, inner: &Expr, target: &SqlType) -> Result<Option<Bound>, Error> {
+        let inner = match inner {
+            Expr::Nested(inner) => return self.round_text(inner, target),
+            inner => inner,
+        };
+        let Expr::Function(function) = inner else {
+            return Ok(None);
+        };
+        let upper = function.name.to_string().to_ascii_uppercase();
+        if target.data != DataType::Utf8 || self.grouped.is_some() || !["ROUND", "TRUNCATE"].contains(&upper.as_str()) {
+            return Ok(None);
+        }
+        let place = at(inner);
+        let args = self.arguments(function, &upper, &place)?;
+        match args.as_slice() {
+            [value, places]
+                if matches!(value.data, DataType::Decimal128(..))
+                    && places.constant().is_none()
+                    && places.data.is_signed_integer() =>
+            {
+                self.apply(&format!("{upper}_TEXT"), args, &place).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// A long chain of conditions, which the dialect hands over in one piece.
     fn chain(&mut self, kind: Kind, args: Vec<Bound>, place: &str) -> Result<Bound, Error> {
         let condition = |bound: Bound| match bound.data {
