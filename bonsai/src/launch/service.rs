@@ -375,7 +375,7 @@ fn datanode(wiring: &Wiring<'_>) -> Vec<String> {
 }
 
 fn stream(wiring: &Wiring<'_>) -> Vec<String> {
-    let mut arguments = flags([("--listen", wiring.own("sql"))]);
+    let mut arguments = flags([("--listen", wiring.own("sql")), ("--state", wiring.data())]);
     arguments.extend(wiring.advertised());
     arguments.extend(wiring.registered());
     arguments
