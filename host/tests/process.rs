@@ -1,4 +1,4 @@
-//! A whole process's life: this test program starts itself anew as a service.
+//! A whole process's life: this test program starts itself again as a service.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::io::{BufRead, BufReader, Read};

@@ -37,15 +37,15 @@ pub struct Args {
     /// Address to serve clients on; port 0 picks a free one.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
     pub listen: String,
-    /// Address that clients are told to connect to, where it is another one.
+    /// Address that clients connect to, where it is another one. On 0.0.0.0, the one a client came in on unless given.
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<String>,
     /// Address of the page with /metrics and /healthz.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9644")]
     pub admin: String,
-    /// Coordinator (or etcd) to register in; the broker serves also while it cannot be reached.
-    #[arg(long, value_name = "ADDR")]
-    pub coordinator: Option<String>,
+    /// The broker serves also while the coordinator cannot be reached.
+    #[command(flatten)]
+    pub coordinator: coordinator_client::Options,
     /// When acks=all is answered and records become visible.
     #[arg(long, value_enum, default_value = "sync")]
     pub flush: Flush,

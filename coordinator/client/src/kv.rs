@@ -4,9 +4,8 @@ use bytes::Bytes;
 use coordinator_wire::etcdserverpb as pb;
 use coordinator_wire::mvccpb::KeyValue;
 use pb::kv_client::KvClient;
-use tonic::transport::Channel;
 
-use crate::connection::Kind;
+use crate::connection::{Kind, Transport};
 use crate::{Client, Error};
 
 /// Answers are not bounded by the protocol: a range without a limit returns all keys.
@@ -254,7 +253,7 @@ fn revision_of(header: Option<&pb::ResponseHeader>) -> i64 {
     header.map_or(0, |header| header.revision)
 }
 
-fn kv_client(channel: Channel) -> KvClient<Channel> {
+fn kv_client(channel: Transport) -> KvClient<Transport> {
     KvClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
 }
 

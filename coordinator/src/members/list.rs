@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator_wire::coordinatorpb::{MemberAttributes, MemberChange, StoredMembers, member_change::Change};
 use coordinator_wire::etcdserverpb as pb;
+use raft::consensus::Membership;
 
 /// All members, and who was one.
 ///
@@ -47,6 +48,14 @@ impl Members {
     /// What is to be kept, if it changed since the last call.
     pub fn take_changed(&mut self) -> Option<StoredMembers> {
         std::mem::take(&mut self.changed).then(|| self.to_stored())
+    }
+
+    /// Who votes and who learns, for consensus.
+    pub fn membership(&self) -> Membership {
+        Membership::new(
+            self.voters().map(|member| member.id),
+            self.learners().map(|member| member.id),
+        )
     }
 
     /// All, in the order of their ids.

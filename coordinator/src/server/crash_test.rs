@@ -10,14 +10,15 @@ use coordinator_wire::etcdserverpb as pb;
 use disk::Disk;
 use disk::faulty::{FaultyDisk, Loss, MemoryDisk};
 
-use super::bell::Call;
-use super::config::{Arguments, Settings};
-use super::node::Node;
-use super::serve::{Threads, start, stop};
-use super::store_file::Founding;
 use crate::Error;
 use crate::auth;
 use crate::machine::{Outcome, Request};
+use crate::server::replica::node::Node;
+use crate::server::serve::{Threads, start, stop};
+use crate::server::settings::data_directory::Directories;
+use crate::server::settings::flags::{Arguments, Settings};
+use crate::server::storage::store_file::Founding;
+use crate::server::storage::wake_up::Call;
 
 const DIRECTORY: &str = "/data";
 
@@ -35,7 +36,7 @@ fn launch(disk: &Arc<dyn Disk>) -> (Arc<Node>, Threads) {
     };
     start(
         &settings,
-        Path::new(DIRECTORY),
+        &Directories::both(Path::new(DIRECTORY)),
         disk,
         &founding,
         Arc::new(raft::node::Plain),

@@ -20,6 +20,7 @@
 //! [bbolt]: https://github.com/etcd-io/bbolt
 
 pub mod content;
+mod key_hash;
 mod page;
 mod reader;
 mod schema;
@@ -30,6 +31,7 @@ mod tests;
 
 use std::io;
 
+pub use key_hash::Unhashed;
 pub use reader::{Reader, split_checksum};
 pub use writer::{Layout, measure, write};
 

@@ -38,7 +38,7 @@ pub use bounds::Bounds;
 pub use history::History;
 pub use index::Index;
 pub use kv::{HandOver, NEVER_COMPACTED, Selection, Store};
-pub use range::RangePlan;
+pub use range::{RangeChunks, RangePlan};
 pub use version::{Revision, Version};
 pub use view::View;
 pub use writer::Writer;

@@ -387,18 +387,18 @@ async fn a_follower_far_behind_gets_a_snapshot_and_leases_outlive_the_leader() {
     let client = Client::connect(&cluster.members[leader].endpoint())
         .await
         .expect("it serves");
-    let (lease, _) = client.lease_grant(3).await.expect("granted");
-    let options = PutOptions {
-        lease,
-        ..Default::default()
-    };
-    client.put_with("leased", "1", options).await.expect("acknowledged");
     // Several segments of the log, so that the follower's part of it is purged.
     let value = vec![b'y'; 1 << 20];
     let putting = (0..40).map(|number| client.put(format!("big/{number}"), value.clone()));
     for put in futures::future::join_all(putting).await {
         put.expect("acknowledged");
     }
+    let (lease, _) = client.lease_grant(3).await.expect("granted");
+    let options = PutOptions {
+        lease,
+        ..Default::default()
+    };
+    client.put_with("leased", "1", options).await.expect("acknowledged");
     let first = cluster.members[leader].data.join("log/00000000000000000002.wal");
     let deadline = Instant::now() + PATIENCE;
     let mut renewed = Instant::now();

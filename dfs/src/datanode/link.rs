@@ -19,7 +19,7 @@ use dfs_wire::proto::hdfs::{
 };
 use prost::Message;
 
-use super::wire::{Packet, connect, invalid, read_message, write_both};
+use super::wire::{NODE_TIMEOUT, Packet, connect, connect_within, invalid, node_timeout, read_message, write_both};
 use crate::pipeline;
 
 /// Packets on their way.
@@ -43,6 +43,7 @@ pub fn address(node: &DatanodeInfoProto) -> String {
 #[derive(Debug)]
 pub struct BlockWriter {
     stream: TcpStream,
+    pipeline: Vec<DatanodeInfoProto>,
     checksum: Checksum,
     seqno: i64,
     offset: u64,
@@ -63,7 +64,7 @@ impl BlockWriter {
         let (first, rest) = targets
             .split_first()
             .ok_or_else(|| invalid("a block needs a data node"))?;
-        let mut stream = connect(&address(first))?;
+        let mut stream = connect_within(&address(first), node_timeout(NODE_TIMEOUT, targets.len()))?;
         let asked = OpWriteBlockProto {
             header: header(block, client),
             targets: rest.to_vec(),
@@ -96,6 +97,7 @@ impl BlockWriter {
         };
         Ok(Self {
             stream,
+            pipeline: targets.to_vec(),
             checksum,
             seqno: 0,
             offset,
@@ -103,6 +105,11 @@ impl BlockWriter {
             acknowledged,
             acknowledgements: Some(acknowledgements),
         })
+    }
+
+    /// The data nodes that it writes to, the first of them directly.
+    pub fn pipeline(&self) -> &[DatanodeInfoProto] {
+        &self.pipeline
     }
 
     pub fn offset(&self) -> u64 {
@@ -177,6 +184,13 @@ impl BlockWriter {
             Some(Ok(outcome)) => outcome.map(|()| self.offset),
             _ => Err(io::ErrorKind::BrokenPipe.into()),
         }
+    }
+}
+
+impl Drop for BlockWriter {
+    /// The thread that reads acknowledgements holds the socket as well: without this the data node would wait for more.
+    fn drop(&mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
     }
 }
 

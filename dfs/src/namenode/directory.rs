@@ -3,9 +3,12 @@
 use dfs_wire::proto::hdfs::*;
 
 use super::retry::CallKey;
-use super::state::NameNode;
+use super::state::{NameNode, wall_clock};
 use crate::Error;
 use crate::namespace::Caller;
+
+/// Paths of one batched listing: HDFS' `dfs.batched.ls.limit`.
+const BATCHED_PATHS_MAX: usize = 100;
 
 /// Who makes a call.
 #[derive(Debug, Clone)]
@@ -19,7 +22,11 @@ pub struct Asker {
 
 impl Asker {
     pub(super) fn at(&self, now: u64) -> Caller<'_> {
-        Caller { user: &self.user, now }
+        Caller {
+            user: &self.user,
+            now,
+            time: wall_clock(),
+        }
     }
 }
 
@@ -97,8 +104,13 @@ impl NameNode {
 
     pub async fn set_times(&self, asker: &Asker, asked: SetTimesRequestProto) -> Result<SetTimesResponseProto, Error> {
         self.change(&format!("set times {}", asked.src), asker.key.clone(), |state, now| {
-            // -1 says: leave it.
-            let given = |time: u64| (time != u64::MAX).then_some(time);
+            if self.settings.access_time_precision_ms == 0 && i64::try_from(asked.atime).is_ok() {
+                return Err(Error::Io(
+                    "Access time for hdfs is not configured. Please set dfs.namenode.accesstime.precision.".to_owned(),
+                ));
+            }
+            // A negative time, -1 above all, says: leave it.
+            let given = |time: u64| i64::try_from(time).is_ok().then_some(time);
             state
                 .names
                 .set_times(asker.at(now), &asked.src, given(asked.mtime), given(asked.atime))?;
@@ -178,10 +190,83 @@ impl NameNode {
         }))
     }
 
+    /// Lists several paths, page after page. What cannot be listed is answered with why, in its place.
+    pub fn batched_listing(
+        &self,
+        asked: &GetBatchedListingRequestProto,
+        ip: &str,
+    ) -> Result<GetBatchedListingResponseProto, Error> {
+        if asked.paths.len() > BATCHED_PATHS_MAX {
+            return Err(Error::Unsupported(format!(
+                "Too many source paths ({} > {BATCHED_PATHS_MAX})",
+                asked.paths.len()
+            )));
+        }
+        let (first, mut after) = match &*asked.start_after {
+            [] => (0, &[][..]),
+            key => match key.split_first_chunk::<4>() {
+                // No name: the path itself was a file, or could not be listed.
+                Some((index, [])) => (u32::from_be_bytes(*index) as usize + 1, &[][..]),
+                Some((index, name)) => (u32::from_be_bytes(*index) as usize, name),
+                None => {
+                    return Err(Error::IllegalArgument(
+                        "the key to go on listing after is not one".to_owned(),
+                    ));
+                }
+            },
+        };
+        let mut answer = GetBatchedListingResponseProto::default();
+        let mut entries = 0;
+        for (index, path) in asked.paths.iter().enumerate().skip(first) {
+            let listing = self
+                .listing(path, after, asked.need_location, ip)
+                .and_then(|listing| listing.ok_or_else(|| Error::FileNotFound(format!("Path {path} does not exist"))));
+            after = &[];
+            let mut part = BatchedDirectoryListingProto {
+                parent_idx: index as u32,
+                ..Default::default()
+            };
+            let (mut last, mut remaining) = (Vec::new(), 0);
+            match listing {
+                Ok(listing) => {
+                    entries += listing.partial_listing.len();
+                    last = listing
+                        .partial_listing
+                        .last()
+                        .map(|status| status.path.to_vec())
+                        .unwrap_or_default();
+                    remaining = listing.remaining_entries;
+                    part.partial_listing = listing.partial_listing;
+                }
+                Err(error) => {
+                    part.exception = Some(RemoteExceptionProto {
+                        class_name: error.java_class().to_owned(),
+                        message: Some(error.to_string()),
+                    });
+                }
+            }
+            answer.listings.push(part);
+            if entries >= self.settings.list_limit as usize && (index + 1 < asked.paths.len() || remaining > 0) {
+                answer.has_more = true;
+                answer.start_after = [&(index as u32).to_be_bytes()[..], &last].concat().into();
+                break;
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Where the blocks of a file are. It counts as an access.
     pub fn block_locations(&self, path: &str, offset: u64, length: u64, ip: &str) -> Result<LocatedBlocksProto, Error> {
-        let state = self.lock();
+        let mut state = self.lock();
         let (inode, _) = state.names.file(path)?;
-        Ok(self.locations(&state, inode, offset, length, ip))
+        let (id, accessed) = (inode.id, inode.accessed);
+        let located = self.locations(&state, inode, offset, length, ip);
+        let precision = self.settings.access_time_precision_ms;
+        let time = wall_clock();
+        if precision > 0 && time > accessed.saturating_add(precision) {
+            self.note_access(&mut state, id, time);
+        }
+        Ok(located)
     }
 
     pub fn content_summary(&self, path: &str) -> Result<ContentSummaryProto, Error> {
@@ -210,7 +295,7 @@ impl NameNode {
             corrupt_blocks: health.corrupt,
             missing_blocks: health.missing,
             missing_repl_one_blocks: Some(0),
-            blocks_in_future: Some(0),
+            blocks_in_future: Some(state.blocks.future().1),
             pending_deletion_blocks: Some(0),
         }
     }
@@ -228,25 +313,45 @@ impl NameNode {
             .nodes()
             .iter()
             .filter(wanted)
-            .map(super::status::datanode_info)
+            .map(|node| {
+                // What is kept is by a clock that never steps.
+                let passed = |at: u64| wall_clock().saturating_sub(self.now().saturating_sub(at));
+                DatanodeInfoProto {
+                    last_update: Some(passed(node.heard)),
+                    last_block_report_time: node.reported_at.map(passed),
+                    ..super::status::datanode_info(node)
+                }
+            })
             .collect()
     }
 
-    /// Enters, leaves or asks for safe mode; true if it is on afterwards.
-    pub fn safe_mode(&self, action: SafeModeActionProto) -> bool {
+    /// Enters, leaves or asks for safe mode; true if it is on afterwards. To change it is for superusers.
+    pub fn safe_mode(&self, asker: &Asker, action: SafeModeActionProto) -> Result<bool, Error> {
+        if action != SafeModeActionProto::SafemodeGet {
+            self.check_superuser(asker)?;
+        }
         let now = self.now();
         let mut state = self.lock();
         match action {
             SafeModeActionProto::SafemodeLeave | SafeModeActionProto::SafemodeForceExit => {
-                let effects = state.blocks.set_safe_mode(false, now);
+                let force = action == SafeModeActionProto::SafemodeForceExit;
+                let (replicas, bytes) = state.blocks.future();
+                let Some(effects) = state.blocks.leave_safe_mode(force, now) else {
+                    let reason = state.blocks.safe_mode_reason();
+                    return Err(Error::SafeMode(format!("Cannot leave safe mode. {reason}")));
+                };
+                if replicas > 0 {
+                    tracing::warn!(
+                        replicas,
+                        bytes,
+                        "safe mode was left by force: replicas from the future are deleted"
+                    );
+                }
                 state.carry_out(effects);
             }
-            SafeModeActionProto::SafemodeEnter => {
-                let effects = state.blocks.set_safe_mode(true, now);
-                state.carry_out(effects);
-            }
+            SafeModeActionProto::SafemodeEnter => state.blocks.enter_safe_mode(),
             SafeModeActionProto::SafemodeGet => {}
         }
-        state.blocks.in_safe_mode() || state.low_on_space || self.is_failed()
+        Ok(state.blocks.in_safe_mode() || state.low_on_space || self.is_failed())
     }
 }

@@ -101,7 +101,7 @@ impl NameNode {
         };
         let closed = self.change("close files of lost writers", None, |state, now| {
             for file in &files {
-                self.start_recovery(state, asker.at(now), *file);
+                self.start_recovery(state, asker.at(now), *file)?;
             }
             Ok(RecoverLeaseResponseProto { result: true })
         });

@@ -1,8 +1,14 @@
-//! The retry cache: a call that comes a second time is answered the same, and done once.
+//! The retry cache: a call that comes a second time is answered the same, and done once. So is one that comes again while the
+//! first is under way: it waits for the first one's outcome.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::Error;
 
 /// Answers kept at most, whatever their age: 200,000 of about 200 bytes.
 const ENTRIES_MAX: usize = 200_000;
@@ -65,5 +71,69 @@ impl RetryCache {
 
     pub fn is_empty(&self) -> bool {
         self.answers.is_empty()
+    }
+}
+
+/// How a call ended; `None` while it is under way.
+type Outcome = Option<Result<Bytes, Error>>;
+
+/// Calls that are being executed.
+#[derive(Debug, Default)]
+pub struct InFlight {
+    calls: Mutex<HashMap<CallKey, watch::Receiver<Outcome>>>,
+}
+
+/// What to do with a call.
+#[derive(Debug)]
+pub enum Turn<'a> {
+    /// Execute it.
+    First(Execution<'a>),
+    /// It is being executed: wait for its outcome.
+    Repeated(watch::Receiver<Outcome>),
+}
+
+/// A call that is being executed. Dropping it lets those that wait know that it has no outcome.
+#[derive(Debug)]
+pub struct Execution<'a> {
+    calls: &'a InFlight,
+    key: CallKey,
+    outcome: watch::Sender<Outcome>,
+}
+
+impl InFlight {
+    fn lock(&self) -> MutexGuard<'_, HashMap<CallKey, watch::Receiver<Outcome>>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    pub fn begin(&self, key: CallKey) -> Turn<'_> {
+        let mut calls = self.lock();
+        match calls.entry(key.clone()) {
+            Entry::Occupied(first) => Turn::Repeated(first.get().clone()),
+            Entry::Vacant(place) => {
+                let (outcome, receiver) = watch::channel(None);
+                place.insert(receiver);
+                Turn::First(Execution {
+                    calls: self,
+                    key,
+                    outcome,
+                })
+            }
+        }
+    }
+}
+
+impl Execution<'_> {
+    pub fn finish(self, outcome: Result<Bytes, Error>) {
+        self.outcome.send_replace(Some(outcome));
+    }
+}
+
+impl Drop for Execution<'_> {
+    fn drop(&mut self) {
+        self.calls.lock().remove(&self.key);
     }
 }

@@ -8,10 +8,14 @@ use dfs_wire::proto::hdfs::*;
 use prost::Message;
 
 use super::directory::Asker;
+use super::reach;
 use super::retry::RetryCache;
 use super::state::NameNode;
 use crate::Error;
-use crate::ipc::{CLIENT_PROTOCOL, CLUSTER_PROTOCOL, Call, Service};
+use crate::ipc::{
+    CLIENT_PROTOCOL, CLUSTER_PROTOCOL, Call, GET_USER_MAPPINGS_PROTOCOL, NAMENODE_PROTOCOL,
+    REFRESH_USER_MAPPINGS_PROTOCOL, Service,
+};
 
 /// Decodes the argument, calls, encodes the answer.
 macro_rules! serve {
@@ -23,6 +27,20 @@ macro_rules! serve {
 
 impl Service for NameNode {
     async fn call(self: Arc<Self>, call: Call) -> Result<Bytes, Error> {
+        reach::at(call.reached.to_string(), self.answer(call)).await
+    }
+
+    fn check_impersonation(&self, real: &str, effective: &str, ip: &str) -> Result<(), Error> {
+        NameNode::check_impersonation(self, real, effective, ip)
+    }
+
+    fn closed(&self, connection: u64) {
+        self.data_node_gone(connection);
+    }
+}
+
+impl NameNode {
+    async fn answer(self: Arc<Self>, call: Call) -> Result<Bytes, Error> {
         match call.protocol.as_str() {
             CLIENT_PROTOCOL => {
                 let asker = Asker {
@@ -33,22 +51,48 @@ impl Service for NameNode {
                 if let Some(answer) = self.read_call(&call, &asker) {
                     return answer;
                 }
-                if let Some(answer) = self.attribute_call(&call, &asker).await {
-                    return answer;
-                }
-                self.write_call(&call, &asker).await
+                self.once(asker.key.as_ref(), async {
+                    if let Some(answer) = self.attribute_call(&call, &asker).await {
+                        return answer;
+                    }
+                    self.write_call(&call, &asker).await
+                })
+                .await
             }
             CLUSTER_PROTOCOL => self.cluster_call(&call).await,
+            NAMENODE_PROTOCOL | REFRESH_USER_MAPPINGS_PROTOCOL | GET_USER_MAPPINGS_PROTOCOL => self.admin_call(&call),
             _ => Err(Error::NoSuchProtocol(call.protocol)),
         }
     }
 
-    fn closed(&self, connection: u64) {
-        self.data_node_gone(connection);
+    /// What administrative tools and Hadoop's benchmark ask in protocols of their own.
+    fn admin_call(&self, call: &Call) -> Result<Bytes, Error> {
+        match (call.protocol.as_str(), call.method.as_str()) {
+            (NAMENODE_PROTOCOL, "versionRequest") => serve!(call, |_asked: VersionRequestProto| VersionResponseProto {
+                info: self.namespace_info()
+            }),
+            // Groups are looked up anew for each call.
+            (REFRESH_USER_MAPPINGS_PROTOCOL, "refreshUserToGroupsMappings") => {
+                serve!(call, |_asked: RefreshUserToGroupsMappingsRequestProto| {
+                    RefreshUserToGroupsMappingsResponseProto {}
+                })
+            }
+            (REFRESH_USER_MAPPINGS_PROTOCOL, "refreshSuperUserGroupsConfiguration") => {
+                serve!(call, |_asked: RefreshSuperUserGroupsConfigurationRequestProto| {
+                    RefreshSuperUserGroupsConfigurationResponseProto {}
+                })
+            }
+            (GET_USER_MAPPINGS_PROTOCOL, "getGroupsForUser") => {
+                serve!(call, |asked: GetGroupsForUserRequestProto| {
+                    GetGroupsForUserResponseProto {
+                        groups: self.settings.groups_of(&asked.user),
+                    }
+                })
+            }
+            _ => Err(Error::NoSuchMethod(call.method.clone(), call.protocol.clone())),
+        }
     }
-}
 
-impl NameNode {
     /// Calls that change nothing; `None` for any other.
     fn read_call(&self, call: &Call, asker: &Asker) -> Option<Result<Bytes, Error>> {
         Some(self.try_read_call(call, asker)).filter(|answer| !matches!(answer, Err(Error::NoSuchMethod(..))))
@@ -73,6 +117,9 @@ impl NameNode {
             }
             "getListing" => serve!(call, |asked: GetListingRequestProto| GetListingResponseProto {
                 dir_list: self.listing(&asked.src, &asked.start_after, asked.need_location, &asker.ip)?
+            }),
+            "getBatchedListing" => serve!(call, |asked: GetBatchedListingRequestProto| {
+                self.batched_listing(&asked, &asker.ip)?
             }),
             "getBlockLocations" => {
                 serve!(call, |asked: GetBlockLocationsRequestProto| {
@@ -122,12 +169,12 @@ impl NameNode {
                 self.report_bad_blocks(&asked);
                 ReportBadBlocksResponseProto {}
             }),
-            _ => self.cluster_question(call),
+            _ => self.cluster_question(call, asker),
         }
     }
 
     /// Questions about the whole file system.
-    fn cluster_question(&self, call: &Call) -> Result<Bytes, Error> {
+    fn cluster_question(&self, call: &Call, asker: &Asker) -> Result<Bytes, Error> {
         match call.method.as_str() {
             "getFsStats" => serve!(call, |_asked: GetFsStatusRequestProto| self.fs_stats()),
             "getFsReplicatedBlockStats" => serve!(call, |_asked: GetFsReplicatedBlockStatsRequestProto| {
@@ -136,6 +183,7 @@ impl NameNode {
                     low_redundancy: stats.under_replicated,
                     corrupt_blocks: stats.corrupt_blocks,
                     missing_blocks: stats.missing_blocks,
+                    blocks_in_future: stats.blocks_in_future(),
                     ..Default::default()
                 }
             }),
@@ -146,6 +194,10 @@ impl NameNode {
                 GetDatanodeReportResponseProto {
                     di: self.datanodes(asked.r#type()),
                 }
+            }),
+            // None is measured against the others.
+            "getSlowDatanodeReport" => serve!(call, |_asked: GetSlowDatanodeReportRequestProto| {
+                GetSlowDatanodeReportResponseProto::default()
             }),
             "getDatanodeStorageReport" => serve!(call, |asked: GetDatanodeStorageReportRequestProto| {
                 let nodes = self.datanodes(asked.r#type()).into_iter();
@@ -164,7 +216,7 @@ impl NameNode {
                 }
             }),
             "setSafeMode" => serve!(call, |asked: SetSafeModeRequestProto| SetSafeModeResponseProto {
-                result: self.safe_mode(asked.action())
+                result: self.safe_mode(asker, asked.action())?
             }),
             "listCorruptFileBlocks" => serve!(call, |_asked: ListCorruptFileBlocksRequestProto| {
                 let corrupt = CorruptFileBlocksProto {
@@ -223,6 +275,7 @@ impl NameNode {
                     .await?)
             }
             "saveNamespace" => serve!(call, |_asked: SaveNamespaceRequestProto| {
+                self.check_superuser(asker)?;
                 let this = Arc::clone(self);
                 let saved = tokio::task::spawn_blocking(move || this.checkpoint()).await;
                 saved.map_err(|error| Error::Io(error.to_string()))??;
@@ -260,6 +313,8 @@ impl NameNode {
                     .recover_lease(asker, asked)
                     .await?)
             }
+            "truncate" => serve!(call, |asked: TruncateRequestProto| self.truncate(asker, asked).await?),
+            "concat" => serve!(call, |asked: ConcatRequestProto| self.concat(asker, asked).await?),
             method if EXISTING.contains(&method) => Err(Error::Unsupported(format!(
                 "{method} is not supported by this name node."
             ))),
@@ -270,8 +325,6 @@ impl NameNode {
 
 /// Methods that HDFS has and this name node does not: "unsupported" is a better answer than "no such method".
 const EXISTING: &[&str] = &[
-    "truncate",
-    "concat",
     "createSymlink",
     "getLinkTarget",
     "setQuota",
@@ -314,7 +367,6 @@ const EXISTING: &[&str] = &[
     "getErasureCodingPolicy",
     "getErasureCodingCodecs",
     "getECTopologyResultForPolicies",
-    "getBatchedListing",
     "listOpenFiles",
     "addCacheDirective",
     "modifyCacheDirective",
@@ -337,6 +389,5 @@ const EXISTING: &[&str] = &[
     "metaSave",
     "getCurrentEditLogTxid",
     "getEditsFromTxid",
-    "getSlowDatanodeReport",
     "getEnclosingRoot",
 ];

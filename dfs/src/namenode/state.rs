@@ -8,23 +8,29 @@
 //! it, for the log's answers come in order. [`NameNode::reload`] builds memory anew from the disk once it takes writes again.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use dfs_wire::proto::hdfs::SetTimesResponseProto;
 use disk::Disk;
 use prost::Message;
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::journal::{Journal, JournalError, Recovered};
-use super::retry::{CallKey, RetryCache};
+use super::journal::{Journal, JournalError, LostEdits, Recovered};
+use super::retry::{CallKey, InFlight, RetryCache, Turn};
 use super::settings::Settings;
 use crate::Error;
 use crate::block::{Blocks, Command, Effect, Event, NodeId};
 use crate::namespace::edit::{EditBox, Transaction};
-use crate::namespace::{Block, Namespace};
+use crate::namespace::{Block, InodeId, Namespace};
+
+/// How often the lock is looked at, and how long it may be held before the name node counts as unhealthy.
+const LOCK_WATCH_INTERVAL: Duration = Duration::from_millis(200);
+const LOCK_HELD_MAX: Duration = Duration::from_secs(10);
 
 /// A recovery of a block that data nodes were told to make.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +76,11 @@ pub struct NameNode {
     /// The log refused something: memory is ahead of it.
     failed: Arc<AtomicBool>,
     durable: watch::Sender<u64>,
+    pub(super) in_flight: InFlight,
+    /// When the lock was last free, by [`NameNode::now`].
+    lock_free_at: AtomicU64,
+    /// What cannot be served, as of then.
+    degraded: Mutex<Option<String>>,
     pub operations: AtomicU64,
     seed: AtomicU64,
 }
@@ -81,7 +92,49 @@ pub fn wall_clock() -> u64 {
         .map_or(0, |passed| passed.as_millis() as u64)
 }
 
+/// The name node's memory, held.
+///
+/// A panic leaves it half changed, so that neither memory nor the next edits can be trusted: the process ends, and its
+/// supervisor starts it again from what is on disk.
+#[derive(Debug)]
+pub struct Locked<'a>(MutexGuard<'a, State>);
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.0
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            host::fail(&"a panic under the namespace lock: the process ends; start it again");
+            std::process::abort();
+        }
+    }
+}
+
 impl State {
+    /// What cannot be served now, in one line.
+    fn degraded(&self) -> Option<String> {
+        if self.low_on_space {
+            return Some("safe mode: the disk is nearly full".to_owned());
+        }
+        if self.blocks.in_safe_mode() {
+            return Some(format!("safe mode: {}", self.blocks.safe_mode_reason()));
+        }
+        let missing = self.blocks.health().missing;
+        (missing > 0).then(|| format!("{missing} blocks have no good replica: files that need them cannot be read"))
+    }
+
     fn new(recovered: Recovered, settings: &Settings, now: u64) -> Self {
         let Recovered {
             mut namespace,
@@ -139,11 +192,12 @@ impl NameNode {
         settings: Settings,
         user: String,
         fresh_pool_id: String,
+        lost: LostEdits,
     ) -> Result<Self, JournalError> {
         let now = wall_clock();
         let started = Instant::now();
         let fresh = || (Namespace::new(&user, &settings.supergroup, now), fresh_pool_id);
-        let (journal, recovered) = Journal::open(Arc::clone(&disk), &directory, fresh, now)?;
+        let (journal, recovered) = Journal::open(Arc::clone(&disk), &directory, fresh, lost, now)?;
         let pool_id = recovered.pool_id.clone();
         tracing::info!(
             pool = pool_id,
@@ -165,6 +219,9 @@ impl NameNode {
             epoch: now,
             failed: Arc::default(),
             durable,
+            in_flight: InFlight::default(),
+            lock_free_at: AtomicU64::new(now),
+            degraded: Mutex::default(),
             operations: AtomicU64::new(0),
             seed: AtomicU64::new(now),
         })
@@ -180,12 +237,49 @@ impl NameNode {
         self.seed.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no holder of the name node's lock panics")
+    pub fn lock(&self) -> Locked<'_> {
+        match self.state.lock() {
+            Ok(guard) => Locked(guard),
+            // The thread that panicked ends the process; none may look at what it left behind.
+            Err(_) => std::process::abort(),
+        }
     }
 
     fn journal(&self) -> RwLockReadGuard<'_, Option<Journal>> {
         self.journal.read().expect("no holder of the journal's lock panics")
+    }
+
+    /// Takes the lock now and then, on a thread of its own, so that [`NameNode::health`] need not wait for it.
+    pub fn watch_lock(self: &Arc<Self>) -> std::io::Result<()> {
+        let watched: Weak<Self> = Arc::downgrade(self);
+        std::thread::Builder::new()
+            .name("nn-lock-watch".to_owned())
+            .spawn(move || {
+                while let Some(node) = watched.upgrade() {
+                    let degraded = node.lock().degraded();
+                    *node.degraded.lock().unwrap_or_else(PoisonError::into_inner) = degraded;
+                    node.lock_free_at.store(node.now(), Ordering::Relaxed);
+                    drop(node);
+                    std::thread::sleep(LOCK_WATCH_INTERVAL);
+                }
+            })?;
+        Ok(())
+    }
+
+    /// Whether everything can be served, read and written, as of the last look at the namespace. Never waits for its lock.
+    ///
+    /// # Errors
+    /// Why not, in one line.
+    pub fn health(&self) -> Result<(), String> {
+        let held = self.now().saturating_sub(self.lock_free_at.load(Ordering::Relaxed));
+        if held > LOCK_HELD_MAX.as_millis() as u64 {
+            return Err(format!("the namespace lock has been held for {held} ms"));
+        }
+        if self.is_failed() {
+            return Err("the edit log cannot be written: free disk space".to_owned());
+        }
+        let degraded = self.degraded.lock().unwrap_or_else(PoisonError::into_inner);
+        degraded.clone().map_or(Ok(()), Err)
     }
 
     pub fn is_failed(&self) -> bool {
@@ -229,18 +323,40 @@ impl NameNode {
         }
     }
 
-    /// Makes a change that clients ask for: refused in safe mode, answered from the retry cache if it was made before.
+    /// Executes a call once, however often it comes: one that was made before is answered from the retry cache, one that is
+    /// under way with the outcome of that. HDFS executes a call that failed again; here those that waited share the failure.
+    pub(super) async fn once(
+        &self,
+        key: Option<&CallKey>,
+        execute: impl Future<Output = Result<Bytes, Error>>,
+    ) -> Result<Bytes, Error> {
+        let Some(key) = key else {
+            return execute.await;
+        };
+        match self.in_flight.begin(key.clone()) {
+            Turn::First(execution) => {
+                let made = self.lock().retries.get(key);
+                let outcome = match made {
+                    Some(answer) => self.all_durable().await.map(|()| answer),
+                    None => execute.await,
+                };
+                execution.finish(outcome.clone());
+                outcome
+            }
+            Turn::Repeated(mut first) => match first.wait_for(Option::is_some).await.as_deref() {
+                Ok(Some(outcome)) => outcome.clone(),
+                _ => Err(Error::Io("the first execution of this call failed".to_owned())),
+            },
+        }
+    }
+
+    /// Makes a change that clients ask for: refused in safe mode.
     pub async fn change<M: Message + Default>(
         &self,
         what: &str,
         key: Option<CallKey>,
         make: impl FnOnce(&mut State, u64) -> Result<M, Error>,
     ) -> Result<M, Error> {
-        let repeated = key.as_ref().and_then(|key| self.lock().retries.get(key));
-        if let Some(answer) = repeated {
-            self.all_durable().await?;
-            return Ok(M::decode(answer)?);
-        }
         self.wait_for_data_nodes(|state, _| !state.blocks.is_starting()).await;
         self.commit(key, |state, now| {
             self.check_writable(state, what)?;
@@ -334,6 +450,14 @@ impl NameNode {
         Some(receiver)
     }
 
+    /// Records an access in the edit log, and waits for nothing: the reader does not, and a lost access time is no loss.
+    pub(super) fn note_access(&self, state: &mut State, file: InodeId, time: u64) {
+        let now = self.now();
+        if self.check_writable(state, "record an access").is_ok() && state.names.set_accessed(now, file, time).is_ok() {
+            drop(self.submit::<SetTimesResponseProto>(state, None, None, now));
+        }
+    }
+
     /// Waits until all that was changed so far is durable.
     async fn all_durable(&self) -> Result<(), Error> {
         let number = self.lock().transaction;
@@ -417,12 +541,13 @@ impl NameNode {
         let fresh = || (Namespace::new("", "", 0), self.pool_id.clone());
         // Ends the former writer; nothing is queued meanwhile, for the name node's lock is held.
         drop(journal.take());
-        let (opened, recovered) = Journal::open(Arc::clone(&self.disk), &self.directory, fresh, self.now())?;
+        let (disk, now) = (Arc::clone(&self.disk), self.now());
+        let (opened, recovered) = Journal::open(disk, &self.directory, fresh, LostEdits::Refuse, now)?;
         *state = State::new(recovered, &self.settings, self.now());
         self.durable.send_replace(state.transaction);
         *journal = Some(opened);
         self.failed.store(false, Ordering::SeqCst);
-        tracing::warn!("the edit log takes writes again: read image and edits anew");
+        tracing::warn!("the edit log takes writes again: image and edits were read again");
         Ok(())
     }
 

@@ -52,10 +52,11 @@ impl NameNode {
             return Err(Error::Unsupported("Erasure coding is not supported.".to_owned()));
         }
         let replication = self.check_replication(asked.replication)?;
-        if asked.block_size < self.settings.block_size_min {
+        // A negative number in HDFS' signed field.
+        if asked.block_size > i64::MAX as u64 || asked.block_size < self.settings.block_size_min {
             return Err(Error::Io(format!(
                 "Specified block size is less than configured minimum value (dfs.namenode.fs-limits.min-block-size): {} < {}",
-                asked.block_size, self.settings.block_size_min
+                asked.block_size as i64, self.settings.block_size_min
             )));
         }
         if asked.create_flag & FLAG_OVERWRITE == 0 {
@@ -120,7 +121,7 @@ impl NameNode {
     }
 
     /// Starts to close a file whose writer was not heard of for the soft limit, because another wants to write it.
-    async fn take_over(&self, asker: &Asker, path: &str, holder: &str) -> Result<(), Error> {
+    pub(super) async fn take_over(&self, asker: &Asker, path: &str, holder: &str) -> Result<(), Error> {
         if self.lock().names.can_be_taken_over(path, holder, self.now()) {
             self.recover(asker, path).await?;
         }
@@ -143,7 +144,7 @@ impl NameNode {
                 let (inode, _) = state.names.file(path)?;
                 let id = inode.id;
                 Ok(RecoverLeaseResponseProto {
-                    result: self.start_recovery(state, asker.at(now), id),
+                    result: self.start_recovery(state, asker.at(now), id)?,
                 })
             })
             .await?;
@@ -151,7 +152,7 @@ impl NameNode {
     }
 
     /// Closes a file, or orders the recovery of its last block; true if it is closed.
-    pub(super) fn start_recovery(&self, state: &mut State, caller: Caller, file: InodeId) -> bool {
+    pub(super) fn start_recovery(&self, state: &mut State, caller: Caller, file: InodeId) -> Result<bool, Error> {
         let open = state
             .names
             .inode(file)
@@ -164,15 +165,20 @@ impl NameNode {
             && let Some(pending) = state.recoveries.get(&block.id)
             && pending.ordered + RECOVERY_RETRY_MS > caller.now
         {
-            return false;
+            return Ok(false);
         }
         // A block with a length, none of whose nodes is there: wait for them.
         if open.is_some_and(|block| block.length > 0) && nodes.is_empty() {
-            return false;
+            return Ok(false);
         }
-        match state.names.recover_lease(caller, file, !nodes.is_empty()) {
-            Recovery::Closed => true,
-            Recovery::Block { file, block, new_stamp } => {
+        match state.names.recover_lease(caller, file, !nodes.is_empty())? {
+            Recovery::Closed => Ok(true),
+            Recovery::Block {
+                file,
+                block,
+                new_stamp,
+                truncating,
+            } => {
                 let pending = PendingRecovery {
                     file,
                     new_stamp,
@@ -183,10 +189,11 @@ impl NameNode {
                 let command = Command::Recover {
                     block,
                     new_stamp,
+                    truncating,
                     locations: nodes,
                 };
                 state.commands.entry(primary).or_default().push(command);
-                false
+                Ok(false)
             }
         }
     }
@@ -230,9 +237,9 @@ impl NameNode {
                 let nodes = self.targets(state, replication, &excluded, asker, now)?;
                 let caller = asker.at(now);
                 if let Some(previous) = previous {
-                    state.names.update_last_block(caller, id, previous, true);
+                    state.names.update_last_block(caller, id, previous, true)?;
                 }
-                let block = state.names.add_block(caller, id);
+                let block = state.names.add_block(caller, id)?;
                 let changes = state.names.take_changes();
                 state.step(crate::block::Event::Changed(&changes), now);
                 state.blocks.set_pipeline(block.id, nodes.clone());
@@ -330,22 +337,15 @@ impl NameNode {
                 let (id, file) = state.names.held(&asked.src, asked.file_id(), &asked.client_name)?;
                 let caller = asker.at(now);
                 if let Some(open) = file.open_block() {
-                    let committed = match last {
-                        Some(last) if last.id != open.id => {
-                            return Err(Error::Io(format!(
-                                "blk_{} is not the last block of {}",
-                                last.id, asked.src
-                            )));
-                        }
-                        Some(last) => last,
-                        None => open,
-                    };
+                    let committed = last.unwrap_or(open);
+                    let stamp = open.generation_stamp;
+                    state.names.check_open_block(file, committed, stamp..=stamp)?;
                     if !state.blocks.is_stored(committed) {
                         return Ok(CompleteResponseProto { result: false });
                     }
-                    state.names.update_last_block(caller, id, committed, true);
+                    state.names.update_last_block(caller, id, committed, true)?;
                 }
-                state.names.close(caller, id);
+                state.names.close(caller, id)?;
                 Ok(CompleteResponseProto { result: true })
             },
         )
@@ -366,9 +366,10 @@ impl NameNode {
             if let Some(open) = file.open_block()
                 && length > open.length
             {
-                state
-                    .names
-                    .update_last_block(asker.at(now), id, Block { length, ..open }, false);
+                let stamp = open.generation_stamp;
+                let block = Block { length, ..open };
+                state.names.check_open_block(file, block, stamp..=stamp)?;
+                state.names.update_last_block(asker.at(now), id, block, false)?;
             }
             Ok(FsyncResponseProto {})
         })
@@ -382,7 +383,7 @@ impl NameNode {
     ) -> Result<UpdateBlockForPipelineResponseProto, Error> {
         self.change("update a pipeline", asker.key.clone(), |state, now| {
             self.writer_of(state, asked.block.block_id, &asked.client_name)?;
-            let generation_stamp = state.names.next_stamp(asker.at(now));
+            let generation_stamp = state.names.next_stamp(asker.at(now))?;
             let block = Block {
                 generation_stamp,
                 ..block_of(&asked.block)
@@ -412,15 +413,13 @@ impl NameNode {
         self.change("update a pipeline", asker.key.clone(), |state, now| {
             let (file, open) = self.writer_of(state, asked.new_block.block_id, &asked.client_name)?;
             let new = block_of(&asked.new_block);
-            if new.generation_stamp <= open.generation_stamp || new.length < open.length {
-                return Err(Error::Io(format!(
-                    "Update blk_{}_{} (size={}) to an older stamp or length: {} (size={})",
-                    open.id, open.generation_stamp, open.length, new.generation_stamp, new.length
-                )));
-            }
+            let issued = open.generation_stamp + 1..=state.names.generation_stamp();
+            let held = state.names.inode(file).and_then(|inode| inode.as_file());
+            let held = held.ok_or_else(|| Error::not_found(&format!("inode {file}")))?;
+            state.names.check_open_block(held, new, issued)?;
             let nodes = nodes_of(state, &asked.new_nodes);
             state.blocks.set_pipeline(new.id, nodes);
-            state.names.update_last_block(asker.at(now), file, new, false);
+            state.names.update_last_block(asker.at(now), file, new, false)?;
             Ok(UpdatePipelineResponseProto {})
         })
         .await

@@ -27,7 +27,7 @@ struct Faults {
     writes: AtomicU64,
 }
 
-/// A disk that fails as it is told to. Clones share their faults.
+/// A disk that fails on request. Clones share their faults.
 #[derive(Debug, Clone)]
 pub struct FaultyDisk {
     inner: Arc<dyn Disk>,

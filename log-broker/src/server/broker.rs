@@ -10,6 +10,7 @@ use log_broker_wire::ErrorCode;
 use tokio::sync::oneshot;
 
 use super::coordinator::Coordinator;
+use super::dispatch::Client;
 use super::gate::Gate;
 use super::metrics::Metrics;
 use super::partition::{Partition, Refused, lock};
@@ -34,7 +35,8 @@ pub(super) const NODE_ID: i32 = 0;
 #[derive(Debug)]
 pub struct Broker {
     pub(super) properties: BrokerProperties,
-    pub(super) advertised: (String, u16),
+    /// The host and port that clients are given; without a host, the address that a client came in on.
+    pub(super) advertised: (Option<String>, u16),
     /// The address that is listened on.
     pub(super) listen: String,
     pub(super) topics: Topics,
@@ -60,7 +62,7 @@ impl Broker {
         dir: &Path,
         properties: BrokerProperties,
         flush: Flush,
-        advertised: (String, u16),
+        advertised: (Option<String>, u16),
         listen: String,
     ) -> Result<Arc<Self>, Error> {
         let storage = |reason: String| Error::Storage {
@@ -87,6 +89,12 @@ impl Broker {
         };
         broker.measure();
         Ok(Arc::new(broker))
+    }
+
+    /// Where `client` reaches this broker.
+    pub(super) fn advertised_to(&self, client: &Client) -> (String, u16) {
+        let (host, port) = &self.advertised;
+        (host.clone().unwrap_or_else(|| client.reached.to_string()), *port)
     }
 
     pub(super) fn metrics(&self) -> &Metrics {

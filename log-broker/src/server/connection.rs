@@ -85,6 +85,7 @@ struct Queued {
 
 pub(super) async fn run(broker: Arc<Broker>, stream: TcpStream, peer: SocketAddr, permit: Permit, shutdown: Shutdown) {
     broker.metrics().connections.inc();
+    let reached = stream.local_addr().map_or(peer.ip(), |address| address.ip());
     let (reader, writer) = stream.into_split();
     let (queue, queued) = mpsc::channel(PIPELINE_MAX);
     let under_way = Arc::new(AtomicUsize::new(0));
@@ -96,6 +97,7 @@ pub(super) async fn run(broker: Arc<Broker>, stream: TcpStream, peer: SocketAddr
     ));
     let client = Client {
         host: peer.ip().to_string(),
+        reached: reached.to_canonical(),
     };
     let end = tokio::select! {
         end = read_requests(&broker, reader, &client, queue, &under_way) => end,

@@ -1,5 +1,6 @@
 //! From a frame to whoever answers it.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -54,6 +55,8 @@ pub(super) enum Error {
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     pub(super) host: String,
+    /// The broker's address that it connected to.
+    pub(super) reached: IpAddr,
 }
 
 /// A request that was begun.
@@ -168,11 +171,11 @@ async fn answer(
             broker, r
         )),
         ApiKey::Metadata => call!(header, body, MetadataRequest, |r| api::cluster::metadata(
-            broker, r, version
+            broker, r, version, client
         )),
         ApiKey::ApiVersions => call!(header, body, ApiVersionsRequest, |_| api::cluster::api_versions()),
         ApiKey::DescribeCluster => call!(header, body, DescribeClusterRequest, |r| api::cluster::describe(
-            broker, r
+            broker, r, client
         )),
         ApiKey::DescribeLogDirs => call!(header, body, DescribeLogDirsRequest, |r| api::cluster::log_dirs(
             broker, r
@@ -196,7 +199,7 @@ async fn answer(
         }
         ApiKey::FindCoordinator => {
             call!(header, body, FindCoordinatorRequest, |r| api::groups::find(
-                broker, r, version
+                broker, r, version, client
             ))
         }
         ApiKey::JoinGroup => {

@@ -19,7 +19,6 @@ mod dispatch;
 mod gate;
 mod metrics;
 mod partition;
-mod registration;
 mod request_memory;
 mod syncer;
 #[cfg(test)]
@@ -30,6 +29,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use coordinator_client::registry::{self, Id, Registrar, Registration};
 use disk::{Disk, PooledDisk, RealDisk};
 use host::{DataDir, DataDirError, Listener, Shutdown};
 
@@ -109,9 +109,14 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
         tokio::spawn(broker::compaction(Arc::clone(&broker), shutdown.clone())),
         tokio::spawn(coordinator::timers(Arc::clone(&broker), shutdown.clone())),
     ];
-    let registration = args
-        .coordinator
-        .map(|address| tokio::spawn(registration::keep(Arc::clone(&broker), address, shutdown.clone())));
+    let registrar = Registrar::start(
+        &args.coordinator,
+        registration(&broker, &args, listen, admin_address),
+        Id::Fixed(broker::NODE_ID.to_string()),
+    );
+    let registrar = registrar.await.map_err(|error| Error::Setting(error.to_string()))?;
+    let until = shutdown.clone();
+    let registration = registrar.map(|registrar| tokio::spawn(registrar.keep(async move { until.requested().await })));
 
     host::announce_ready("log-broker", &[("listen", listen), ("admin", admin_address)]);
     accept(&listener, &broker, &shutdown).await;
@@ -159,14 +164,22 @@ async fn accept(listener: &Listener, broker: &Arc<Broker>, shutdown: &Shutdown) 
     }
 }
 
-/// The host and port that clients are told.
-fn advertised(advertise: Option<&str>, listen: SocketAddr) -> Result<(String, u16), Error> {
+/// How the broker stands in the coordinator.
+fn registration(broker: &Broker, args: &Args, listen: SocketAddr, admin: SocketAddr) -> Registration {
+    let (host, port) = &broker.advertised;
+    let address = |bound| registry::address(bound, host.as_deref(), &args.coordinator);
+    let data = std::path::absolute(&args.data).unwrap_or_else(|_| args.data.clone());
+    let owner = format!("{} {}", broker.topics.cluster_id(), data.display());
+    Registration::new("log-broker", env!("CARGO_PKG_VERSION"), owner)
+        .with_address("listen", address(SocketAddr::new(listen.ip(), *port)))
+        .with_address("admin", address(admin))
+}
+
+/// The host and port that clients are given. On all addresses there is no host: each client is given the one it came in on.
+fn advertised(advertise: Option<&str>, listen: SocketAddr) -> Result<(Option<String>, u16), Error> {
     let Some(address) = advertise else {
-        if listen.ip().is_unspecified() {
-            tracing::warn!("listening on all addresses, clients are told 127.0.0.1; --advertise HOST:PORT changes it");
-            return Ok(("127.0.0.1".to_owned(), listen.port()));
-        }
-        return Ok((listen.ip().to_string(), listen.port()));
+        let host = (!listen.ip().is_unspecified()).then(|| listen.ip().to_string());
+        return Ok((host, listen.port()));
     };
     let parsed = address
         .rsplit_once(':')
@@ -174,7 +187,8 @@ fn advertised(advertise: Option<&str>, listen: SocketAddr) -> Result<(String, u1
     match parsed {
         Some((host, port)) if !host.is_empty() => {
             let port = if port == 0 { listen.port() } else { port };
-            Ok((host.trim_start_matches('[').trim_end_matches(']').to_owned(), port))
+            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            Ok((Some(host), port))
         }
         _ => Err(Error::Setting(format!("--advertise {address}: write it as HOST:PORT"))),
     }

@@ -27,7 +27,7 @@ impl World {
     }
 
     fn try_open(&self) -> Result<Arc<Broker>, super::Error> {
-        let advertised = ("localhost".to_owned(), 1);
+        let advertised = (Some("localhost".to_owned()), 1);
         let disk: Arc<dyn Disk> = Arc::new(self.faulty.clone());
         Broker::open(
             disk,

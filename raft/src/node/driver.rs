@@ -186,7 +186,7 @@ impl<M: StateMachine> Driver<M> {
         driver
     }
 
-    pub fn run(&mut self, queue: &Receiver<Order<M>>) {
+    pub fn run(&mut self, queue: &Receiver<Order<M::Waiting, M::Reader>>) {
         loop {
             let first = match self.until_due() {
                 None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -249,7 +249,7 @@ impl<M: StateMachine> Driver<M> {
     }
 
     /// Takes an order in; returns its bytes.
-    fn take(&mut self, order: Order<M>) -> usize {
+    fn take(&mut self, order: Order<M::Waiting, M::Reader>) -> usize {
         match order {
             Order::Propose { command, waiting } => {
                 let bytes = command.len();

@@ -19,20 +19,20 @@ use crate::log::LogError;
 pub const QUEUE_BYTES_MAX: usize = 128 << 20;
 
 /// What the driver is told.
-pub(super) enum Order<M: StateMachine> {
+pub(super) enum Order<W, R> {
     Propose {
         command: Bytes,
-        waiting: M::Waiting,
+        waiting: W,
     },
-    Read(M::Reader),
+    Read(R),
     Change {
         change: MemberChange,
         context: Bytes,
-        waiting: M::Waiting,
+        waiting: W,
     },
     Transfer {
         to: MemberId,
-        waiting: M::Waiting,
+        waiting: W,
     },
     /// From another member; the permit is room in its queue.
     Message(Message, OwnedSemaphorePermit),
@@ -60,19 +60,25 @@ pub(super) struct Shared {
 }
 
 /// One member at work: its thread steps consensus, writes the log and sends. Dropping it stops it.
-pub struct Node<M: StateMachine> {
-    orders: Sender<Order<M>>,
+///
+/// `W` waits for a proposal, `R` to read: [`StateMachine::Waiting`] and [`StateMachine::Reader`] of the machine behind it,
+/// which it need not name.
+pub struct Node<W: Send, R: Send> {
+    orders: Sender<Order<W, R>>,
     thread: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
 }
 
-impl<M: StateMachine> Node<M> {
+impl<W: Send + 'static, R: Send + 'static> Node<W, R> {
     /// Starts the thread.
     ///
     /// # Errors
     /// If the operating system gives none.
-    pub fn start(start: Start, machine: M, transport: Transport) -> std::io::Result<Self> {
-        let (orders, queue): (_, Receiver<Order<M>>) = mpsc::channel();
+    pub fn start<M>(start: Start, machine: M, transport: Transport) -> std::io::Result<Self>
+    where
+        M: StateMachine<Waiting = W, Reader = R>,
+    {
+        let (orders, queue): (_, Receiver<Order<W, R>>) = mpsc::channel();
         let shared = Arc::new(Shared::default());
         let mut driver = Driver::new(start, machine, transport, Arc::clone(&shared));
         let thread = std::thread::Builder::new()
@@ -98,7 +104,7 @@ impl<M: StateMachine> Node<M> {
     ///
     /// # Errors
     /// Gives back who waits.
-    pub fn propose(&self, command: Bytes, waiting: M::Waiting) -> Result<(), (M::Waiting, Unserved)> {
+    pub fn propose(&self, command: Bytes, waiting: W) -> Result<(), (W, Unserved)> {
         let bytes = command.len();
         if self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES_MAX {
             self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -112,12 +118,12 @@ impl<M: StateMachine> Node<M> {
     }
 
     /// Asks from which entry on `reader` may read, linearizably. A reader that is dropped was not heard: the node stopped.
-    pub fn read(&self, reader: M::Reader) {
+    pub fn read(&self, reader: R) {
         self.order(Order::Read(reader));
     }
 
     /// Changes the members; `context` is for the state machine.
-    pub fn change_members(&self, change: MemberChange, context: Bytes, waiting: M::Waiting) {
+    pub fn change_members(&self, change: MemberChange, context: Bytes, waiting: W) {
         self.order(Order::Change {
             change,
             context,
@@ -126,7 +132,7 @@ impl<M: StateMachine> Node<M> {
     }
 
     /// Hands leadership to `to`. Whoever waits is refused, or dropped once another leads.
-    pub fn transfer_leadership(&self, to: MemberId, waiting: M::Waiting) {
+    pub fn transfer_leadership(&self, to: MemberId, waiting: W) {
         self.order(Order::Transfer { to, waiting });
     }
 
@@ -160,15 +166,15 @@ impl<M: StateMachine> Node<M> {
         self.order(Order::Stop);
     }
 
-    fn order(&self, order: Order<M>) {
+    fn order(&self, order: Order<W, R>) {
         // Where the thread has ended nobody waits for anything but its being dropped.
         let _stopped = self.orders.send(order);
     }
 }
 
-impl<M: StateMachine> Drop for Node<M> {
+impl<W: Send, R: Send> Drop for Node<W, R> {
     fn drop(&mut self) {
-        self.stop();
+        let _stopped_already = self.orders.send(Order::Stop);
         if let Some(thread) = self.thread.take() {
             // A panic was reported by the thread itself.
             let _panicked = thread.join();

@@ -54,6 +54,7 @@ pub enum Column {
         shape: Shape,
     },
     Map {
+        /// Arrow has no null among keys; a null text is [`NULL_KEY`].
         keys: Box<Column>,
         values: Box<Column>,
         field: FieldRef,
@@ -65,6 +66,10 @@ pub enum Column {
         valid: Vec<bool>,
     },
 }
+
+/// What stands for a null key of a map of texts, since Arrow's maps have none: Flink's may have one. It is made of
+/// characters that Unicode reserves for a program's own use.
+pub const NULL_KEY: &str = "\u{10fffe}null\u{10ffff}";
 
 /// Where the rows of a list or a map begin in their items, and which of them are null.
 #[derive(Debug)]
@@ -177,6 +182,17 @@ impl Column {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Appends a null key of a map; `false`, and nothing appended, where the keys are no texts.
+    pub fn append_null_key(&mut self) -> bool {
+        match self {
+            Self::Text(b) => {
+                b.append_value(NULL_KEY);
+                true
+            }
+            _ => false,
+        }
     }
 
     pub fn append_null(&mut self) {
@@ -471,7 +487,11 @@ impl Column {
                 },
             ) => {
                 for row in from..to {
-                    if !keys.append_value(from_keys.value(row)) || !values.append_value(from_values.value(row)) {
+                    let key = match from_keys.value(row) {
+                        Value::Null => keys.append_null_key(),
+                        key => keys.append_value(key),
+                    };
+                    if !key || !values.append_value(from_values.value(row)) {
                         return false;
                     }
                 }

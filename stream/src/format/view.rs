@@ -15,6 +15,7 @@ use arrow::datatypes::{
     TimestampSecondType,
 };
 
+use super::column::NULL_KEY;
 use super::temporal::Moment;
 use crate::Error;
 
@@ -86,6 +87,8 @@ enum Kind<'a> {
     Float64(&'a [f64]),
     Decimal(&'a Decimal128Array, i8),
     Text(&'a StringArray),
+    /// The keys of a map, of which one may stand for null.
+    TextKeys(&'a StringArray),
     TextView(&'a StringViewArray),
     Bytes(&'a BinaryArray),
     Date(&'a [i32]),
@@ -137,7 +140,11 @@ impl<'a> View<'a> {
             }
             DataType::Map(..) => {
                 let map = array.as_map();
-                Kind::Map(map, Box::new((View::new(map.keys())?, View::new(map.values())?)))
+                let mut keys = View::new(map.keys())?;
+                if let Kind::Text(texts) = keys.kind {
+                    keys.kind = Kind::TextKeys(texts);
+                }
+                Kind::Map(map, Box::new((keys, View::new(map.values())?)))
             }
             DataType::Struct(fields) => {
                 let children = array.as_struct().columns();
@@ -177,6 +184,10 @@ impl<'a> View<'a> {
                 scale: *scale,
             },
             Kind::Text(a) => Value::Text(a.value(row)),
+            Kind::TextKeys(a) => match a.value(row) {
+                NULL_KEY => Value::Null,
+                key => Value::Text(key),
+            },
             Kind::TextView(a) => Value::Text(a.value(row)),
             Kind::Bytes(a) => Value::Bytes(a.value(row)),
             Kind::Date(v) => Value::Date(v[row].into()),

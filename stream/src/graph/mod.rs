@@ -6,17 +6,19 @@
 //! depend on the parallelism. Pure: opens nothing, runs nothing.
 
 mod build;
+mod hash;
 mod route;
 
 use std::sync::Arc;
 
+use crate::time::Zone;
 use arrow::array::RecordBatch;
 use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
-use chrono_tz::Tz;
 use datafusion::physical_expr::PhysicalExpr;
 
 pub use build::{Exchange, Graph, Origin, Vertex, build};
+pub use hash::KEY_HASH;
 pub use route::{key_group_filter, partition};
 
 use crate::Error;
@@ -34,11 +36,11 @@ pub enum Node {
     Scan(Arc<TableSpec>, Option<i64>),
     Values(RecordBatch),
     /// An operator that needs no other task's rows.
-    Step(Box<Node>, Step),
+    Step(Arc<Node>, Step),
     /// Grouped aggregates: rows with equal keys meet in one task.
-    Aggregate(Box<Node>, aggregate::Plan),
+    Aggregate(Arc<Node>, aggregate::Plan),
     /// All rows of all inputs.
-    Union(Vec<Node>),
+    Union(Vec<Arc<Node>>),
 }
 
 /// An operator as the planner describes it; each subtask makes its own.
@@ -56,7 +58,7 @@ pub enum Step {
     Windows {
         column: usize,
         windows: Windows,
-        zone: Option<Tz>,
+        zone: Option<Zone>,
         schema: SchemaRef,
     },
     Expand {
@@ -123,6 +125,6 @@ pub enum Target {
 /// One output of a job: a relation and where it goes. A statement set has several.
 #[derive(Debug, Clone)]
 pub struct Output {
-    pub node: Node,
+    pub node: Arc<Node>,
     pub target: Target,
 }

@@ -10,11 +10,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::time::Zone;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMillisecondType};
 use arrow::row::{OwnedRow, RowConverter, Rows as KeyRows, SortField};
-use chrono_tz::Tz;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::accumulator::{Accumulator, Function};
@@ -42,7 +42,7 @@ pub struct Plan {
     /// Which of `keys` is the window's end; none for a final aggregate.
     pub window_end: Option<usize>,
     /// The zone in which windows are laid out, for a TIMESTAMP_LTZ rowtime.
-    pub zone: Option<Tz>,
+    pub zone: Option<Zone>,
     pub calls: Vec<Call>,
     /// Keys, then results.
     pub schema: SchemaRef,
@@ -156,21 +156,15 @@ impl Aggregate {
     fn arguments(&self, batch: &RecordBatch) -> Result<Vec<Arguments>, Error> {
         let arguments = |call: &Call| {
             let filter = call.filter.as_ref().map(|filter| boolean(filter, batch)).transpose()?;
-            // An argument is computed for the filtered rows only: CASE-like guards in filters must hold.
-            let columns = match &filter {
-                None => call
-                    .args
-                    .iter()
-                    .map(|arg| evaluate(arg, batch))
-                    .collect::<Result<Vec<_>, _>>()?,
-                Some(mask) => {
-                    let kept = compute::filter_record_batch(batch, mask)?;
-                    call.args
-                        .iter()
-                        .map(|arg| evaluate(arg, &kept))
-                        .collect::<Result<Vec<_>, _>>()?
-                }
-            };
+            // An argument is computed for all rows: Flink does so before the aggregation, and a FILTER guards nothing.
+            let columns = call.args.iter().map(|arg| {
+                let column = evaluate(arg, batch)?;
+                Ok::<_, Error>(match &filter {
+                    None => column,
+                    Some(mask) => compute::filter(&column, mask)?,
+                })
+            });
+            let columns = columns.collect::<Result<Vec<_>, _>>()?;
             Ok(Arguments { columns, filter })
         };
         self.plan.calls.iter().map(arguments).collect()

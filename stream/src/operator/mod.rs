@@ -42,8 +42,12 @@ pub enum Event {
     /// The source has this many splits.
     Splits(u32),
     SplitFinished(u32),
-    /// A split has brought nothing for the idle timeout, or wakes up.
-    SplitIdle(u32, bool),
+    /// A split has brought nothing for the idle timeout.
+    SplitIdle(u32),
+    /// The source has had nothing to read for a moment.
+    Quiet,
+    /// The whole input has brought nothing for the idle timeout, or wakes up: Flink's WatermarkStatus.
+    Idle(bool),
     /// Nothing follows.
     End,
 }

@@ -17,10 +17,12 @@ mod before;
 mod generator;
 mod inputs;
 pub mod window;
+mod zone;
 
 pub use before::Before;
 pub use generator::{AUTO_INTERVAL_MS, Generator};
 pub use inputs::{ChannelWatermarks, SplitWatermarks};
+pub use zone::Zone;
 
 /// Before any watermark: nothing is late.
 pub const NONE: i64 = i64::MIN;

@@ -84,7 +84,10 @@ fn describe_others(broker: &Broker) -> impl Iterator<Item = Described> {
             "process.roles" => "broker".to_owned(),
             "log.dir" | "log.dirs" => broker.data().display().to_string(),
             "listeners" => format!("PLAINTEXT://{}", broker.listen),
-            "advertised.listeners" => format!("PLAINTEXT://{host}:{port}"),
+            "advertised.listeners" => match host {
+                Some(host) => format!("PLAINTEXT://{host}:{port}"),
+                None => format!("PLAINTEXT://{}", broker.listen),
+            },
             _ => return None,
         })
     };

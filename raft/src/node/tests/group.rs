@@ -66,12 +66,12 @@ impl StateMachine for List {
 
 #[derive(Debug)]
 struct Door {
-    orders: Mutex<Option<Arc<Node<List>>>>,
+    orders: Mutex<Option<Arc<Node<Answer, Answer>>>>,
     url: Mutex<String>,
     room: Arc<Semaphore>,
 }
 
-impl std::fmt::Debug for Node<List> {
+impl std::fmt::Debug for Node<Answer, Answer> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Node")
     }
@@ -118,7 +118,7 @@ impl Inbox for Door {
 }
 
 struct Member {
-    node: Arc<Node<List>>,
+    node: Arc<Node<Answer, Answer>>,
     door: Arc<Door>,
     transport: Transport,
     listening: JoinHandle<()>,
@@ -370,7 +370,7 @@ async fn another_member_leads_when_the_leader_ends_and_nothing_is_lost() {
     eventually("it has caught up", || *again.commands.lock().unwrap() == commands).await;
 }
 
-async fn status_of(node: &Node<List>) -> crate::consensus::Status {
+async fn status_of(node: &Node<Answer, Answer>) -> crate::consensus::Status {
     let (answer, waiting) = oneshot::channel();
     node.status(move |status| {
         let _gone = answer.send(status);

@@ -35,7 +35,8 @@ enum Sums {
     /// SUM(FLOAT) adds in single precision, as Flink does.
     Single(Vec<f32>),
     Double(Vec<f64>),
-    /// None once the sum has outgrown 38 digits. The scale is the argument's.
+    /// None before the first value, and where the sum has outgrown 38 digits: SUM begins anew with the next value then, as
+    /// Flink's does, and AVG stays NULL. The scale is the argument's.
     Decimal(Vec<Option<i128>>, i8),
 }
 
@@ -135,6 +136,7 @@ impl Accumulator for Number {
             return Err(Error::unsupported("a sum of nothing"));
         };
         let counts = &mut self.counts;
+        let restarts = self.kind == NumberResult::Sum;
         match (&mut self.sums, arg.data_type()) {
             (Sums::Integer(sums), data_type) => {
                 let mut step = |group: usize, value: i64| sums[group] = sums[group].wrapping_add(value);
@@ -175,7 +177,13 @@ impl Accumulator for Number {
                     groups,
                     counts,
                     |g: usize, v: i128| {
-                        sums[g] = sums[g].and_then(|sum| sum.checked_add(v));
+                        let before = match (sums[g], restarts) {
+                            (None, true) => Some(0),
+                            (sum, _) => sum,
+                        };
+                        sums[g] = before
+                            .and_then(|sum| sum.checked_add(v))
+                            .filter(|sum| sum.abs() <= DECIMAL_MAX);
                     }
                 )
             }

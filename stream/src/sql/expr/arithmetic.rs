@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::BinaryExpr;
 use sqlparser::ast::{BinaryOperator, Expr};
 
@@ -13,7 +14,9 @@ use super::decimal;
 use super::literal::is_duration;
 use super::{Binder, Bound, at};
 use crate::Error;
+use crate::expression::{Junction, Kind, Quotient};
 use crate::sql::data_type::name;
+use crate::sql::facts::Facts;
 
 const DAY_MILLIS: i64 = 86_400_000;
 
@@ -26,8 +29,8 @@ impl Binder<'_> {
         whole: &Expr,
     ) -> Result<Bound, Error> {
         let logical = match op {
-            BinaryOperator::And => Some(Operator::And),
-            BinaryOperator::Or => Some(Operator::Or),
+            BinaryOperator::And => Some(Kind::And),
+            BinaryOperator::Or => Some(Kind::Or),
             _ => None,
         };
         if let Some(logical) = logical {
@@ -35,10 +38,7 @@ impl Binder<'_> {
                 self.bind_condition(left, "AND/OR")?,
                 self.bind_condition(right, "AND/OR")?,
             );
-            return Ok(Bound::new(
-                Arc::new(BinaryExpr::new(left.expr, logical, right.expr)),
-                DataType::Boolean,
-            ));
+            return Ok(junction(logical, vec![left, right]));
         }
         let place = at(whole);
         let (left, right) = (self.bind(left)?, self.bind(right)?);
@@ -126,7 +126,26 @@ impl Binder<'_> {
 }
 
 fn plain(left: Bound, op: Operator, right: Bound, data: DataType) -> Result<Bound, Error> {
-    Ok(Bound::new(Arc::new(BinaryExpr::new(left.expr, op, right.expr)), data))
+    let facts = strict(&[&left, &right]);
+    let divides = matches!(op, Operator::Divide | Operator::Modulo);
+    let expr: Arc<dyn PhysicalExpr> = if divides && data.is_signed_integer() {
+        Arc::new(Quotient::new(left.expr, op, right.expr, data.clone()))
+    } else {
+        Arc::new(BinaryExpr::new(left.expr, op, right.expr))
+    };
+    Ok(Bound::new(expr, data).with(facts))
+}
+
+/// NULL where an operand is.
+pub(super) fn strict(operands: &[&Bound]) -> Facts {
+    Facts::default().with_not_null(operands.iter().all(|operand| operand.facts.not_null))
+}
+
+/// AND or OR of conditions.
+pub(super) fn junction(kind: Kind, conditions: Vec<Bound>) -> Bound {
+    let facts = strict(&conditions.iter().collect::<Vec<_>>());
+    let expr = Junction::of(kind, conditions.into_iter().map(|condition| condition.expr));
+    Bound::new(expr, DataType::Boolean).with(facts)
 }
 
 fn misfit(left: &Bound, op: Operator, right: &Bound, at: &str) -> Error {

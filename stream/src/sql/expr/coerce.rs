@@ -7,6 +7,7 @@ use datafusion::physical_expr::expressions::CastExpr;
 
 use super::Bound;
 use crate::Error;
+use crate::sql::facts::Facts;
 
 /// The type that values of all `types` can have without loss, as Flink finds it for CASE, COALESCE, VALUES and UNION.
 pub fn common_type(types: &[DataType]) -> Option<DataType> {
@@ -77,15 +78,13 @@ pub fn cast_to(bound: Bound, to: &DataType) -> Result<Bound, Error> {
     if bound.data == *to {
         return Ok(bound);
     }
+    let facts = Facts::default().with_not_null(bound.facts.not_null);
     if let Some(value) = bound.constant()
         && let Ok(value) = value.cast_to(to)
     {
-        return Ok(Bound::literal(value));
+        return Ok(Bound::literal(value).with(facts));
     }
-    Ok(Bound::new(
-        Arc::new(CastExpr::new(bound.expr, to.clone(), None)),
-        to.clone(),
-    ))
+    Ok(Bound::new(Arc::new(CastExpr::new(bound.expr, to.clone(), None)), to.clone()).with(facts))
 }
 
 /// The same for what stands outside of expressions: columns of VALUES, UNION and INSERT.
