@@ -33,7 +33,7 @@ impl Asker {
 impl NameNode {
     pub async fn mkdirs(&self, asker: &Asker, asked: MkdirsRequestProto) -> Result<MkdirsResponseProto, Error> {
         let what = format!("create directory {}", asked.src);
-        self.change(&what, asker.key.clone(), |state, now| {
+        self.change(&what, asker.key, |state, now| {
             state
                 .names
                 .mkdirs(asker.at(now), &asked.src, asked.masked.perm as u16, asked.create_parent)?;
@@ -43,7 +43,7 @@ impl NameNode {
     }
 
     pub async fn delete(&self, asker: &Asker, asked: DeleteRequestProto) -> Result<DeleteResponseProto, Error> {
-        self.change(&format!("delete {}", asked.src), asker.key.clone(), |state, now| {
+        self.change(&format!("delete {}", asked.src), asker.key, |state, now| {
             Ok(DeleteResponseProto {
                 result: state.names.delete(asker.at(now), &asked.src, asked.recursive)?,
             })
@@ -52,7 +52,7 @@ impl NameNode {
     }
 
     pub async fn rename(&self, asker: &Asker, asked: RenameRequestProto) -> Result<RenameResponseProto, Error> {
-        self.change(&format!("rename {}", asked.src), asker.key.clone(), |state, now| {
+        self.change(&format!("rename {}", asked.src), asker.key, |state, now| {
             let result = state.names.rename_into(asker.at(now), &asked.src, &asked.dst)?;
             Ok(RenameResponseProto { result })
         })
@@ -60,7 +60,7 @@ impl NameNode {
     }
 
     pub async fn rename2(&self, asker: &Asker, asked: Rename2RequestProto) -> Result<Rename2ResponseProto, Error> {
-        self.change(&format!("rename {}", asked.src), asker.key.clone(), |state, now| {
+        self.change(&format!("rename {}", asked.src), asker.key, |state, now| {
             state
                 .names
                 .rename(asker.at(now), &asked.src, &asked.dst, asked.overwrite_dest)?;
@@ -74,36 +74,28 @@ impl NameNode {
         asker: &Asker,
         asked: SetPermissionRequestProto,
     ) -> Result<SetPermissionResponseProto, Error> {
-        self.change(
-            &format!("set permission for {}", asked.src),
-            asker.key.clone(),
-            |state, now| {
-                state
-                    .names
-                    .set_permission(asker.at(now), &asked.src, asked.permission.perm as u16)?;
-                Ok(SetPermissionResponseProto {})
-            },
-        )
+        self.change(&format!("set permission for {}", asked.src), asker.key, |state, now| {
+            state
+                .names
+                .set_permission(asker.at(now), &asked.src, asked.permission.perm as u16)?;
+            Ok(SetPermissionResponseProto {})
+        })
         .await
     }
 
     pub async fn set_owner(&self, asker: &Asker, asked: SetOwnerRequestProto) -> Result<SetOwnerResponseProto, Error> {
-        self.change(
-            &format!("set owner for {}", asked.src),
-            asker.key.clone(),
-            |state, now| {
-                let given = |name: Option<String>| name.filter(|name| !name.is_empty());
-                state
-                    .names
-                    .set_owner(asker.at(now), &asked.src, given(asked.username), given(asked.groupname))?;
-                Ok(SetOwnerResponseProto {})
-            },
-        )
+        self.change(&format!("set owner for {}", asked.src), asker.key, |state, now| {
+            let given = |name: Option<String>| name.filter(|name| !name.is_empty());
+            state
+                .names
+                .set_owner(asker.at(now), &asked.src, given(asked.username), given(asked.groupname))?;
+            Ok(SetOwnerResponseProto {})
+        })
         .await
     }
 
     pub async fn set_times(&self, asker: &Asker, asked: SetTimesRequestProto) -> Result<SetTimesResponseProto, Error> {
-        self.change(&format!("set times {}", asked.src), asker.key.clone(), |state, now| {
+        self.change(&format!("set times {}", asked.src), asker.key, |state, now| {
             if self.settings.access_time_precision_ms == 0 && i64::try_from(asked.atime).is_ok() {
                 return Err(Error::Io(
                     "Access time for hdfs is not configured. Please set dfs.namenode.accesstime.precision.".to_owned(),
@@ -127,7 +119,7 @@ impl NameNode {
         let replication = self.check_replication(asked.replication)?;
         self.change(
             &format!("set replication for {}", asked.src),
-            asker.key.clone(),
+            asker.key,
             |state, now| {
                 let result = state.names.set_replication(asker.at(now), &asked.src, replication)?;
                 Ok(SetReplicationResponseProto { result })

@@ -11,7 +11,7 @@ impl NameNode {
     /// True: the file has that length. False: data nodes cut its last block, and the file is closed once they have.
     pub async fn truncate(&self, asker: &Asker, asked: TruncateRequestProto) -> Result<TruncateResponseProto, Error> {
         self.take_over(asker, &asked.src, &asked.client_name).await?;
-        self.change(&format!("truncate {}", asked.src), asker.key.clone(), |state, now| {
+        self.change(&format!("truncate {}", asked.src), asker.key, |state, now| {
             let caller = asker.at(now);
             let truncation = state
                 .names
@@ -30,7 +30,7 @@ impl NameNode {
     }
 
     pub async fn concat(&self, asker: &Asker, asked: ConcatRequestProto) -> Result<ConcatResponseProto, Error> {
-        self.change(&format!("concat to {}", asked.trg), asker.key.clone(), |state, now| {
+        self.change(&format!("concat to {}", asked.trg), asker.key, |state, now| {
             state.names.concat(asker.at(now), &asked.trg, &asked.srcs)?;
             Ok(ConcatResponseProto {})
         })

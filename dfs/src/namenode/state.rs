@@ -313,7 +313,7 @@ impl NameNode {
         let Some(key) = key else {
             return execute.await;
         };
-        match self.in_flight.begin(key.clone()) {
+        match self.in_flight.begin(*key) {
             Turn::First(execution) => {
                 let made = self.lock().retries.get(key);
                 let outcome = match made {
@@ -400,7 +400,7 @@ impl NameNode {
             transaction.response = Bytes::from(response.encode_to_vec());
             state
                 .retries
-                .insert(&key.client_id, key.call_id, transaction.response.clone(), now);
+                .insert(&key.client_id, key.call_id, &transaction.response, now);
         }
         let (sender, receiver) = oneshot::channel();
         let (failed, durable) = (Arc::clone(&self.failed), self.durable.clone());

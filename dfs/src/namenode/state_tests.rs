@@ -376,7 +376,8 @@ async fn edits_that_are_gone_are_noticed() {
         }
     }
     drop(node);
-    let damages: [(&str, fn(&std::path::Path, &std::path::Path)); 4] = [
+    type Damage = fn(&std::path::Path, &std::path::Path);
+    let damages: [(&str, Damage); 4] = [
         ("no edits", |at, _| std::fs::remove_dir_all(at.join("edits")).unwrap()),
         ("an empty folder of edits", |at, _| {
             std::fs::remove_dir_all(at.join("edits")).unwrap();
