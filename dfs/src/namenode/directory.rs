@@ -344,6 +344,7 @@ impl NameNode {
             SafeModeActionProto::SafemodeEnter => state.blocks.enter_safe_mode(),
             SafeModeActionProto::SafemodeGet => {}
         }
+        self.data_nodes_changed.notify_waiters();
         Ok(state.blocks.in_safe_mode() || state.low_on_space || self.is_failed())
     }
 }

@@ -28,6 +28,10 @@ use crate::block::{Blocks, Command, Effect, Event, NodeId};
 use crate::namespace::edit::{EditBox, Transaction};
 use crate::namespace::{Block, InodeId, Namespace};
 
+/// How an image waits for a moment when all changes are durable.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+const SETTLE_INTERVAL: Duration = Duration::from_micros(200);
+const SETTLE_ATTEMPTS: u32 = 100;
 /// How often the lock is looked at, and how long it may be held before the name node counts as unhealthy.
 const LOCK_WATCH_INTERVAL: Duration = Duration::from_millis(500);
 const LOCK_HELD_MAX: Duration = Duration::from_secs(10);
@@ -77,6 +81,8 @@ pub struct NameNode {
     failed: Arc<AtomicBool>,
     durable: watch::Sender<u64>,
     pub(super) in_flight: InFlight,
+    /// Data nodes were heard of, time passed, or an operator changed safe mode.
+    pub(super) data_nodes_changed: Notify,
     /// When the lock was last free, by [`NameNode::now`].
     lock_free_at: AtomicU64,
     pub operations: AtomicU64,
@@ -206,6 +212,7 @@ impl NameNode {
             failed: Arc::default(),
             durable,
             in_flight: InFlight::default(),
+            data_nodes_changed: Notify::new(),
             lock_free_at: AtomicU64::new(now),
             operations: AtomicU64::new(0),
             seed: AtomicU64::new(now),
@@ -296,10 +303,11 @@ impl NameNode {
     pub(super) async fn wait_for_data_nodes(&self, ready: impl Fn(&State, u64) -> bool) {
         let deadline = tokio::time::Instant::now() + Duration::from_millis(self.settings.restart_wait_ms);
         loop {
-            if ready(&self.lock(), self.now()) || tokio::time::Instant::now() >= deadline {
+            let mut changed = std::pin::pin!(self.data_nodes_changed.notified());
+            changed.as_mut().enable();
+            if ready(&self.lock(), self.now()) || tokio::time::timeout_at(deadline, changed).await.is_err() {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -453,7 +461,7 @@ impl NameNode {
     pub async fn wait_stored(&self, block: Block) -> bool {
         let deadline = tokio::time::Instant::now() + Duration::from_millis(self.settings.report_wait_ms);
         loop {
-            let waiter = {
+            let mut reported = {
                 let mut state = self.lock();
                 if state.blocks.is_stored(block) {
                     return true;
@@ -461,17 +469,12 @@ impl NameNode {
                 if state.blocks.get(block.id).is_none() {
                     return false;
                 }
-                Arc::clone(state.waiters.entry(block.id).or_default())
+                // Under the lock, so that no report comes between the look and the registration.
+                let mut reported = Box::pin(Arc::clone(state.waiters.entry(block.id).or_default()).notified_owned());
+                reported.as_mut().enable();
+                reported
             };
-            let notified = waiter.notified();
-            // A report may have come between the look and the registration.
-            if self.lock().blocks.is_stored(block) {
-                return true;
-            }
-            // `notify_waiters` wakes who was created before it; looking again every so often covers the gap.
-            let step = tokio::time::Instant::now() + Duration::from_millis(20);
-            let _ = tokio::time::timeout_at(deadline.min(step), notified).await;
-            if tokio::time::Instant::now() >= deadline {
+            if tokio::time::timeout_at(deadline, reported.as_mut()).await.is_err() {
                 let mut state = self.lock();
                 state.waiters.remove(&block.id);
                 return state.blocks.is_stored(block);
@@ -479,21 +482,39 @@ impl NameNode {
         }
     }
 
+    /// The lock at a moment when all that was changed is durable. Blocks.
+    fn settled(&self) -> Result<Locked<'_>, Error> {
+        let give_up = Instant::now() + SETTLE_TIMEOUT;
+        for attempt in 0.. {
+            let state = self.lock();
+            // Under steady changes there is no such moment: then the lock is kept for the length of one sync.
+            let keep = attempt >= SETTLE_ATTEMPTS;
+            while *self.durable.borrow() < state.transaction {
+                if self.is_failed() || Instant::now() > give_up {
+                    return Err(Error::Io("the edit log could not be written".to_owned()));
+                }
+                if !keep {
+                    break;
+                }
+                std::thread::sleep(SETTLE_INTERVAL);
+            }
+            if *self.durable.borrow() >= state.transaction {
+                return Ok(state);
+            }
+            drop(state);
+            std::thread::sleep(SETTLE_INTERVAL);
+        }
+        Err(Error::Io("the edit log could not be written".to_owned()))
+    }
+
     /// Writes an image of the present state and cuts the log. Blocks.
     pub fn checkpoint(&self) -> Result<(), Error> {
         if self.is_failed() {
             return Err(Error::Io("the edit log could not be written".to_owned()));
         }
-        // The image must end with a record of the log: wait, with the lock, until all that was submitted is durable.
+        // The image must end with a record of the log.
         let (image, index) = {
-            let state = self.lock();
-            let give_up = Instant::now() + Duration::from_secs(10);
-            while *self.durable.borrow() < state.transaction {
-                if self.is_failed() || Instant::now() > give_up {
-                    return Err(Error::Io("the edit log could not be written".to_owned()));
-                }
-                std::thread::sleep(Duration::from_micros(200));
-            }
+            let state = self.settled()?;
             let index = self.journal().as_ref().map_or(0, Journal::durable_index);
             let header = crate::namespace::image::Header {
                 transaction: state.transaction,

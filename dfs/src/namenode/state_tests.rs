@@ -164,6 +164,7 @@ fn register(node: &NameNode, uuid: &str) {
     };
     state.step(Event::Heartbeat { uuid, usage }, now);
     state.step(Event::Reported { uuid, replicas: &[] }, now);
+    node.data_nodes_changed.notify_waiters();
 }
 
 /// A file of alice's with one block, which is being written.
