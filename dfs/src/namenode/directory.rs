@@ -3,7 +3,7 @@
 use dfs_wire::proto::hdfs::*;
 
 use super::retry::CallKey;
-use super::state::{NameNode, wall_clock};
+use super::state::{Answered, NameNode, wall_clock};
 use crate::Error;
 use crate::namespace::Caller;
 
@@ -31,7 +31,11 @@ impl Asker {
 }
 
 impl NameNode {
-    pub async fn mkdirs(&self, asker: &Asker, asked: MkdirsRequestProto) -> Result<MkdirsResponseProto, Error> {
+    pub async fn mkdirs(
+        &self,
+        asker: &Asker,
+        asked: MkdirsRequestProto,
+    ) -> Result<Answered<MkdirsResponseProto>, Error> {
         let what = format!("create directory {}", asked.src);
         self.change(&what, asker.key, |state, now| {
             state
@@ -42,7 +46,11 @@ impl NameNode {
         .await
     }
 
-    pub async fn delete(&self, asker: &Asker, asked: DeleteRequestProto) -> Result<DeleteResponseProto, Error> {
+    pub async fn delete(
+        &self,
+        asker: &Asker,
+        asked: DeleteRequestProto,
+    ) -> Result<Answered<DeleteResponseProto>, Error> {
         self.change(&format!("delete {}", asked.src), asker.key, |state, now| {
             Ok(DeleteResponseProto {
                 result: state.names.delete(asker.at(now), &asked.src, asked.recursive)?,
@@ -51,7 +59,11 @@ impl NameNode {
         .await
     }
 
-    pub async fn rename(&self, asker: &Asker, asked: RenameRequestProto) -> Result<RenameResponseProto, Error> {
+    pub async fn rename(
+        &self,
+        asker: &Asker,
+        asked: RenameRequestProto,
+    ) -> Result<Answered<RenameResponseProto>, Error> {
         self.change(&format!("rename {}", asked.src), asker.key, |state, now| {
             let result = state.names.rename_into(asker.at(now), &asked.src, &asked.dst)?;
             Ok(RenameResponseProto { result })
@@ -59,7 +71,11 @@ impl NameNode {
         .await
     }
 
-    pub async fn rename2(&self, asker: &Asker, asked: Rename2RequestProto) -> Result<Rename2ResponseProto, Error> {
+    pub async fn rename2(
+        &self,
+        asker: &Asker,
+        asked: Rename2RequestProto,
+    ) -> Result<Answered<Rename2ResponseProto>, Error> {
         self.change(&format!("rename {}", asked.src), asker.key, |state, now| {
             state
                 .names
@@ -73,7 +89,7 @@ impl NameNode {
         &self,
         asker: &Asker,
         asked: SetPermissionRequestProto,
-    ) -> Result<SetPermissionResponseProto, Error> {
+    ) -> Result<Answered<SetPermissionResponseProto>, Error> {
         self.change(&format!("set permission for {}", asked.src), asker.key, |state, now| {
             state
                 .names
@@ -83,7 +99,11 @@ impl NameNode {
         .await
     }
 
-    pub async fn set_owner(&self, asker: &Asker, asked: SetOwnerRequestProto) -> Result<SetOwnerResponseProto, Error> {
+    pub async fn set_owner(
+        &self,
+        asker: &Asker,
+        asked: SetOwnerRequestProto,
+    ) -> Result<Answered<SetOwnerResponseProto>, Error> {
         self.change(&format!("set owner for {}", asked.src), asker.key, |state, now| {
             let given = |name: Option<String>| name.filter(|name| !name.is_empty());
             state
@@ -94,7 +114,11 @@ impl NameNode {
         .await
     }
 
-    pub async fn set_times(&self, asker: &Asker, asked: SetTimesRequestProto) -> Result<SetTimesResponseProto, Error> {
+    pub async fn set_times(
+        &self,
+        asker: &Asker,
+        asked: SetTimesRequestProto,
+    ) -> Result<Answered<SetTimesResponseProto>, Error> {
         self.change(&format!("set times {}", asked.src), asker.key, |state, now| {
             if self.settings.access_time_precision_ms == 0 && i64::try_from(asked.atime).is_ok() {
                 return Err(Error::Io(
@@ -115,7 +139,7 @@ impl NameNode {
         &self,
         asker: &Asker,
         asked: SetReplicationRequestProto,
-    ) -> Result<SetReplicationResponseProto, Error> {
+    ) -> Result<Answered<SetReplicationResponseProto>, Error> {
         let replication = self.check_replication(asked.replication)?;
         self.change(
             &format!("set replication for {}", asked.src),

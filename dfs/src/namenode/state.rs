@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use dfs_wire::proto::hdfs::SetTimesResponseProto;
 use disk::Disk;
 use prost::Message;
 use tokio::sync::{Notify, oneshot, watch};
@@ -61,6 +60,35 @@ pub struct State {
     transaction: u64,
     /// Too little space is left on the disk.
     pub low_on_space: bool,
+}
+
+/// A change's answer, and its encoding where the edit log has one.
+#[derive(Debug)]
+pub struct Answered<M> {
+    message: M,
+    encoded: Option<Bytes>,
+}
+
+impl<M> Answered<M> {
+    pub fn new(message: M) -> Self {
+        Self { message, encoded: None }
+    }
+}
+
+impl<M: Message> Answered<M> {
+    /// As on the wire.
+    pub fn into_bytes(self) -> Bytes {
+        self.encoded
+            .unwrap_or_else(|| Bytes::from(self.message.encode_to_vec()))
+    }
+}
+
+impl<M> Deref for Answered<M> {
+    type Target = M;
+
+    fn deref(&self) -> &M {
+        &self.message
+    }
 }
 
 /// The name node.
@@ -344,7 +372,7 @@ impl NameNode {
         what: &str,
         key: Option<CallKey>,
         make: impl FnOnce(&mut State, u64) -> Result<M, Error>,
-    ) -> Result<M, Error> {
+    ) -> Result<Answered<M>, Error> {
         self.wait_for_data_nodes(|state, _| !state.blocks.is_starting()).await;
         self.commit(key, |state, now| {
             self.check_writable(state, what)?;
@@ -358,12 +386,15 @@ impl NameNode {
         &self,
         key: Option<CallKey>,
         make: impl FnOnce(&mut State, u64) -> Result<M, Error>,
-    ) -> Result<M, Error> {
+    ) -> Result<Answered<M>, Error> {
         let (outcome, durable) = {
             let mut state = self.lock();
             let now = self.now();
-            let outcome = make(&mut state, now);
-            let durable = self.submit(&mut state, key, outcome.as_ref().ok(), now);
+            let outcome = make(&mut state, now).map(Answered::new);
+            let response = outcome.as_ref().ok().filter(|_| key.is_some());
+            let encoded = response.map(|answer| Bytes::from(answer.message.encode_to_vec()));
+            let durable = self.submit(&mut state, key, encoded.clone(), now);
+            let outcome = outcome.map(|answer| Answered { encoded, ..answer });
             (outcome, durable)
         };
         self.operations.fetch_add(1, Ordering::Relaxed);
@@ -379,11 +410,11 @@ impl NameNode {
 
     /// Queues the edits that were made under the lock, and tells the block map. Even a change that failed half-way may have
     /// made some: memory and log must agree.
-    fn submit<M: Message>(
+    fn submit(
         &self,
         state: &mut State,
         key: Option<CallKey>,
-        response: Option<&M>,
+        response: Option<Bytes>,
         now: u64,
     ) -> Option<oneshot::Receiver<Result<(), Error>>> {
         let changes = state.names.take_changes();
@@ -405,7 +436,7 @@ impl NameNode {
         if let (Some(key), Some(response)) = (key, response) {
             transaction.client_id = key.client_id.to_vec();
             transaction.call_id = key.call_id;
-            transaction.response = Bytes::from(response.encode_to_vec());
+            transaction.response = response;
             state
                 .retries
                 .insert(&key.client_id, key.call_id, &transaction.response, now);
@@ -442,7 +473,7 @@ impl NameNode {
     pub(super) fn note_access(&self, state: &mut State, file: InodeId, time: u64) {
         let now = self.now();
         if self.check_writable(state, "record an access").is_ok() && state.names.set_accessed(now, file, time).is_ok() {
-            drop(self.submit::<SetTimesResponseProto>(state, None, None, now));
+            drop(self.submit(state, None, None, now));
         }
     }
 

@@ -28,7 +28,7 @@ fn asker(call_id: i32) -> Asker {
     }
 }
 
-async fn mkdirs(node: &NameNode, path: &str, call_id: i32) -> Result<MkdirsResponseProto, Error> {
+async fn mkdirs(node: &NameNode, path: &str, call_id: i32) -> Result<Answered<MkdirsResponseProto>, Error> {
     // Nothing has to be reported, so the first step ends safe mode.
     let now = node.now();
     node.lock().step(Event::Tick, now);

@@ -3,7 +3,7 @@
 use dfs_wire::proto::hdfs::*;
 
 use super::directory::Asker;
-use super::state::{NameNode, PendingRecovery, State};
+use super::state::{Answered, NameNode, PendingRecovery, State};
 use crate::Error;
 use crate::block::{Command, NodeId};
 use crate::namespace::file::{Creation, NextBlock, Recovery};
@@ -44,7 +44,11 @@ fn nodes_of<'a>(state: &State, infos: impl IntoIterator<Item = &'a DatanodeIdPro
 }
 
 impl NameNode {
-    pub async fn create(&self, asker: &Asker, asked: CreateRequestProto) -> Result<CreateResponseProto, Error> {
+    pub async fn create(
+        &self,
+        asker: &Asker,
+        asked: CreateRequestProto,
+    ) -> Result<Answered<CreateResponseProto>, Error> {
         if asked.client_name.is_empty() {
             return Err(Error::IllegalArgument("create needs a client name".to_owned()));
         }
@@ -82,7 +86,11 @@ impl NameNode {
         .await
     }
 
-    pub async fn append(&self, asker: &Asker, asked: AppendRequestProto) -> Result<AppendResponseProto, Error> {
+    pub async fn append(
+        &self,
+        asker: &Asker,
+        asked: AppendRequestProto,
+    ) -> Result<Answered<AppendResponseProto>, Error> {
         self.take_over(asker, &asked.src, &asked.client_name).await?;
         let new_block = asked.flag() & FLAG_NEW_BLOCK != 0;
         self.change(&format!("append to file {}", asked.src), asker.key, |state, now| {
@@ -131,7 +139,7 @@ impl NameNode {
     }
 
     async fn recover(&self, asker: &Asker, path: &str) -> Result<bool, Error> {
-        let answer: RecoverLeaseResponseProto = self
+        let answer: Answered<RecoverLeaseResponseProto> = self
             .change(&format!("recover the lease of {path}"), None, |state, now| {
                 let (inode, _) = state.names.file(path)?;
                 let id = inode.id;
@@ -190,7 +198,11 @@ impl NameNode {
         }
     }
 
-    pub async fn add_block(&self, asker: &Asker, asked: AddBlockRequestProto) -> Result<AddBlockResponseProto, Error> {
+    pub async fn add_block(
+        &self,
+        asker: &Asker,
+        asked: AddBlockRequestProto,
+    ) -> Result<Answered<AddBlockResponseProto>, Error> {
         let previous = asked.previous.as_ref().map(block_of);
         if let Some(previous) = previous {
             self.wait_stored(previous).await;
@@ -270,7 +282,7 @@ impl NameNode {
         &self,
         asker: &Asker,
         asked: AbandonBlockRequestProto,
-    ) -> Result<AbandonBlockResponseProto, Error> {
+    ) -> Result<Answered<AbandonBlockResponseProto>, Error> {
         self.change(&format!("abandon a block of {}", asked.src), asker.key, |state, now| {
             let (id, _) = state.names.held(&asked.src, asked.file_id(), &asked.holder)?;
             state.names.abandon_block(asker.at(now), id, asked.b.block_id)?;
@@ -281,7 +293,7 @@ impl NameNode {
 
     /// Replaces nodes of a pipeline that failed. Where there are none, the answer has none: the client decides whether it
     /// goes on with fewer.
-    pub async fn additional_datanode(
+    pub fn additional_datanode(
         &self,
         asker: &Asker,
         asked: GetAdditionalDatanodeRequestProto,
@@ -301,7 +313,11 @@ impl NameNode {
         Ok(GetAdditionalDatanodeResponseProto { block })
     }
 
-    pub async fn complete(&self, asker: &Asker, asked: CompleteRequestProto) -> Result<CompleteResponseProto, Error> {
+    pub async fn complete(
+        &self,
+        asker: &Asker,
+        asked: CompleteRequestProto,
+    ) -> Result<Answered<CompleteResponseProto>, Error> {
         let last = asked.last.as_ref().map(block_of);
         // The data node's report is on its way: waiting some milliseconds for it spares the client a sleep of 400.
         let awaited = match last {
@@ -344,7 +360,7 @@ impl NameNode {
     }
 
     /// Records how long the block that is being written is at least.
-    pub async fn fsync(&self, asker: &Asker, asked: FsyncRequestProto) -> Result<FsyncResponseProto, Error> {
+    pub async fn fsync(&self, asker: &Asker, asked: FsyncRequestProto) -> Result<Answered<FsyncResponseProto>, Error> {
         self.change(&format!("fsync {}", asked.src), asker.key, |state, now| {
             let (id, file) = state.names.held(&asked.src, asked.file_id(), &asked.client)?;
             let length = u64::try_from(asked.last_block_length()).unwrap_or(0);
@@ -365,7 +381,7 @@ impl NameNode {
         &self,
         asker: &Asker,
         asked: UpdateBlockForPipelineRequestProto,
-    ) -> Result<UpdateBlockForPipelineResponseProto, Error> {
+    ) -> Result<Answered<UpdateBlockForPipelineResponseProto>, Error> {
         self.change("update a pipeline", asker.key, |state, now| {
             self.writer_of(state, asked.block.block_id, &asked.client_name)?;
             let generation_stamp = state.names.next_stamp(asker.at(now))?;
@@ -394,7 +410,7 @@ impl NameNode {
         &self,
         asker: &Asker,
         asked: UpdatePipelineRequestProto,
-    ) -> Result<UpdatePipelineResponseProto, Error> {
+    ) -> Result<Answered<UpdatePipelineResponseProto>, Error> {
         self.change("update a pipeline", asker.key, |state, now| {
             let (file, open) = self.writer_of(state, asked.new_block.block_id, &asked.client_name)?;
             let new = block_of(&asked.new_block);
