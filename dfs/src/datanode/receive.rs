@@ -87,9 +87,10 @@ struct Release<'a> {
 
 impl Drop for Release<'_> {
     fn drop(&mut self) {
-        self.live.finish();
+        // First let go of the replica, then say so: who stopped this writer goes on with the replica at once.
         let length = self.live.snapshot().length.max(self.start);
         self.node.store.release(self.block, self.live, length);
+        self.live.finish();
     }
 }
 

@@ -386,7 +386,13 @@ impl Store {
         replica.live = Some(Arc::clone(live));
         let length = replica.length;
         drop(replicas);
-        Ok((self.files(&to, block, Mode::Write)?, length))
+        let files = self.files(&to, block, Mode::Write);
+        if files.is_err()
+            && let Some(replica) = self.lock().get_mut(&block)
+        {
+            replica.live = None;
+        }
+        Ok((files?, length))
     }
 
     fn files(&self, meta: &Path, block: u64, mode: Mode) -> Result<Files, Error> {

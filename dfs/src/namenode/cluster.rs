@@ -105,6 +105,7 @@ impl NameNode {
             }
             _ => return Err(Error::NoSuchMethod(call.method.clone(), call.protocol.clone())),
         };
+        self.data_nodes_changed.notify_waiters();
         Ok(Bytes::from(answer))
     }
 
@@ -223,12 +224,12 @@ impl NameNode {
             let file = state.names.inode(pending.file).and_then(|inode| inode.as_file());
             let file = file.filter(|file| file.holder.as_deref() == Some(RECOVERY_HOLDER));
             let open = file.and_then(|file| file.open_block());
-            if let (Some(open), Some(true)) = (open, file.map(|file| file.truncating))
-                && open.length != asked.length
+            if let Some(cut) = state.names.truncation(pending.file)
+                && cut != asked.length
             {
                 return Err(Error::Io(format!(
-                    "blk_{} is to be cut to {} bytes, not {}",
-                    open.id, open.length, asked.length
+                    "blk_{} is to be cut to {cut} bytes, not {}",
+                    asked.block_id, asked.length
                 )));
             }
             if open.is_none_or(|open| open.id != asked.block_id) {

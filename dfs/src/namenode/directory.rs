@@ -3,7 +3,7 @@
 use dfs_wire::proto::hdfs::*;
 
 use super::retry::CallKey;
-use super::state::{NameNode, wall_clock};
+use super::state::{Answered, NameNode, wall_clock};
 use crate::Error;
 use crate::namespace::Caller;
 
@@ -31,9 +31,13 @@ impl Asker {
 }
 
 impl NameNode {
-    pub async fn mkdirs(&self, asker: &Asker, asked: MkdirsRequestProto) -> Result<MkdirsResponseProto, Error> {
+    pub async fn mkdirs(
+        &self,
+        asker: &Asker,
+        asked: MkdirsRequestProto,
+    ) -> Result<Answered<MkdirsResponseProto>, Error> {
         let what = format!("create directory {}", asked.src);
-        self.change(&what, asker.key.clone(), |state, now| {
+        self.change(&what, asker.key, |state, now| {
             state
                 .names
                 .mkdirs(asker.at(now), &asked.src, asked.masked.perm as u16, asked.create_parent)?;
@@ -42,8 +46,12 @@ impl NameNode {
         .await
     }
 
-    pub async fn delete(&self, asker: &Asker, asked: DeleteRequestProto) -> Result<DeleteResponseProto, Error> {
-        self.change(&format!("delete {}", asked.src), asker.key.clone(), |state, now| {
+    pub async fn delete(
+        &self,
+        asker: &Asker,
+        asked: DeleteRequestProto,
+    ) -> Result<Answered<DeleteResponseProto>, Error> {
+        self.change(&format!("delete {}", asked.src), asker.key, |state, now| {
             Ok(DeleteResponseProto {
                 result: state.names.delete(asker.at(now), &asked.src, asked.recursive)?,
             })
@@ -51,16 +59,24 @@ impl NameNode {
         .await
     }
 
-    pub async fn rename(&self, asker: &Asker, asked: RenameRequestProto) -> Result<RenameResponseProto, Error> {
-        self.change(&format!("rename {}", asked.src), asker.key.clone(), |state, now| {
+    pub async fn rename(
+        &self,
+        asker: &Asker,
+        asked: RenameRequestProto,
+    ) -> Result<Answered<RenameResponseProto>, Error> {
+        self.change(&format!("rename {}", asked.src), asker.key, |state, now| {
             let result = state.names.rename_into(asker.at(now), &asked.src, &asked.dst)?;
             Ok(RenameResponseProto { result })
         })
         .await
     }
 
-    pub async fn rename2(&self, asker: &Asker, asked: Rename2RequestProto) -> Result<Rename2ResponseProto, Error> {
-        self.change(&format!("rename {}", asked.src), asker.key.clone(), |state, now| {
+    pub async fn rename2(
+        &self,
+        asker: &Asker,
+        asked: Rename2RequestProto,
+    ) -> Result<Answered<Rename2ResponseProto>, Error> {
+        self.change(&format!("rename {}", asked.src), asker.key, |state, now| {
             state
                 .names
                 .rename(asker.at(now), &asked.src, &asked.dst, asked.overwrite_dest)?;
@@ -73,37 +89,37 @@ impl NameNode {
         &self,
         asker: &Asker,
         asked: SetPermissionRequestProto,
-    ) -> Result<SetPermissionResponseProto, Error> {
-        self.change(
-            &format!("set permission for {}", asked.src),
-            asker.key.clone(),
-            |state, now| {
-                state
-                    .names
-                    .set_permission(asker.at(now), &asked.src, asked.permission.perm as u16)?;
-                Ok(SetPermissionResponseProto {})
-            },
-        )
+    ) -> Result<Answered<SetPermissionResponseProto>, Error> {
+        self.change(&format!("set permission for {}", asked.src), asker.key, |state, now| {
+            state
+                .names
+                .set_permission(asker.at(now), &asked.src, asked.permission.perm as u16)?;
+            Ok(SetPermissionResponseProto {})
+        })
         .await
     }
 
-    pub async fn set_owner(&self, asker: &Asker, asked: SetOwnerRequestProto) -> Result<SetOwnerResponseProto, Error> {
-        self.change(
-            &format!("set owner for {}", asked.src),
-            asker.key.clone(),
-            |state, now| {
-                let given = |name: Option<String>| name.filter(|name| !name.is_empty());
-                state
-                    .names
-                    .set_owner(asker.at(now), &asked.src, given(asked.username), given(asked.groupname))?;
-                Ok(SetOwnerResponseProto {})
-            },
-        )
+    pub async fn set_owner(
+        &self,
+        asker: &Asker,
+        asked: SetOwnerRequestProto,
+    ) -> Result<Answered<SetOwnerResponseProto>, Error> {
+        self.change(&format!("set owner for {}", asked.src), asker.key, |state, now| {
+            let given = |name: Option<String>| name.filter(|name| !name.is_empty());
+            state
+                .names
+                .set_owner(asker.at(now), &asked.src, given(asked.username), given(asked.groupname))?;
+            Ok(SetOwnerResponseProto {})
+        })
         .await
     }
 
-    pub async fn set_times(&self, asker: &Asker, asked: SetTimesRequestProto) -> Result<SetTimesResponseProto, Error> {
-        self.change(&format!("set times {}", asked.src), asker.key.clone(), |state, now| {
+    pub async fn set_times(
+        &self,
+        asker: &Asker,
+        asked: SetTimesRequestProto,
+    ) -> Result<Answered<SetTimesResponseProto>, Error> {
+        self.change(&format!("set times {}", asked.src), asker.key, |state, now| {
             if self.settings.access_time_precision_ms == 0 && i64::try_from(asked.atime).is_ok() {
                 return Err(Error::Io(
                     "Access time for hdfs is not configured. Please set dfs.namenode.accesstime.precision.".to_owned(),
@@ -123,11 +139,11 @@ impl NameNode {
         &self,
         asker: &Asker,
         asked: SetReplicationRequestProto,
-    ) -> Result<SetReplicationResponseProto, Error> {
+    ) -> Result<Answered<SetReplicationResponseProto>, Error> {
         let replication = self.check_replication(asked.replication)?;
         self.change(
             &format!("set replication for {}", asked.src),
-            asker.key.clone(),
+            asker.key,
             |state, now| {
                 let result = state.names.set_replication(asker.at(now), &asked.src, replication)?;
                 Ok(SetReplicationResponseProto { result })
@@ -352,6 +368,7 @@ impl NameNode {
             SafeModeActionProto::SafemodeEnter => state.blocks.enter_safe_mode(),
             SafeModeActionProto::SafemodeGet => {}
         }
+        self.data_nodes_changed.notify_waiters();
         Ok(state.blocks.in_safe_mode() || state.low_on_space || self.is_failed())
     }
 }

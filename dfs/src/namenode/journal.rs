@@ -140,7 +140,7 @@ impl Recovered {
             }
             self.transaction = edits.number;
             self.retries
-                .insert(&edits.client_id, edits.call_id, edits.response, now);
+                .insert(&edits.client_id, edits.call_id, &edits.response, now);
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ pub async fn run(name_node: Arc<NameNode>, shutdown: Shutdown) {
             () = shutdown.requested() => return,
         }
         name_node.lock().step(Event::Tick, name_node.now());
+        name_node.data_nodes_changed.notify_waiters();
         ticks += 1;
         if !ticks.is_multiple_of(SLOW_TICKS) {
             continue;

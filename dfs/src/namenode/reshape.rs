@@ -3,15 +3,19 @@
 use dfs_wire::proto::hdfs::{ConcatRequestProto, ConcatResponseProto, TruncateRequestProto, TruncateResponseProto};
 
 use super::directory::Asker;
-use super::state::NameNode;
+use super::state::{Answered, NameNode};
 use crate::Error;
 use crate::namespace::truncate::Truncation;
 
 impl NameNode {
     /// True: the file has that length. False: data nodes cut its last block, and the file is closed once they have.
-    pub async fn truncate(&self, asker: &Asker, asked: TruncateRequestProto) -> Result<TruncateResponseProto, Error> {
+    pub async fn truncate(
+        &self,
+        asker: &Asker,
+        asked: TruncateRequestProto,
+    ) -> Result<Answered<TruncateResponseProto>, Error> {
         self.take_over(asker, &asked.src, &asked.client_name).await?;
-        self.change(&format!("truncate {}", asked.src), asker.key.clone(), |state, now| {
+        self.change(&format!("truncate {}", asked.src), asker.key, |state, now| {
             let caller = asker.at(now);
             let truncation = state
                 .names
@@ -29,8 +33,12 @@ impl NameNode {
         .await
     }
 
-    pub async fn concat(&self, asker: &Asker, asked: ConcatRequestProto) -> Result<ConcatResponseProto, Error> {
-        self.change(&format!("concat to {}", asked.trg), asker.key.clone(), |state, now| {
+    pub async fn concat(
+        &self,
+        asker: &Asker,
+        asked: ConcatRequestProto,
+    ) -> Result<Answered<ConcatResponseProto>, Error> {
+        self.change(&format!("concat to {}", asked.trg), asker.key, |state, now| {
             state.names.concat(asker.at(now), &asked.trg, &asked.srcs)?;
             Ok(ConcatResponseProto {})
         })

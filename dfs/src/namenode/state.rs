@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, We
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use dfs_wire::proto::hdfs::SetTimesResponseProto;
 use disk::Disk;
 use prost::Message;
 use tokio::sync::{Notify, oneshot, watch};
@@ -28,6 +27,10 @@ use crate::block::{Blocks, Command, Effect, Event, NodeId};
 use crate::namespace::edit::{EditBox, Transaction};
 use crate::namespace::{Block, InodeId, Namespace};
 
+/// How an image waits for a moment when all changes are durable.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+const SETTLE_INTERVAL: Duration = Duration::from_micros(200);
+const SETTLE_ATTEMPTS: u32 = 100;
 /// How often the lock is looked at, and how long it may be held before the name node counts as unhealthy.
 const LOCK_WATCH_INTERVAL: Duration = Duration::from_millis(200);
 const LOCK_HELD_MAX: Duration = Duration::from_secs(10);
@@ -59,6 +62,35 @@ pub struct State {
     pub low_on_space: bool,
 }
 
+/// A change's answer, and its encoding where the edit log has one.
+#[derive(Debug)]
+pub struct Answered<M> {
+    message: M,
+    encoded: Option<Bytes>,
+}
+
+impl<M> Answered<M> {
+    pub fn new(message: M) -> Self {
+        Self { message, encoded: None }
+    }
+}
+
+impl<M: Message> Answered<M> {
+    /// As on the wire.
+    pub fn into_bytes(self) -> Bytes {
+        self.encoded
+            .unwrap_or_else(|| Bytes::from(self.message.encode_to_vec()))
+    }
+}
+
+impl<M> Deref for Answered<M> {
+    type Target = M;
+
+    fn deref(&self) -> &M {
+        &self.message
+    }
+}
+
 /// The name node.
 #[derive(Debug)]
 pub struct NameNode {
@@ -77,6 +109,8 @@ pub struct NameNode {
     failed: Arc<AtomicBool>,
     durable: watch::Sender<u64>,
     pub(super) in_flight: InFlight,
+    /// Data nodes were heard of, time passed, or an operator changed safe mode.
+    pub(super) data_nodes_changed: Notify,
     /// When the lock was last free, by [`NameNode::now`].
     lock_free_at: AtomicU64,
     /// What cannot be served, as of then.
@@ -220,6 +254,7 @@ impl NameNode {
             failed: Arc::default(),
             durable,
             in_flight: InFlight::default(),
+            data_nodes_changed: Notify::new(),
             lock_free_at: AtomicU64::new(now),
             degraded: Mutex::default(),
             operations: AtomicU64::new(0),
@@ -316,10 +351,11 @@ impl NameNode {
     pub(super) async fn wait_for_data_nodes(&self, ready: impl Fn(&State, u64) -> bool) {
         let deadline = tokio::time::Instant::now() + Duration::from_millis(self.settings.restart_wait_ms);
         loop {
-            if ready(&self.lock(), self.now()) || tokio::time::Instant::now() >= deadline {
+            let mut changed = std::pin::pin!(self.data_nodes_changed.notified());
+            changed.as_mut().enable();
+            if ready(&self.lock(), self.now()) || tokio::time::timeout_at(deadline, changed).await.is_err() {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -333,7 +369,7 @@ impl NameNode {
         let Some(key) = key else {
             return execute.await;
         };
-        match self.in_flight.begin(key.clone()) {
+        match self.in_flight.begin(*key) {
             Turn::First(execution) => {
                 let made = self.lock().retries.get(key);
                 let outcome = match made {
@@ -356,7 +392,7 @@ impl NameNode {
         what: &str,
         key: Option<CallKey>,
         make: impl FnOnce(&mut State, u64) -> Result<M, Error>,
-    ) -> Result<M, Error> {
+    ) -> Result<Answered<M>, Error> {
         self.wait_for_data_nodes(|state, _| !state.blocks.is_starting()).await;
         self.commit(key, |state, now| {
             self.check_writable(state, what)?;
@@ -370,12 +406,15 @@ impl NameNode {
         &self,
         key: Option<CallKey>,
         make: impl FnOnce(&mut State, u64) -> Result<M, Error>,
-    ) -> Result<M, Error> {
+    ) -> Result<Answered<M>, Error> {
         let (outcome, durable) = {
             let mut state = self.lock();
             let now = self.now();
-            let outcome = make(&mut state, now);
-            let durable = self.submit(&mut state, key, outcome.as_ref().ok(), now);
+            let outcome = make(&mut state, now).map(Answered::new);
+            let response = outcome.as_ref().ok().filter(|_| key.is_some());
+            let encoded = response.map(|answer| Bytes::from(answer.message.encode_to_vec()));
+            let durable = self.submit(&mut state, key, encoded.clone(), now);
+            let outcome = outcome.map(|answer| Answered { encoded, ..answer });
             (outcome, durable)
         };
         self.operations.fetch_add(1, Ordering::Relaxed);
@@ -391,11 +430,11 @@ impl NameNode {
 
     /// Queues the edits that were made under the lock, and tells the block map. Even a change that failed half-way may have
     /// made some: memory and log must agree.
-    fn submit<M: Message>(
+    fn submit(
         &self,
         state: &mut State,
         key: Option<CallKey>,
-        response: Option<&M>,
+        response: Option<Bytes>,
         now: u64,
     ) -> Option<oneshot::Receiver<Result<(), Error>>> {
         let changes = state.names.take_changes();
@@ -417,10 +456,10 @@ impl NameNode {
         if let (Some(key), Some(response)) = (key, response) {
             transaction.client_id = key.client_id.to_vec();
             transaction.call_id = key.call_id;
-            transaction.response = Bytes::from(response.encode_to_vec());
+            transaction.response = response;
             state
                 .retries
-                .insert(&key.client_id, key.call_id, transaction.response.clone(), now);
+                .insert(&key.client_id, key.call_id, &transaction.response, now);
         }
         let (sender, receiver) = oneshot::channel();
         let (failed, durable) = (Arc::clone(&self.failed), self.durable.clone());
@@ -454,7 +493,7 @@ impl NameNode {
     pub(super) fn note_access(&self, state: &mut State, file: InodeId, time: u64) {
         let now = self.now();
         if self.check_writable(state, "record an access").is_ok() && state.names.set_accessed(now, file, time).is_ok() {
-            drop(self.submit::<SetTimesResponseProto>(state, None, None, now));
+            drop(self.submit(state, None, None, now));
         }
     }
 
@@ -473,7 +512,7 @@ impl NameNode {
     pub async fn wait_stored(&self, block: Block) -> bool {
         let deadline = tokio::time::Instant::now() + Duration::from_millis(self.settings.report_wait_ms);
         loop {
-            let waiter = {
+            let mut reported = {
                 let mut state = self.lock();
                 if state.blocks.is_stored(block) {
                     return true;
@@ -481,17 +520,12 @@ impl NameNode {
                 if state.blocks.get(block.id).is_none() {
                     return false;
                 }
-                Arc::clone(state.waiters.entry(block.id).or_default())
+                // Under the lock, so that no report comes between the look and the registration.
+                let mut reported = Box::pin(Arc::clone(state.waiters.entry(block.id).or_default()).notified_owned());
+                reported.as_mut().enable();
+                reported
             };
-            let notified = waiter.notified();
-            // A report may have come between the look and the registration.
-            if self.lock().blocks.is_stored(block) {
-                return true;
-            }
-            // `notify_waiters` wakes who was created before it; looking again every so often covers the gap.
-            let step = tokio::time::Instant::now() + Duration::from_millis(20);
-            let _ = tokio::time::timeout_at(deadline.min(step), notified).await;
-            if tokio::time::Instant::now() >= deadline {
+            if tokio::time::timeout_at(deadline, reported.as_mut()).await.is_err() {
                 let mut state = self.lock();
                 state.waiters.remove(&block.id);
                 return state.blocks.is_stored(block);
@@ -499,21 +533,39 @@ impl NameNode {
         }
     }
 
+    /// The lock at a moment when all that was changed is durable. Blocks.
+    fn settled(&self) -> Result<Locked<'_>, Error> {
+        let give_up = Instant::now() + SETTLE_TIMEOUT;
+        for attempt in 0.. {
+            let state = self.lock();
+            // Under steady changes there is no such moment: then the lock is kept for the length of one sync.
+            let keep = attempt >= SETTLE_ATTEMPTS;
+            while *self.durable.borrow() < state.transaction {
+                if self.is_failed() || Instant::now() > give_up {
+                    return Err(Error::Io("the edit log could not be written".to_owned()));
+                }
+                if !keep {
+                    break;
+                }
+                std::thread::sleep(SETTLE_INTERVAL);
+            }
+            if *self.durable.borrow() >= state.transaction {
+                return Ok(state);
+            }
+            drop(state);
+            std::thread::sleep(SETTLE_INTERVAL);
+        }
+        Err(Error::Io("the edit log could not be written".to_owned()))
+    }
+
     /// Writes an image of the present state and cuts the log. Blocks.
     pub fn checkpoint(&self) -> Result<(), Error> {
         if self.is_failed() {
             return Err(Error::Io("the edit log could not be written".to_owned()));
         }
-        // The image must end with a record of the log: wait, with the lock, until all that was submitted is durable.
+        // The image must end with a record of the log.
         let (image, index) = {
-            let state = self.lock();
-            let give_up = Instant::now() + Duration::from_secs(10);
-            while *self.durable.borrow() < state.transaction {
-                if self.is_failed() || Instant::now() > give_up {
-                    return Err(Error::Io("the edit log could not be written".to_owned()));
-                }
-                std::thread::sleep(Duration::from_micros(200));
-            }
+            let state = self.settled()?;
             let index = self.journal().as_ref().map_or(0, Journal::durable_index);
             let header = crate::namespace::image::Header {
                 transaction: state.transaction,

@@ -28,7 +28,7 @@ fn asker(call_id: i32) -> Asker {
     }
 }
 
-async fn mkdirs(node: &NameNode, path: &str, call_id: i32) -> Result<MkdirsResponseProto, Error> {
+async fn mkdirs(node: &NameNode, path: &str, call_id: i32) -> Result<Answered<MkdirsResponseProto>, Error> {
     // Nothing has to be reported, so the first step ends safe mode.
     let now = node.now();
     node.lock().step(Event::Tick, now);
@@ -164,6 +164,7 @@ fn register(node: &NameNode, uuid: &str) {
     };
     state.step(Event::Heartbeat { uuid, usage }, now);
     state.step(Event::Reported { uuid, replicas: &[] }, now);
+    node.data_nodes_changed.notify_waiters();
 }
 
 /// A file of alice's with one block, which is being written.
@@ -376,7 +377,8 @@ async fn edits_that_are_gone_are_noticed() {
         }
     }
     drop(node);
-    let damages: [(&str, fn(&std::path::Path, &std::path::Path)); 4] = [
+    type Damage = fn(&std::path::Path, &std::path::Path);
+    let damages: [(&str, Damage); 4] = [
         ("no edits", |at, _| std::fs::remove_dir_all(at.join("edits")).unwrap()),
         ("an empty folder of edits", |at, _| {
             std::fs::remove_dir_all(at.join("edits")).unwrap();

@@ -140,7 +140,6 @@ impl Namespace {
                     blocks: Vec::new(),
                     holder: Some(new.holder.as_str().into()),
                     last_open: false,
-                    truncating: false,
                 })
             }
         };
@@ -170,6 +169,7 @@ impl Namespace {
                 Kind::Directory(children) => doomed.extend(children.into_values()),
                 Kind::File(file) => {
                     self.files -= 1;
+                    self.truncations.remove(&id);
                     if let Some(holder) = &file.holder {
                         self.leases.remove(holder, id);
                     }
@@ -248,7 +248,6 @@ impl Namespace {
         let holder = file.holder.take();
         let open = file.open_block();
         file.last_open = false;
-        file.truncating = false;
         inode.modified = time;
         if let Some(block) = open {
             self.changes.push(BlockChange::Completed { block });
@@ -256,6 +255,7 @@ impl Namespace {
         if let Some(holder) = holder {
             self.leases.remove(&holder, id);
         }
+        self.truncations.remove(&id);
         Ok(())
     }
 

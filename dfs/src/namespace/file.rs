@@ -334,7 +334,7 @@ impl Namespace {
         let Some(holder) = file.holder.clone() else {
             return Ok(Recovery::Closed);
         };
-        let (open, truncating) = (file.open_block(), file.truncating);
+        let (open, cut) = (file.open_block(), self.truncation(id));
         match open {
             None => {
                 self.close(caller, id)?;
@@ -363,9 +363,12 @@ impl Namespace {
                 let new_stamp = self.next_stamp(caller)?;
                 Ok(Recovery::Block {
                     file: id,
-                    block,
+                    block: Block {
+                        length: cut.unwrap_or(block.length),
+                        ..block
+                    },
                     new_stamp,
-                    truncating,
+                    truncating: cut.is_some(),
                 })
             }
         }

@@ -67,8 +67,9 @@ struct ImageFile {
     holder: Option<String>,
     #[prost(bool, tag = "5")]
     last_open: bool,
-    #[prost(bool, tag = "6")]
-    truncating: bool,
+    /// While it is being truncated: the length of its last block afterwards.
+    #[prost(uint64, optional, tag = "6")]
+    truncation: Option<u64>,
 }
 
 /// Why an image cannot be read.
@@ -123,7 +124,7 @@ impl Namespace {
                 blocks: file.blocks.iter().map(|block| (*block).into()).collect(),
                 holder: file.holder.as_deref().map(str::to_owned),
                 last_open: file.last_open,
-                truncating: file.truncating,
+                truncation: self.truncation(inode.id),
             }),
         }
     }
@@ -220,6 +221,9 @@ impl Namespace {
         if let Some(holder) = &file.holder {
             self.leases.add(holder, id, now);
         }
+        if let Some(length) = file.truncation {
+            self.truncations.insert(id, length);
+        }
         let open = if file.last_open {
             file.blocks.last().map(|block| block.id)
         } else {
@@ -242,7 +246,6 @@ impl Namespace {
             blocks: file.blocks.into_iter().map(Block::from).collect(),
             holder: file.holder.map(Into::into),
             last_open: file.last_open,
-            truncating: file.truncating,
         }
     }
 }

@@ -48,8 +48,6 @@ pub struct File {
     pub holder: Option<Box<str>>,
     /// True while the last block is being written.
     pub last_open: bool,
-    /// True while data nodes cut the last block, which is open then, to the length that it has here.
-    pub truncating: bool,
 }
 
 impl File {

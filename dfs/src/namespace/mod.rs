@@ -33,7 +33,7 @@ pub mod truncate;
 mod script_tests;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 pub use edit::Edit;
 pub use inode::{BLOCK_BYTES_MAX, Block, File, Inode, InodeId, Kind};
@@ -94,6 +94,7 @@ pub struct Caller<'a> {
 ///
 /// - Every inode but the root is in exactly one directory, under its own name.
 /// - A file under construction has a lease; no other file has.
+/// - A file whose last block is being cut is under construction.
 /// - All blocks of a file are complete, except the last one of a file under construction.
 /// - Ids and generation stamps only grow.
 #[derive(Debug)]
@@ -105,6 +106,8 @@ pub struct Namespace {
     pub(crate) next_block: u64,
     pub(crate) generation_stamp: u64,
     pub(crate) files: u64,
+    /// To how many bytes data nodes are cutting the last blocks of these files. Until they have, a file keeps its length.
+    pub(crate) truncations: BTreeMap<InodeId, u64>,
     edits: Vec<Edit>,
     changes: Vec<BlockChange>,
 }
@@ -132,6 +135,7 @@ impl Namespace {
             next_block: FIRST_BLOCK,
             generation_stamp: FIRST_STAMP,
             files: 0,
+            truncations: BTreeMap::new(),
             edits: Vec::new(),
             changes: Vec::new(),
         }
@@ -229,6 +233,11 @@ impl Namespace {
                 _ => return false,
             }
         }
+    }
+
+    /// To how many bytes the last block of a file is being cut, if it is.
+    pub fn truncation(&self, file: InodeId) -> Option<u64> {
+        self.truncations.get(&file).copied()
     }
 
     /// The path of an inode.

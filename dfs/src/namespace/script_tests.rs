@@ -49,10 +49,10 @@ fn dump(names: &Namespace) -> String {
                     .as_deref()
                     .map(|holder| format!(" held by {holder}"))
                     .unwrap_or_default();
-                let open = match (file.last_open, file.truncating) {
-                    (true, true) => " (truncating)",
-                    (true, false) => " (open)",
-                    _ => "",
+                let open = match (file.last_open, names.truncation(id)) {
+                    (true, Some(length)) => format!(" (to be cut to {length})"),
+                    (true, None) => " (open)".to_owned(),
+                    _ => String::new(),
                 };
                 let _ = writeln!(
                     text,
@@ -267,6 +267,7 @@ impl World {
             )
         );
         assert_eq!(loaded.leases.open_files(), self.names.leases.open_files());
+        assert_eq!(loaded.truncations, self.names.truncations);
     }
 }
 

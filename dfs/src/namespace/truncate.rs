@@ -2,7 +2,8 @@
 //!
 //! Blocks beyond the new length are gone at once. Where it falls inside a block, that one is opened again under the name
 //! node's own lease, and the data nodes cut their replicas under a new generation stamp, by the block recovery that also
-//! closes files of lost writers; the file is closed with that.
+//! closes files of lost writers; the file is closed with that. Until then it has its former length: who waits for the
+//! truncation (FsShell's `-truncate -w`) looks at that.
 
 use super::apply::Misfit;
 use super::edit::{Edit, Truncate};
@@ -26,8 +27,8 @@ impl Namespace {
     pub fn truncate(&mut self, caller: Caller, path: &str, length: u64, holder: &str) -> Result<Truncation, Error> {
         let (inode, file) = self.file(path)?;
         let (id, known) = (inode.id, file.length());
-        if file.truncating {
-            if known == length {
+        if let Some(last) = self.truncation(id) {
+            if file.closed_length().saturating_add(last) == length {
                 return Ok(Truncation::UnderWay(id));
             }
             return Err(Error::AlreadyBeingCreated(format!(
@@ -92,15 +93,15 @@ impl Namespace {
         if !truncate.holder.is_empty()
             && let Some(last) = file.blocks.last_mut()
         {
-            last.length -= start - truncate.length;
             reopened = Some(*last);
             file.holder = Some(truncate.holder.as_str().into());
             file.last_open = true;
-            file.truncating = true;
         }
         let removed = removed.iter().map(|block| BlockChange::Removed { block: block.id });
         self.changes.extend(removed);
         if let Some(block) = reopened {
+            self.truncations
+                .insert(truncate.file, block.length - (start - truncate.length));
             self.changes.push(BlockChange::Reopened { block });
             self.leases.add(&truncate.holder, truncate.file, now);
         }
