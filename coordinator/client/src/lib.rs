@@ -7,7 +7,7 @@
 //! goes on at the revision after the last one it delivered, so nothing is missed or told twice.
 //!
 //! Missing on purpose: authentication, TLS and the maintenance calls. The generated types are in [`wire`], the raw
-//! channel is given by [`Client::channel`], for whoever needs more.
+//! channel is given by [`Client::channel`], for those that needs more.
 
 mod connection;
 mod error;

@@ -17,8 +17,8 @@ use crate::server::replica::node::Node;
 use crate::server::serve::{Threads, start, stop};
 use crate::server::settings::data_directory::Directories;
 use crate::server::settings::flags::{Arguments, Settings};
-use crate::server::storage::store_file::Founding;
-use crate::server::storage::wake_up::Call;
+use crate::server::storage::store_file::InitialState;
+use crate::server::storage::wake_up::WakeReason;
 
 const DIRECTORY: &str = "/data";
 
@@ -28,8 +28,8 @@ fn launch(disk: &Arc<dyn Disk>) -> (Arc<Node>, Threads) {
     // So small that the log is purged all the time.
     settings.log.segment_bytes = 2_000;
     disk.create_dir_all(Path::new(DIRECTORY)).expect("a directory");
-    let (identity, members) = settings.peering.found();
-    let founding = Founding {
+    let (identity, members) = settings.bootstrap.found();
+    let founding = InitialState {
         identity,
         members,
         applied: 1,
@@ -83,7 +83,7 @@ async fn put_many(node: &Arc<Node>, round: u64, tasks: u64, each: u64) -> Vec<St
         .collect()
 }
 
-/// Twelve power losses, each while puts are under way and at another moment of the archivist's work.
+/// Twelve power losses, each while puts are under way and at another moment of the persister's work.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_power_loss_takes_nothing_that_was_acknowledged() {
     let memory = MemoryDisk::new();
@@ -102,7 +102,7 @@ async fn a_power_loss_takes_nothing_that_was_acknowledged() {
         }
         let putting = put_many(&node, round, 4, 25);
         if round % 3 != 0 {
-            node.bell().ring(Call::Now);
+            node.persister_wake_up().wake(WakeReason::Requested);
         }
         acknowledged.extend(putting.await);
         revision = node.machine().store().revision();
@@ -119,7 +119,7 @@ async fn a_power_loss_takes_nothing_that_was_acknowledged() {
         // Some more, whose fate is open.
         let (late, last_round) = (Arc::clone(&node), round + 1_000);
         let late = tokio::spawn(async move { put_many(&late, last_round, 4, 50).await });
-        node.bell().ring(Call::Now);
+        node.persister_wake_up().wake(WakeReason::Requested);
         tokio::time::sleep(Duration::from_millis(round)).await;
         memory.crash(if round % 2 == 0 {
             Loss::Sectors { seed: round }
@@ -135,7 +135,7 @@ async fn a_power_loss_takes_nothing_that_was_acknowledged() {
     let (node, threads) = launch(&disk);
     node.propose(auth::root(), put("last", "1")).await.expect("it serves");
     let archived = node.archived(node.machine().applied());
-    node.bell().ring(Call::Now);
+    node.persister_wake_up().wake(WakeReason::Requested);
     tokio::time::timeout(Duration::from_secs(20), archived)
         .await
         .expect("it is archived");
@@ -165,7 +165,7 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
         Err(Error::NoSpace)
     );
     assert!(node.unhealthy().is_some(), "the health page tells it");
-    node.bell().ring(Call::Now);
+    node.persister_wake_up().wake(WakeReason::Requested);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(read(&node, "before").as_deref(), Some(&b"1"[..]));
     assert_eq!(read(&node, "during"), None);
@@ -177,7 +177,7 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
     let went_on = tokio::time::timeout(Duration::from_secs(5), archived).await;
     assert!(
         went_on.is_ok(),
-        "the archivist goes on by itself: {:?}",
+        "the persister goes on by itself: {:?}",
         node.unhealthy()
     );
     assert_eq!(node.unhealthy(), None);

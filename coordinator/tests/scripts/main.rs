@@ -3,7 +3,7 @@
 //! A story in `stories/` is a sequence of blocks: commands, a line `---`, what they printed, an empty line. The runner
 //! carries the commands out on a machine with one watch stream, a clock that stands still until it is told to move, and
 //! an archive in memory, and compares. `UPDATE_STORIES=1 cargo test -p coordinator --test scripts` writes the outputs
-//! anew; then read the diff.
+//! again; then read the diff.
 
 mod command;
 mod print;

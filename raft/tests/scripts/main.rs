@@ -2,7 +2,7 @@
 //!
 //! A story in `stories/` is a sequence of blocks: commands, a line `---`, what came of them, an empty line. The runner
 //! carries the commands out on members that talk through one queue, with a clock that stands still until it is told to
-//! move, and compares. `UPDATE_STORIES=1 cargo test -p raft --test scripts` writes the outcomes anew; then read the diff.
+//! move, and compares. `UPDATE_STORIES=1 cargo test -p raft --test scripts` writes the outcomes again; then read the diff.
 //! The commands are listed at `World::run`, the notation of what is printed in `print.rs`.
 
 mod member;
