@@ -13,12 +13,15 @@ use disk::faulty::{FaultyDisk, Loss, MemoryDisk};
 use crate::Error;
 use crate::auth;
 use crate::machine::{Outcome, Request};
+use crate::members::Members;
 use crate::server::replica::node::Node;
 use crate::server::serve::{Threads, start, stop};
 use crate::server::settings::data_directory::Directories;
 use crate::server::settings::flags::{Arguments, Settings};
-use crate::server::storage::store_file::InitialState;
+use crate::server::storage::redb_disk::Space;
+use crate::server::storage::store_file::{Identity, InitialState, StoreFile};
 use crate::server::storage::wake_up::WakeReason;
+use crate::store::{Archive, Revision, Version};
 
 const DIRECTORY: &str = "/data";
 
@@ -206,4 +209,50 @@ async fn after_a_failed_sync_nothing_is_acknowledged_and_the_process_is_told_to_
     let told = tokio::time::timeout(Duration::from_secs(5), failures.wait_for(Option::is_some)).await;
     assert!(told.is_ok(), "the process is told why it must end");
     stop(&node, threads);
+}
+
+/// A hand-over in steps that a crash cut short: the file's numbers do not cover the first steps, so they are dropped, and
+/// the log brings them again.
+#[test]
+fn steps_of_an_unfinished_hand_over_are_dropped_at_the_next_start() {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    disk.create_dir_all(Path::new(DIRECTORY)).expect("a directory");
+    let path = Path::new(DIRECTORY).join("store.redb");
+    let initial = InitialState {
+        identity: Identity { cluster: 1, member: 2 },
+        members: Members::default(),
+        applied: 1,
+    };
+    let open = || StoreFile::open(&disk, &path, Arc::new(Space::default()), &initial).expect("it opens");
+    let version = |main: i64| {
+        Arc::new(Version {
+            revision: Revision::new(main, 0),
+            deleted: false,
+            kv: coordinator_wire::mvccpb::KeyValue {
+                key: Bytes::from(format!("k{main}")),
+                mod_revision: main,
+                ..Default::default()
+            },
+        })
+    };
+    let count = |file: &StoreFile| {
+        let mut found = 0;
+        let all = (Revision::default(), Revision::end_of(i64::MAX));
+        let snapshot = file.snapshot().expect("readable");
+        let scanned = snapshot.scan(all.0, all.1, &mut |_| {
+            found += 1;
+            true
+        });
+        scanned.expect("readable");
+        found
+    };
+    let (mut file, numbers) = open();
+    assert_eq!(numbers.revision, 1);
+    let empty = file.stored_bytes();
+    file.take_versions(&[version(2), version(3)]).expect("durable");
+    assert_eq!(count(&file), 2);
+    assert!(file.stored_bytes() > empty);
+    drop(file);
+    let (file, numbers) = open();
+    assert_eq!((numbers.revision, count(&file), file.stored_bytes()), (1, 0, empty));
 }
