@@ -21,7 +21,7 @@ for n in 0 1 2; do
 done
 LONELY=127.0.0.1:${PORT[0]}
 for _ in $(seq 100); do curl -fsS -m 1 "http://$LONELY/health" >/dev/null 2>&1 && break; sleep 0.1; done
-timeout 30 "$ETCDCTL" --endpoints "$LONELY" watch a >"$WORK/lonely.out" 2>&1 </dev/null &
+ETCDCTL_ENDPOINTS=$LONELY timeout 30 "$ETCDCTL" watch a >"$WORK/lonely.out" 2>&1 </dev/null &
 WATCH=$!
 sleep 1
 stop leader1 KILL

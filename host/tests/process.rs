@@ -27,6 +27,7 @@ fn service(role: String) -> ExitCode {
     let telemetry = Options {
         log_format: Format::Json,
         log_level: "info".to_owned(),
+        outputs: Vec::new(),
     };
     host::run("test", &telemetry, |shutdown| async move {
         if role == "failing" {

@@ -64,7 +64,7 @@ impl Keys {
 /// How a range is read. The default is a linearizable read of everything at the current revision.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RangeOptions {
-    /// At most so many keys; 0 for all.
+    /// At most this many keys; 0 for all.
     pub limit: i64,
     /// As of this revision; 0 for now.
     pub revision: i64,
@@ -140,7 +140,7 @@ impl Compare {
         )
     }
 
-    /// The key was put so many times since its creation.
+    /// The key was put this many times since its creation.
     pub fn version(key: impl Into<Bytes>, version: i64) -> Self {
         Self::equal(
             key,

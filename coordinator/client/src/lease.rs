@@ -48,7 +48,7 @@ impl Drop for LeaseKeeper {
 }
 
 impl Client {
-    /// Grants a lease of so many seconds; the server may choose a longer time. Returns its id and its time to live.
+    /// Grants a lease of this many seconds; the server may choose a longer time. Returns its id and its time to live.
     pub async fn lease_grant(&self, ttl_seconds: i64) -> Result<(i64, i64), Error> {
         let request = pb::LeaseGrantRequest {
             ttl: ttl_seconds,

@@ -91,7 +91,7 @@ impl Members {
             .any(|member| member.peer_ur_ls.iter().any(|url| peer_urls.contains(url)))
     }
 
-    /// A change that is agreed upon.
+    /// A change that is committed.
     pub fn apply(&mut self, change: &MemberChange) {
         self.changed = true;
         match &change.change {

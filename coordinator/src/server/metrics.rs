@@ -23,7 +23,7 @@ const FSYNC_BUCKETS: (f64, f64, usize) = (0.001, 2.0, 14);
 /// some of them do.
 const BUSY_CALLS: [(&str, &str); 4] = [("KV", "Range"), ("KV", "Put"), ("KV", "Txn"), ("KV", "DeleteRange")];
 
-/// All figures. Those that are known elsewhere are read there when somebody asks ([`Metrics::refresh`]).
+/// All figures. Those that are known elsewhere are read there when someone asks ([`Metrics::refresh`]).
 pub(in crate::server) struct Metrics {
     pub(in crate::server) registry: Registry,
     pub(in crate::server) ranges: IntCounter,
@@ -140,26 +140,35 @@ impl Metrics {
             &release_line(),
         );
         let handled = register.add(IntCounterVec::new(
-            Opts::new("grpc_server_handled_total", "Calls completed, by their outcome."),
+            Opts::new(
+                "grpc_server_handled_total",
+                "Total number of RPCs completed on the server, regardless of success or failure.",
+            ),
             &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
         ));
         let busy = BUSY_CALLS
             .map(|(service, method)| counter_of(&handled, &format!("etcdserverpb.{service}"), method, Code::Ok));
         let running = IntGaugeVec::new(
-            Opts::new("grpc_server_running", "Streaming calls under way."),
+            Opts::new("grpc_server_running", "Number of streaming RPCs in progress."),
             &["grpc_type", "grpc_service", "grpc_method"],
         )
         .expect("names and labels are valid");
         let started = IntCounterVec::new(
-            Opts::new("grpc_server_started_total", "Calls begun."),
+            Opts::new(
+                "grpc_server_started_total",
+                "Total number of RPCs started on the server.",
+            ),
             &["grpc_type", "grpc_service", "grpc_method"],
         );
         let healthcheck = IntGaugeVec::new(
-            Opts::new("etcd_server_healthcheck", "The last outcome of each check."),
+            Opts::new("etcd_server_healthcheck", "The result of each kind of healthcheck."),
             &["type", "name"],
         );
         let healthchecks = IntCounterVec::new(
-            Opts::new("etcd_server_healthchecks_total", "Checks, by their outcome."),
+            Opts::new(
+                "etcd_server_healthchecks_total",
+                "The total number of each kind of healthcheck.",
+            ),
             &["type", "name", "status"],
         );
         let handling = HistogramVec::new(
@@ -178,30 +187,60 @@ impl Metrics {
         Self {
             busy,
             peers,
-            proposals_failed: register.counter("etcd_server_proposals_failed_total", "Proposals that failed."),
-            health_success: register.counter("etcd_server_health_success", "Answers of /health that were true."),
-            health_failures: register.counter("etcd_server_health_failures", "Answers of /health that were false."),
+            proposals_failed: register.counter(
+                "etcd_server_proposals_failed_total",
+                "The total number of failed proposals seen.",
+            ),
+            health_success: register.counter(
+                "etcd_server_health_success",
+                "The total number of successful health checks.",
+            ),
+            health_failures: register.counter(
+                "etcd_server_health_failures",
+                "The total number of failed health checks.",
+            ),
             healthcheck: register.add(healthcheck),
             healthchecks: register.add(healthchecks),
-            ranges: register.counter("etcd_mvcc_range_total", "Ranges read."),
-            puts: register.counter("etcd_mvcc_put_total", "Keys put."),
-            deletes: register.counter("etcd_mvcc_delete_total", "Keys deleted."),
-            txns: register.counter("etcd_mvcc_txn_total", "Transactions."),
-            events: register.counter("etcd_debugging_mvcc_events_total", "Events sent to watchers."),
-            watchers: register.gauge("etcd_debugging_mvcc_watcher_total", "Watchers."),
-            slow_watchers: register.gauge("etcd_debugging_mvcc_slow_watcher_total", "Watchers that catch up."),
-            watch_streams: register.gauge("etcd_debugging_mvcc_watch_stream_total", "Watch streams."),
-            lease_granted: register.counter("etcd_debugging_lease_granted_total", "Leases granted."),
-            lease_revoked: register.counter("etcd_debugging_lease_revoked_total", "Leases revoked by clients."),
-            lease_renewed: register.counter("etcd_debugging_lease_renewed_total", "Renewals of leases."),
-            lease_expired: register.counter("etcd_debugging_server_lease_expired_total", "Leases that expired."),
+            ranges: register.counter("etcd_mvcc_range_total", "Total number of ranges seen by this member."),
+            puts: register.counter("etcd_mvcc_put_total", "Total number of puts seen by this member."),
+            deletes: register.counter("etcd_mvcc_delete_total", "Total number of deletes seen by this member."),
+            txns: register.counter("etcd_mvcc_txn_total", "Total number of txns seen by this member."),
+            events: register.counter(
+                "etcd_debugging_mvcc_events_total",
+                "Total number of events sent by this member.",
+            ),
+            watchers: register.gauge("etcd_debugging_mvcc_watcher_total", "Total number of watchers."),
+            slow_watchers: register.gauge(
+                "etcd_debugging_mvcc_slow_watcher_total",
+                "Total number of unsynced slow watchers.",
+            ),
+            watch_streams: register.gauge(
+                "etcd_debugging_mvcc_watch_stream_total",
+                "Total number of watch streams.",
+            ),
+            lease_granted: register.counter(
+                "etcd_debugging_lease_granted_total",
+                "The total number of granted leases.",
+            ),
+            lease_revoked: register.counter(
+                "etcd_debugging_lease_revoked_total",
+                "The total number of revoked leases.",
+            ),
+            lease_renewed: register.counter(
+                "etcd_debugging_lease_renewed_total",
+                "The number of renewed leases seen by the leader.",
+            ),
+            lease_expired: register.counter(
+                "etcd_debugging_server_lease_expired_total",
+                "The total number of expired leases.",
+            ),
             log_sync: register.seconds(
                 "etcd_disk_wal_fsync_duration_seconds",
-                "Seconds a sync of the log takes.",
+                "The latency distributions of fsync called by WAL.",
             ),
             backend_commit: register.seconds(
                 "etcd_disk_backend_commit_duration_seconds",
-                "Seconds a commit of the store file takes.",
+                "The latency distributions of commit called by backend.",
             ),
             handled,
             handling,
@@ -212,43 +251,73 @@ impl Metrics {
                 ),
                 &["type", "client_api_version"],
             )),
-            has_leader: register.gauge("etcd_server_has_leader", "Whether a leader exists."),
-            is_leader: register.gauge("etcd_server_is_leader", "Whether this member leads."),
-            is_learner: register.gauge("etcd_server_is_learner", "Whether this member only learns."),
-            leader_changes: register.gauge("etcd_server_leader_changes_seen_total", "Changes of leader seen."),
+            has_leader: register.gauge(
+                "etcd_server_has_leader",
+                "Whether or not a leader exists. 1 is existence, 0 is not.",
+            ),
+            is_leader: register.gauge(
+                "etcd_server_is_leader",
+                "Whether or not this member is a leader. 1 if is, 0 otherwise.",
+            ),
+            is_learner: register.gauge(
+                "etcd_server_is_learner",
+                "Whether or not this member is a learner. 1 if is, 0 otherwise.",
+            ),
+            leader_changes: register.gauge(
+                "etcd_server_leader_changes_seen_total",
+                "The number of leader changes seen.",
+            ),
             running,
             started: register.add(started),
             received_bytes: register.counter(
                 "etcd_network_client_grpc_received_bytes_total",
-                "Bytes received from clients.",
+                "The total number of bytes received from grpc clients.",
             ),
-            sent_bytes: register.counter("etcd_network_client_grpc_sent_bytes_total", "Bytes sent to clients."),
+            sent_bytes: register.counter(
+                "etcd_network_client_grpc_sent_bytes_total",
+                "The total number of bytes sent to grpc clients.",
+            ),
             slow_applies: register.counter(
                 "etcd_server_slow_apply_total",
-                "Requests that took longer to apply than --warning-apply-duration.",
+                "The total number of slow apply requests (likely overloaded from slow disk).",
             ),
             defragmentation: register.seconds(
                 "etcd_disk_backend_defrag_duration_seconds",
-                "Seconds a rewriting of the store file takes.",
+                "The latency distribution of backend defragmentation.",
             ),
             known_peers: register.add(IntGaugeVec::new(
-                Opts::new("etcd_network_known_peers", "Whether the other is a member."),
+                Opts::new("etcd_network_known_peers", "The current number of known peers."),
                 &["Local", "Remote"],
             )),
-            quota: register.gauge("etcd_server_quota_backend_bytes", "What the store may take, in bytes."),
-            keys: register.gauge("etcd_debugging_mvcc_keys_total", "Keys."),
-            revision: register.gauge("etcd_debugging_mvcc_current_revision", "The store's revision."),
+            quota: register.gauge(
+                "etcd_server_quota_backend_bytes",
+                "Current backend storage quota size in bytes.",
+            ),
+            keys: register.gauge("etcd_debugging_mvcc_keys_total", "Total number of keys."),
+            revision: register.gauge("etcd_debugging_mvcc_current_revision", "The current revision of store."),
             compacted: register.gauge(
                 "etcd_debugging_mvcc_compact_revision",
-                "The last compaction's revision.",
+                "The revision of the last compaction in store.",
             ),
-            pending: register.gauge("etcd_server_proposals_pending", "Requests that wait for the log."),
-            committed: register.gauge("etcd_server_proposals_committed_total", "The last entry committed."),
-            applied_index: register.gauge("etcd_server_proposals_applied_total", "The last entry applied."),
-            size: register.gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes of the store file."),
+            pending: register.gauge(
+                "etcd_server_proposals_pending",
+                "The current number of pending proposals to commit.",
+            ),
+            committed: register.gauge(
+                "etcd_server_proposals_committed_total",
+                "The total number of consensus proposals committed.",
+            ),
+            applied_index: register.gauge(
+                "etcd_server_proposals_applied_total",
+                "The total number of consensus proposals applied.",
+            ),
+            size: register.gauge(
+                "etcd_mvcc_db_total_size_in_bytes",
+                "Total size of the underlying database physically allocated in bytes.",
+            ),
             size_in_use: register.gauge(
                 "etcd_mvcc_db_total_size_in_use_in_bytes",
-                "Bytes in use of the store file.",
+                "Total size of the underlying database logically in use in bytes.",
             ),
             log_bytes: register.gauge(
                 "etcd_disk_wal_write_bytes_total",
@@ -286,7 +355,7 @@ impl Metrics {
             ),
             log_groups: register.gauge(
                 "coordinator_log_groups_total",
-                "Group commits: writes and syncs of the log.",
+                "The total number of group commits (one write and one fsync) of the WAL.",
             ),
             registry,
         }

@@ -5,7 +5,7 @@
 //!   translate between the protocol and the node ([`replica`]). Range, Put and Txn take a fast path around the router.
 //! - The consensus thread, from `raft::node`: agrees with the other members, writes and syncs whatever is queued; and a task
 //!   for each stream to and from another member. `replica::propose` is the way there and back.
-//! - The *applier* thread: applies what is agreed upon, in order, answers, and feeds the watchers.
+//! - The *applier* thread: applies what is committed, in order, answers, and feeds the watchers.
 //! - The *persister* thread ([`storage`]): moves new versions from memory to `store.redb` now and then, and purges the log behind.
 //! - The *expirer* task: where this member leads, revokes leases whose time is over, through the log like everything else.
 //! - Where a flag asks for it, tasks that compare the members' keys (`replica::corruption`).
@@ -15,7 +15,7 @@
 //! `log/` is the truth, `hard-state/` beside it says in which term this member voted for whom, `commit` how far it had heard
 //! that all agree. `store.redb`
 //! is the machine as of some entry, that entry's index inside; after a kill the log is replayed from there (`storage::recovery`), as
-//! far as it is known to be agreed upon. A full disk refuses writes (etcd's "database space exceeded") and serves reads until
+//! far as it is known to be committed. A full disk refuses writes (etcd's "database space exceeded") and serves reads until
 //! there is space again; a disk that fails otherwise ends the process with one clear line.
 //!
 //! # Where it stops

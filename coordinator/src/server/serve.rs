@@ -22,7 +22,7 @@ use crate::server::replica::corruption;
 use crate::server::replica::expiry;
 use crate::server::replica::force_new_cluster;
 use crate::server::replica::node::{Node, Parts};
-use crate::server::replica::peers::PeerDoor;
+use crate::server::replica::peers::PeerInbox;
 use crate::server::replica::state_machine::Replica;
 use crate::server::service::auth::gate::Gate;
 use crate::server::settings::data_directory::{Directories, FORMAT_VERSION, has_state};
@@ -35,9 +35,9 @@ use crate::server::storage::log_directory::LogDirectory;
 use crate::server::storage::persister;
 use crate::server::storage::recovery::{self, Recovered};
 use crate::server::storage::redb_disk::Space;
-use crate::server::storage::store_file::{Founding, Identity};
+use crate::server::storage::store_file::{Identity, InitialState};
 use crate::server::storage::timed_disk::{TimedDisk, UnsyncedDisk};
-use crate::server::storage::wake_up::Call;
+use crate::server::storage::wake_up::WakeReason;
 
 /// Portions of entries that may wait for the applier; then consensus waits.
 const WORK_MAX: usize = 1_024;
@@ -67,7 +67,7 @@ pub(in crate::server) async fn serve(settings: Settings, shutdown: Shutdown) -> 
     let peer_listeners = bind_for_peers(&settings).await?;
     let streams = settings
         .security
-        .peer_streams(directory.path(), &settings.peering.listen);
+        .peer_streams(directory.path(), &settings.bootstrap.listen);
     let streams = streams.map_err(fatal)?;
     let connect = streams.connect();
     let disk: Arc<dyn Disk> = match settings.syncs {
@@ -113,7 +113,7 @@ pub(in crate::server) async fn serve(settings: Settings, shutdown: Shutdown) -> 
     let announces = settings.announces;
     let listening = settings.listen_client.clone();
     tokio::spawn(async move {
-        // With others, only when they have agreed upon something that this member said.
+        // With others, only when they have committed something that this member said.
         let _aborted = introduced.await;
         tracing::info!(addresses = ?addresses, "ready to serve client requests");
         startup_log::serving(&listening);
@@ -193,11 +193,11 @@ async fn introduce(node: Arc<Node>, attributes: MemberAttributes, shutdown: Shut
 }
 
 /// Opens streams to the others. A member that joins and has not been told yet who they are asks them, since it must be able
-/// to answer whoever tells it.
+/// to answer anyone who tells it.
 async fn connect_members(node: &Node, settings: &Settings, connect: &Arc<dyn Connect>) -> Result<(), Fatal> {
     let knows_nobody = node.machine().members().iter().next().is_none();
     if knows_nobody {
-        let (_identity, members) = settings.peering.join(Arc::clone(connect)).await.map_err(Fatal)?;
+        let (_identity, members) = settings.bootstrap.join(Arc::clone(connect)).await.map_err(Fatal)?;
         let peers = members.list().into_iter().map(|member| (member.id, member.peer_ur_ls));
         node.transport.set_peers(peers);
     } else {
@@ -212,19 +212,19 @@ async fn founding(
     disk: &dyn Disk,
     directory: &Path,
     connect: &Arc<dyn Connect>,
-) -> Result<Founding, Fatal> {
-    let (identity, members) = settings.peering.found();
-    if has_state(disk, directory) || !settings.peering.joins() {
-        return Ok(Founding {
+) -> Result<InitialState, Fatal> {
+    let (identity, members) = settings.bootstrap.found();
+    if has_state(disk, directory) || !settings.bootstrap.joins() {
+        return Ok(InitialState {
             identity,
             members,
             applied: 1,
         });
     }
-    let (identity, _members) = settings.peering.join(Arc::clone(connect)).await.map_err(Fatal)?;
-    Ok(Founding {
+    let (identity, _members) = settings.bootstrap.join(Arc::clone(connect)).await.map_err(Fatal)?;
+    Ok(InitialState {
         identity,
-        // Whoever joins knows nobody until it is told: it must not vote before.
+        // Anyone who joins knows no one until it is told: it must not vote before.
         members: Members::default(),
         applied: 0,
     })
@@ -264,10 +264,10 @@ async fn bind_urls(
     Ok((endpoints, addresses))
 }
 
-/// Binds the peers' addresses. Where nobody asked for one and it is taken, a member that is alone goes without.
+/// Binds the peers' addresses. Where no one asked for one and it is taken, a member that is alone goes without.
 async fn bind_for_peers(settings: &Settings) -> Result<Vec<(Door, Url)>, Fatal> {
     let mut listeners = Vec::new();
-    for url in &settings.peering.listen {
+    for url in &settings.bootstrap.listen {
         let address = url.address();
         let bound = match url.path() {
             Some(path) => host::bind_path(&path).map(Door::from).map_err(|error| {
@@ -281,8 +281,8 @@ async fn bind_for_peers(settings: &Settings) -> Result<Vec<(Door, Url)>, Fatal> 
         };
         match bound {
             Ok(door) => listeners.push((door, url.clone())),
-            Err(error) if settings.peering.listen_is_default => {
-                tracing::warn!(%address, %error, "no other member can connect: give another --listen-peer-urls");
+            Err(error) if settings.bootstrap.listen_is_default => {
+                tracing::warn!(%address, %error, "cannot listen for peers; other members cannot connect: choose another --listen-peer-urls");
             }
             Err(error) => return Err(fatal(error)),
         }
@@ -293,7 +293,7 @@ async fn bind_for_peers(settings: &Settings) -> Result<Vec<(Door, Url)>, Fatal> 
 /// The threads that stand between the log and the store file.
 pub(in crate::server) struct Threads {
     applier: std::thread::JoinHandle<()>,
-    archivist: std::thread::JoinHandle<()>,
+    persister: std::thread::JoinHandle<()>,
 }
 
 /// Recovers the state and starts the threads. Blocks; within a runtime.
@@ -301,7 +301,7 @@ pub(in crate::server) fn start(
     settings: &Settings,
     directories: &Directories,
     disk: &Arc<dyn Disk>,
-    founding: &Founding,
+    founding: &InitialState,
     connect: Arc<dyn Connect>,
 ) -> Result<(Arc<Node>, Threads), Fatal> {
     let metrics = Metrics::new(settings.extensive_metrics);
@@ -312,8 +312,8 @@ pub(in crate::server) fn start(
     });
     let recovered = recovery::recover(disk, timed, directories, Arc::clone(&space), founding, &settings.log);
     let mut recovered = recovered.map_err(fatal)?;
-    if settings.peering.force_new_cluster {
-        force_new_cluster::make_alone(&mut recovered, settings.peering.own_urls()).map_err(fatal)?;
+    if settings.bootstrap.force_new_cluster {
+        force_new_cluster::force(&mut recovered, settings.bootstrap.own_urls()).map_err(fatal)?;
     }
     if let Some(threshold_bytes) = settings.bootstrap_defragmentation_bytes {
         let Recovered { machine, file, .. } = &mut recovered;
@@ -361,9 +361,9 @@ pub(in crate::server) fn start(
         work,
     };
     let config = consensus::Config {
-        election_ms: settings.peering.election_ms,
-        heartbeat_ms: settings.peering.heartbeat_ms,
-        pre_vote: settings.peering.pre_vote,
+        election_ms: settings.bootstrap.election_ms,
+        heartbeat_ms: settings.bootstrap.heartbeat_ms,
+        pre_vote: settings.bootstrap.pre_vote,
         ..consensus::Config::new(identity.member)
     };
     let begin = raft::node::Start {
@@ -374,18 +374,18 @@ pub(in crate::server) fn start(
     };
     let raft = raft::node::Node::start(begin, replica, transport.clone()).map_err(fatal)?;
     node.set_raft(raft);
-    let door = PeerDoor::new();
+    let door = PeerInbox::new();
     door.open(&node);
     let inbox: Arc<dyn Inbox> = door;
     transport.deliver_to(&inbox);
     let applier = applier::start(Arc::clone(&node), queue).map_err(fatal)?;
-    let archivist = persister::start(Arc::clone(&node), file, archived).map_err(fatal)?;
+    let persister = persister::start(Arc::clone(&node), file, archived).map_err(fatal)?;
     node.keep(inbox);
     until_replayed(&node, replay_to);
-    Ok((node, Threads { applier, archivist }))
+    Ok((node, Threads { applier, persister }))
 }
 
-/// A member that is alone has all that was ever acknowledged in its log; nobody sees it before it is applied.
+/// A member that is alone has all that was ever acknowledged in its log; no one sees it before it is applied.
 fn until_replayed(node: &Node, replay_to: u64) {
     let raft = node.raft().gauges();
     let is_ready = || {
@@ -413,9 +413,9 @@ pub(in crate::server) fn stop(node: &Node, threads: Threads) {
     node.stop_applier();
     let applied = threads.applier.join();
     node.space.end();
-    node.bell().ring(Call::Last);
-    let archived = threads.archivist.join();
+    node.persister_wake_up().wake(WakeReason::Shutdown);
+    let archived = threads.persister.join();
     if applied.is_err() || archived.is_err() {
-        tracing::error!("a thread ended with a panic; the log has all that was acknowledged");
+        tracing::error!("a thread panicked; all acknowledged writes are in the write-ahead log");
     }
 }

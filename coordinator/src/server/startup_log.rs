@@ -26,15 +26,15 @@ pub(in crate::server) fn starting(settings: &Settings) {
     }
     if !settings.unused.is_empty() {
         let flags = settings.unused.join(" ");
-        tracing::info!(flags, "flags that tune parts of etcd that this program does not have");
+        tracing::info!(flags, "ignored flags: they have no effect in this implementation");
     }
     let limits = &settings.limits;
     tracing::info!(
         etcd_version = ETCD_VERSION,
         name = settings.name,
         "data-dir" = %settings.data_dir.display(),
-        "heartbeat-interval" = settings.peering.heartbeat_ms,
-        "election-timeout" = settings.peering.election_ms,
+        "heartbeat-interval" = settings.bootstrap.heartbeat_ms,
+        "election-timeout" = settings.bootstrap.election_ms,
         "snapshot-catchup-entries" = limits.catch_up_entries,
         "quota-backend-bytes" = limits.quota_bytes,
         "max-request-bytes" = limits.request_bytes_max,

@@ -168,7 +168,7 @@ pub struct Found {
 
 /// Reads a file: each version, in order, is shown to `visit`.
 ///
-/// The members are not read: whoever restores a snapshot founds a new cluster.
+/// The members are not read: anyone who restores a snapshot founds a new cluster.
 pub fn read(
     reader: &Reader<'_>,
     visit: &mut dyn FnMut(Version) -> Result<(), SnapshotError>,

@@ -19,7 +19,7 @@ pub struct Unhashed {
 }
 
 impl Unhashed {
-    /// All versions up to `revision` (0: all) that whoever reads at `revision` or later can tell apart.
+    /// All versions up to `revision` (0: all) that anyone who reads at `revision` or later can tell apart.
     pub fn of(store: &Store, revision: i64) -> Result<Self, Error> {
         store.check_revision(revision)?;
         let current = store.revision();

@@ -304,7 +304,7 @@ impl Store {
         )
     }
 
-    /// All versions from revision `from` on, for whoever catches up.
+    /// All versions from revision `from` on, for those that catches up.
     ///
     /// # Errors
     /// [`Error::Compacted`] where some of them are gone.

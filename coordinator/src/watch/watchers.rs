@@ -339,7 +339,7 @@ impl Watchers {
         self.progress_wanted = true;
     }
 
-    /// The answer to [`Watchers::want_progress`], once nobody is behind or waits for a future revision.
+    /// The answer to [`Watchers::want_progress`], once no one is behind or waits for a future revision.
     pub fn progress(&mut self) -> Option<Answer> {
         let ready = self.progress_wanted
             && self.behind.is_empty()

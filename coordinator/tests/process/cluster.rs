@@ -13,7 +13,7 @@ use pb::lease_client::LeaseClient;
 use pb::maintenance_client::MaintenanceClient;
 
 use crate::gateway::figures;
-use crate::members::{Cluster, Member, PATIENCE, eventually_local, local};
+use crate::members::{Cluster, Member, PATIENCE, PATIENT, eventually_local, local};
 
 /// Writes numbered keys through all members until told to stop; what was acknowledged, and when.
 fn writer(
@@ -380,7 +380,7 @@ async fn a_learner_joins_by_snapshot_is_promoted_and_another_is_removed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_far_behind_gets_a_snapshot_and_leases_outlive_the_leader() {
-    let mut cluster = Cluster::start_with(3, &["--snapshot-catchup-entries=10"]);
+    let mut cluster = Cluster::start_with(3, &["--snapshot-catchup-entries=10", PATIENT]);
     let leader = cluster.leader().await;
     let follower = (leader + 1) % 3;
     cluster.members[follower].kill();

@@ -105,7 +105,10 @@ async fn a_snapshot_is_restored_whole_and_a_damaged_one_not_at_all() {
     fs::write(&snapshot, bytes).expect("written");
     let output = restore(&snapshot, &other.path().join("none"));
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && stderr.contains("checksum"), "{stderr}");
+    assert!(
+        !output.status.success() && stderr.contains("integrity hash"),
+        "{stderr}"
+    );
 }
 
 /// What is saved while others write is the store at one revision, hash and all.

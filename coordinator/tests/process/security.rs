@@ -223,7 +223,7 @@ impl Authority {
         std::fs::write(self.path(&format!("{name}.pem")), certificate.pem()).expect("written");
     }
 
-    /// Somebody who shows `name`'s certificate, or none.
+    /// Someone who shows `name`'s certificate, or none.
     fn connector(&self, name: Option<&str>) -> Connector {
         let file = |end: &str| name.map_or_else(PathBuf::new, |name| self.path(&format!("{name}.{end}")));
         let options = Options {
@@ -449,7 +449,7 @@ async fn one_port_serves_with_tls_and_without() {
     };
     let mut kv = KvClient::new(secure.channel().await.expect("with TLS"));
     assert_eq!(kv.range(get("k", "")).await.expect("read").into_inner().count, 1);
-    // Whoever says nothing keeps nobody waiting.
+    // Anyone who says nothing keeps no one waiting.
     let _silent = std::net::TcpStream::connect(address).expect("accepted");
     coordinator.client().await.put("k", "2").await.expect("meanwhile");
 }

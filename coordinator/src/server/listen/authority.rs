@@ -42,13 +42,13 @@ pub(in crate::server) struct AuthorityFilter {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// So many bytes of the preface have come.
+    /// This many bytes of the preface have come.
     Preface(usize),
-    /// So many bytes of a frame's head have come; they are kept in `head`.
+    /// This many bytes of a frame's head have come; they are kept in `head`.
     Head { head: [u8; FRAME_HEAD_BYTES], have: usize },
-    /// So many bytes of a frame that is of no interest are to come.
+    /// This many bytes of a frame that is of no interest are to come.
     Skip(usize),
-    /// So many bytes of a HEADERS frame are to come.
+    /// This many bytes of a HEADERS frame are to come.
     Hold(usize),
     /// Not HTTP/2.
     Off,

@@ -190,7 +190,7 @@ pub(in crate::server) struct Connection {
     certificate: CertificateName,
     has_tls: bool,
     authorities: AuthorityFilter,
-    /// What the filter has let pass and nobody has read yet.
+    /// What the filter has let pass and no one has read yet.
     passed: BytesMut,
     _permit: Permit,
 }
@@ -315,7 +315,7 @@ impl AsyncRead for Connection {
 /// Many answers, one write.
 ///
 /// A call that ends wakes its connection, which then would write that one answer, while the other calls of the same
-/// client are about to end as well. So a write lets everybody who is ready to run go first, once; what they have to say is
+/// client are about to end as well. So a write lets everyone who is ready to run go first, once; what they have to say is
 /// then part of it. With eight calls under way on a connection this halves what the kernel takes of a call.
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {

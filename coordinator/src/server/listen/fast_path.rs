@@ -1,11 +1,11 @@
-//! The short way of a unary call: from the bytes of a request to those of its answer, without a queue, a codec's buffers or a
+//! The fast path of a unary call: from the bytes of a request to those of its answer, without a queue, a codec's buffers or a
 //! router between.
 //!
 //! Calls of the service KV are most of what a coordinator is asked, and what they do is done in a microsecond or two. On the
 //! way that generated code takes, through a router and a codec with buffers of 8 KiB on both sides, a get costs a third
 //! more. The format is gRPC's: one byte that says whether the message is compressed, its length in four bytes, the message
 //! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>). What is not plain enough, such as a compressed request,
-//! goes the long way ([`is_plain`]).
+//! falls back to the router ([`is_plain`]).
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -24,7 +24,7 @@ const CONTENT_TYPE: &str = "application/grpc";
 /// The digits that gRPC allows a timeout.
 const TIMEOUT_DIGITS_MAX: usize = 8;
 
-/// Whether a call may go the short way.
+/// Whether a call may go the fast path.
 pub(in crate::server) fn is_plain<B>(request: &Request<B>) -> bool {
     let value = |name: &str| request.headers().get(name).map(HeaderValue::as_bytes);
     let content = value("content-type").unwrap_or_default();
@@ -52,7 +52,7 @@ pub(in crate::server) fn timeout(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// The short way of one call: `answers` makes the answer of what was asked.
+/// The fast path of one call: `answers` makes the answer of what was asked.
 pub(in crate::server) async fn call<Q, A, B, F>(
     request: Request<B>,
     received_max: usize,
@@ -181,7 +181,7 @@ pub(in crate::server) enum Body {
     /// Nothing (more).
     #[default]
     Ended,
-    /// What the long way gave.
+    /// What the router gave.
     Routed(axum::body::Body),
 }
 

@@ -195,7 +195,7 @@ impl HttpBody for UntilLeaderLost {
         if self.lost.as_mut().poll(context).is_pending() {
             return Poll::Pending;
         }
-        // The service learns that nobody reads any more.
+        // The service learns that no one reads any more.
         self.body = None;
         let mut trailers = HeaderMap::new();
         let written = Status::from(Error::NoLeader).add_header(&mut trailers);

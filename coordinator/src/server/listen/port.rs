@@ -1,6 +1,6 @@
 //! The clients' port: each connection is served as HTTP/2 or HTTP/1.1, whichever it speaks, and each call is sent on its way.
 //!
-//! Calls of the service KV go the short way ([`crate::server::listen::fast_path`]); all else (the other services, the gateway, pages) goes to
+//! Range, Put and Txn take the [`fast_path`]; all else (the other services, the gateway, pages) goes to
 //! the routes.
 
 use std::convert::Infallible;

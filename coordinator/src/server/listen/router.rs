@@ -30,7 +30,7 @@ use crate::server::service::health;
 use crate::server::service::kv::KvService;
 use crate::server::service::lease::LeaseService;
 use crate::server::service::lock::LockService;
-use crate::server::service::lock_queue::Turns;
+use crate::server::service::lock_queue::LockQueue;
 use crate::server::service::maintenance;
 use crate::server::service::watch::WatchService;
 use crate::server::settings::connection_settings::Access;
@@ -51,14 +51,14 @@ pub(in crate::server) fn port(node: &Arc<Node>, settings: &Settings, shutdown: &
         node: Arc::clone(node),
         shutdown: shutdown.clone(),
     };
-    let turns = Arc::new(Turns::new(Arc::clone(node), kv(), leases()));
-    tokio::spawn(Arc::clone(&turns).run(shutdown.clone()));
+    let queue = Arc::new(LockQueue::new(Arc::clone(node), kv(), leases()));
+    tokio::spawn(Arc::clone(&queue).run(shutdown.clone()));
     if let Some(retention) = settings.retention {
         tokio::spawn(auto_compaction::run(Arc::clone(node), retention, shutdown.clone()));
     }
     let maintenance = maintenance::MaintenanceService { node: Arc::clone(node) };
     let election = ElectionService {
-        turns: Arc::clone(&turns),
+        queue: Arc::clone(&queue),
         watches: watches.clone(),
     };
     let cluster = cluster::ClusterService { node: Arc::clone(node) };
@@ -68,7 +68,7 @@ pub(in crate::server) fn port(node: &Arc<Node>, settings: &Settings, shutdown: &
         .add_service(AuthServer::new(AuthService(Arc::clone(node))))
         .add_service(ClusterServer::new(cluster))
         .add_service(MaintenanceServer::new(maintenance))
-        .add_service(LockServer::new(LockService(turns)))
+        .add_service(LockServer::new(LockService(queue)))
         .add_service(ElectionServer::new(election))
         .add_service(HealthServer::new(health::HealthService {
             node: Arc::clone(node),

@@ -1,4 +1,4 @@
-//! The applier: one thread that gives what was agreed upon to the machine.
+//! The applier: one thread that applies committed entries to the state machine, in the order of the log.
 //!
 //! Whatever is waiting is applied under one lock; then the watchers are fed, then the clients answered. So a client that
 //! has its answer finds its change in every read, and the log syncs the next group meanwhile.
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use coordinator_wire::coordinatorpb::member_change::Change;
 use coordinator_wire::coordinatorpb::{Entry, MemberChange};
 use prost::Message;
-use raft::consensus::{Payload, RoleName, Standing};
+use raft::consensus::{Payload, RoleName, SoftState};
 use raft::node::Committed;
 use tokio::sync::oneshot;
 
@@ -24,18 +24,18 @@ use crate::server::replica::node::{Node, TAIL_BYTES_MAX};
 use crate::server::replica::snapshot_transfer;
 use crate::server::replica::work::Work;
 use crate::server::replica::work::{Answer, Reader, Waiting};
-use crate::server::storage::wake_up::Call;
+use crate::server::storage::wake_up::WakeReason;
 use crate::store::ArchiveError;
 
-/// Entries that are applied under one lock; readers wait for so many at most.
+/// Entries that are applied under one lock; readers wait for this many at most.
 const BATCH_MAX: usize = 256;
-/// At this size of what is new in memory the archivist is called, in bytes.
+/// At this size of what is new in memory the persister is called, in bytes.
 const TAIL_BYTES_CALL: usize = TAIL_BYTES_MAX / 8;
 
 /// An answer that waits for its batch.
 enum Respond {
     Request(oneshot::Sender<Answer>, Result<Outcome, Error>),
-    Change(oneshot::Sender<Result<u64, raft::node::Unserved>>, u64),
+    Change(oneshot::Sender<Result<u64, raft::node::ProposalError>>, u64),
 }
 
 pub(in crate::server) fn start(node: Arc<Node>, work: Receiver<Work>) -> std::io::Result<JoinHandle<()>> {
@@ -48,8 +48,8 @@ pub(in crate::server) fn start(node: Arc<Node>, work: Receiver<Work>) -> std::io
     })
 }
 
-/// The machine must not be used any more; whoever waits is told that the server stopped.
-struct Over;
+/// A fatal apply error: the state machine must not be used any more, and waiting requests fail.
+struct Fatal;
 
 struct Applier<'a> {
     node: &'a Node,
@@ -86,8 +86,8 @@ impl Applier<'_> {
                     self.readers.entry(from).or_default().extend(readers);
                     Ok(())
                 }
-                Work::Standing(standing) => {
-                    follow_leader(self.node, standing);
+                Work::SoftState(soft_state) => {
+                    follow_leader(self.node, soft_state);
                     Ok(())
                 }
                 Work::Install { snapshot, done } => {
@@ -100,23 +100,23 @@ impl Applier<'_> {
             if outcome.is_err() {
                 return;
             }
-            self.let_read();
+            self.release_readers();
         }
     }
 
-    fn apply_all(&mut self, batch: &mut Vec<Committed<Waiting>>) -> Result<(), Over> {
+    fn apply_all(&mut self, batch: &mut Vec<Committed<Waiting>>) -> Result<(), Fatal> {
         while !batch.is_empty() {
             let rest = batch.split_off(batch.len().min(BATCH_MAX));
             let portion = std::mem::replace(batch, rest);
             if let Err(error) = apply(self.node, portion) {
                 self.node.fail(error.to_string());
-                return Err(Over);
+                return Err(Fatal);
             }
         }
         Ok(())
     }
 
-    fn let_read(&mut self) {
+    fn release_readers(&mut self) {
         if self.readers.is_empty() {
             return;
         }
@@ -164,7 +164,7 @@ fn apply(node: &Node, batch: Vec<Committed<Waiting>>) -> Result<(), ArchiveError
                     let unhashed = hashing::before(node, &machine, &request);
                     let begun = Instant::now();
                     let Applied { outcome, changes } = machine.apply(index, &caller, &request)?;
-                    tell_if_slow(node, index, begun.elapsed());
+                    warn_if_slow(node, index, begun.elapsed());
                     if let Some(unhashed) = unhashed {
                         hashing::after(node, unhashed, &outcome);
                     }
@@ -186,7 +186,7 @@ fn apply(node: &Node, batch: Vec<Committed<Waiting>>) -> Result<(), ArchiveError
     }
     node.set_tail_bytes(tail_bytes);
     if tail_bytes > TAIL_BYTES_CALL {
-        node.bell().ring(Call::Now);
+        node.persister_wake_up().wake(WakeReason::Requested);
     }
     if !revisions.is_empty() {
         let mut feed = node.feed();
@@ -211,8 +211,8 @@ fn apply(node: &Node, batch: Vec<Committed<Waiting>>) -> Result<(), ArchiveError
     Ok(())
 }
 
-/// In etcd's words. Of what is applied again at a start nothing is said.
-fn tell_if_slow(node: &Node, index: u64, took: Duration) {
+/// In etcd's words. Replayed entries are not logged.
+fn warn_if_slow(node: &Node, index: u64, took: Duration) {
     let expected = node.limits.slow_apply;
     if took > expected && index > node.replay_to {
         node.metrics.slow_applies.inc();
@@ -234,7 +234,7 @@ fn decode(index: u64, command: bytes::Bytes) -> Result<Asked, ArchiveError> {
     Ok((entry.caller.unwrap_or_default(), request, entry.only_in_term, None))
 }
 
-/// A change of members that was agreed upon.
+/// A change of members that was committed.
 fn change_members(node: &Node, machine: &mut Machine, index: u64, context: &[u8]) {
     let change = MemberChange::decode(context).unwrap_or_default();
     let before: Vec<u64> = machine.members().iter().map(|member| member.id).collect();
@@ -262,8 +262,8 @@ fn change_members(node: &Node, machine: &mut Machine, index: u64, context: &[u8]
 }
 
 /// Keeps the deadlines where the leader is.
-fn follow_leader(node: &Node, standing: Standing) {
-    let leads = standing.role == RoleName::Leader;
+fn follow_leader(node: &Node, soft_state: SoftState) {
+    let leads = soft_state.role == RoleName::Leader;
     {
         let machine = node.machine();
         let mut deadlines = node.deadlines();
@@ -275,8 +275,8 @@ fn follow_leader(node: &Node, standing: Standing) {
             deadlines.demote();
         }
     }
-    let leader = standing.leader.map(|leader| format!("{leader:x}"));
-    tracing::info!(term = standing.term, role = ?standing.role, leader, "this member's standing has changed");
+    let leader = soft_state.leader.map(|leader| format!("{leader:x}"));
+    tracing::info!(term = soft_state.term, role = ?soft_state.role, leader, "raft role or leader changed");
 }
 
 /// Keeps the deadlines in step with the leases that exist.

@@ -13,14 +13,14 @@ use crate::server::replica::node::Node;
 pub(in crate::server) async fn run(node: Arc<Node>, retention: Retention, shutdown: host::Shutdown) {
     let mut rule = Rule::new(retention);
     let started = Instant::now();
-    tracing::info!(?retention, "auto compaction is on");
+    tracing::info!(?retention, "auto-compaction enabled");
     loop {
         tokio::select! {
             () = shutdown.requested() => return,
             () = tokio::time::sleep(rule.interval()) => {}
         }
         let revision = node.machine().store().revision();
-        // All members keep count, so that whoever leads next goes on where this one stopped.
+        // All members keep count, so that anyone who leads next goes on where this one stopped.
         let Some(revision) = rule.decide(started.elapsed(), revision) else {
             continue;
         };
@@ -35,7 +35,7 @@ pub(in crate::server) async fn run(node: Arc<Node>, retention: Retention, shutdo
             Ok(_) => tracing::info!(revision, "finished auto compaction"),
             // A client, or another member, was there before.
             Err(crate::Error::Compacted) => {}
-            Err(error) => tracing::warn!(revision, %error, "auto compaction failed; trying again later"),
+            Err(error) => tracing::warn!(revision, %error, "failed auto compaction; retrying later"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Members compare their keys: before one serves, now and then, and after compactions ([`crate::corruption`]).
 //!
 //! All three are off unless a flag asks for them ([`crate::server::settings::features`]), as in etcd, because each hash reads the whole store.
-//! Whoever is found wrong gets the alarm CORRUPT through the log, upon which nobody takes writes until an operator has looked.
+//! Anyone who is found wrong gets the alarm CORRUPT through the log, upon which no one takes writes until an operator has looked.
 //! A member that finds out before it serves ends instead.
 
 use std::sync::Arc;
@@ -179,7 +179,7 @@ async fn raise(node: &Node, member: u64) {
         alarm: pb::AlarmType::Corrupt.into(),
     });
     if let Err(error) = node.propose(auth::root(), alarm).await {
-        tracing::warn!(member = format!("{member:x}"), %error, "could not raise the alarm CORRUPT; trying again");
+        tracing::warn!(member = format!("{member:x}"), %error, "failed to raise the CORRUPT alarm; retrying");
     }
 }
 
@@ -204,7 +204,7 @@ async fn ask(node: &Node, member: &pb::Member, revision: i64) -> Answer {
         let answer = node.transport.call(member.id, body, timeout).await;
         return hash_in(answer.ok_or("it does not answer")?);
     }
-    let mut last = Err("it has no address".to_owned());
+    let mut last = Err("it has no peer URL".to_owned());
     for url in &member.peer_ur_ls {
         last = match node.transport.ask(url, body.clone()).await {
             Ok((cluster, _)) if cluster != node.identity.cluster => Err(format!("{url}: cluster ID mismatch")),
@@ -227,7 +227,7 @@ fn hash_in(answer: bytes::Bytes) -> Answer {
             compacted: hash.compacted,
             current: hash.current,
         }),
-        ("", None) => Err("it does not know the question".to_owned()),
+        ("", None) => Err("it does not support HashKV".to_owned()),
         (refusal, _) => Err(refusal_of(refusal).to_string()),
     }
 }

@@ -1,6 +1,6 @@
 //! The expirer: proposes the revocation of leases whose time is over.
 //!
-//! It also finds out when a full disk is not full any more: that shows only when something is written, which nobody does
+//! It also finds out when a full disk is not full any more: that shows only when something is written, which no one does
 //! who has looked at `/health` first.
 
 use std::sync::Arc;
@@ -73,12 +73,12 @@ async fn checkpoint(node: &Node) {
         };
         let request = Request::LeaseCheckpoints(LeaseCheckpoints { checkpoints });
         if let Err(error) = node.propose_as_leader(request).await {
-            tracing::debug!(%error, "could not note what leases have left");
+            tracing::debug!(%error, "failed to checkpoint lease TTLs");
             return;
         }
     }
     if !long.is_empty() {
-        tracing::info!(leases = long.len(), "noted what leases have left");
+        tracing::info!(leases = long.len(), "checkpointed lease TTLs");
     }
 }
 
@@ -89,7 +89,7 @@ async fn revoke(node: &Node, id: i64) {
         // A client revoked it a moment before.
         Err(Error::LeaseNotFound) => node.deadlines().remove(id),
         Err(error) => {
-            tracing::debug!(lease = id, %error, "could not expire a lease; trying again");
+            tracing::debug!(lease = id, %error, "failed to revoke an expired lease; retrying");
             node.deadlines().put_off(id, node.now_ms());
         }
     }

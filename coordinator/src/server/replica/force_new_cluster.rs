@@ -1,12 +1,12 @@
 //! `--force-new-cluster`: one member goes on where the majority is lost for good.
 //!
-//! What is known here to be agreed upon stays, with revisions, ids and term; what may not have been is dropped, as etcd
-//! drops it. In its place comes one entry that makes this member the only one, and that counts as agreed upon: it takes the
+//! What is known here to be committed stays, with revisions, ids and term; what may not have been is dropped, as etcd
+//! drops it. In its place comes one entry that makes this member the only one, and that counts as committed: it takes the
 //! place of the log's end in one step (`StableStorage::replace_end`), so a start that is killed leaves either the old
 //! cluster or the new one. From there on all is as usual: consensus begins with a group of one, the entry is applied like
 //! any other, and those who were removed are told so when they come back.
 //!
-//! How far it was agreed upon is what this member had been told when it ended: all that it acknowledged itself, and of what
+//! How far it was committed is what this member had been told when it ended: all that it acknowledged itself, and of what
 //! others did all but what they had not said yet. A power loss may take the last second of that knowledge, as in etcd.
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use crate::members::Members;
 use crate::server::storage::recovery::Recovered;
 
 /// Makes this member the only one, unless it is already.
-pub(in crate::server) fn make_alone(recovered: &mut Recovered, own_urls: &[String]) -> Result<(), LogError> {
+pub(in crate::server) fn force(recovered: &mut Recovered, own_urls: &[String]) -> Result<(), LogError> {
     let found = &mut recovered.found;
     let applied = recovered.snapshot.last.index;
     let last = found.entries.last().map_or(applied, |entry| entry.index);
@@ -63,7 +63,7 @@ pub(in crate::server) fn make_alone(recovered: &mut Recovered, own_urls: &[Strin
     Ok(())
 }
 
-/// The members as of the last entry that is known to be agreed upon.
+/// The members as of the last entry that is known to be committed.
 fn as_agreed(applied: &Members, entries: &[Entry], commit: u64) -> Members {
     let mut members = applied.clone();
     let agreed = entries.iter().take_while(|entry| entry.index <= commit);
@@ -99,7 +99,7 @@ mod tests {
     use crate::server::serve::{start, stop};
     use crate::server::settings::data_directory::Directories;
     use crate::server::settings::flags::{Arguments, Settings};
-    use crate::server::storage::store_file::{Founding, Identity};
+    use crate::server::storage::store_file::{Identity, InitialState};
 
     const DIRECTORY: &str = "/data";
     const OWN: u64 = 7;
@@ -136,7 +136,7 @@ mod tests {
     /// Starts a member with the flag on a log that holds `entries` behind what it was founded with; the members then, and
     /// the last entry.
     fn forced(disk: &Arc<dyn Disk>, founded: &[u64], entries: &[Entry], commit: u64) -> (Vec<pb::Member>, u64) {
-        let founding = Founding {
+        let founding = InitialState {
             identity: Identity {
                 cluster: 1,
                 member: OWN,

@@ -28,7 +28,7 @@ pub(in crate::server) fn after(node: &Node, unhashed: Unhashed, outcome: &Result
     node.runtime.spawn_blocking(move || {
         match unhashed.hash() {
             Ok(hash) => hashes.keep(hash),
-            Err(error) => tracing::warn!(%error, "could not hash what a compaction is about"),
+            Err(error) => tracing::warn!(%error, "failed to compute the compaction hash"),
         }
         hashes.is_busy.store(false, Ordering::Release);
     });

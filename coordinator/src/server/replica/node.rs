@@ -27,12 +27,12 @@ use crate::server::storage::defragment::Defragmentation;
 use crate::server::storage::jobs::Jobs;
 use crate::server::storage::redb_disk::Space;
 use crate::server::storage::store_file::Identity;
-use crate::server::storage::wake_up::{Bell, Call};
+use crate::server::storage::wake_up::{WakeReason, WakeUp};
 use crate::watch::Feed;
 
 /// Requests that may wait for the log or the applier. etcd refuses at about as many.
 const PENDING_MAX: usize = 10_000;
-/// Versions that may wait in memory for the archivist, in bytes. It starts at a fraction of this, so reaching it means
+/// Versions that may wait in memory for the persister, in bytes. It starts at a fraction of this, so reaching it means
 /// that the disk does not keep up, or is full.
 pub(in crate::server) const TAIL_BYTES_MAX: usize = 128 << 20;
 /// Requests that may wait until there is room for them in memory, in bytes; those beyond are refused.
@@ -82,7 +82,7 @@ pub(in crate::server) struct Node {
     tail_bytes: watch::Sender<usize>,
     /// The last entry that the store file holds.
     archived: watch::Sender<u64>,
-    archivist: Bell,
+    persister: WakeUp,
     /// Why the process must end, once it must.
     failure: watch::Sender<Option<String>>,
     started: Instant,
@@ -149,7 +149,7 @@ impl Node {
             waiting_bytes: AtomicUsize::new(0),
             tail_bytes: watch::Sender::new(0),
             archived: watch::Sender::new(parts.archived),
-            archivist: Bell::default(),
+            persister: WakeUp::default(),
             failure: watch::Sender::new(None),
             started: Instant::now(),
             next_id: AtomicU64::new(parts.id_seed),
@@ -204,8 +204,8 @@ impl Node {
         self.revision.send_replace(revision);
     }
 
-    pub(in crate::server) fn bell(&self) -> &Bell {
-        &self.archivist
+    pub(in crate::server) fn persister_wake_up(&self) -> &WakeUp {
+        &self.persister
     }
 
     pub(in crate::server) fn tail_bytes(&self) -> usize {
@@ -285,15 +285,15 @@ impl Node {
 
     /// Waits until the store file holds entry `index`.
     pub(in crate::server) async fn archived(&self, index: u64) {
-        self.archivist.ring(Call::Now);
+        self.persister.wake(WakeReason::Requested);
         let mut archived = self.archived.subscribe();
-        // An error means that the node is gone, and with it whoever waits.
+        // An error means that the node is gone, and with it anyone who waits.
         let _gone = archived.wait_for(|archived| *archived >= index).await;
     }
 
     /// The process cannot go on.
     pub(in crate::server) fn fail(&self, reason: String) {
-        tracing::error!(%reason, "the coordinator must end");
+        tracing::error!(%reason, "fatal error; shutting down");
         self.failure.send_if_modified(|failure| {
             let first = failure.is_none();
             failure.get_or_insert(reason);
@@ -311,7 +311,7 @@ impl Node {
             return Some(failure);
         }
         if self.space.is_full() {
-            return Some("the disk is full".to_owned());
+            return Some("no space left on device".to_owned());
         }
         let raft = self.raft();
         if raft.gauges().leader().is_none() && !raft.gauges().is_alone() {
@@ -365,7 +365,7 @@ impl Node {
         if waiting.before.saturating_add(bytes) > WAITING_BYTES_MAX {
             return Err(Error::TooManyRequests);
         }
-        self.archivist.ring(Call::Now);
+        self.persister.wake(WakeReason::Requested);
         let mut tail = self.tail_bytes.subscribe();
         let room = tail.wait_for(|bytes| *bytes <= TAIL_BYTES_MAX);
         match tokio::time::timeout(self.limits.request_timeout, room).await {
@@ -376,11 +376,11 @@ impl Node {
         }
     }
 
-    /// Writes a request to the log on behalf of `caller`, has it agreed upon and applied, and returns its outcome.
+    /// Writes a request to the log on behalf of `caller`, has it committed and applied, and returns its outcome.
     pub(in crate::server) async fn propose(&self, caller: Caller, request: Request) -> Result<Outcome, Error> {
         let _pending = Counted::pending(&self.pending)?;
         let entry = self.entry(caller, request, 0).await?;
-        self.agree(entry).await
+        self.propose_entry(entry).await
     }
 
     /// As [`Node::propose`], of what only the leader of this very term may want.
@@ -391,7 +391,7 @@ impl Node {
             return Err(Error::NotLeader);
         }
         let entry = self.entry(crate::auth::root(), request, term).await?;
-        self.agree(entry).await
+        self.propose_entry(entry).await
     }
 }
 

@@ -30,14 +30,23 @@ impl PeerTraffic {
         let options = |name: &str, help: &str| Opts::new(format!("etcd_network_{name}"), help);
         Ok(Self {
             local: OnceLock::new(),
-            sent: IntCounterVec::new(options("peer_sent_bytes_total", "Bytes sent to peers."), &["To"])?,
+            sent: IntCounterVec::new(
+                options("peer_sent_bytes_total", "The total number of bytes sent to peers."),
+                &["To"],
+            )?,
             received: IntCounterVec::new(
-                options("peer_received_bytes_total", "Bytes received from peers."),
+                options(
+                    "peer_received_bytes_total",
+                    "The total number of bytes received from peers.",
+                ),
                 &["From"],
             )?,
-            active: IntGaugeVec::new(options("active_peers", "Peers that there is a stream to."), &ends)?,
+            active: IntGaugeVec::new(
+                options("active_peers", "The current number of active peer connections."),
+                &ends,
+            )?,
             disconnected: IntCounterVec::new(
-                options("disconnected_peers_total", "Streams to peers that broke."),
+                options("disconnected_peers_total", "The total number of disconnected peers."),
                 &ends,
             )?,
             peers: Mutex::default(),

@@ -23,18 +23,18 @@ use crate::server::service::cluster;
 const MESSAGES_WAITING_MAX: usize = 1_024;
 
 /// The door for other members. The node behind it is set once it runs.
-pub(in crate::server) struct PeerDoor {
+pub(in crate::server) struct PeerInbox {
     node: OnceLock<Weak<Node>>,
     room: Arc<Semaphore>,
 }
 
-impl fmt::Debug for PeerDoor {
+impl fmt::Debug for PeerInbox {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("PeerDoor").finish_non_exhaustive()
+        formatter.debug_struct("PeerInbox").finish_non_exhaustive()
     }
 }
 
-impl PeerDoor {
+impl PeerInbox {
     pub(in crate::server) fn new() -> Arc<Self> {
         Arc::new(Self {
             node: OnceLock::new(),
@@ -51,7 +51,7 @@ impl PeerDoor {
     }
 }
 
-impl Inbox for PeerDoor {
+impl Inbox for PeerInbox {
     fn message(&self, from: u64, bytes: Bytes) -> Pending<'_, ()> {
         Box::pin(async move {
             let Ok(permit) = Arc::clone(&self.room).acquire_owned().await else {
@@ -59,7 +59,9 @@ impl Inbox for PeerDoor {
             };
             match (self.node(), Message::decode(bytes)) {
                 (Some(node), Ok(message)) if message.from == from => node.raft().message(message, permit),
-                (_, Err(error)) => tracing::warn!(from = format!("{from:x}"), %error, "a member's message was ignored"),
+                (_, Err(error)) => {
+                    tracing::warn!(from = format!("{from:x}"), %error, "ignored an undecodable raft message")
+                }
                 _ => {}
             }
         })
@@ -81,7 +83,7 @@ impl Inbox for PeerDoor {
     }
 
     fn ask(&self, body: Bytes) -> Pending<'_, Bytes> {
-        // A member compares its keys before it has streams; everybody else wants to know who is here.
+        // A member compares its keys before it has streams; everyone else wants to know who is here.
         let is_about_keys = PeerCall::decode(body.clone()).is_ok_and(|call| matches!(call.call, Some(Call::HashKv(_))));
         if is_about_keys {
             return self.call(0, body);
@@ -93,7 +95,7 @@ impl Inbox for PeerDoor {
     }
 
     fn receive(&self, _from: u64, about: Bytes) -> io::Result<Box<dyn Sink>> {
-        let node = self.node().ok_or_else(|| io::Error::other("it is ending"))?;
+        let node = self.node().ok_or_else(|| io::Error::other("the server is stopping"))?;
         Ok(Box::new(Incoming::begin(&node, about)?))
     }
 

@@ -1,8 +1,8 @@
-//! From a request to what the members agreed upon: proposals, reads, and what is asked of the leader.
+//! Proposals, linearizable reads (ReadIndex), and requests that only the leader can carry out.
 //!
-//! While there is no leader nothing is refused: whoever asks waits for the next one, for as long as etcd lets him. What may
-//! have happened is never tried again here, since a write that is carried out twice is worse than one that the client
-//! has to look after.
+//! While there is no leader a request is not refused: it waits for the next leader until the request timeout, as in etcd. A
+//! proposal whose outcome is unknown is never retried here: a write that is applied twice is worse than one that the client
+//! has to check.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use coordinator_wire::coordinatorpb::peer_call::Call;
 use coordinator_wire::coordinatorpb::{Entry, MemberChange, PeerAnswer, PeerCall};
 use prost::Message;
 use raft::consensus::{self, Refusal};
-use raft::node::{Unserved, is_transient};
+use raft::node::{ProposalError, is_transient};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -34,8 +34,8 @@ impl Node {
         Instant::now() + self.limits.request_timeout
     }
 
-    /// Has an entry agreed upon and applied.
-    pub(in crate::server) async fn agree(&self, entry: Entry) -> Result<Outcome, Error> {
+    /// Has an entry committed and applied.
+    pub(in crate::server) async fn propose_entry(&self, entry: Entry) -> Result<Outcome, Error> {
         let payload: bytes::Bytes = entry.encode_to_vec().into();
         let deadline = self.deadline();
         let failed = |error: Error| {
@@ -60,7 +60,7 @@ impl Node {
                     Err(_late) => return failed(Error::Timeout),
                 },
             };
-            let again = is_transient(&why) || why == Unserved::Replaced;
+            let again = is_transient(&why) || why == ProposalError::Replaced;
             if !again || Instant::now() >= deadline {
                 return failed(refusal(&why));
             }
@@ -107,7 +107,7 @@ impl Node {
                 Err(_late) => return Err(Error::Timeout),
             };
             // A read may be tried as often as one likes; each attempt is a new one to consensus.
-            let again = is_transient(&why) || matches!(why, Unserved::Refused(Refusal::OutcomeUnknown));
+            let again = is_transient(&why) || matches!(why, ProposalError::Refused(Refusal::OutcomeUnknown));
             if !again || Instant::now() >= deadline {
                 return Err(refusal(&why));
             }
@@ -130,7 +130,7 @@ impl Node {
         &self,
         change: consensus::MemberChange,
         told: &MemberChange,
-    ) -> Result<Result<u64, Unserved>, Error> {
+    ) -> Result<Result<u64, ProposalError>, Error> {
         let (respond, answer) = oneshot::channel();
         let context = told.encode_to_vec().into();
         self.raft().change_members(change, context, Waiting::Change(respond));
@@ -230,8 +230,8 @@ impl Node {
     /// This member is not one any more.
     pub(in crate::server) fn fail_as_removed(&self) {
         self.fail(format!(
-            "this member ({:x}) was removed from the cluster {:x}; its data directory is no longer valid: remove it, and \
-             to join again add the member again",
+            "this member ({:x}) was removed from the cluster {:x}: delete its data directory; to join again, add it as a new \
+             member",
             self.identity.member, self.identity.cluster
         ));
     }

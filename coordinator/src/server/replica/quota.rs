@@ -28,7 +28,7 @@ pub(in crate::server) async fn check(node: &Node, request: &Request) -> Result<(
     if !node.machine().alarms().stands(AlarmType::Nospace) {
         tracing::warn!(
             quota_bytes = node.limits.quota_bytes,
-            "the store is as large as its quota allows; raising NOSPACE"
+            "storage quota exceeded; raising the NOSPACE alarm"
         );
         let alarm = pb::AlarmRequest {
             action: AlarmAction::Activate.into(),

@@ -1,7 +1,7 @@
 //! Refusals of consensus and of other members, in etcd's words.
 
 use raft::consensus::Refusal;
-use raft::node::Unserved;
+use raft::node::ProposalError;
 
 use crate::Error;
 
@@ -12,15 +12,15 @@ pub(in crate::server) fn refusal_of(text: &str) -> Error {
 }
 
 /// A refusal of consensus in etcd's words.
-pub(in crate::server) fn refusal(why: &Unserved) -> Error {
+pub(in crate::server) fn refusal(why: &ProposalError) -> Error {
     match why {
-        Unserved::NoSpace => Error::NoSpace,
-        Unserved::Stopped(_) => Error::Stopped,
-        Unserved::Refused(Refusal::Overloaded) => Error::TooManyRequests,
-        Unserved::Refused(Refusal::NotVoter) => Error::BadLeaderTransferee,
-        Unserved::Refused(Refusal::OutcomeUnknown | Refusal::LeaderChanged) | Unserved::Unknown => {
+        ProposalError::NoSpace => Error::NoSpace,
+        ProposalError::Stopped(_) => Error::Stopped,
+        ProposalError::Refused(Refusal::Overloaded) => Error::TooManyRequests,
+        ProposalError::Refused(Refusal::NotVoter) => Error::BadLeaderTransferee,
+        ProposalError::Refused(Refusal::OutcomeUnknown | Refusal::LeaderChanged) | ProposalError::Unknown => {
             Error::TimeoutLeaderFailed
         }
-        Unserved::Refused(_) | Unserved::Replaced => Error::Timeout,
+        ProposalError::Refused(_) | ProposalError::Replaced => Error::Timeout,
     }
 }

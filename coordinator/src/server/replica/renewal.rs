@@ -1,8 +1,8 @@
-//! Leases where the leader is: whoever else is asked asks there.
+//! Lease keep-alives: other members forward them to the leader.
 //!
-//! A renewal is a promise that is in nobody's log, so only the one member may make it whose clock counts. One that was
+//! A renewal is a promise that is not in the log, so only the leader, whose clock counts, may make it. One that was
 //! stopped for a while may believe that it leads while another one does; so a leader makes no promise unless a majority
-//! said half an election timeout ago or less that it leads, since nobody else is elected before a whole one is over. And
+//! said half an election timeout ago or less that it leads, since no one else is elected before a whole one is over. And
 //! the time begins when the renewal arrived, however long the answer takes.
 
 use std::sync::Arc;

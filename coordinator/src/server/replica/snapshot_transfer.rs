@@ -1,9 +1,9 @@
 //! The state on its way to a member that is too far behind for entries, and its arrival there.
 //!
-//! The sender's archivist makes a copy of the store file, which holds everything up to some entry, while the member goes on
+//! The sender's persister makes a copy of the store file, which holds everything up to some entry, while the member goes on
 //! serving; the copy is sent and removed. The receiver writes it beside its own store file. When all of it is there,
-//! consensus is told, and decides to install it: the archivist puts it in the place of the old file, and the machine starts
-//! anew from it. Watchers go on: what they have missed meanwhile they read from the new store.
+//! consensus is told, and decides to install it: the persister puts it in the place of the old file, and the machine starts
+//! again from it. Watchers go on: what they have missed meanwhile they read from the new store.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::server::replica::node::Node;
 use crate::server::storage::jobs::{INCOMING, Job};
-use crate::server::storage::wake_up::Call;
+use crate::server::storage::wake_up::WakeReason;
 
 const OUTGOING: &str = "store.outgoing";
 
@@ -31,10 +31,10 @@ pub(in crate::server) fn install(node: &Node, snapshot: &Snapshot) -> io::Result
     );
     let (done, outcome) = sync_channel(1);
     node.jobs.push(Job::Adopt { done });
-    node.bell().ring(Call::Now);
+    node.persister_wake_up().wake(WakeReason::Requested);
     outcome
         .recv()
-        .unwrap_or_else(|_| Err(io::Error::other("the archivist has ended")))
+        .unwrap_or_else(|_| Err(io::Error::other("the persister has stopped")))
 }
 
 /// Sends the state, and with it a message that says which it is.
@@ -46,7 +46,7 @@ pub(in crate::server) async fn send(node: Weak<Node>, message: Message) {
     let session = *session;
     let outcome = send_to(&node, message).await;
     if let Err(error) = &outcome {
-        tracing::warn!(to = format!("{to:x}"), %error, "could not send a snapshot");
+        tracing::warn!(to = format!("{to:x}"), %error, "failed to send database snapshot");
     }
     node.raft().snapshot_sent(to, session, outcome.is_ok());
 }
@@ -59,10 +59,10 @@ async fn send_to(node: &Arc<Node>, mut message: Message) -> io::Result<()> {
     let path = node.directory.join(OUTGOING);
     let (done, copied) = oneshot::channel();
     node.jobs.push(Job::Copy { to: path.clone(), done });
-    node.bell().ring(Call::Now);
+    node.persister_wake_up().wake(WakeReason::Requested);
     let (numbers, members) = copied
         .await
-        .map_err(|_| io::Error::other("the archivist has ended"))??;
+        .map_err(|_| io::Error::other("the persister has stopped"))??;
     let last = Position {
         term: numbers.term,
         index: numbers.applied,
@@ -142,7 +142,7 @@ impl Incoming {
     pub(in crate::server) fn begin(node: &Arc<Node>, about: Bytes) -> io::Result<Self> {
         let message = Message::decode(about).map_err(io::Error::other)?;
         if !matches!(message.body, Body::Snapshot { .. }) {
-            return Err(io::Error::other("this is not about a snapshot"));
+            return Err(io::Error::other("the message is not a snapshot message"));
         }
         let turn = Arc::clone(&node.receiving)
             .try_acquire_owned()
@@ -177,7 +177,10 @@ impl Sink for Incoming {
         self.file.sync_data()?;
         self.disk.sync_dir(&self.directory)?;
         self.finished = true;
-        let node = self.node.upgrade().ok_or_else(|| io::Error::other("it is ending"))?;
+        let node = self
+            .node
+            .upgrade()
+            .ok_or_else(|| io::Error::other("the server is stopping"))?;
         tracing::info!(bytes = self.offset, "received and saved database snapshot");
         let (answer, taken_in) = sync_channel(1);
         node.raft().event(raft::consensus::Event::Message(self.message.clone()));
@@ -185,14 +188,14 @@ impl Sink for Incoming {
         node.raft().status(move |_| {
             let _gone = answer.send(());
         });
-        taken_in.recv().map_err(|_| io::Error::other("it is ending"))
+        taken_in.recv().map_err(|_| io::Error::other("the server is stopping"))
     }
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
         if !self.finished {
-            // What is left of it is in nobody's way, and goes with the next.
+            // What is left of it is in no one's way, and goes with the next.
             let _left = self.disk.remove_file(&self.path);
         }
     }

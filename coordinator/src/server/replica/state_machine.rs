@@ -1,11 +1,11 @@
-//! The machine as consensus sees it: what is decided goes to the applier, who waits is answered.
+//! The state machine as consensus sees it: committed entries go to the applier, failed proposals to those that wait.
 
 use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 
-use raft::consensus::{Index, Membership, Message, Snapshot, Standing};
-use raft::node::{Committed, StateMachine, Unserved};
+use raft::consensus::{Index, Membership, Message, Snapshot, SoftState};
+use raft::node::{Committed, ProposalError, StateMachine};
 
 use crate::server::replica::node::Node;
 use crate::server::replica::snapshot_transfer;
@@ -24,8 +24,8 @@ impl StateMachine for Replica {
         self.hand_on(Work::Apply(entries));
     }
 
-    fn refuse(&mut self, waiting: Waiting, why: Unserved) {
-        // Whoever waited may have given up.
+    fn refuse(&mut self, waiting: Waiting, why: ProposalError) {
+        // Anyone who waited may have given up.
         match waiting {
             Waiting::Request { respond, .. } => {
                 let _gone = respond.send(Err(why));
@@ -40,17 +40,17 @@ impl StateMachine for Replica {
         self.hand_on(Work::Read { readers, from });
     }
 
-    fn refuse_reads(&mut self, readers: Vec<Reader>, why: Unserved) {
+    fn refuse_reads(&mut self, readers: Vec<Reader>, why: ProposalError) {
         for reader in readers {
             let _gone = reader.send(Err(why.clone()));
         }
     }
 
-    fn standing(&mut self, standing: Standing) {
+    fn soft_state(&mut self, soft_state: SoftState) {
         if let Some(node) = self.node.upgrade() {
-            node.note_leader(standing.leader);
+            node.note_leader(soft_state.leader);
         }
-        self.hand_on(Work::Standing(standing));
+        self.hand_on(Work::SoftState(soft_state));
     }
 
     fn membership(&mut self, _membership: &Membership) {
@@ -65,7 +65,7 @@ impl StateMachine for Replica {
         });
         outcome
             .recv()
-            .unwrap_or_else(|_| Err(io::Error::other("the applier has ended")))
+            .unwrap_or_else(|_| Err(io::Error::other("the applier has stopped")))
     }
 
     fn send_snapshot(&mut self, message: Message) {

@@ -1,9 +1,9 @@
-//! What waits for an entry or a read, and the work that consensus hands to the applier.
+//! Completions of proposals and reads, and the work that consensus hands to the applier.
 
 use std::sync::mpsc;
 
-use raft::consensus::{Index, Snapshot, Standing};
-use raft::node::{Committed, Unserved};
+use raft::consensus::{Index, Snapshot, SoftState};
+use raft::node::{Committed, ProposalError};
 use tokio::sync::oneshot;
 
 use crate::Error;
@@ -11,9 +11,9 @@ use crate::auth::Caller;
 use crate::machine::{Outcome, Request};
 
 /// What becomes of a proposal: its outcome once it is applied, or why it does not come that far.
-pub(in crate::server) type Answer = Result<Result<Outcome, Error>, Unserved>;
+pub(in crate::server) type Answer = Result<Result<Outcome, Error>, ProposalError>;
 /// Who waits to read.
-pub(in crate::server) type Reader = oneshot::Sender<Result<(), Unserved>>;
+pub(in crate::server) type Reader = oneshot::Sender<Result<(), ProposalError>>;
 
 /// Who waits for an entry.
 pub(in crate::server) enum Waiting {
@@ -25,17 +25,17 @@ pub(in crate::server) enum Waiting {
         respond: oneshot::Sender<Answer>,
     },
     /// A change of members, or a transfer of leadership; the answer is the entry's index.
-    Change(oneshot::Sender<Result<Index, Unserved>>),
+    Change(oneshot::Sender<Result<Index, ProposalError>>),
 }
 
 /// Work for the applier.
 pub(in crate::server) enum Work {
-    /// Entries that are agreed upon.
+    /// Entries that are committed.
     Apply(Vec<Committed<Waiting>>),
     /// These may read once entry `from` is applied.
     Read { readers: Vec<Reader>, from: u64 },
     /// Another member leads, or none, or this one.
-    Standing(Standing),
+    SoftState(SoftState),
     /// A state that has arrived takes the present one's place.
     Install {
         snapshot: Snapshot,

@@ -1,6 +1,6 @@
 //! The service Cluster: who the members are, and how that changes.
 //!
-//! A change is decided where the leader is, because it knows who is in touch; other members pass it on and answer once they
+//! A change is decided where the leader is, because it knows who is in touch; other members forward it and answer once they
 //! have applied it themselves.
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use coordinator_wire::coordinatorpb::{MemberChange, PeerAnswer};
 use coordinator_wire::etcdserverpb as pb;
 use pb::cluster_server::Cluster;
 use raft::consensus::{self, ChangeError, Refusal};
-use raft::node::{Unserved, address_of};
+use raft::node::{ProposalError, address_of};
 use tonic::{Request, Response, Status};
 
 use crate::Error;
@@ -135,7 +135,7 @@ pub(in crate::server) async fn update(node: &Node, request: pb::MemberUpdateRequ
     })
 }
 
-/// Has a change agreed upon and applied here.
+/// Has a change committed and applied here.
 async fn change_members(node: &Node, change: consensus::MemberChange, told: Change) -> Result<u64, Error> {
     let told = MemberChange { change: Some(told) };
     let deadline = Instant::now() + node.limits.request_timeout;
@@ -146,7 +146,7 @@ async fn change_members(node: &Node, change: consensus::MemberChange, told: Chan
         };
         let may_retry = matches!(
             why,
-            Unserved::Refused(Refusal::ChangePending | Refusal::NotReady | Refusal::Transferring)
+            ProposalError::Refused(Refusal::ChangePending | Refusal::NotReady | Refusal::Transferring)
         );
         if !may_retry || Instant::now() >= deadline {
             return Err(refusal(&why));
@@ -155,20 +155,20 @@ async fn change_members(node: &Node, change: consensus::MemberChange, told: Chan
     }
 }
 
-fn refusal(why: &Unserved) -> Error {
+fn refusal(why: &ProposalError) -> Error {
     match why {
-        Unserved::Refused(Refusal::LearnerBehind) => Error::LearnerNotReady,
-        Unserved::Refused(Refusal::BadChange(why)) => match why {
+        ProposalError::Refused(Refusal::LearnerBehind) => Error::LearnerNotReady,
+        ProposalError::Refused(Refusal::BadChange(why)) => match why {
             ChangeError::Exists => Error::MemberExists,
             ChangeError::Unknown | ChangeError::NoId => Error::MemberNotFound,
             ChangeError::NotLearner => Error::MemberNotLearner,
             ChangeError::LastVoter => Error::MemberNotEnoughStarted,
             ChangeError::TooMany => Error::TooManyLearners,
         },
-        Unserved::Refused(Refusal::NotLeader { .. } | Refusal::NoLeader) => Error::NotLeader,
-        Unserved::Refused(Refusal::ChangePending | Refusal::NotReady) => Error::Unhealthy,
-        Unserved::NoSpace => Error::NoSpace,
-        Unserved::Stopped(_) => Error::Stopped,
+        ProposalError::Refused(Refusal::NotLeader { .. } | Refusal::NoLeader) => Error::NotLeader,
+        ProposalError::Refused(Refusal::ChangePending | Refusal::NotReady) => Error::Unhealthy,
+        ProposalError::NoSpace => Error::NoSpace,
+        ProposalError::Stopped(_) => Error::Stopped,
         _ => Error::Timeout,
     }
 }

@@ -3,8 +3,8 @@
 //! In etcd a downgrade is a job that all members know of. While it stands, the cluster's version goes down to the release
 //! line before, and once it has, members may be replaced by that line's program one after the other. Operators and tools
 //! wait for that version before they replace anything. No etcd 3.5 can read what this program writes, so here the job is
-//! agreed upon, kept and shown in every member's status, a second one is refused as long as it stands, and it can be
-//! cancelled; but the version stays where it is, so nobody who waits for it replaces a member. The log says why.
+//! committed, kept and shown in every member's status, a second one is refused as long as it stands, and it can be
+//! cancelled; but the version stays where it is, so no one who waits for it replaces a member. The log says why.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::machine::{Outcome, Request};
 use crate::server::replica::node::Node;
 use crate::server::settings::version::release_line;
 
-/// Carries out a request, which somebody with the right to has made; `None` where there is no such action.
+/// Carries out a request, which someone with the right to has made; `None` where there is no such action.
 pub(in crate::server) async fn answer(
     node: &Arc<Node>,
     request: &pb::DowngradeRequest,

@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status};
 
 use crate::server::metrics::Running;
 use crate::server::service::lock_queue::{
-    Asker, Turns, by_creation, created_at, end_of_prefix, first_of, own_key, prefix, revision_of, step,
+    LockQueue, RequestContext, by_creation, created_at, end_of_prefix, first_of, own_key, prefix, revision_of, step,
 };
 use crate::server::service::watch::WatchService;
 
@@ -33,23 +33,23 @@ const NO_LEADER: &str = "election: no leader";
 const NO_LEADER_KEY: &str = "\"leader\" field must be provided";
 
 pub(in crate::server) struct ElectionService {
-    pub(in crate::server) turns: Arc<Turns>,
+    pub(in crate::server) queue: Arc<LockQueue>,
     pub(in crate::server) watches: WatchService,
 }
 
 /// Gives a candidacy up when the candidate gives up waiting.
 struct Withdrawal {
-    turns: Arc<Turns>,
-    asker: Asker,
+    queue: Arc<LockQueue>,
+    context: RequestContext,
     leader: Option<LeaderKey>,
 }
 
 impl Drop for Withdrawal {
     fn drop(&mut self) {
         let Some(leader) = self.leader.take() else { return };
-        let (turns, asker) = (Arc::clone(&self.turns), self.asker.clone());
+        let (queue, context) = (Arc::clone(&self.queue), self.context.clone());
         tokio::spawn(async move {
-            if let Err(status) = resign(&turns, &asker, &leader).await {
+            if let Err(status) = resign(&queue, &context, &leader).await {
                 // It goes with its lease.
                 tracing::debug!(%status, "could not withdraw from an election");
             }
@@ -57,7 +57,7 @@ impl Drop for Withdrawal {
     }
 }
 
-async fn resign(turns: &Turns, asker: &Asker, leader: &LeaderKey) -> Result<pb::TxnResponse, Status> {
+async fn resign(queue: &LockQueue, context: &RequestContext, leader: &LeaderKey) -> Result<pb::TxnResponse, Status> {
     let delete = pb::DeleteRangeRequest {
         key: leader.key.clone(),
         ..Default::default()
@@ -67,12 +67,12 @@ async fn resign(turns: &Turns, asker: &Asker, leader: &LeaderKey) -> Result<pb::
         success: vec![step(Step::RequestDeleteRange(delete))],
         failure: Vec::new(),
     };
-    turns.txn(asker, request).await
+    queue.txn(context, request).await
 }
 
 async fn proclaim(
-    turns: &Turns,
-    asker: &Asker,
+    queue: &LockQueue,
+    context: &RequestContext,
     leader: &LeaderKey,
     value: bytes::Bytes,
 ) -> Result<pb::TxnResponse, Status> {
@@ -87,7 +87,7 @@ async fn proclaim(
         success: vec![step(Step::RequestPut(put))],
         failure: Vec::new(),
     };
-    let response = turns.txn(asker, request).await?;
+    let response = queue.txn(context, request).await?;
     if response.succeeded {
         Ok(response)
     } else {
@@ -96,9 +96,9 @@ async fn proclaim(
 }
 
 impl ElectionService {
-    async fn do_campaign(&self, asker: Asker, request: CampaignRequest) -> Result<CampaignResponse, Status> {
-        let turns = &self.turns;
-        let lease = turns.session(&asker, request.lease).await?;
+    async fn do_campaign(&self, context: RequestContext, request: CampaignRequest) -> Result<CampaignResponse, Status> {
+        let queue = &self.queue;
+        let lease = queue.session(&context, request.lease).await?;
         let prefix = prefix(&request.name);
         let key = own_key(&prefix, lease);
         let put = pb::PutRequest {
@@ -116,7 +116,7 @@ impl ElectionService {
             success: vec![step(Step::RequestPut(put))],
             failure: vec![step(Step::RequestRange(get))],
         };
-        let stood = turns.txn(&asker, stood).await?;
+        let stood = queue.txn(&context, stood).await?;
         let before = first_of(&stood, 0);
         let leader = LeaderKey {
             name: request.name,
@@ -125,14 +125,14 @@ impl ElectionService {
             lease,
         };
         let mut withdrawal = Withdrawal {
-            turns: Arc::clone(turns),
-            asker: asker.clone(),
+            queue: Arc::clone(queue),
+            context: context.clone(),
             leader: Some(leader.clone()),
         };
         if before.is_some_and(|own| own.value != request.value) {
-            proclaim(turns, &asker, &leader, request.value).await?;
+            proclaim(queue, &context, &leader, request.value).await?;
         }
-        turns.wait(&asker, &prefix, leader.rev - 1).await?;
+        queue.wait(&context, &prefix, leader.rev - 1).await?;
         withdrawal.leader = None;
         Ok(CampaignResponse {
             header: stood.header,
@@ -140,22 +140,22 @@ impl ElectionService {
         })
     }
 
-    async fn do_proclaim(&self, asker: Asker, request: ProclaimRequest) -> Result<ProclaimResponse, Status> {
+    async fn do_proclaim(&self, context: RequestContext, request: ProclaimRequest) -> Result<ProclaimResponse, Status> {
         let mut leader = request.leader.ok_or_else(|| Status::unknown(NO_LEADER_KEY))?;
-        leader.lease = self.turns.session(&asker, leader.lease).await?;
-        let header = proclaim(&self.turns, &asker, &leader, request.value).await?.header;
+        leader.lease = self.queue.session(&context, leader.lease).await?;
+        let header = proclaim(&self.queue, &context, &leader, request.value).await?.header;
         Ok(ProclaimResponse { header })
     }
 
-    async fn do_resign(&self, asker: Asker, request: ResignRequest) -> Result<ResignResponse, Status> {
+    async fn do_resign(&self, context: RequestContext, request: ResignRequest) -> Result<ResignResponse, Status> {
         let leader = request.leader.ok_or_else(|| Status::unknown(NO_LEADER_KEY))?;
-        let header = resign(&self.turns, &asker, &leader).await?.header;
+        let header = resign(&self.queue, &context, &leader).await?.header;
         Ok(ResignResponse { header })
     }
 
-    async fn do_leader(&self, asker: Asker, request: LeaderRequest) -> Result<LeaderResponse, Status> {
+    async fn do_leader(&self, context: RequestContext, request: LeaderRequest) -> Result<LeaderResponse, Status> {
         let first = by_creation(&prefix(&request.name), SortOrder::Ascend);
-        let found = self.turns.range(&asker, first).await?;
+        let found = self.queue.range(&context, first).await?;
         match found.kvs.into_iter().next() {
             Some(kv) => Ok(LeaderResponse {
                 header: found.header,
@@ -168,9 +168,9 @@ impl ElectionService {
 
 /// One observer: each leader, and each value that he proclaims.
 struct Observer {
-    turns: Arc<Turns>,
+    queue: Arc<LockQueue>,
     watches: WatchService,
-    asker: Asker,
+    context: RequestContext,
     /// Counts the stream while it lives.
     _running: Running,
     prefix: bytes::Bytes,
@@ -178,13 +178,13 @@ struct Observer {
 }
 
 /// The client is gone, or has been told the end.
-struct Over;
+struct Closed;
 
 impl Observer {
     async fn run(self) {
         loop {
             let first = by_creation(&self.prefix, SortOrder::Ascend);
-            let found = match self.turns.range(&self.asker, first).await {
+            let found = match self.queue.range(&self.context, first).await {
                 Ok(found) => found,
                 Err(status) => {
                     let _client_gone = self.changes.send(Err(status)).await;
@@ -201,7 +201,7 @@ impl Observer {
                     };
                     match self.changes.send(Ok(leader)).await {
                         Ok(()) => self.follow(key, revision + 1).await,
-                        Err(_client_gone) => Err(Over),
+                        Err(_client_gone) => Err(Closed),
                     }
                 }
                 None => self.wait(revision + 1).await,
@@ -227,13 +227,13 @@ impl Observer {
         let request = pb::WatchRequest {
             request_union: Some(pb::watch_request::RequestUnion::CreateRequest(create)),
         };
-        // The stream of requests stays open: what ends the watch is that nobody reads it any more.
+        // The stream of requests stays open: what ends the watch is that no one reads it any more.
         let requests = futures::stream::iter([Ok(request)]).chain(futures::stream::pending());
-        self.watches.open(self.asker.request(requests))
+        self.watches.open(self.context.request(requests))
     }
 
     /// Tells what the leader proclaims until his key is deleted.
-    async fn follow(&self, key: bytes::Bytes, from: i64) -> Result<(), Over> {
+    async fn follow(&self, key: bytes::Bytes, from: i64) -> Result<(), Closed> {
         let mut answers = self.watch(key, bytes::Bytes::new(), from);
         while let Some(answer) = self.next(&mut answers).await? {
             for event in answer.events {
@@ -244,14 +244,14 @@ impl Observer {
                     header: answer.header,
                     kv: event.kv,
                 };
-                self.changes.send(Ok(leader)).await.map_err(|_client_gone| Over)?;
+                self.changes.send(Ok(leader)).await.map_err(|_client_gone| Closed)?;
             }
         }
         Ok(())
     }
 
-    /// Waits until somebody stands.
-    async fn wait(&self, from: i64) -> Result<(), Over> {
+    /// Waits until someone stands.
+    async fn wait(&self, from: i64) -> Result<(), Closed> {
         let mut answers = self.watch(self.prefix.clone(), end_of_prefix(&self.prefix), from);
         while let Some(answer) = self.next(&mut answers).await? {
             if answer.events.iter().any(|event| event.r#type() == EventType::Put) {
@@ -261,28 +261,28 @@ impl Observer {
         Ok(())
     }
 
-    /// The next answer of a watch; none where it has to be begun anew.
+    /// The next answer of a watch; none where it has to be begun again.
     async fn next(
         &self,
         answers: &mut ReceiverStream<Result<pb::WatchResponse, Status>>,
-    ) -> Result<Option<pb::WatchResponse>, Over> {
+    ) -> Result<Option<pb::WatchResponse>, Closed> {
         let answer = tokio::select! {
             answer = answers.next() => answer,
-            () = self.changes.closed() => return Err(Over),
+            () = self.changes.closed() => return Err(Closed),
         };
         match answer {
             // What was to be told is compacted: begin with the present.
             Some(Ok(answer)) if answer.canceled && answer.compact_revision > 0 => Ok(None),
             Some(Ok(answer)) if answer.canceled => {
                 let _client_gone = self.changes.send(Err(Status::unknown(answer.cancel_reason))).await;
-                Err(Over)
+                Err(Closed)
             }
             Some(Ok(answer)) => Ok(Some(answer)),
             Some(Err(status)) => {
                 let _client_gone = self.changes.send(Err(status)).await;
-                Err(Over)
+                Err(Closed)
             }
-            None => Err(Over),
+            None => Err(Closed),
         }
     }
 }
@@ -290,34 +290,34 @@ impl Observer {
 #[tonic::async_trait]
 impl Election for ElectionService {
     async fn campaign(&self, request: Request<CampaignRequest>) -> Result<Response<CampaignResponse>, Status> {
-        let (asker, request) = Asker::of(request);
-        let outcome = self.do_campaign(asker, request).await;
+        let (context, request) = RequestContext::of(request);
+        let outcome = self.do_campaign(context, request).await;
         self.handled("Campaign", outcome)
     }
 
     async fn proclaim(&self, request: Request<ProclaimRequest>) -> Result<Response<ProclaimResponse>, Status> {
-        let (asker, request) = Asker::of(request);
-        let outcome = self.do_proclaim(asker, request).await;
+        let (context, request) = RequestContext::of(request);
+        let outcome = self.do_proclaim(context, request).await;
         self.handled("Proclaim", outcome)
     }
 
     async fn leader(&self, request: Request<LeaderRequest>) -> Result<Response<LeaderResponse>, Status> {
-        let (asker, request) = Asker::of(request);
-        let outcome = self.do_leader(asker, request).await;
+        let (context, request) = RequestContext::of(request);
+        let outcome = self.do_leader(context, request).await;
         self.handled("Leader", outcome)
     }
 
     type ObserveStream = ReceiverStream<Result<LeaderResponse, Status>>;
 
     async fn observe(&self, request: Request<LeaderRequest>) -> Result<Response<Self::ObserveStream>, Status> {
-        let (asker, request) = Asker::of(request);
+        let (context, request) = RequestContext::of(request);
         let (changes, receiver) = mpsc::channel(CHANGES_WAITING_MAX);
         let observer = Observer {
-            turns: Arc::clone(&self.turns),
+            queue: Arc::clone(&self.queue),
             watches: self.watches.clone(),
-            asker,
+            context,
             _running: self
-                .turns
+                .queue
                 .node
                 .metrics
                 .running("server_stream", "v3electionpb.Election", "Observe"),
@@ -329,15 +329,15 @@ impl Election for ElectionService {
     }
 
     async fn resign(&self, request: Request<ResignRequest>) -> Result<Response<ResignResponse>, Status> {
-        let (asker, request) = Asker::of(request);
-        let outcome = self.do_resign(asker, request).await;
+        let (context, request) = RequestContext::of(request);
+        let outcome = self.do_resign(context, request).await;
         self.handled("Resign", outcome)
     }
 }
 
 impl ElectionService {
     fn handled<T>(&self, method: &str, outcome: Result<T, Status>) -> Result<Response<T>, Status> {
-        self.turns
+        self.queue
             .node
             .metrics
             .handled("v3electionpb.Election", method, outcome)

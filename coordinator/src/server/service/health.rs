@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 
 use crate::server::replica::node::Node;
 
-/// How often somebody who watches is told of a change.
+/// How often someone who watches is told of a change.
 const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 
 pub(in crate::server) struct HealthService {

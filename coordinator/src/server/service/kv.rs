@@ -26,7 +26,7 @@ type Answer<A> = Result<Response<A>, Status>;
 
 pub(in crate::server) struct KvService(pub(in crate::server) Arc<Node>);
 
-/// The calls that also go the short way ([`crate::server::listen::fast_path`]).
+/// The calls that also go the fast path ([`crate::server::listen::fast_path`]).
 impl KvService {
     pub(in crate::server) async fn answer_range(
         &self,

@@ -110,7 +110,7 @@ impl LeaseService {
     }
 }
 
-/// Renews a lease; the answer's time is 0 where there is nothing to renew. Who asks is established anew each time: a stream
+/// Renews a lease; the answer's time is 0 where there is nothing to renew. Who asks is established again each time: a stream
 /// lives longer than a token or a permission.
 async fn renew(node: &Arc<Node>, credentials: &Credentials, id: i64) -> Result<pb::LeaseKeepAliveResponse, Error> {
     let caller = node.establish(credentials).await?;

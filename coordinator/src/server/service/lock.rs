@@ -1,7 +1,7 @@
 //! The service Lock: mutual exclusion, named by a prefix and owned through a lease.
 //!
 //! The answer's key exists for as long as the lock is held. Holding it is no proof: a holder that was paused beyond its
-//! lease has lost it without knowing. Whoever writes under the lock therefore compares the key's create revision in the
+//! lease has lost it without knowing. Anyone who writes under the lock therefore compares the key's create revision in the
 //! same transaction; that is the fence.
 
 use std::sync::Arc;
@@ -15,24 +15,24 @@ use pb::request_op::Request as Step;
 use tonic::{Request, Response, Status};
 
 use crate::server::service::lock_queue::{
-    Asker, Turns, by_creation, created_at, first_of, own_key, prefix, revision_of, step,
+    LockQueue, RequestContext, by_creation, created_at, first_of, own_key, prefix, revision_of, step,
 };
 
-pub(in crate::server) struct LockService(pub(in crate::server) Arc<Turns>);
+pub(in crate::server) struct LockService(pub(in crate::server) Arc<LockQueue>);
 
 /// Takes a key away that was put for nothing, when its owner gives up waiting or fails.
 struct Withdrawal {
-    turns: Arc<Turns>,
-    asker: Asker,
+    queue: Arc<LockQueue>,
+    context: RequestContext,
     key: Option<Bytes>,
 }
 
 impl Drop for Withdrawal {
     fn drop(&mut self) {
         let Some(key) = self.key.take() else { return };
-        let (turns, asker) = (Arc::clone(&self.turns), self.asker.clone());
+        let (queue, context) = (Arc::clone(&self.queue), self.context.clone());
         tokio::spawn(async move {
-            if let Err(status) = turns.delete(&asker, key).await {
+            if let Err(status) = queue.delete(&context, key).await {
                 // It goes with its lease.
                 tracing::debug!(%status, "could not withdraw from a lock");
             }
@@ -41,9 +41,9 @@ impl Drop for Withdrawal {
 }
 
 impl LockService {
-    async fn do_lock(&self, asker: Asker, request: LockRequest) -> Result<LockResponse, Status> {
-        let turns = &self.0;
-        let lease = turns.session(&asker, request.lease).await?;
+    async fn do_lock(&self, context: RequestContext, request: LockRequest) -> Result<LockResponse, Status> {
+        let queue = &self.0;
+        let lease = queue.session(&context, request.lease).await?;
         let prefix = prefix(&request.name);
         let key = own_key(&prefix, lease);
         let put = pb::PutRequest {
@@ -62,7 +62,7 @@ impl LockService {
             // The same lease asks again: it has its place in the queue, or the lock, already.
             failure: vec![step(Step::RequestRange(get.clone())), step(Step::RequestRange(owner))],
         };
-        let tried = turns.txn(&asker, tried).await?;
+        let tried = queue.txn(&context, tried).await?;
         let created = match first_of(&tried, 0) {
             Some(own) if !tried.succeeded => own.create_revision,
             _ => revision_of(&tried.header),
@@ -72,12 +72,12 @@ impl LockService {
             return Ok(LockResponse { header, key });
         }
         let mut withdrawal = Withdrawal {
-            turns: Arc::clone(turns),
-            asker: asker.clone(),
+            queue: Arc::clone(queue),
+            context: context.clone(),
             key: Some(key.clone()),
         };
-        turns.wait(&asker, &prefix, created - 1).await?;
-        let own = turns.range(&asker, get).await?;
+        queue.wait(&context, &prefix, created - 1).await?;
+        let own = queue.range(&context, get).await?;
         withdrawal.key = None;
         if own.kvs.is_empty() {
             return Err(Status::unknown("mutex: session is expired"));
@@ -90,14 +90,14 @@ impl LockService {
 #[tonic::async_trait]
 impl Lock for LockService {
     async fn lock(&self, request: Request<LockRequest>) -> Result<Response<LockResponse>, Status> {
-        let (asker, request) = Asker::of(request);
-        let outcome = self.do_lock(asker, request).await;
+        let (context, request) = RequestContext::of(request);
+        let outcome = self.do_lock(context, request).await;
         self.0.node.metrics.handled("v3lockpb.Lock", "Lock", outcome)
     }
 
     async fn unlock(&self, request: Request<UnlockRequest>) -> Result<Response<UnlockResponse>, Status> {
-        let (asker, request) = Asker::of(request);
-        let outcome = self.0.delete(&asker, request.key).await;
+        let (context, request) = RequestContext::of(request);
+        let outcome = self.0.delete(&context, request.key).await;
         let outcome = outcome.map(|deleted| UnlockResponse { header: deleted.header });
         self.0.node.metrics.handled("v3lockpb.Lock", "Unlock", outcome)
     }

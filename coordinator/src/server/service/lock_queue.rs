@@ -1,8 +1,8 @@
-//! Waiting for one's turn: what locks and elections have in common.
+//! The lock queue: waiters ordered by create revision, shared by the services Lock and Election.
 //!
-//! Whoever wants something puts a key under a common prefix, attached to his lease; the key that was created first has it,
-//! and its create revision is the fencing token. Everybody else waits for the key created just before his own to be
-//! deleted, so one deletion wakes one waiter. All of it is done with the services KV and Lease, on behalf of the client
+//! Each waiter puts a key under a common prefix, attached to its lease. The owner is the key with the lowest create revision,
+//! which is also the fencing token. A waiter waits for the deletion of the key created just before its own, so one
+//! deletion wakes one waiter. All of it is done with the services KV and Lease, on behalf of the client
 //! that asked, so permissions, quota and log are the same as for a client that does the steps itself.
 
 use std::collections::HashMap;
@@ -22,13 +22,13 @@ use crate::server::replica::node::Node;
 use crate::server::service::kv::KvService;
 use crate::server::service::lease::LeaseService;
 
-/// The seconds of a lease for somebody who brings none, as in etcd.
+/// The seconds of a lease for someone who brings none, as in etcd.
 const SESSION_TTL_SECONDS: i64 = 60;
 /// Revisions looked through at a time.
 const REVISIONS_MAX: usize = 512;
 
 /// What locks and elections stand on.
-pub(in crate::server) struct Turns {
+pub(in crate::server) struct LockQueue {
     pub(in crate::server) node: Arc<Node>,
     pub(in crate::server) kv: KvService,
     pub(in crate::server) leases: LeaseService,
@@ -38,12 +38,12 @@ pub(in crate::server) struct Turns {
 
 /// Who asked: what came with his request beside the message.
 #[derive(Clone)]
-pub(in crate::server) struct Asker {
+pub(in crate::server) struct RequestContext {
     metadata: MetadataMap,
     extensions: Extensions,
 }
 
-impl Asker {
+impl RequestContext {
     /// Takes a request apart.
     pub(in crate::server) fn of<T>(request: Request<T>) -> (Self, T) {
         let (metadata, extensions, message) = request.into_parts();
@@ -55,7 +55,7 @@ impl Asker {
     }
 }
 
-impl Turns {
+impl LockQueue {
     pub(in crate::server) fn new(node: Arc<Node>, kv: KvService, leases: LeaseService) -> Self {
         let waiting = Mutex::default();
         Self {
@@ -81,7 +81,7 @@ impl Turns {
                     (feed.after(cursor, REVISIONS_MAX), feed.last())
                 };
                 let Some(found) = found else {
-                    // Too late to know which; everybody looks for himself.
+                    // Too late to know which; everyone looks for himself.
                     self.waiting().clear();
                     cursor = last;
                     break;
@@ -106,8 +106,8 @@ impl Turns {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A lease of the asker's: the one that he named, or a new one.
-    pub(in crate::server) async fn session(&self, asker: &Asker, lease: i64) -> Result<i64, Status> {
+    /// A lease of the context's: the one that he named, or a new one.
+    pub(in crate::server) async fn session(&self, context: &RequestContext, lease: i64) -> Result<i64, Status> {
         if lease != 0 {
             return Ok(lease);
         }
@@ -115,45 +115,54 @@ impl Turns {
             ttl: SESSION_TTL_SECONDS,
             id: 0,
         };
-        let granted = self.leases.lease_grant(asker.request(request)).await.map_err(plain)?;
+        let granted = self.leases.lease_grant(context.request(request)).await.map_err(plain)?;
         Ok(granted.into_inner().id)
     }
 
     pub(in crate::server) async fn txn(
         &self,
-        asker: &Asker,
+        context: &RequestContext,
         request: pb::TxnRequest,
     ) -> Result<pb::TxnResponse, Status> {
-        let response = self.kv.txn(asker.request(request)).await.map_err(plain)?;
+        let response = self.kv.txn(context.request(request)).await.map_err(plain)?;
         Ok(response.into_inner())
     }
 
     pub(in crate::server) async fn range(
         &self,
-        asker: &Asker,
+        context: &RequestContext,
         request: pb::RangeRequest,
     ) -> Result<pb::RangeResponse, Status> {
-        let response = self.kv.range(asker.request(request)).await.map_err(plain)?;
+        let response = self.kv.range(context.request(request)).await.map_err(plain)?;
         Ok(response.into_inner())
     }
 
-    pub(in crate::server) async fn delete(&self, asker: &Asker, key: Bytes) -> Result<pb::DeleteRangeResponse, Status> {
+    pub(in crate::server) async fn delete(
+        &self,
+        context: &RequestContext,
+        key: Bytes,
+    ) -> Result<pb::DeleteRangeResponse, Status> {
         let request = pb::DeleteRangeRequest {
             key,
             ..Default::default()
         };
-        let response = self.kv.delete_range(asker.request(request)).await.map_err(plain)?;
+        let response = self.kv.delete_range(context.request(request)).await.map_err(plain)?;
         Ok(response.into_inner())
     }
 
     /// Waits until no key under `prefix` is left that was created at `created_max` or before.
-    pub(in crate::server) async fn wait(&self, asker: &Asker, prefix: &Bytes, created_max: i64) -> Result<(), Status> {
+    pub(in crate::server) async fn wait(
+        &self,
+        context: &RequestContext,
+        prefix: &Bytes,
+        created_max: i64,
+    ) -> Result<(), Status> {
         loop {
             let last_before = pb::RangeRequest {
                 max_create_revision: created_max,
                 ..by_creation(prefix, SortOrder::Descend)
             };
-            let found = self.range(asker, last_before).await?;
+            let found = self.range(context, last_before).await?;
             let Some(before) = found.kvs.into_iter().next() else {
                 return Ok(());
             };
@@ -210,7 +219,7 @@ pub(in crate::server) fn prefix(name: &[u8]) -> Bytes {
     [name, b"/"].concat().into()
 }
 
-/// The key of whoever holds `lease`.
+/// The key of the one that holds `lease`.
 pub(in crate::server) fn own_key(prefix: &Bytes, lease: i64) -> Bytes {
     let sign = if lease < 0 { "-" } else { "" };
     let suffix = format!("{sign}{:x}", lease.unsigned_abs());

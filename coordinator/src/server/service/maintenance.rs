@@ -13,7 +13,7 @@ use crate::server::replica::node::Node;
 use crate::server::service::downgrade;
 use crate::server::service::snapshot::{self, Pieces};
 use crate::server::settings::version::ETCD_VERSION;
-use crate::server::storage::wake_up::Call;
+use crate::server::storage::wake_up::WakeReason;
 use crate::store::ArchiveError;
 
 /// etcd names its storage by the release that changed it last.
@@ -81,7 +81,7 @@ impl MaintenanceService {
     /// Asks the persister, which is the store file's one writer.
     async fn do_defragment(&self) -> Result<(), Error> {
         let outcome = self.node.defragmentation.want();
-        self.node.bell().ring(Call::Now);
+        self.node.persister_wake_up().wake(WakeReason::Requested);
         outcome
             .await
             .unwrap_or(Err(ArchiveError("the server ended".to_owned())))?;

@@ -59,7 +59,7 @@ pub(in crate::server) fn send(content: Content, mut running: Running) -> Pieces 
             Err(error) => error,
         };
         running.ends(Code::Internal);
-        tracing::warn!(error = %failure, "could not send a snapshot");
+        tracing::warn!(error = %failure, "failed to send database snapshot");
         let _client_gone = pieces.blocking_send(Err(Status::internal(failure.to_string())));
     });
     ReceiverStream::new(receiver)

@@ -71,7 +71,7 @@ impl WatchService {
 }
 
 /// The client is gone, or has been told the end.
-struct Over;
+struct Closed;
 
 struct Stream {
     node: Arc<Node>,
@@ -140,7 +140,7 @@ impl Stream {
         }
     }
 
-    async fn request(&mut self, request: pb::WatchRequest) -> Result<(), Over> {
+    async fn request(&mut self, request: pb::WatchRequest) -> Result<(), Closed> {
         match request.request_union {
             Some(RequestUnion::CreateRequest(create)) => {
                 let caller = self.node.establish(&self.credentials).await;
@@ -151,7 +151,7 @@ impl Stream {
                     (machine.store().revision(), machine.store().compacted(), permitted)
                 };
                 let answers = match permitted {
-                    // A revision that cannot be is told first, whoever asks.
+                    // A revision that cannot be is told first, anyone who asks.
                     Err(error) if create.start_revision >= 0 => vec![Answer::Refused {
                         revision,
                         reason: caller::watch_refusal(&error),
@@ -173,13 +173,13 @@ impl Stream {
         }
     }
 
-    async fn progress(&mut self) -> Result<(), Over> {
+    async fn progress(&mut self) -> Result<(), Closed> {
         let answer = self.watchers.progress();
         self.send_all(answer).await
     }
 
     /// Takes all that is new from the feed.
-    async fn pull(&mut self) -> Result<(), Over> {
+    async fn pull(&mut self) -> Result<(), Closed> {
         loop {
             let (revisions, last) = {
                 let feed = self.node.feed();
@@ -197,7 +197,7 @@ impl Stream {
     }
 
     /// Reads a part of what those behind have missed from the store.
-    async fn catch_up(&mut self) -> Result<(), Over> {
+    async fn catch_up(&mut self) -> Result<(), Closed> {
         let Some((from, to)) = self.watchers.missing() else {
             return Ok(());
         };
@@ -219,12 +219,12 @@ impl Stream {
         self.send_all(answers).await
     }
 
-    async fn end(&mut self, error: Error) -> Result<(), Over> {
+    async fn end(&mut self, error: Error) -> Result<(), Closed> {
         let _client_gone = self.answers.send(Err(error.into())).await;
-        Err(Over)
+        Err(Closed)
     }
 
-    async fn send_all(&mut self, answers: impl IntoIterator<Item = Answer>) -> Result<(), Over> {
+    async fn send_all(&mut self, answers: impl IntoIterator<Item = Answer>) -> Result<(), Closed> {
         for answer in answers {
             let responses = match self.respond(answer) {
                 Ok(responses) => responses,
@@ -232,7 +232,7 @@ impl Stream {
             };
             for response in responses {
                 self.node.metrics.events.inc_by(response.events.len() as u64);
-                self.answers.send(Ok(response)).await.map_err(|_client_gone| Over)?;
+                self.answers.send(Ok(response)).await.map_err(|_client_gone| Closed)?;
             }
         }
         Ok(())

@@ -1,8 +1,8 @@
-//! How a member finds the others: founding a cluster by its flags, or joining one that exists.
+//! Bootstrap: a member starts a new cluster by its flags, or joins an existing one.
 //!
-//! Members that found a cluster together need not talk to each other for it: the same `--initial-cluster` and
+//! Members that bootstrap a cluster together need not talk to each other for it: the same `--initial-cluster` and
 //! `--initial-cluster-token` give each of them the same ids and the same first state. That state counts as entry 1 of term
-//! 1, which nobody has in the log; so whoever comes later gets it as a snapshot, members included.
+//! 1, which is in no member's log; so a member that joins later gets it as a snapshot, members included.
 //! A member that joins asks those that are there who they are, finds its own peer URLs among them, and begins with nothing.
 //! Both happens once; from then on what is on the disk counts, whatever the flags say.
 
@@ -32,7 +32,7 @@ const ELECTION_MS_MAX: u64 = 50_000;
 /// etcd's flags about members.
 #[derive(Debug, Clone, clap::Args)]
 pub(in crate::server) struct MemberArguments {
-    /// Where other members connect, separated by commas.
+    /// Comma-separated list of URLs to listen on for peer traffic.
     #[arg(
         long,
         value_name = "URLS",
@@ -41,13 +41,13 @@ pub(in crate::server) struct MemberArguments {
         hide_env = true
     )]
     pub(in crate::server) listen_peer_urls: String,
-    /// What other members are told about where to connect; as in --initial-cluster if not given.
+    /// Comma-separated list of this member's peer URLs to advertise to the cluster; as in --initial-cluster by default.
     #[arg(long, value_name = "URLS", env = "ETCD_INITIAL_ADVERTISE_PEER_URLS", hide_env = true)]
     initial_advertise_peer_urls: Option<String>,
-    /// The members to start with, as NAME=URL, separated by commas.
+    /// Initial cluster configuration for bootstrapping: comma-separated NAME=URL pairs.
     #[arg(long, value_name = "NAME=URL", env = "ETCD_INITIAL_CLUSTER", hide_env = true)]
     initial_cluster: Option<String>,
-    /// Tells clusters apart that are made of the same addresses.
+    /// Initial cluster token for bootstrapping; clusters with the same URLs need different ones.
     #[arg(
         long,
         value_name = "TOKEN",
@@ -56,11 +56,11 @@ pub(in crate::server) struct MemberArguments {
         hide_env = true
     )]
     initial_cluster_token: String,
-    /// `new` to found the cluster, `existing` to join one that has added this member.
+    /// Initial cluster state: `new` to bootstrap a cluster, `existing` to join one that this member was added to.
     #[arg(long, default_value = "new", env = "ETCD_INITIAL_CLUSTER_STATE", hide_env = true)]
     initial_cluster_state: String,
-    /// Go on as the only member of the cluster, with all that was agreed upon. For a cluster that has lost its majority for
-    /// good: whoever of the others comes back is not a member any more.
+    /// Force a new one-member cluster that keeps all committed entries. For a cluster that has lost its quorum for good: the
+    /// other members are removed.
     #[arg(
         long,
         default_value_t = false,
@@ -72,7 +72,7 @@ pub(in crate::server) struct MemberArguments {
         hide_env = true
     )]
     force_new_cluster: bool,
-    /// How often the leader says that it is there, in milliseconds.
+    /// Heartbeat interval, in milliseconds.
     #[arg(
         long,
         value_name = "MS",
@@ -81,7 +81,7 @@ pub(in crate::server) struct MemberArguments {
         hide_env = true
     )]
     heartbeat_interval: u64,
-    /// How long the leader may be silent before another is elected, in milliseconds.
+    /// Election timeout, in milliseconds.
     #[arg(
         long,
         value_name = "MS",
@@ -90,7 +90,7 @@ pub(in crate::server) struct MemberArguments {
         hide_env = true
     )]
     election_timeout: u64,
-    /// Ask whether an election can be won before disturbing the others with it.
+    /// Enable Raft's pre-vote, so that a member that was partitioned does not disrupt the cluster when it returns.
     #[arg(
         long,
         default_value_t = true,
@@ -102,7 +102,7 @@ pub(in crate::server) struct MemberArguments {
         hide_env = true
     )]
     pre_vote: bool,
-    /// Refuse changes of members that could stop the cluster.
+    /// Reject reconfiguration requests that would cause quorum loss.
     #[arg(
         long,
         default_value_t = true,
@@ -114,7 +114,7 @@ pub(in crate::server) struct MemberArguments {
         hide_env = true
     )]
     strict_reconfig_check: bool,
-    /// How many members may be learners at a time.
+    /// Maximum number of learners in the cluster.
     #[arg(
         long,
         value_name = "N",
@@ -123,7 +123,7 @@ pub(in crate::server) struct MemberArguments {
         hide_env = true
     )]
     max_learners: usize,
-    /// How many entries stay in the log behind the state, for members that are a little behind.
+    /// Number of log entries to keep after compacting the log, so that a slow follower can catch up without a snapshot.
     #[arg(
         long,
         value_name = "N",
@@ -138,12 +138,12 @@ const DEFAULT_PEER_URL: &str = "http://127.0.0.1:2380";
 
 /// What the flags say about members.
 #[derive(Debug, Clone)]
-pub(in crate::server) struct Peering {
+pub(in crate::server) struct Bootstrap {
     pub(in crate::server) name: String,
     pub(in crate::server) listen: Vec<Url>,
-    /// Nobody asked for this address: a member that is alone goes without where it is taken.
+    /// The address is the default: a single member starts without it if it is taken.
     pub(in crate::server) listen_is_default: bool,
-    /// The founding members, this one among them, by name.
+    /// The initial members, this one among them, by name.
     members: BTreeMap<String, Vec<String>>,
     token: String,
     joins: bool,
@@ -156,7 +156,7 @@ pub(in crate::server) struct Peering {
     pub(in crate::server) catch_up_entries: u64,
 }
 
-impl Peering {
+impl Bootstrap {
     /// `Err` is one sentence that names the flag and says what to do.
     pub(in crate::server) fn from_arguments(
         name: &str,
@@ -207,13 +207,13 @@ impl Peering {
         self.members.get(&self.name).map_or(&[], Vec::as_slice)
     }
 
-    /// Who founds the cluster, and who this member is in it.
+    /// The initial members, and this member's identity among them.
     pub(in crate::server) fn found(&self) -> (Identity, Members) {
         let ids = self
             .members
             .values()
             .map(|urls| (member_id(urls, &self.token, None), urls));
-        // All begin with the same state, so nobody's name is in it: each tells its own when it has started.
+        // All begin with the same state, so no one's name is in it: each tells its own when it has started.
         let members = Members::found(ids.map(|(id, urls)| pb::Member {
             id,
             peer_ur_ls: urls.clone(),
@@ -234,7 +234,7 @@ impl Peering {
     /// Asks the other members who they are, and finds this one among them.
     ///
     /// # Errors
-    /// One sentence: nobody answers, or this member was not added.
+    /// One sentence: no member answers, or this member was not added.
     pub(in crate::server) async fn join(&self, connect: Arc<dyn Connect>) -> Result<(Identity, Members), String> {
         let nobody = raft::node::Identity { cluster: 0, member: 0 };
         let transport = Transport::new(nobody, connect, tokio::runtime::Handle::current());

@@ -13,22 +13,22 @@ const ANY: &str = "*";
 /// etcd's flags about connections.
 #[derive(Debug, Clone, clap::Args)]
 pub(in crate::server) struct ConnectionArguments {
-    /// How often the server pings an idle connection to see whether it is alive; 0 disables it.
+    /// Interval of server-to-client keep-alive pings on idle connections; 0 disables them.
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = crate::duration::parse,
         env = "ETCD_GRPC_KEEPALIVE_INTERVAL", hide_env = true)]
     grpc_keepalive_interval: Duration,
-    /// How long the server waits for the answer to a ping before it closes the connection; 0 disables pings.
+    /// Time to wait for a keep-alive ping's response before the connection is closed; 0 disables pings.
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = crate::duration::parse,
         env = "ETCD_GRPC_KEEPALIVE_TIMEOUT", hide_env = true)]
     grpc_keepalive_timeout: Duration,
-    /// Set SO_REUSEPORT on listeners, so that another process can listen on the same ports.
+    /// Set the socket option SO_REUSEPORT on listeners.
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",
         action = ArgAction::Set, env = "ETCD_SOCKET_REUSE_PORT", hide_env = true)]
     socket_reuse_port: bool,
-    /// Origins that may use the HTTP API from a browser (CORS), separated by commas; `*` is all.
+    /// Comma-separated list of origins for cross-origin resource sharing (CORS); `*` allows all.
     #[arg(long, value_name = "ORIGINS", default_value = ANY, env = "ETCD_CORS", hide_env = true)]
     cors: String,
-    /// Hosts that HTTP requests without TLS may name in their Host header, separated by commas; `*` is all.
+    /// Comma-separated list of acceptable hostnames in HTTP client requests without TLS; `*` allows all.
     #[arg(long, value_name = "HOSTS", default_value = ANY, env = "ETCD_HOST_WHITELIST", hide_env = true)]
     host_whitelist: String,
 }

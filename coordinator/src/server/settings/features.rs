@@ -40,27 +40,27 @@ const ALL_BETA: &str = "AllBeta";
 /// etcd's flags about features and checks.
 #[derive(Debug, Clone, clap::Args)]
 pub(in crate::server) struct FeatureArguments {
-    /// etcd's feature gates, as NAME=true, separated by commas; obeyed are InitialCorruptCheck, CompactHashCheck and
+    /// Feature gates: comma-separated NAME=true|false pairs. Implemented: InitialCorruptCheck, CompactHashCheck,
     /// StopGRPCServiceOnDefrag.
     #[arg(long, value_name = "NAME=BOOL", env = "ETCD_FEATURE_GATES", hide_env = true)]
     feature_gates: Option<String>,
-    /// Compare the keys with the other members' before serving, and end if they differ.
+    /// Check for data corruption before serving: compare the keys' hash with the other members' and exit if they differ.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
         env = "ETCD_EXPERIMENTAL_INITIAL_CORRUPT_CHECK", hide_env = true)]
     initial_corrupt_check: Option<bool>,
-    /// How often the leader compares all members' keys, such as 10m; 0 is never. Whoever differs raises the alarm CORRUPT.
+    /// Interval of the cluster corruption check, such as 10m; 0 disables it. A member that differs gets the CORRUPT alarm.
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = crate::duration::parse,
         env = "ETCD_CORRUPT_CHECK_TIME", hide_env = true)]
     corrupt_check_time: Duration,
-    /// Compare what compactions are about; to be given to all members.
+    /// Compare compaction hashes between members; set it on all members.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
         env = "ETCD_EXPERIMENTAL_COMPACT_HASH_CHECK_ENABLED", hide_env = true)]
     compact_hash_check_enabled: Option<bool>,
-    /// Say "not serving" in gRPC's health check while this member defragments.
+    /// Report NOT_SERVING in the gRPC health service during defragmentation.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
         env = "ETCD_EXPERIMENTAL_STOP_GRPC_SERVICE_ON_DEFRAG", hide_env = true)]
     stop_grpc_service_on_defrag: Option<bool>,
-    /// How often the leader does that.
+    /// Interval at which the leader compares compaction hashes.
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = crate::duration::parse,
         env = "ETCD_COMPACT_HASH_CHECK_TIME", hide_env = true)]
     compact_hash_check_time: Duration,

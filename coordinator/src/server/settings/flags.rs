@@ -16,7 +16,7 @@ use clap::Parser;
 use host::telemetry::{Format, Output};
 
 use crate::compaction::Retention;
-use crate::server::settings::bootstrap::{MemberArguments, Peering};
+use crate::server::settings::bootstrap::{Bootstrap, MemberArguments};
 use crate::server::settings::connection_settings::{ConnectionArguments, ConnectionSettings};
 use crate::server::settings::data_directory::has_state;
 use crate::server::settings::features::{Checks, FeatureArguments};
@@ -35,7 +35,8 @@ const TXN_OPERATIONS_MAX: usize = 128;
 const LOG_SEGMENT_BYTES: u64 = 16 << 20;
 const CONCURRENT_STREAMS_MAX: u32 = 10_000;
 
-/// A coordinator with etcd's v3 API. Flags are etcd's, with one dash or two; each also as a variable, ETCD_NAME and so on.
+/// A coordinator that serves etcd's v3 API. Flags are etcd's, with one dash or two; each is also an environment variable
+/// (ETCD_NAME and so on).
 #[derive(Debug, Clone, Parser)]
 #[command(
     name = "coordinator",
@@ -46,13 +47,13 @@ const CONCURRENT_STREAMS_MAX: u32 = 10_000;
     mut_arg("log_format", |flag| flag.default_value("json"))
 )]
 pub(in crate::server) struct Arguments {
-    /// This member's name.
+    /// Human-readable name of this member.
     #[arg(long, default_value = "default", env = "ETCD_NAME", hide_env = true)]
     name: String,
-    /// Where the data is kept; `NAME.etcd` if not given.
+    /// Path to the data directory; `NAME.etcd` by default.
     #[arg(long, value_name = "DIR", env = "ETCD_DATA_DIR", hide_env = true)]
     data_dir: Option<PathBuf>,
-    /// Where clients are served, separated by commas; port 0 picks a free one.
+    /// Comma-separated list of URLs to listen on for client traffic; port 0 picks a free port.
     #[arg(
         long,
         value_name = "URLS",
@@ -61,16 +62,16 @@ pub(in crate::server) struct Arguments {
         hide_env = true
     )]
     listen_client_urls: String,
-    /// What clients are told about where to connect; where they are served if not given.
+    /// Comma-separated list of this member's client URLs to advertise; the listen URLs by default.
     #[arg(long, value_name = "URLS", env = "ETCD_ADVERTISE_CLIENT_URLS", hide_env = true)]
     advertise_client_urls: Option<String>,
-    /// The largest request, in bytes.
+    /// Maximum size of a client request, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = REQUEST_BYTES_MAX, env = "ETCD_MAX_REQUEST_BYTES", hide_env = true)]
     max_request_bytes: usize,
-    /// The most operations of a transaction.
+    /// Maximum number of operations in a transaction.
     #[arg(long, value_name = "N", default_value_t = TXN_OPERATIONS_MAX, env = "ETCD_MAX_TXN_OPS", hide_env = true)]
     max_txn_ops: usize,
-    /// The most calls that one connection may have under way.
+    /// Maximum number of concurrent streams per client connection.
     #[arg(
         long,
         value_name = "N",
@@ -79,7 +80,7 @@ pub(in crate::server) struct Arguments {
         hide_env = true
     )]
     max_concurrent_streams: u32,
-    /// How often idle watchers that want it are told how far they are, such as 10m or 500ms.
+    /// Interval of periodic watch progress notifications, such as 10m or 500ms.
     #[arg(
         long,
         value_name = "TIME",
@@ -89,7 +90,7 @@ pub(in crate::server) struct Arguments {
         hide_env = true
     )]
     watch_progress_notify_interval: Duration,
-    /// How often it is noted what leases have left that have longer than this, for the next leader; such as 5m.
+    /// Interval at which the remaining TTL of leases that have longer than this is checkpointed, such as 5m.
     #[arg(
         long,
         value_name = "TIME",
@@ -99,7 +100,8 @@ pub(in crate::server) struct Arguments {
         hide_env = true
     )]
     lease_checkpoint_interval: Duration,
-    /// What the store may take before it takes no more, in bytes; 0 is 2 GiB, less is no limit.
+    /// Storage quota in bytes: beyond it the NOSPACE alarm is raised and writes are refused. 0 means 2 GiB, a negative
+    /// number means no quota.
     #[arg(
         long,
         value_name = "BYTES",
@@ -109,7 +111,7 @@ pub(in crate::server) struct Arguments {
         hide_env = true
     )]
     quota_backend_bytes: i64,
-    /// How what may be forgotten is chosen: `periodic` or `revision`.
+    /// How --auto-compaction-retention is interpreted: `periodic` or `revision`.
     #[arg(
         long,
         value_name = "MODE",
@@ -118,7 +120,8 @@ pub(in crate::server) struct Arguments {
         hide_env = true
     )]
     auto_compaction_mode: String,
-    /// What is kept by that: a time such as 30m (a number alone means hours), or a number of revisions; 0 is everything.
+    /// Auto-compaction retention: a duration such as 30m (hours without a unit), or a number of revisions; 0 disables
+    /// auto-compaction.
     #[arg(
         long,
         value_name = "TIME or N",
@@ -127,7 +130,7 @@ pub(in crate::server) struct Arguments {
         hide_env = true
     )]
     auto_compaction_retention: String,
-    /// Serve gRPC's calls as JSON too.
+    /// Enable the gRPC gateway (JSON over HTTP).
     #[arg(
         long,
         num_args = 0..=1,
@@ -139,13 +142,13 @@ pub(in crate::server) struct Arguments {
         hide_env = true
     )]
     enable_grpc_gateway: bool,
-    /// More places where clients are served; gRPC and HTTP are served on all.
+    /// Comma-separated list of additional URLs for client traffic; gRPC and HTTP are served on all of them.
     #[arg(long, value_name = "URLS", env = "ETCD_LISTEN_CLIENT_HTTP_URLS", hide_env = true)]
     listen_client_http_urls: Option<String>,
-    /// Where the pages are served besides, `/metrics` and those about health, and nothing else.
+    /// Comma-separated list of additional URLs that serve /metrics and the health endpoints only.
     #[arg(long, value_name = "URLS", env = "ETCD_LISTEN_METRICS_URLS", hide_env = true)]
     listen_metrics_urls: Option<String>,
-    /// Requests that take longer to apply are said in the log, such as 100ms.
+    /// Log a warning when applying a request takes longer than this, such as 100ms.
     #[arg(
         long,
         value_name = "TIME",
@@ -155,7 +158,7 @@ pub(in crate::server) struct Arguments {
         hide_env = true
     )]
     warning_apply_duration: Duration,
-    /// Calls with one answer that take longer are said in the log, such as 300ms.
+    /// Log a warning when a unary request takes longer than this, such as 300ms.
     #[arg(
         long,
         value_name = "TIME",
@@ -165,7 +168,7 @@ pub(in crate::server) struct Arguments {
         hide_env = true
     )]
     warning_unary_request_duration: Duration,
-    /// Rewrite the store before serving where that frees so many megabytes; 0 is never.
+    /// Defragment at startup if that frees at least this many megabytes; 0 disables it.
     #[arg(
         long,
         value_name = "MEGABYTES",
@@ -180,10 +183,10 @@ pub(in crate::server) struct Arguments {
     security: SecurityArguments,
     #[command(flatten)]
     features: FeatureArguments,
-    /// Where the log is kept, if not in the data directory: a disk of its own.
+    /// Path to a dedicated directory for the write-ahead log; the data directory by default.
     #[arg(long, value_name = "DIR", env = "ETCD_WAL_DIR", hide_env = true)]
     wal_dir: Option<PathBuf>,
-    /// Do not sync files: a power loss then loses acknowledged writes. For tests.
+    /// Disable fsync. Unsafe: a power loss loses acknowledged writes.
     #[arg(
         long,
         num_args = 0..=1,
@@ -195,7 +198,7 @@ pub(in crate::server) struct Arguments {
         hide_env = true
     )]
     unsafe_no_fsync: bool,
-    /// Where log lines go: stderr (also as `default`), stdout, or files, separated by commas.
+    /// Comma-separated list of log outputs: `default` (stderr), `stderr`, `stdout`, or file paths.
     #[arg(
         long,
         value_name = "OUTPUTS",
@@ -204,7 +207,7 @@ pub(in crate::server) struct Arguments {
         hide_env = true
     )]
     log_outputs: String,
-    /// `basic`, or `extensive` to have the handling time of gRPC calls as histograms, too.
+    /// Level of detail of the metrics: `basic`, or `extensive` to include gRPC latency histograms.
     #[arg(
         long,
         value_name = "LEVEL",
@@ -230,7 +233,7 @@ pub(in crate::server) struct Settings {
     /// Where the pages are served besides.
     pub(in crate::server) listen_metrics: Vec<Url>,
     advertise_client: Option<Vec<String>>,
-    pub(in crate::server) peering: Peering,
+    pub(in crate::server) bootstrap: Bootstrap,
     pub(in crate::server) limits: Limits,
     pub(in crate::server) checks: Checks,
     pub(in crate::server) retention: Option<Retention>,
@@ -240,7 +243,7 @@ pub(in crate::server) struct Settings {
     pub(in crate::server) concurrent_streams_max: u32,
     /// How much a rewriting of the store must free before it is done at a start.
     pub(in crate::server) bootstrap_defragmentation_bytes: Option<u64>,
-    /// Flags that were given and tune what this program does not have.
+    /// Flags that were given and have no effect here.
     pub(in crate::server) unused: Vec<String>,
     pub(in crate::server) connections: ConnectionSettings,
     pub(in crate::server) wal_dir: Option<PathBuf>,
@@ -279,7 +282,7 @@ impl Settings {
             .clone()
             .unwrap_or_else(|| PathBuf::from(format!("{}.etcd", arguments.name)));
         let has_state = has_state(&disk::RealDisk, &data_dir);
-        let peering = Peering::from_arguments(&arguments.name, &arguments.members, has_state)?;
+        let bootstrap = Bootstrap::from_arguments(&arguments.name, &arguments.members, has_state)?;
         let (checks, gates) = Checks::from_arguments(&arguments.features)?;
         Ok(Self {
             listen_client,
@@ -291,11 +294,11 @@ impl Settings {
                 txn_operations_max: arguments.max_txn_ops,
                 progress_interval: arguments.watch_progress_notify_interval,
                 // etcd's: five seconds, and time for an election before and after.
-                request_timeout: Duration::from_millis(5_000 + 2 * peering.election_ms),
-                election: Duration::from_millis(peering.election_ms),
+                request_timeout: Duration::from_millis(5_000 + 2 * bootstrap.election_ms),
+                election: Duration::from_millis(bootstrap.election_ms),
                 checkpoint_interval: arguments.lease_checkpoint_interval,
-                changes: peering.changes.clone(),
-                catch_up_entries: peering.catch_up_entries,
+                changes: bootstrap.changes.clone(),
+                catch_up_entries: bootstrap.catch_up_entries,
                 quota_bytes: quota_bytes(arguments.quota_backend_bytes),
                 slow_apply: arguments.warning_apply_duration,
                 slow_answer: arguments.warning_unary_request_duration,
@@ -325,7 +328,7 @@ impl Settings {
                 other => return Err(format!("--metrics={other}: it is `basic` or `extensive`")),
             },
             announces: arguments.telemetry.log_format == Format::Text,
-            peering,
+            bootstrap,
             name: arguments.name,
         })
     }
@@ -483,7 +486,7 @@ mod tests {
         .expect("all of these are known");
         let listen: Vec<&str> = settings.listen_client.iter().map(Url::address).collect();
         assert_eq!(listen, ["localhost:0", "127.0.0.1:4001"]);
-        let (identity, members) = settings.peering.found();
+        let (identity, members) = settings.bootstrap.found();
         let own = members.get(identity.member).expect("it is one of them");
         assert_eq!(own.peer_ur_ls, ["http://localhost:2380"]);
         let bound = ["127.0.0.1:4711".parse().expect("an address")];

@@ -22,7 +22,7 @@ pub(in crate::server) struct Limits {
     pub(in crate::server) catch_up_entries: u64,
     /// What the store may take before it takes no more, in bytes.
     pub(in crate::server) quota_bytes: u64,
-    /// What takes longer to apply, or to answer, is said in the log.
+    /// What takes longer to apply, or to answer, is logged.
     pub(in crate::server) slow_apply: Duration,
     pub(in crate::server) slow_answer: Duration,
     /// Whether gRPC's health check says "not serving" while the store is defragmented.

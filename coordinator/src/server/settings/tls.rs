@@ -1,4 +1,4 @@
-//! The flags that say who is believed: tokens, and the certificates of TLS.
+//! The flags of authentication and TLS.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -21,7 +21,7 @@ const FIXTURES: &str = "fixtures";
 /// Flags of authentication and TLS.
 #[derive(Debug, Clone, Args)]
 pub(in crate::server) struct SecurityArguments {
-    /// `simple`, or `jwt,sign-method=RS256,priv-key=FILE,pub-key=FILE,ttl=5m`.
+    /// Type of auth tokens: `simple`, or `jwt,sign-method=RS256,priv-key=FILE,pub-key=FILE,ttl=5m`.
     #[arg(
         long,
         value_name = "KIND",
@@ -30,17 +30,17 @@ pub(in crate::server) struct SecurityArguments {
         hide_env = true
     )]
     auth_token: String,
-    /// How long a simple token is good for without being used, in seconds.
+    /// Lifetime of a simple token since its last use, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = TOKEN_TTL_SECONDS, env = "ETCD_AUTH_TOKEN_TTL", hide_env = true)]
     auth_token_ttl: u64,
-    /// How hard passwords are hashed.
+    /// Cost of bcrypt for password hashes.
     #[arg(long, value_name = "COST", default_value_t = BCRYPT_COST, env = "ETCD_BCRYPT_COST", hide_env = true)]
     bcrypt_cost: u32,
     #[command(flatten)]
     client: ClientTls,
     #[command(flatten)]
     peer: PeerTls,
-    /// The ciphers of TLS 1.2 that are allowed, separated by commas; all good ones if not given.
+    /// Comma-separated list of TLS 1.2 cipher suites; all secure ones by default.
     #[arg(
         long,
         value_name = "NAMES",
@@ -49,7 +49,7 @@ pub(in crate::server) struct SecurityArguments {
         hide_env = true
     )]
     cipher_suites: Vec<String>,
-    /// The lowest version of TLS: TLS1.2 or TLS1.3.
+    /// Minimum TLS version: TLS1.2 or TLS1.3.
     #[arg(
         long,
         value_name = "VERSION",
@@ -58,7 +58,7 @@ pub(in crate::server) struct SecurityArguments {
         hide_env = true
     )]
     tls_min_version: String,
-    /// The highest version of TLS; the newest if not given.
+    /// Maximum TLS version: TLS1.2 or TLS1.3; the newest by default.
     #[arg(
         long,
         value_name = "VERSION",
@@ -67,7 +67,7 @@ pub(in crate::server) struct SecurityArguments {
         hide_env = true
     )]
     tls_max_version: String,
-    /// How many years a certificate is good for that this program makes itself.
+    /// Validity of generated certificates, in years.
     #[arg(
         long,
         value_name = "YEARS",
@@ -81,16 +81,16 @@ pub(in crate::server) struct SecurityArguments {
 /// What clients are served with.
 #[derive(Debug, Clone, Args)]
 struct ClientTls {
-    /// The certificate that clients are shown, in PEM.
+    /// Path to the TLS certificate for client traffic (PEM).
     #[arg(long, value_name = "FILE", env = "ETCD_CERT_FILE", hide_env = true)]
     cert_file: Option<PathBuf>,
-    /// Its key.
+    /// Path to the TLS key for client traffic (PEM).
     #[arg(long, value_name = "FILE", env = "ETCD_KEY_FILE", hide_env = true)]
     key_file: Option<PathBuf>,
-    /// The authorities that clients' certificates must come from.
+    /// Path to the trusted CA certificates for client certificates (PEM).
     #[arg(long, value_name = "FILE", env = "ETCD_TRUSTED_CA_FILE", hide_env = true)]
     trusted_ca_file: Option<PathBuf>,
-    /// Clients show a certificate; whoever has no token is whom it names.
+    /// Enable client certificate authentication: a client without a token is the user that its certificate's common name says.
     #[arg(
         long,
         num_args = 0..=1,
@@ -102,10 +102,10 @@ struct ClientTls {
         hide_env = true
     )]
     client_cert_auth: bool,
-    /// A list of clients' certificates that are not good any more, in DER or PEM.
+    /// Path to the certificate revocation list (CRL) for client certificates, DER or PEM.
     #[arg(long, value_name = "FILE", env = "ETCD_CLIENT_CRL_FILE", hide_env = true)]
     client_crl_file: Option<PathBuf>,
-    /// Clients' certificates must be good for one of these hosts.
+    /// Comma-separated list of allowed SAN hostnames of client certificates.
     #[arg(
         long,
         value_name = "HOSTS",
@@ -114,7 +114,7 @@ struct ClientTls {
         hide_env = true
     )]
     client_cert_allowed_hostname: Vec<String>,
-    /// Serve clients with a certificate that this program makes itself.
+    /// Client TLS with a generated certificate.
     #[arg(
         long,
         num_args = 0..=1,
@@ -126,7 +126,7 @@ struct ClientTls {
         hide_env = true
     )]
     auto_tls: bool,
-    /// What this member would show as a client of itself; it is none.
+    /// etcd's client certificate towards itself; not used here.
     #[arg(long, hide = true, env = "ETCD_CLIENT_CERT_FILE", hide_env = true)]
     client_cert_file: Option<PathBuf>,
     #[arg(long, hide = true, env = "ETCD_CLIENT_KEY_FILE", hide_env = true)]
@@ -136,22 +136,22 @@ struct ClientTls {
 /// What other members are spoken to with.
 #[derive(Debug, Clone, Args)]
 struct PeerTls {
-    /// The certificate that other members are shown, in PEM.
+    /// Path to the TLS certificate for peer traffic (PEM).
     #[arg(long, value_name = "FILE", env = "ETCD_PEER_CERT_FILE", hide_env = true)]
     peer_cert_file: Option<PathBuf>,
-    /// Its key.
+    /// Path to the TLS key for peer traffic (PEM).
     #[arg(long, value_name = "FILE", env = "ETCD_PEER_KEY_FILE", hide_env = true)]
     peer_key_file: Option<PathBuf>,
-    /// What is shown when connecting to other members, if it is another.
+    /// Path to the TLS certificate for connections to peers, if it is a different one (PEM).
     #[arg(long, value_name = "FILE", env = "ETCD_PEER_CLIENT_CERT_FILE", hide_env = true)]
     peer_client_cert_file: Option<PathBuf>,
-    /// Its key.
+    /// Path to the TLS key for connections to peers (PEM).
     #[arg(long, value_name = "FILE", env = "ETCD_PEER_CLIENT_KEY_FILE", hide_env = true)]
     peer_client_key_file: Option<PathBuf>,
-    /// The authorities that members' certificates must come from.
+    /// Path to the trusted CA certificates for peer certificates (PEM).
     #[arg(long, value_name = "FILE", env = "ETCD_PEER_TRUSTED_CA_FILE", hide_env = true)]
     peer_trusted_ca_file: Option<PathBuf>,
-    /// Members show a certificate when they connect.
+    /// Enable peer client certificate authentication.
     #[arg(
         long,
         num_args = 0..=1,
@@ -163,10 +163,10 @@ struct PeerTls {
         hide_env = true
     )]
     peer_client_cert_auth: bool,
-    /// A list of members' certificates that are not good any more, in DER or PEM.
+    /// Path to the certificate revocation list (CRL) for peer certificates, DER or PEM.
     #[arg(long, value_name = "FILE", env = "ETCD_PEER_CRL_FILE", hide_env = true)]
     peer_crl_file: Option<PathBuf>,
-    /// Members' certificates must have one of these common names.
+    /// Comma-separated list of allowed common names (CN) of peer certificates.
     #[arg(
         long,
         value_name = "NAMES",
@@ -175,7 +175,7 @@ struct PeerTls {
         hide_env = true
     )]
     peer_cert_allowed_cn: Vec<String>,
-    /// Members' certificates must be good for one of these hosts.
+    /// Comma-separated list of allowed SAN hostnames of peer certificates.
     #[arg(
         long,
         value_name = "HOSTS",
@@ -184,7 +184,7 @@ struct PeerTls {
         hide_env = true
     )]
     peer_cert_allowed_hostname: Vec<String>,
-    /// Members may connect from other addresses than their certificates are good for.
+    /// Skip the verification of the SAN field of peer certificates against the peer's address.
     #[arg(
         long,
         num_args = 0..=1,
@@ -196,7 +196,7 @@ struct PeerTls {
         hide_env = true
     )]
     peer_skip_client_san_verification: bool,
-    /// Speak TLS with other members, each with a certificate that it makes itself.
+    /// Peer TLS with generated certificates.
     #[arg(
         long,
         num_args = 0..=1,
@@ -279,8 +279,8 @@ impl Security {
         let tls = match self.options(&self.peer, data, urls)? {
             Some(options) => {
                 let acceptor = Acceptor::new(options.clone())?;
-                // Who names no authorities trusts nobody, which does for a member alone. etcd goes by those of the system,
-                // which sign nobody's members.
+                // Who names no authorities trusts no one, which does for a member alone. etcd goes by those of the system,
+                // which sign no one's members.
                 let knows_whom = options.trust_anybody || options.trusted_ca_file.is_some();
                 let connector = knows_whom.then(|| Connector::new(options)).transpose()?;
                 Some((acceptor, connector))
@@ -386,7 +386,7 @@ fn peer(flags: &PeerTls, base: tls::Options) -> Result<Certificates, String> {
     )?;
     let Some((cert_file, key_file)) = named else {
         let base = tls::Options {
-            // Each signed its own, so there is nobody to ask.
+            // Each signed its own, so there is no one to ask.
             trust_anybody: true,
             ..base
         };

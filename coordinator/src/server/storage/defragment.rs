@@ -1,7 +1,7 @@
-//! Defragmentation: asked for by a client, carried out by the archivist, who is the store file's one writer.
+//! Defragmentation: asked for by a client, carried out by the persister, who is the store file's one writer.
 //!
-//! The file is written anew beside the old one and takes its place, so that a crash leaves the one or the other. Reads go
-//! on; writes too, for as long as memory has room for what the archivist does not take meanwhile.
+//! The file is written again beside the old one and takes its place, so that a crash leaves the one or the other. Reads go
+//! on; writes too, for as long as memory has room for what the persister does not take meanwhile.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,7 +39,7 @@ impl Defragmentation {
     }
 }
 
-/// Before anybody is served, where that frees at least so many bytes (`--bootstrap-defrag-threshold-megabytes`).
+/// Before anybody is served, where that frees at least this many bytes (`--bootstrap-defrag-threshold-megabytes`).
 pub(in crate::server) fn at_start(
     threshold_bytes: u64,
     space: &Space,

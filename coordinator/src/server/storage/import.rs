@@ -18,7 +18,7 @@ use prost::Message;
 use crate::members::Members;
 use crate::server::settings::data_directory::STORE_FILE;
 use crate::server::storage::restore::{self, FIRST_APPLIED};
-use crate::server::storage::store_file::{Founding, Identity};
+use crate::server::storage::store_file::{Identity, InitialState};
 use crate::snapshot::Reader;
 
 /// What etcd has in a data directory.
@@ -81,7 +81,7 @@ pub(in crate::server) fn is_wanted(disk: &dyn Disk, data: &Path) -> bool {
 ///
 /// # Errors
 /// One sentence: etcd has served from them, or they cannot be read.
-pub(in crate::server) fn check(disk: &dyn Disk, data: &Path) -> Result<Founding, String> {
+pub(in crate::server) fn check(disk: &dyn Disk, data: &Path) -> Result<InitialState, String> {
     let founding = founding_of(disk, data).map_err(|error| cannot(data, &error))?;
     founding.ok_or_else(|| {
         format!(
@@ -117,7 +117,7 @@ fn cannot(data: &Path, error: &dyn std::fmt::Display) -> String {
 }
 
 /// What the log founds; `None` where it says more than that.
-fn founding_of(disk: &dyn Disk, data: &Path) -> std::io::Result<Option<Founding>> {
+fn founding_of(disk: &dyn Disk, data: &Path) -> std::io::Result<Option<InitialState>> {
     let directory = data.join(LOG);
     if !disk.exists(&directory)? {
         return Ok(None);
@@ -135,7 +135,7 @@ fn founding_of(disk: &dyn Disk, data: &Path) -> std::io::Result<Option<Founding>
 }
 
 /// Reads the records of a log's beginning, `is_whole` if that is all.
-fn founding_in(mut log: Bytes, is_whole: bool) -> Option<Founding> {
+fn founding_in(mut log: Bytes, is_whole: bool) -> Option<InitialState> {
     let (mut metadata, mut members, mut crc, mut is_ended) = (None, Vec::new(), 0, is_whole);
     while log.len() >= 8 {
         // The lower 56 bits are the length; where the uppermost bit is set, three of the others count the padding.
@@ -176,7 +176,7 @@ fn founding_in(mut log: Bytes, is_whole: bool) -> Option<Founding> {
         member: metadata.member,
     };
     let is_member = members.iter().any(|member: &pb::Member| member.id == identity.member);
-    is_member.then(|| Founding {
+    is_member.then(|| InitialState {
         identity,
         members: Members::found(members),
         applied: FIRST_APPLIED,

@@ -13,7 +13,7 @@ use crate::server::storage::store_file::Numbers;
 /// The name under which a received store file is written.
 pub(in crate::server) const INCOMING: &str = "store.incoming";
 
-/// What only the archivist can do, who has the store file.
+/// What only the persister can do, who has the store file.
 pub(in crate::server) enum Job {
     /// Copy the file as it is now.
     Copy {
@@ -24,7 +24,7 @@ pub(in crate::server) enum Job {
     Adopt { done: SyncSender<io::Result<()>> },
 }
 
-/// The jobs that wait for the archivist.
+/// The jobs that wait for the persister.
 #[derive(Default)]
 pub(in crate::server) struct Jobs(Mutex<Vec<Job>>);
 

@@ -1,6 +1,6 @@
 //! `--wal-dir`: the log in a directory of its own, on a disk of its own mostly.
 //!
-//! A log that is not found would be begun anew, and with the old one acknowledged writes would be gone. So the data
+//! A log that is not found would be begun again, and with the old one acknowledged writes would be gone. So the data
 //! directory says where its log is: the file [`NOTE`] holds the other directory's path, and is durable before the log is
 //! begun. A start that looks elsewhere ends with a sentence that says where the log is. A log that was moved is taken where
 //! it is now.

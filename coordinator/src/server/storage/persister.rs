@@ -1,4 +1,7 @@
-//! The archivist: one thread that moves what is new from memory to the store file.
+//! The persister, a background flusher: one thread that moves new versions from memory to the store file.
+//!
+//! It runs once a second, or when it is woken ([`super::wake_up`]), and moves bounded steps, so that memory is free again
+//! after each of them.
 
 use std::io;
 use std::path::Path;
@@ -13,7 +16,7 @@ use crate::server::replica::node::Node;
 use crate::server::storage::jobs::{INCOMING, Job};
 use crate::server::storage::recovery;
 use crate::server::storage::store_file::{Numbers, StoreFile};
-use crate::server::storage::wake_up::Call;
+use crate::server::storage::wake_up::WakeReason;
 use crate::store::{ArchiveError, Version};
 
 /// How often it looks. A restart replays the log of about this time.
@@ -29,19 +32,19 @@ pub(in crate::server) fn start(
     mut file: StoreFile,
     mut archived: u64,
 ) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("archivist".to_owned()).spawn(move || {
+    std::thread::Builder::new().name("persister".to_owned()).spawn(move || {
         // What the file holds: a compaction that a kill interrupted is in the log still, and finished here.
         let mut compacted = match file.present_numbers() {
             Ok(numbers) => numbers.compacted,
             Err(error) => return node.fail(error.to_string()),
         };
         loop {
-            let call = node.bell().wait(INTERVAL);
+            let call = node.persister_wake_up().wait(INTERVAL);
             match archive(&node, &mut file, archived, &mut compacted) {
                 Ok(applied) => archived = applied,
                 Err(error) => {
                     // The log has it all, so nothing is lost when the end is near anyway.
-                    if call != Call::Last {
+                    if call != WakeReason::Shutdown {
                         node.fail(error.to_string());
                     }
                     return;
@@ -49,7 +52,7 @@ pub(in crate::server) fn start(
             }
             defragment(&node, &mut file);
             archived = carry_out_jobs(&node, &mut file).unwrap_or(archived);
-            if call == Call::Last {
+            if call == WakeReason::Shutdown {
                 return;
             }
         }
@@ -147,7 +150,7 @@ fn defragment(node: &Node, file: &mut StoreFile) {
             seconds = begun.elapsed().as_secs_f64(),
             "finished defragmenting"
         ),
-        Err(error) => tracing::warn!(%error, "could not defragment; the store file stays as it was"),
+        Err(error) => tracing::warn!(%error, "failed to defragment; the store file is unchanged"),
     }
     node.defragmentation.finish(&outcome);
 }

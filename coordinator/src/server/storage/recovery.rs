@@ -10,7 +10,7 @@ use crate::lease::Leases;
 use crate::machine::{Alarms, Machine};
 use crate::server::settings::data_directory::{Directories, STORE_FILE};
 use crate::server::storage::redb_disk::Space;
-use crate::server::storage::store_file::{Founding, Identity, StoreFile};
+use crate::server::storage::store_file::{Identity, InitialState, StoreFile};
 use crate::store::{Archive, ArchiveError, Revision, Store};
 
 /// Why the state on disk cannot be used.
@@ -24,7 +24,7 @@ pub(in crate::server) enum RecoveryError {
 
 /// What recovery found and made.
 pub(in crate::server) struct Recovered {
-    /// As of the last entry that the store file holds; consensus gives it those behind that are agreed upon.
+    /// As of the last entry that the store file holds; consensus gives it those behind that are committed.
     pub(in crate::server) machine: Machine,
     pub(in crate::server) file: StoreFile,
     pub(in crate::server) storage: StableStorage,
@@ -40,7 +40,7 @@ pub(in crate::server) fn recover(
     log_disk: Arc<dyn Disk>,
     directories: &Directories,
     space: Arc<Space>,
-    founding: &Founding,
+    founding: &InitialState,
     options: &Options,
 ) -> Result<Recovered, RecoveryError> {
     let (file, numbers) = StoreFile::open(disk, &directories.store.join(STORE_FILE), space, founding)?;
@@ -51,10 +51,10 @@ pub(in crate::server) fn recover(
     };
     let (storage, found) = StableStorage::open(log_disk, &directories.log, options, position)?;
     if let Some(cut) = &found.cut {
-        tracing::warn!(file = %cut.file.display(), bytes = cut.bytes, "cut an unfinished write off the log");
+        tracing::warn!(file = %cut.file.display(), bytes = cut.bytes, "truncated a torn write at the end of the log");
     }
     if found.installed {
-        tracing::info!(index = position.index, "finished the installation of a snapshot");
+        tracing::info!(index = position.index, "finished installing a snapshot");
     }
     tracing::info!(
         revision = machine.store().revision(),

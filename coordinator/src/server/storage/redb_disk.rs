@@ -1,7 +1,7 @@
 //! redb's file on a [`Disk`].
 //!
 //! redb gives up for good after any failed write. A full disk is no reason to: here, a write that finds no space waits
-//! until there is some, and says meanwhile that it does. Nobody is held up by that but the archivist, whose work can wait,
+//! until there is some, and says meanwhile that it does. No one is held up by that but the persister, whose work can wait,
 //! because the log has everything.
 
 use std::io;
@@ -16,7 +16,7 @@ use redb::StorageBackend;
 /// How often a full disk is tried again.
 const FULL_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What the archivist's file says about itself, and is told.
+/// What the persister's file says about itself, and is told.
 #[derive(Debug, Default)]
 pub(in crate::server) struct Space {
     full: AtomicBool,
@@ -75,9 +75,11 @@ impl RedbDisk {
             );
             if self.space.full.swap(full, Ordering::Relaxed) != full {
                 if full {
-                    tracing::warn!("the disk is full: writes are refused until there is space, reads go on");
+                    tracing::warn!(
+                        "no space left on device: writes are refused until space is available, reads continue"
+                    );
                 } else {
-                    tracing::info!("there is space on the disk again");
+                    tracing::info!("space is available on the device again");
                 }
             }
             if !full || self.space.ending.load(Ordering::Relaxed) {

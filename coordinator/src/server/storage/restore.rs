@@ -23,7 +23,7 @@ use crate::server::settings::data_directory::FORMAT_VERSION;
 use crate::server::settings::data_directory::STORE_FILE;
 use crate::server::settings::flags::{Arguments, Settings};
 use crate::server::storage::redb_disk::Space;
-use crate::server::storage::store_file::{Founding, StoreFile};
+use crate::server::storage::store_file::{InitialState, StoreFile};
 use crate::snapshot::content::{Found, pending_compaction, read};
 use crate::snapshot::{Reader, SnapshotError, split_checksum};
 use crate::store::{ArchiveError, HandOver, Revision, Version};
@@ -34,35 +34,37 @@ const VERSIONS_MAX: usize = 10_000;
 const BYTES_MAX: usize = 8 << 20;
 /// What is read at a time for the checksum, in bytes.
 const CHECKED_BYTES: usize = 1 << 20;
-/// What was restored counts as the first entry: whoever joins later gets it as a snapshot, not from the log.
+/// What was restored counts as the first entry: anyone who joins later gets it as a snapshot, not from the log.
 pub(in crate::server) const FIRST_APPLIED: u64 = 1;
 
-/// Make a data directory of a snapshot, as `etcdutl snapshot restore` does.
+/// Restore a snapshot to a new data directory, like `etcdutl snapshot restore`.
 #[derive(Debug, Parser)]
 #[command(name = "coordinator restore", disable_version_flag = true)]
 struct RestoreArguments {
-    /// A file from `etcdctl snapshot save`, or the `db` of a real etcd.
+    /// Path to the snapshot file: from `etcdctl snapshot save`, or etcd's `db` file.
     snapshot: PathBuf,
-    /// The directory to make; it must hold no data.
+    /// Path to the output data directory; it must hold no data.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// The member's name.
+    /// Human-readable name of the member.
     #[arg(long, default_value = "default")]
     name: String,
-    /// The members of the new cluster, as NAME=URL.
+    /// Initial cluster configuration: comma-separated NAME=URL pairs.
     #[arg(long, value_name = "NAME=URL")]
     initial_cluster: Option<String>,
+    /// Initial cluster token.
     #[arg(long, value_name = "TOKEN")]
     initial_cluster_token: Option<String>,
+    /// Comma-separated list of this member's peer URLs to advertise to the cluster.
     #[arg(long, value_name = "URLS")]
     initial_advertise_peer_urls: Option<String>,
-    /// How much to increase the latest revision, so that watchers never see it decrease; needs --mark-compacted.
+    /// How much to increase the latest revision after restore; requires --mark-compacted.
     #[arg(long, value_name = "N", default_value_t = 0)]
     bump_revision: u64,
-    /// Mark the latest revision as compacted, so that watchers of older ones begin anew; needs --bump-revision.
+    /// Mark the latest revision after restore as compacted; requires --bump-revision.
     #[arg(long)]
     mark_compacted: bool,
-    /// Take a file that has no checksum behind it, such as one copied from a data directory.
+    /// Ignore the snapshot's integrity hash (required for a file copied from a data directory).
     #[arg(long)]
     skip_hash_check: bool,
 }
@@ -120,14 +122,11 @@ fn restore(arguments: &RestoreArguments) -> Result<String, RestoreError> {
         .map_err(|error| RestoreError::Refused(error.to_string()))?;
     let path = directory.path().join(STORE_FILE);
     if disk.exists(&path)? {
-        let refusal = format!(
-            "{} holds data already: name another --data-dir",
-            directory.path().display()
-        );
+        let refusal = format!("{} is not empty: use another --data-dir", directory.path().display());
         return Err(RestoreError::Refused(refusal));
     }
-    let (identity, members) = settings.peering.found();
-    let founding = Founding {
+    let (identity, members) = settings.bootstrap.found();
+    let founding = InitialState {
         identity,
         members,
         applied: FIRST_APPLIED,
@@ -170,7 +169,7 @@ fn check(file: &dyn DiskFile, skip: bool) -> Result<(), RestoreError> {
     }
     if !has_checksum {
         return Err(RestoreError::Refused(
-            "the snapshot has no checksum behind it: if it was copied from a data directory, say --skip-hash-check"
+            "the snapshot has no integrity hash: if it was copied from a data directory, use --skip-hash-check"
                 .to_owned(),
         ));
     }
@@ -188,7 +187,7 @@ fn check(file: &dyn DiskFile, skip: bool) -> Result<(), RestoreError> {
         Ok(())
     } else {
         Err(RestoreError::Refused(
-            "the snapshot differs from the checksum behind it: it was changed or damaged, take another one".to_owned(),
+            "the snapshot does not match its integrity hash: it is damaged, use another one".to_owned(),
         ))
     }
 }
@@ -232,7 +231,7 @@ pub(in crate::server) fn fill(
     disk: &Arc<dyn Disk>,
     path: &Path,
     reader: &Reader<'_>,
-    founding: &Founding,
+    founding: &InitialState,
     bump_revision: u64,
 ) -> Result<Restored, RestoreError> {
     let compaction = match (bump_revision, pending_compaction(reader)?) {

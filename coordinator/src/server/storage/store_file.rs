@@ -73,10 +73,10 @@ pub(in crate::server) struct Numbers {
 
 /// What a new file begins with.
 #[derive(Debug, Clone)]
-pub(in crate::server) struct Founding {
+pub(in crate::server) struct InitialState {
     pub(in crate::server) identity: Identity,
     pub(in crate::server) members: Members,
-    /// 1 for whoever founds the cluster: what they begin with counts as entry 1 of term 1. 0 for whoever joins, and has
+    /// 1 for those that founds the cluster: what they begin with counts as entry 1 of term 1. 0 for those that joins, and has
     /// nothing yet.
     pub(in crate::server) applied: u64,
 }
@@ -96,12 +96,12 @@ fn failed(error: impl Into<redb::Error>) -> ArchiveError {
 }
 
 impl StoreFile {
-    /// Opens the file. A new one is given to whoever `founds` it: by them it is known who is a member.
+    /// Opens the file. A new one is given to the one that `founds` it: by them it is known who is a member.
     pub(in crate::server) fn open(
         disk: &Arc<dyn Disk>,
         path: &Path,
         space: Arc<Space>,
-        founding: &Founding,
+        founding: &InitialState,
     ) -> Result<(Self, Numbers), ArchiveError> {
         let mut file = Self {
             database: Arc::new(open_database(disk, path, Arc::clone(&space))?),
@@ -162,7 +162,7 @@ impl StoreFile {
     }
 
     /// Makes the tables of a new file.
-    fn found(&self, founding: &Founding) -> Result<Numbers, ArchiveError> {
+    fn found(&self, founding: &InitialState) -> Result<Numbers, ArchiveError> {
         let identity = founding.identity;
         let numbers = Numbers {
             applied: founding.applied,
@@ -313,7 +313,7 @@ impl StoreFile {
         })
     }
 
-    /// Writes the file anew without the room that removed versions have left in it; what there is then is
+    /// Writes the file again without the room that removed versions have left in it; what there is then is
     /// [`StoreFile::snapshot`]. Where that fails, for lack of space say, the file stays as it was.
     pub(in crate::server) fn rewrite(&mut self) -> Result<(), ArchiveError> {
         let anew = self.path.with_extension("new");
@@ -526,7 +526,7 @@ fn stored(bytes: &[u8]) -> u64 {
 /// The versions as they were at one moment. Readers share it; redb keeps its pages until the last one is gone.
 pub(in crate::server) struct Snapshot {
     versions: ReadOnlyTable<(i64, u32), &'static [u8]>,
-    /// A database that is dropped closes its file, whoever still reads; so a file that was replaced stays until then.
+    /// A database that is dropped closes its file, anyone who still reads; so a file that was replaced stays until then.
     _database: Arc<Database>,
 }
 

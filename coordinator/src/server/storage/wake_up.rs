@@ -1,39 +1,39 @@
-//! How the archivist is called before its time.
+//! Wakes the persister before its interval is over.
 
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-/// What the archivist is called for.
+/// Why the persister is woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(in crate::server) enum Call {
-    /// Nothing: its time has come.
+pub(in crate::server) enum WakeReason {
+    /// Its interval is over.
     #[default]
-    Routine,
-    /// There is much to do, or someone waits.
-    Now,
+    Interval,
+    /// There is much to do, or a request waits for it.
+    Requested,
     /// Once more, then end.
-    Last,
+    Shutdown,
 }
 
 #[derive(Debug, Default)]
-pub(in crate::server) struct Bell {
-    call: Mutex<Call>,
-    rung: Condvar,
+pub(in crate::server) struct WakeUp {
+    reason: Mutex<WakeReason>,
+    woken: Condvar,
 }
 
-impl Bell {
-    pub(in crate::server) fn ring(&self, call: Call) {
-        let mut waiting = self.call.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *waiting = (*waiting).max(call);
-        self.rung.notify_all();
+impl WakeUp {
+    pub(in crate::server) fn wake(&self, reason: WakeReason) {
+        let mut waiting = self.reason.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *waiting = (*waiting).max(reason);
+        self.woken.notify_all();
     }
 
-    /// Waits until rung, or for `interval`.
-    pub(in crate::server) fn wait(&self, interval: Duration) -> Call {
-        let waiting = self.call.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    /// Waits until woken, or for `interval`.
+    pub(in crate::server) fn wait(&self, interval: Duration) -> WakeReason {
+        let waiting = self.reason.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (mut call, _timeout) = self
-            .rung
-            .wait_timeout_while(waiting, interval, |call| *call == Call::Routine)
+            .woken
+            .wait_timeout_while(waiting, interval, |call| *call == WakeReason::Interval)
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         std::mem::take(&mut *call)
     }

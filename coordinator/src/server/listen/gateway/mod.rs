@@ -35,7 +35,7 @@ pub(in crate::server) fn router(services: Router, received_max: usize) -> Router
     for (path, service, method) in PATHS {
         let Some(method) = messages.method(service, method) else {
             // A test walks through all of them.
-            tracing::error!(path, "the gateway does not know this call");
+            tracing::error!(path, "the gateway has no method for this path");
             continue;
         };
         let call = Call {

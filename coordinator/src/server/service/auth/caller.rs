@@ -8,7 +8,7 @@ use crate::server::replica::node::Node;
 use crate::server::service::auth::credentials::Credentials;
 
 impl Node {
-    /// Whose request it is; nobody's while authentication is off.
+    /// Whose request it is; no one's while authentication is off.
     pub(in crate::server) fn caller<T>(
         &self,
         request: &Request<T>,
@@ -40,7 +40,7 @@ impl Node {
         }
     }
 
-    /// Whether whoever sent a request may; for what needs no more than a yes. The request must not change anything.
+    /// Whether anyone who sent a request may; for what needs no more than a yes. The request must not change anything.
     pub(in crate::server) fn authorize<'a, T>(
         &'a self,
         request: &Request<T>,

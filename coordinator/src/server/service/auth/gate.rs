@@ -19,14 +19,14 @@ use crate::machine::{Machine, Outcome, Request};
 const TOKEN_WAIT: Duration = Duration::from_secs(5);
 const PREFIX_LETTERS: usize = 16;
 const LETTERS: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-/// bcrypt looks at so many bytes of a password.
+/// bcrypt looks at this many bytes of a password.
 const PASSWORD_BYTES_MAX: usize = 72;
 
 /// How tokens are made and believed.
 enum Provider {
     Simple(Mutex<SimpleTokens>),
     Signed(Box<Jwt>),
-    /// `--auth-token=''`: nobody gets one.
+    /// `--auth-token=''`: no one gets one.
     None,
 }
 
@@ -116,7 +116,7 @@ impl Gate {
         match &self.provider {
             Provider::Signed(jwt) => {
                 let claims = jwt.verify(token, SystemTime::now()).map_err(|reason| {
-                    tracing::warn!(reason, "refused a signed token");
+                    tracing::warn!(reason, "invalid JWT");
                     Error::InvalidAuthToken
                 })?;
                 Ok(Some(Caller {
@@ -156,7 +156,7 @@ impl Gate {
         (0..PREFIX_LETTERS).map(letter).collect()
     }
 
-    /// The token for somebody whose entry was applied.
+    /// The token for someone whose entry was applied.
     pub(super) fn token(&self, user: &str, revision: u64, simple: String) -> Result<String, Error> {
         match &self.provider {
             Provider::Simple(_) => Ok(simple),
@@ -216,7 +216,7 @@ mod tests {
         Gate::new(&Options::parse("simple", 300, 4, false).expect("etcd's default"))
     }
 
-    /// What the applier does with an entry that gave somebody a token.
+    /// What the applier does with an entry that gave someone a token.
     fn give(gate: &Gate, token: &str, user: &str) {
         let outcome = AuthOutcome::Authenticated {
             user: user.to_owned(),

@@ -120,7 +120,7 @@ impl Jwt {
             .get("username")
             .and_then(Value::as_str)
             .ok_or("it names no user")?;
-        // Revision 0 is nobody's; as a claim it would be somebody at no time at all.
+        // Revision 0 is no one's; as a claim it would be someone at no time at all.
         let revision = claims.get("revision").and_then(Value::as_f64).filter(|r| *r >= 1.0);
         Ok(Claims {
             user: user.to_owned(),

@@ -1,4 +1,4 @@
-//! Who is asking: tokens, passwords and certificates, which need a clock and chance. What somebody may do is decided in
+//! Who is asking: tokens, passwords and certificates, which need a clock and chance. What someone may do is decided in
 //! [`crate::auth`].
 //!
 //! # How it moves

@@ -12,7 +12,7 @@ use crate::auth::{AuthOutcome, AuthRequest, Caller, Change};
 use crate::machine::{self, Outcome};
 use crate::server::replica::node::Node;
 
-/// How often a password is compared anew because users or roles changed meanwhile.
+/// How often a password is compared again because users or roles changed meanwhile.
 const AUTHENTICATE_TRIES_MAX: usize = 10;
 
 pub(in crate::server) struct AuthService(pub(in crate::server) Arc<Node>);
@@ -61,7 +61,7 @@ impl AuthService {
                 name: name.clone(),
                 token_prefix: self.0.gate.token_prefix(),
             });
-            // On nobody's behalf: who it is was just shown.
+            // On no one's behalf: who it is was just shown.
             let AuthOutcome::Authenticated { user, revision, token } =
                 self.propose(Caller::default(), authenticated).await?
             else {
@@ -98,7 +98,7 @@ impl AuthService {
         let caller = self.0.caller(&request).await?;
         let mut request = request.into_inner();
         let password = std::mem::take(&mut request.password);
-        // With an empty one, nobody can authenticate as this user any more.
+        // With an empty one, no one can authenticate as this user any more.
         if !password.is_empty() {
             request.hashed_password = self.0.gate.hash(password).await?;
         }

@@ -1,7 +1,7 @@
-//! What a follower passes on to its leader: reads and proposals of its own clients.
+//! Forwarding: a follower sends the reads and proposals of its own clients to the leader.
 //!
 //! Every ticket is answered once. What the leader cannot have seen, or what changes nothing, is refused as such; of a
-//! proposal that was sent to a leader that did not answer, nobody here knows.
+//! proposal that was sent to a leader that did not answer, no one here knows.
 
 use std::collections::VecDeque;
 
@@ -17,7 +17,7 @@ const BATCHES_MAX: usize = 1_024;
 
 /// Requests that wait for the leader.
 #[derive(Debug, Default)]
-pub(super) struct Passing {
+pub(super) struct Forwarding {
     /// Reads of the next attempt: one is on its way at a time, and takes along all that came meanwhile.
     reads: Vec<Ticket>,
     asked: Option<Asked>,
@@ -40,18 +40,18 @@ struct Sent {
     deadline: Millis,
 }
 
-impl Passing {
-    /// When [`Passing::tick`] has something to do.
+impl Forwarding {
+    /// When [`Forwarding::tick`] has something to do.
     pub fn deadline(&self) -> Millis {
         let asked = self.asked.as_ref().map_or(Millis::MAX, |asked| asked.deadline);
         let sent = self.sent.front().map_or(Millis::MAX, |sent| sent.deadline);
         asked.min(sent)
     }
 
-    /// Asks the leader anew what it did not answer, and gives up on proposals.
+    /// Asks the leader again what it did not answer, and gives up on proposals.
     pub fn tick(&mut self, replica: &mut Replica, leader: Option<MemberId>) {
         if let Some(asked) = self.asked.take_if(|asked| asked.deadline <= replica.now) {
-            // A new attempt gets a new context; the old answer, should it come, is for nobody.
+            // A new attempt gets a new context; the old answer, should it come, is for no one.
             self.reads.extend(asked.tickets);
             if let Some(leader) = leader {
                 self.ask(replica, leader);

@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::driver::{Driver, Start};
 use super::gauges::Gauges;
-use super::state_machine::{StateMachine, Unserved};
+use super::state_machine::{ProposalError, StateMachine};
 use super::transport::{Transport, locked};
 use crate::consensus::{Event, Index, MemberChange, MemberId, Message, Refusal, Session, Snapshot, Status};
 use crate::log::LogError;
@@ -100,19 +100,19 @@ impl<W: Send + 'static, R: Send + 'static> Node<W, R> {
         locked(&self.shared.failure).clone()
     }
 
-    /// Proposes a command. Whoever waits gets it with the entry, or is refused; back at once if too much waits already.
+    /// Proposes a command. Anyone who waits gets it with the entry, or is refused; back at once if too much waits already.
     ///
     /// # Errors
     /// Gives back who waits.
-    pub fn propose(&self, command: Bytes, waiting: W) -> Result<(), (W, Unserved)> {
+    pub fn propose(&self, command: Bytes, waiting: W) -> Result<(), (W, ProposalError)> {
         let bytes = command.len();
         if self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES_MAX {
             self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return Err((waiting, Unserved::Refused(Refusal::Overloaded)));
+            return Err((waiting, ProposalError::Refused(Refusal::Overloaded)));
         }
         match self.orders.send(Order::Propose { command, waiting }) {
             Ok(()) => Ok(()),
-            Err(mpsc::SendError(Order::Propose { waiting, .. })) => Err((waiting, Unserved::Stopped(None))),
+            Err(mpsc::SendError(Order::Propose { waiting, .. })) => Err((waiting, ProposalError::Stopped(None))),
             Err(_) => unreachable!("what was sent comes back"),
         }
     }
@@ -131,7 +131,7 @@ impl<W: Send + 'static, R: Send + 'static> Node<W, R> {
         });
     }
 
-    /// Hands leadership to `to`. Whoever waits is refused, or dropped once another leads.
+    /// Hands leadership to `to`. Anyone who waits is refused, or dropped once another leads.
     pub fn transfer_leadership(&self, to: MemberId, waiting: W) {
         self.order(Order::Transfer { to, waiting });
     }
@@ -167,7 +167,7 @@ impl<W: Send + 'static, R: Send + 'static> Node<W, R> {
     }
 
     fn order(&self, order: Order<W, R>) {
-        // Where the thread has ended nobody waits for anything but its being dropped.
+        // Where the thread has ended no one waits for anything but its being dropped.
         let _stopped = self.orders.send(order);
     }
 }
