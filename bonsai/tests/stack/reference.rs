@@ -146,7 +146,11 @@ pub fn counties() -> BTreeMap<String, County> {
     }
     let mean = |(zips, delay, km, airports): (u64, f64, f64, BTreeSet<usize>)| County {
         zips,
-        flights: airports.into_iter().map(|airport| served[airport].flights).min().unwrap(),
+        flights: airports
+            .into_iter()
+            .map(|airport| served[airport].flights)
+            .min()
+            .unwrap(),
         mean_delay: delay / zips as f64,
         mean_km: km / zips as f64,
     };
