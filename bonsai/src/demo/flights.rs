@@ -442,17 +442,14 @@ impl Demo {
                     0 => String::new(),
                     others => format!("and {} near the same airport", counted_counties(others)),
                 };
-                story.say(&format!(
-                    "{}",
-                    format!(
-                        "{}  {:32} {:>9.4} {:>7}  {alike}",
-                        row.fips,
-                        place(row),
-                        row.mean_delay,
-                        thousands(row.flights)
-                    )
-                    .trim_end()
-                ));
+                let line = format!(
+                    "{}  {:32} {:>9.4} {:>7}  {alike}",
+                    row.fips,
+                    place(row),
+                    row.mean_delay,
+                    thousands(row.flights)
+                );
+                story.say(line.trim_end());
             }
         }
         if let (Some(worst), Some(best)) = (worst.first(), best.first()) {
