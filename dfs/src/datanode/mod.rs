@@ -39,7 +39,7 @@ use tokio::sync::watch;
 use crate::Error;
 use crate::ipc::{CLUSTER_PROTOCOL, Client};
 use identity::Identity;
-use reporter::News;
+use reporter::IncrementalReport;
 use settings::Settings;
 use store::Store;
 
@@ -54,22 +54,22 @@ const HTTP_CONNECTIONS_MAX: usize = 1024;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// Where replicas are kept; a fresh directory is formatted.
+    /// Directory of the replicas; an empty one is formatted.
     #[arg(long, value_name = "DIR", default_value = "data/datanode")]
     data: PathBuf,
-    /// The name node's RPC address.
+    /// RPC address of the name node.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8020")]
     namenode: String,
-    /// Where block contents are read and written.
+    /// Data transfer address, for reading and writing blocks.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9866")]
     transfer: String,
-    /// Where readers of open files and other data nodes call.
+    /// IPC address, for readers of open files and for block recovery.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9867")]
     ipc: String,
-    /// WebHDFS, metrics, health.
+    /// HTTP address: WebHDFS, /metrics, /healthz.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9864")]
     http: String,
-    /// A setting under Hadoop's name, such as dfs.datanode.du.reserved=1g; may be repeated.
+    /// Property under Hadoop's name, such as dfs.datanode.du.reserved=1g; repeatable.
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
     #[command(flatten)]
@@ -87,7 +87,7 @@ pub struct DataNode {
     directory: PathBuf,
     pool: Mutex<String>,
     addresses: Addresses,
-    news: UnboundedSender<News>,
+    incremental_reports: UnboundedSender<IncrementalReport>,
     /// Replicas that are to be compared with their checksums, or are just being.
     suspects: Mutex<HashSet<u64>>,
     registered: watch::Sender<bool>,
@@ -113,10 +113,10 @@ impl DataNode {
         name_node: String,
         settings: Settings,
         addresses: Addresses,
-    ) -> std::io::Result<(Arc<Self>, UnboundedReceiver<News>)> {
+    ) -> std::io::Result<(Arc<Self>, UnboundedReceiver<IncrementalReport>)> {
         let identity = Identity::open(&disk, directory)?;
         let store = Store::open(Arc::clone(&disk), directory.join("blocks"), settings.reserved)?;
-        let (news, receiver) = unbounded_channel();
+        let (incremental_reports, receiver) = unbounded_channel();
         let node = Self {
             store,
             pool: Mutex::new(identity.pool_id.clone()),
@@ -126,7 +126,7 @@ impl DataNode {
             disk,
             directory: directory.to_owned(),
             addresses,
-            news,
+            incremental_reports,
             suspects: Mutex::default(),
             registered: watch::Sender::new(false),
             connections: AtomicU32::new(0),
@@ -192,14 +192,14 @@ impl DataNode {
         )
     }
 
-    fn tell(&self, news: News) {
+    fn report(&self, entry: IncrementalReport) {
         // The reporter ends with the process only.
-        let _ = self.news.send(news);
+        let _ = self.incremental_reports.send(entry);
     }
 
     /// A replica is here now.
     pub fn received(&self, block: u64) {
-        self.tell(News::Received(block));
+        self.report(IncrementalReport::Received(block));
     }
 
     /// Stops whoever writes a replica, and waits for it.
@@ -230,7 +230,7 @@ impl DataNode {
             .spawn(move || {
                 if !node.store.verify(block) {
                     tracing::warn!(block, "a replica does not match its checksums");
-                    node.tell(News::Corrupt(block));
+                    node.report(IncrementalReport::Corrupt(block));
                 }
                 node.suspects
                     .lock()
@@ -301,7 +301,7 @@ async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(),
     let name_node = args.namenode.clone();
     let opened =
         tokio::task::spawn_blocking(move || DataNode::open(Arc::new(RealDisk), &path, name_node, settings, addresses));
-    let (node, news) = opened
+    let (node, reports) = opened
         .await
         .map_err(|error| error.to_string())?
         .map_err(|error| format!("cannot read {}: {error}", directory.path().display()))?;
@@ -310,7 +310,7 @@ async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(),
     let watched = Arc::clone(&node);
     let health: host::admin::Health = Arc::new(move || match watched.is_registered() {
         true => Ok(()),
-        false => Err(format!("no word from the name node at {}", watched.name_node)),
+        false => Err(format!("not registered with the name node at {}", watched.name_node)),
     });
     let pages = host::admin::router(registry, health).merge(crate::webhdfs::datanode_router(Arc::clone(&node)));
     let tasks = [
@@ -319,7 +319,7 @@ async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(),
         tokio::spawn(host::admin::serve(http, pages, shutdown.clone())),
     ];
     tokio::spawn(announce(Arc::clone(&node)));
-    let outcome = reporter::run(node, news, shutdown.clone()).await;
+    let outcome = reporter::run(node, reports, shutdown.clone()).await;
     shutdown.trigger();
     for task in tasks {
         let _ = task.await;
