@@ -52,7 +52,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         _ => {
-            eprintln!("error: say which role to run\n\n{USAGE}");
+            eprintln!("error: missing role\n\n{USAGE}");
             ExitCode::from(2)
         }
     }

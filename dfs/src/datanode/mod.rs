@@ -40,7 +40,7 @@ use tokio::sync::watch;
 use crate::Error;
 use crate::ipc::{CLUSTER_PROTOCOL, Client};
 use identity::Identity;
-use reporter::News;
+use reporter::IncrementalReport;
 use settings::Settings;
 use store::Store;
 
@@ -55,22 +55,22 @@ const HTTP_CONNECTIONS_MAX: usize = 1024;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// Where replicas are kept; a fresh directory is formatted.
+    /// Directory of the replicas; an empty one is formatted.
     #[arg(long, value_name = "DIR", default_value = "data/datanode")]
     data: PathBuf,
-    /// The name node's RPC address; 127.0.0.1:8020, or with --coordinator the one that is registered there.
+    /// RPC address of the name node; 127.0.0.1:8020, or with --coordinator the one that is registered there.
     #[arg(long, value_name = "HOST:PORT")]
     namenode: Option<String>,
-    /// Where block contents are read and written.
+    /// Data transfer address, for reading and writing blocks.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9866")]
     transfer: String,
-    /// Where readers of open files and other data nodes call.
+    /// IPC address, for readers of open files and for block recovery.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9867")]
     ipc: String,
-    /// WebHDFS, metrics, health.
+    /// HTTP address: WebHDFS, /metrics, /healthz.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9864")]
     http: String,
-    /// A setting under Hadoop's name, such as dfs.datanode.du.reserved=1g; may be repeated.
+    /// Property under Hadoop's name, such as dfs.datanode.du.reserved=1g; repeatable.
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
     /// Host that clients and other data nodes connect to, where it is not the one this data node listens on.
@@ -95,7 +95,7 @@ pub struct DataNode {
     directory: PathBuf,
     pool: Mutex<String>,
     addresses: Addresses,
-    news: UnboundedSender<News>,
+    incremental_reports: UnboundedSender<IncrementalReport>,
     /// Replicas that are to be compared with their checksums, or are just being.
     suspects: Mutex<HashSet<u64>>,
     registered: watch::Sender<bool>,
@@ -122,10 +122,10 @@ impl DataNode {
         settings: Settings,
         addresses: Addresses,
         advertised: Option<String>,
-    ) -> std::io::Result<(Arc<Self>, UnboundedReceiver<News>)> {
+    ) -> std::io::Result<(Arc<Self>, UnboundedReceiver<IncrementalReport>)> {
         let identity = Identity::open(&disk, directory)?;
         let store = Store::open(Arc::clone(&disk), directory.join("blocks"), settings.reserved)?;
-        let (news, receiver) = unbounded_channel();
+        let (incremental_reports, receiver) = unbounded_channel();
         let node = Self {
             store,
             pool: Mutex::new(identity.pool_id.clone()),
@@ -136,7 +136,7 @@ impl DataNode {
             disk,
             directory: directory.to_owned(),
             addresses,
-            news,
+            incremental_reports,
             suspects: Mutex::default(),
             registered: watch::Sender::new(false),
             connections: AtomicU32::new(0),
@@ -213,14 +213,14 @@ impl DataNode {
         )
     }
 
-    fn tell(&self, news: News) {
+    fn report(&self, entry: IncrementalReport) {
         // The reporter ends with the process only.
-        let _ = self.news.send(news);
+        let _ = self.incremental_reports.send(entry);
     }
 
     /// A replica is here now.
     pub fn received(&self, block: u64) {
-        self.tell(News::Received(block));
+        self.report(IncrementalReport::Received(block));
     }
 
     /// Stops whoever writes a replica, and waits for it.
@@ -251,7 +251,7 @@ impl DataNode {
             .spawn(move || {
                 if !node.store.verify(block) {
                     tracing::warn!(block, "a replica does not match its checksums");
-                    node.tell(News::Corrupt(block));
+                    node.report(IncrementalReport::Corrupt(block));
                 }
                 node.suspects
                     .lock()
@@ -322,13 +322,13 @@ async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(),
     let coordinator = args.coordinator.client().map_err(|error| error.to_string())?;
     let found = registration::name_node(args.namenode.as_deref(), coordinator.as_ref(), &shutdown).await;
     let Some(name_node) = found else {
-        return Ok(()); // Told to end meanwhile.
+        return Ok(()); // Shutdown was requested meanwhile.
     };
     let advertised = args.advertise.clone();
     let opened = tokio::task::spawn_blocking(move || {
         DataNode::open(Arc::new(RealDisk), &path, name_node, settings, addresses, advertised)
     });
-    let (node, news) = opened
+    let (node, reports) = opened
         .await
         .map_err(|error| error.to_string())?
         .map_err(|error| format!("cannot read {}: {error}", directory.path().display()))?;
@@ -337,7 +337,7 @@ async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(),
     let watched = Arc::clone(&node);
     let health: host::admin::Health = Arc::new(move || match watched.is_registered() {
         true => Ok(()),
-        false => Err(format!("no word from the name node at {}", watched.name_node())),
+        false => Err(format!("not registered with the name node at {}", watched.name_node())),
     });
     let pages = host::admin::router(registry, health).merge(crate::webhdfs::datanode_router(Arc::clone(&node)));
     let tasks = [
@@ -354,7 +354,7 @@ async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(),
         .map_err(|error| error.to_string())?;
     let until = shutdown.clone();
     let registrar = registrar.map(|registrar| tokio::spawn(registrar.keep(async move { until.requested().await })));
-    let outcome = reporter::run(node, news, shutdown.clone()).await;
+    let outcome = reporter::run(node, reports, shutdown.clone()).await;
     shutdown.trigger();
     for task in tasks {
         let _ = task.await;

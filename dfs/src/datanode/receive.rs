@@ -57,7 +57,7 @@ pub fn serve(node: &Arc<DataNode>, stream: &mut TcpStream, asked: OpWriteBlockPr
     let (files, start) = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            tracing::warn!(block = block.block_id, %error, "a write was refused");
+            tracing::warn!(block = block.block_id, %error, "cannot open a replica for writing");
             let status = if matches!(error, Error::AlreadyExists(_)) {
                 Status::ErrorExists
             } else {
@@ -136,7 +136,7 @@ fn write(
     let mirror = match connect_mirror(asked, live, node.settings.socket_timeout) {
         Ok(mirror) => mirror,
         Err((bad_link, error)) => {
-            tracing::warn!(block = asked.header.base_header.block.block_id, bad_link, %error, "the next data node is gone");
+            tracing::warn!(block = asked.header.base_header.block.block_id, bad_link, %error, "cannot open the pipeline to the next data node");
             stream.write_all(&write_answer(Status::Error, &bad_link))?;
             return Err(error);
         }
@@ -220,7 +220,7 @@ fn receive(
             && let Err(error) = packet.forward(&mut next.stream)
         {
             // The responder will not hear of this packet from the next node, and tell the writer.
-            tracing::warn!(%error, "the next data node is gone");
+            tracing::warn!(%error, "cannot write to the next data node");
             mirror = None;
         }
         let written = store_packet(live, files, sent, &header, &packet).and_then(|()| {

@@ -148,7 +148,9 @@ impl NameNode {
         if state.blocks.find_node(&address.uuid).is_none() && state.blocks.nodes().len() >= DATA_NODES_MAX {
             return Err(Error::Io(format!("there are {DATA_NODES_MAX} data nodes already")));
         }
-        state.speakers.insert(call.connection, address.uuid.clone());
+        state
+            .data_node_by_connection
+            .insert(call.connection, address.uuid.clone());
         state.step(Event::Registered(address), self.now());
         Ok(cluster::RegisterResponse {
             pool_id: self.pool_id.clone(),
@@ -159,8 +161,8 @@ impl NameNode {
     /// A killed data node is known by its broken connection long before its heartbeats are missed: nobody is sent to it.
     pub(super) fn data_node_gone(&self, connection: u64) {
         let mut state = self.lock();
-        if let Some(uuid) = state.speakers.remove(&connection) {
-            tracing::info!(node = uuid, "the connection to a data node broke");
+        if let Some(uuid) = state.data_node_by_connection.remove(&connection) {
+            tracing::info!(node = uuid, "lost the connection of a data node");
             state.step(Event::Lost { uuid: &uuid }, self.now());
         }
     }
@@ -216,7 +218,7 @@ impl NameNode {
             let known = state.recoveries.get(&asked.block_id).copied();
             let Some(pending) = known.filter(|pending| pending.new_stamp == asked.new_generation_stamp) else {
                 return Err(Error::Io(format!(
-                    "the recovery of blk_{} was given up",
+                    "the recovery of blk_{} under that generation stamp was superseded",
                     asked.block_id
                 )));
             };

@@ -15,17 +15,15 @@ const GAUGES: &[Gauge<NameNode>] = &[
         node.lock().names.inode_count()
     }),
     ("dfs_namenode_blocks", "Blocks.", |node| node.lock().blocks.len() as u64),
-    ("dfs_namenode_open_files", "Files that are being written.", |node| {
+    ("dfs_namenode_open_files", "Files under construction.", |node| {
         node.lock().names.leases().open_files() as u64
     }),
-    (
-        "dfs_namenode_live_datanodes",
-        "Data nodes that were heard of.",
-        |node| node.lock().blocks.live_nodes().count() as u64,
-    ),
+    ("dfs_namenode_live_datanodes", "Live data nodes.", |node| {
+        node.lock().blocks.live_nodes().count() as u64
+    }),
     (
         "dfs_namenode_under_replicated_blocks",
-        "Blocks with fewer replicas than wanted.",
+        "Under-replicated blocks.",
         |node| node.lock().blocks.health().under_replicated,
     ),
     (
@@ -35,7 +33,7 @@ const GAUGES: &[Gauge<NameNode>] = &[
     ),
     (
         "dfs_namenode_missing_blocks",
-        "Blocks without a good replica.",
+        "Missing blocks: no live replica is intact.",
         |node| node.lock().blocks.health().missing,
     ),
     (
@@ -46,18 +44,16 @@ const GAUGES: &[Gauge<NameNode>] = &[
     ("dfs_namenode_safe_mode", "1 in safe mode.", |node| {
         u64::from(node.lock().blocks.in_safe_mode())
     }),
-    (
-        "dfs_namenode_capacity_bytes",
-        "Bytes that live data nodes have.",
-        |node| node.lock().blocks.usage().capacity,
-    ),
+    ("dfs_namenode_capacity_bytes", "Capacity of live data nodes.", |node| {
+        node.lock().blocks.usage().capacity
+    }),
     ("dfs_namenode_used_bytes", "Bytes of replicas.", |node| {
         node.lock().blocks.usage().used
     }),
-    ("dfs_namenode_changes", "Changes that were asked for.", |node| {
+    ("dfs_namenode_changes", "Transactions requested.", |node| {
         node.operations.load(std::sync::atomic::Ordering::Relaxed)
     }),
-    ("dfs_namenode_edit_syncs", "Times the edit log was synced.", |node| {
+    ("dfs_namenode_edit_syncs", "Edit log syncs.", |node| {
         node.journal_stats().groups
     }),
     ("dfs_namenode_edit_bytes", "Bytes written to the edit log.", |node| {

@@ -47,19 +47,19 @@ const HTTP_CONNECTIONS_MAX: usize = 1024;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// Where image and edit log are kept; a fresh directory is formatted.
+    /// Directory of the image and the edit log; an empty one is formatted.
     #[arg(long, value_name = "DIR", default_value = "data/namenode")]
     data: PathBuf,
-    /// Where clients and data nodes call (hdfs://HOST:PORT).
+    /// RPC address for clients and data nodes (hdfs://HOST:PORT).
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8020")]
     rpc: String,
-    /// WebHDFS, metrics, health.
+    /// HTTP address: WebHDFS, /metrics, /healthz.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9870")]
     http: String,
-    /// Start although edits are missing that were once durable; what they changed is lost.
+    /// Start although durable edits are missing; their changes are lost.
     #[arg(long)]
     recover: bool,
-    /// A setting under Hadoop's name, such as dfs.replication=1; may be repeated.
+    /// Property under Hadoop's name, such as dfs.replication=1; repeatable.
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
     /// Host under which the name node is registered in the coordinator, where it is not the one it listens on.
@@ -149,7 +149,7 @@ async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(),
     }
     let last = tokio::task::spawn_blocking(move || node.checkpoint()).await;
     if let Ok(Err(error)) = last {
-        tracing::warn!(%error, "no image was written at the end; the edit log has everything");
+        tracing::warn!(%error, "no image was saved at shutdown; the edit log is complete");
     }
     Ok(())
 }

@@ -52,8 +52,8 @@ pub struct State {
     pub commands: BTreeMap<NodeId, Vec<Command>>,
     /// By block.
     pub recoveries: BTreeMap<u64, PendingRecovery>,
-    /// The data node that speaks on a connection.
-    pub speakers: HashMap<u64, String>,
+    /// The data node by its RPC connection.
+    pub data_node_by_connection: HashMap<u64, String>,
     /// Who waits for a replica of a block.
     waiters: HashMap<u64, Arc<Notify>>,
     /// The last transaction.
@@ -186,7 +186,7 @@ impl State {
             retries,
             commands: BTreeMap::new(),
             recoveries: BTreeMap::new(),
-            speakers: HashMap::new(),
+            data_node_by_connection: HashMap::new(),
             waiters: HashMap::new(),
             transaction,
             low_on_space: false,
@@ -210,7 +210,7 @@ impl State {
                 Effect::Command(node, command) => self.commands.entry(node).or_default().push(command),
                 Effect::Died(node) => {
                     self.commands.remove(&node);
-                    tracing::warn!(node = %self.blocks.node(node).address.uuid, "a data node is dead");
+                    tracing::warn!(node = %self.blocks.node(node).address.uuid, "lost a data node: no heartbeat in time");
                 }
                 Effect::SafeModeLeft => tracing::info!("left safe mode"),
             }
@@ -237,7 +237,7 @@ impl NameNode {
             pool = pool_id,
             inodes = recovered.namespace.inode_count(),
             replayed = recovered.replayed,
-            "read image and edits"
+            "loaded image and edits"
         );
         let state = State::new(recovered, &settings, now);
         let durable = watch::Sender::new(state.transaction);
@@ -480,7 +480,7 @@ impl NameNode {
                 Err(error) => {
                     failed.store(true, Ordering::SeqCst);
                     durable.send_modify(|_| {});
-                    tracing::error!(%error, "the edit log refused a change");
+                    tracing::error!(%error, "the edit log rejected a transaction");
                     Err(Error::Io(format!("the edit log could not be written: {error}")))
                 }
             };
@@ -579,7 +579,7 @@ impl NameNode {
             Some(journal) => journal.checkpoint(&image, index)?,
             None => return Err(Error::Io("the edit log is closed".to_owned())),
         }
-        tracing::info!(bytes = image.len(), log_index = index, "wrote an image");
+        tracing::info!(bytes = image.len(), log_index = index, "saved the namespace image");
         Ok(())
     }
 
@@ -599,7 +599,7 @@ impl NameNode {
         self.durable.send_replace(state.transaction);
         *journal = Some(opened);
         self.failed.store(false, Ordering::SeqCst);
-        tracing::warn!("the edit log takes writes again: image and edits were read again");
+        tracing::warn!("the edit log is writable again: reloaded image and edits");
         Ok(())
     }
 
