@@ -185,8 +185,8 @@ fn what_is_wrong_is_told_the_way_the_clients_expect() {
     assert_eq!(gateway.call("GET", "/v4/sessions/x", "").0, 400);
     assert_eq!(gateway.call("POST", "/v4/sessions", "[1]").0, 400);
     assert_eq!(gateway.call("POST", "/v4/sessions", "{").0, 400);
-    let nobody = "00000000-0000-4000-8000-000000000000";
-    assert_eq!(gateway.call("GET", &format!("/v4/sessions/{nobody}"), "").0, 500);
+    let unknown = "00000000-0000-4000-8000-000000000000";
+    assert_eq!(gateway.call("GET", &format!("/v4/sessions/{unknown}"), "").0, 500);
     let body = json!({ "statement": "SELECT 1" }).to_string();
     let (_, answer) = gateway.call("POST", &format!("/v4/sessions/{session}/statements"), &body);
     let operation = format!(
@@ -273,17 +273,17 @@ fn a_job_shows_rows_at_each_checkpoint_outlives_a_killed_server_and_is_stopped()
     let (_, overview) = gateway.call("GET", "/jobs/overview", "{}");
     assert_eq!(overview["jobs"][0]["jid"], json!(job));
 
-    for statement in [
-        source,
-        "CREATE TABLE b (a INT) WITH ('connector'='blackhole')",
-    ] {
+    for statement in [source, "CREATE TABLE b (a INT) WITH ('connector'='blackhole')"] {
         gateway.run(&session, statement, "JSON").unwrap();
     }
     let (_, rows) = gateway.run(&session, "INSERT INTO b SELECT a FROM d", "JSON").unwrap();
     let job = rows[0]["fields"][0].as_str().unwrap().to_owned();
     assert_eq!(gateway.call("PATCH", &format!("/jobs/{job}?mode=cancel"), "").0, 202);
     assert_eq!(gateway.call("PATCH", &format!("/jobs/{job}?mode=cancel"), "").0, 409);
-    assert_eq!(gateway.call("GET", &format!("/v1/jobs/{job}"), "").1["state"], "CANCELED");
+    assert_eq!(
+        gateway.call("GET", &format!("/v1/jobs/{job}"), "").1["state"],
+        "CANCELED"
+    );
     assert_eq!(gateway.call("GET", "/jobs/none", "").0, 404);
     let refused = gateway.run(&session, "STOP JOB 'none'", "JSON").unwrap_err();
     assert!(refused["errors"][1].as_str().unwrap().contains("Job none not found"));

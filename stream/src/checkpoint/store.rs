@@ -156,7 +156,7 @@ impl Store {
             return Ok(None);
         }
         Err(Error::runtime(format!(
-            "no checkpoint in {} can be read ({}): give another --state directory to start anew",
+            "no checkpoint in {} can be read ({}): give another --state directory to start from the beginning",
             self.directory.display(),
             passed_over.join("; ")
         )))

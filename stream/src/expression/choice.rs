@@ -85,7 +85,11 @@ impl PhysicalExpr for Choice {
             let mut taken = Vec::new();
             let mut rest = Vec::new();
             for (position, row) in open.iter().enumerate() {
-                if is_taken(position) { taken.push(*row) } else { rest.push(*row) }
+                if is_taken(position) {
+                    taken.push(*row)
+                } else {
+                    rest.push(*row)
+                }
             }
             picked.take(result, batch, &taken)?;
             open = rest;
@@ -98,8 +102,13 @@ impl PhysicalExpr for Choice {
     }
 
     fn children(&self) -> Vec<&Expr> {
-        let pairs = self.branches.iter().flat_map(|(condition, result)| [&condition.expr, &result.expr]);
-        pairs.chain(self.otherwise.iter().map(|otherwise| &otherwise.expr)).collect()
+        let pairs = self
+            .branches
+            .iter()
+            .flat_map(|(condition, result)| [&condition.expr, &result.expr]);
+        pairs
+            .chain(self.otherwise.iter().map(|otherwise| &otherwise.expr))
+            .collect()
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Expr>) -> Result<Expr> {

@@ -127,11 +127,17 @@ impl PhysicalExpr for Comparison {
         let (op, rows) = (self.op, batch.num_rows());
         let result = match (left.array.data_type(), right.array.data_type()) {
             (DataType::Float64, DataType::Float64) => {
-                let (l, r) = (left.array.as_primitive::<Float64Type>(), right.array.as_primitive::<Float64Type>());
+                let (l, r) = (
+                    left.array.as_primitive::<Float64Type>(),
+                    right.array.as_primitive::<Float64Type>(),
+                );
                 compared(&left, &right, op, rows, |i, j| holds(op, l.values()[i], r.values()[j]))
             }
             (DataType::Float32, DataType::Float32) => {
-                let (l, r) = (left.array.as_primitive::<Float32Type>(), right.array.as_primitive::<Float32Type>());
+                let (l, r) = (
+                    left.array.as_primitive::<Float32Type>(),
+                    right.array.as_primitive::<Float32Type>(),
+                );
                 compared(&left, &right, op, rows, |i, j| holds(op, l.values()[i], r.values()[j]))
             }
             (DataType::Utf8, DataType::Utf8) => {

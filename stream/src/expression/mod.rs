@@ -17,6 +17,8 @@ mod inline;
 mod junction;
 mod quotient;
 mod selection;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -63,8 +65,7 @@ pub fn can_fail(expr: &Expr) -> bool {
         // The binder casts to wider types only; decimals and times have limits.
         !matches!(cast.cast_type(), number if number.is_signed_integer() || number.is_floating())
     } else if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
-        !(is_comparison(*binary.op())
-            || matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply))
+        !(is_comparison(*binary.op()) || matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply))
     } else {
         !(expr.is::<Column>()
             || expr.is::<Literal>()

@@ -38,7 +38,9 @@ pub const FUNCTIONS: &[Function] = &[
         json_query(a, as_text(&a[3]), [as_text(&a[4]), as_text(&a[5])], out)
     })
     .with_nulls(),
-    Function::new(&["JSON_EXISTS"], "ss", boolean, |_, a, out| json_exists(a, "FALSE", out)),
+    Function::new(&["JSON_EXISTS"], "ss", boolean, |_, a, out| {
+        json_exists(a, "FALSE", out)
+    }),
     Function::new(&["JSON EXISTS"], "sss", boolean, |_, a, out| {
         json_exists(a, as_text(&a[2]), out)
     }),
@@ -374,7 +376,10 @@ fn json_query(a: &[Value<'_>], wrapper: &str, behaviour: [&str; 2], out: &mut Co
     };
     // The text of the result, and whether it is an array or an object.
     let (text, structured) = match find(as_text(&a[0]), path)? {
-        Found::Value(value) => (Some(compact(&value)).filter(|_| value != Token::Null), is_container(&value)),
+        Found::Value(value) => (
+            Some(compact(&value)).filter(|_| value != Token::Null),
+            is_container(&value),
+        ),
         Found::Values(values) => {
             let items: Vec<String> = values.iter().map(compact).collect();
             (Some(format!("[{}]", items.join(","))), true)
@@ -389,9 +394,11 @@ fn json_query(a: &[Value<'_>], wrapper: &str, behaviour: [&str; 2], out: &mut Co
     };
     match wrapped {
         Some(text) => give_query(out, &text),
-        None if is_lax(path) || matches!(find(as_text(&a[0]), path)?, Found::Value(Token::Null)) => {
-            query_default(out, behaviour[0], "Empty result of JSON_QUERY function is not allowed".to_owned())
-        }
+        None if is_lax(path) || matches!(find(as_text(&a[0]), path)?, Found::Value(Token::Null)) => query_default(
+            out,
+            behaviour[0],
+            "Empty result of JSON_QUERY function is not allowed".to_owned(),
+        ),
         None => query_default(
             out,
             behaviour[1],

@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, IntervalUnit};
 
 use super::arguments::{as_double, as_int, common, double, first, int, text};
 use super::string::{give_int, null};
 use super::{Call, Failure, Function, cast, temporal};
-use crate::format::column::Column;
 use crate::expression::utf16_order;
+use crate::format::column::Column;
 use crate::format::number::{plain_decimal, power_of_ten, rescale};
 use crate::format::view::Value;
 
@@ -167,7 +167,11 @@ fn rounded_type(types: &[DataType]) -> Result<DataType, Failure> {
         [DataType::Decimal128(precision, _)] => Ok(DataType::Decimal128(*precision, 0)),
         [number] if number.is_numeric() || number.is_null() => first(types),
         [
-            DataType::Date32 | DataType::Time32(_) | DataType::Timestamp(..) | DataType::Null,
+            DataType::Date32
+            | DataType::Time32(_)
+            | DataType::Timestamp(..)
+            | DataType::Interval(IntervalUnit::MonthDayNano)
+            | DataType::Null,
             DataType::Utf8,
         ] => first(types),
         _ => Err("CEIL and FLOOR take a number, or a date or timestamp TO a unit.".to_owned()),
@@ -218,13 +222,15 @@ fn to_places(out: &mut Column, a: &[Value<'_>], round: bool) -> Result<(), Failu
         if places > 20 {
             return Ok(value);
         }
-        Ok(match crate::format::number::parse_decimal(&text, 38, 20)
-            .flatten()
-            .and_then(|unscaled| decimal(unscaled, 20))
-        {
-            Some(unscaled) => as_double(&Value::Decimal { unscaled, scale: 20 }),
-            None => value,
-        })
+        Ok(
+            match crate::format::number::parse_decimal(&text, 38, 20)
+                .flatten()
+                .and_then(|unscaled| decimal(unscaled, 20))
+            {
+                Some(unscaled) => as_double(&Value::Decimal { unscaled, scale: 20 }),
+                None => value,
+            },
+        )
     };
     match a[0] {
         Value::Integer(value) => give_int(out, decimal(value.into(), 0).unwrap_or_default() as i64),

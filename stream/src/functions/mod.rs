@@ -28,9 +28,9 @@ use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use crate::time::Zone;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
-use crate::time::Zone;
 use datafusion::common::{DataFusionError, Result as PlanResult, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,

@@ -1,7 +1,7 @@
 //! Local time and moments: what a zone makes of one and the other.
 
-use chrono::{MappedLocalTime, Offset, TimeZone};
 use crate::time::Zone;
+use chrono::{MappedLocalTime, Offset, TimeZone};
 
 use crate::format::temporal::Moment;
 use crate::output::offset_seconds;
@@ -47,6 +47,9 @@ mod tests {
         assert_eq!(moment("2024-03-31 01:59:59", berlin), 1_711_846_799);
         assert_eq!(moment("2024-03-31 02:30:00", berlin), 1_711_848_600);
         assert_eq!(moment("2024-10-27 02:30:00", berlin), 1_729_989_000);
-        assert_eq!(moment("1970-01-01 09:00:00", Zone::Named(chrono_tz::Tz::Asia__Tokyo)), 0);
+        assert_eq!(
+            moment("1970-01-01 09:00:00", Zone::Named(chrono_tz::Tz::Asia__Tokyo)),
+            0
+        );
     }
 }

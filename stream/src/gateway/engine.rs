@@ -209,7 +209,11 @@ impl Engine {
         let texts = |text: fn(&Record) -> &str| -> ArrayRef {
             Arc::new(records.iter().map(|record| Some(text(record))).collect::<StringArray>())
         };
-        let starts: TimestampMillisecondArray = records.iter().map(|record| record.started_ms).collect::<Vec<_>>().into();
+        let starts: TimestampMillisecondArray = records
+            .iter()
+            .map(|record| record.started_ms)
+            .collect::<Vec<_>>()
+            .into();
         let starts: ArrayRef = Arc::new(starts.with_timezone("UTC"));
         let columns = [
             ("job id", texts(|record| &record.id)),

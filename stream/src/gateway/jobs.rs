@@ -183,7 +183,8 @@ impl Job {
             return Err(Error::runtime(error));
         }
         let savepoint = newest_checkpoint(&directory.join("checkpoints"));
-        self.record.send_modify(|record| record.savepoint.clone_from(&savepoint));
+        self.record
+            .send_modify(|record| record.savepoint.clone_from(&savepoint));
         self.save();
         Ok(savepoint)
     }
@@ -322,7 +323,9 @@ impl Jobs {
 fn newest_checkpoint(directory: &Path) -> Option<PathBuf> {
     let entries = std::fs::read_dir(directory).ok()?;
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let newest = names.filter(|name| name.starts_with("epoch-") && !name.ends_with(".part")).max()?;
+    let newest = names
+        .filter(|name| name.starts_with("epoch-") && !name.ends_with(".part"))
+        .max()?;
     Some(directory.join(newest))
 }
 

@@ -3,9 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::time::Zone;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use crate::time::Zone;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use super::engine::{Answer, Rows};

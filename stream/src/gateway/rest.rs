@@ -293,6 +293,8 @@ fn strings(value: Option<&Value>) -> Result<BTreeMap<String, String>, Refusal> {
                 (key.clone(), value)
             })
             .collect()),
-        Some(_) => Err(Refusal::bad("properties and executionConfig must be objects of strings")),
+        Some(_) => Err(Refusal::bad(
+            "properties and executionConfig must be objects of strings",
+        )),
     }
 }

@@ -102,7 +102,11 @@ async fn one(State(sessions): Shared, Path(id): Path<String>) -> Response {
     let job = job.record();
     let (end, duration) = times(&job);
     let at = |status: Status| {
-        if job.status == status { job.ended_ms.unwrap_or(job.started_ms) } else { 0 }
+        if job.status == status {
+            job.ended_ms.unwrap_or(job.started_ms)
+        } else {
+            0
+        }
     };
     respond(
         StatusCode::OK,
@@ -154,7 +158,10 @@ async fn cancel(
         return unknown(&id);
     };
     if query.get("mode").is_some_and(|mode| mode != "cancel") {
-        return refuse(StatusCode::BAD_REQUEST, "The mode of ending a job is 'cancel'; to stop it, POST to its /stop.");
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            "The mode of ending a job is 'cancel'; to stop it, POST to its /stop.",
+        );
     }
     match job.cancel() {
         Ok(()) => respond(StatusCode::ACCEPTED, &json!({})),

@@ -95,6 +95,9 @@ mod tests {
         write(&mut bytes, Value::Null);
         assert_eq!(bytes, [2, 7, 0, 0, 0, 0, 0, 0, 0, 6, 1, 0, 0, 0, 0, 0, 0, 0, b'a', 0]);
         assert_eq!(of(&[Value::Double(f64::NAN)]), of(&[Value::Double(-f64::NAN)]));
-        assert_ne!(of(&[Value::Text("ab"), Value::Text("c")]), of(&[Value::Text("a"), Value::Text("bc")]));
+        assert_ne!(
+            of(&[Value::Text("ab"), Value::Text("c")]),
+            of(&[Value::Text("a"), Value::Text("bc")])
+        );
     }
 }

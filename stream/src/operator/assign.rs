@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
+use crate::time::Zone;
 use arrow::array::{Array, ArrayRef, AsArray, TimestampMillisecondArray, UInt32Array};
 use arrow::compute;
 use arrow::datatypes::{
     DataType, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
     TimestampSecondType,
 };
-use crate::time::Zone;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::calc::{evaluate, table};
 use super::{Counters, Event, Keep, Operator, Rows, Snapshot};
 use crate::Error;
+use crate::functions::next_rows;
 use crate::sql::data_type::UTC;
 use crate::time::window::{Windows, to_instant, to_local};
 use crate::time::{Before, END, SplitWatermarks};
@@ -59,6 +60,7 @@ impl WatermarkAssigner {
                 self.name
             )));
         }
+        next_rows();
         let candidates = millis(&evaluate(&self.candidate, &rows.batch)?)?;
         let told = self.watermarks.emitted();
         let split = if self.by_split { rows.split } else { 0 };

@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
+use crate::time::Zone;
 use arrow::array::RecordBatch;
 use base64::Engine;
-use crate::time::Zone;
 
 use super::local;
 use crate::Error;

@@ -10,8 +10,8 @@ pub mod text;
 pub use json::{write_json, write_value as write_json_value};
 pub use table::write_table;
 
-use chrono::{Offset, TimeZone};
 use crate::time::Zone;
+use chrono::{Offset, TimeZone};
 
 use crate::format::temporal::Moment;
 

@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
+use crate::time::Zone;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use crate::time::Zone;
 
 use super::json::write_value as write_json_value;
 use crate::Error;

@@ -5,8 +5,8 @@
 //! nodes that no Flink text can make by itself (a function named by a reserved word), so that the binder recognises them.
 
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart,
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart,
 };
 use sqlparser::dialect::Dialect;
 use sqlparser::keywords::Keyword;

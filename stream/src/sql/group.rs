@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
 use crate::time::Zone;
+use arrow::datatypes::DataType;
 use sqlparser::ast::{Expr, GroupByExpr, Select, SelectItem, Spanned};
 
 use super::expr::{Binder, Bound, Grouped, Sets, at, contains_aggregate};
@@ -12,10 +12,11 @@ use super::parse::place;
 use super::planner::{Planner, output_name};
 use super::relation::{Relation, column, positional};
 use super::scope::{Role, Scope, ScopeColumn};
+use super::sliced;
 use crate::Error;
+use crate::expression::{columns_of, remap};
 use crate::graph::{Node, Step};
 use crate::operator::aggregate::{self, Call};
-use crate::expression::{columns_of, remap};
 
 /// Grouping sets that a query may come to: CUBE doubles them with each key.
 const SETS_MAX: usize = 64;
@@ -312,9 +313,11 @@ fn aggregate(planner: &Planner<'_>, relation: Relation, grouped: &Grouped, at: &
         zone,
         calls,
         schema: Arc::clone(&schema),
+        slices: None,
     };
+    let (node, plan) = sliced::by_slices(relation.node, plan);
     Ok(Relation {
-        node: Arc::new(Node::Aggregate(relation.node, plan)),
+        node: Arc::new(Node::Aggregate(node, plan)),
         scope,
         schema,
         updating: relation.updating || window_end.is_none(),

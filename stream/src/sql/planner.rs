@@ -19,8 +19,8 @@ use sqlparser::ast::{
 };
 
 use super::catalog::{Catalog, Entry};
-use super::facts::Facts;
 use super::expr::{Binder, Bound, at, common_type, contains_aggregate};
+use super::facts::Facts;
 use super::parse::{place, resolve_name};
 use super::relation::{Relation, column, positional};
 use super::scope::{Role, Scope, ScopeColumn};
@@ -370,9 +370,7 @@ impl Planner<'_> {
         let batch = compute::concat_batches(&schema, &batches)?;
         let columns = types.iter().enumerate();
         let columns = columns
-            .map(|(index, data)| {
-                column(None, &format!("EXPR${index}"), data, Role::Plain).with(facts[index].clone())
-            })
+            .map(|(index, data)| column(None, &format!("EXPR${index}"), data, Role::Plain).with(facts[index].clone()))
             .collect();
         Ok(Relation::bounded(Node::Values(batch), Scope { columns }, schema))
     }

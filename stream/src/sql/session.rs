@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::time::Zone;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use crate::time::Zone;
 
 use super::catalog::{Catalog, Entry, View};
 use super::data_type::name_with as type_name;
@@ -204,10 +204,12 @@ impl Session {
             Statement::ShowTables => strings(&[("table name", self.catalog.names(false))]),
             Statement::ShowViews => strings(&[("view name", self.catalog.names(true))]),
             Statement::Describe(name) => self.describe(name, now_ms),
-            Statement::ShowJobs | Statement::DescribeJob(_) | Statement::StopJob { .. } => Err(Error::unsupported(format!(
-                "statements about jobs{}: they are for the SQL gateway, `stream serve`",
-                place(located.start)
-            ))),
+            Statement::ShowJobs | Statement::DescribeJob(_) | Statement::StopJob { .. } => {
+                Err(Error::unsupported(format!(
+                    "statements about jobs{}: they are for the SQL gateway, `stream serve`",
+                    place(located.start)
+                )))
+            }
             Statement::Query(query) => self.plan_query(query, now_ms),
             Statement::Insert(inserts) => self.plan_inserts(inserts, now_ms),
         }
@@ -371,7 +373,7 @@ fn done() -> Result<Answer, Error> {
 }
 
 /// Rows of texts, column by column.
-pub fn strings(columns: &[(&str, Vec<String>)]) -> Result<Answer, Error> {
+fn strings(columns: &[(&str, Vec<String>)]) -> Result<Answer, Error> {
     let array = |values: &Vec<String>| Arc::new(StringArray::from(values.clone())) as ArrayRef;
     answer(columns.iter().map(|(name, values)| (*name, array(values))).collect())
 }

@@ -44,7 +44,7 @@ fn watermark_options(table: &Table) -> Result<Option<i64>, Error> {
     Ok(idle)
 }
 
-/// What a connector is told of the table.
+/// The table as its connector gets it.
 pub fn spec(table: &Table) -> TableSpec {
     let mut fields = Vec::new();
     let mut metadata = Vec::new();
@@ -100,9 +100,7 @@ pub fn scan(planner: &Planner<'_>, table: &Table) -> Result<Relation, Error> {
             Arc::new(Node::Scan(Arc::clone(&spec), idle_ms)),
             Step::ReadCounter,
         )),
-        scope: Scope {
-            columns,
-        },
+        scope: Scope { columns },
         schema: positional(fields.iter().map(|field| field.data_type().clone())),
         updating: false,
         bounded,
@@ -140,8 +138,8 @@ fn compute_columns(planner: &Planner<'_>, table: &Table, relation: Relation) -> 
         let next = match &declared.kind {
             ColumnKind::Computed(expr) => {
                 let bound = planner.binder(&relation).bind(expr)?;
-                let column = column(Some(&table.name), &declared.name.value, &bound.data, Role::Plain)
-                    .with(bound.facts.clone());
+                let column =
+                    column(Some(&table.name), &declared.name.value, &bound.data, Role::Plain).with(bound.facts.clone());
                 Some((bound, column))
             }
             ColumnKind::Physical(_) | ColumnKind::Metadata { .. } => read.next(),

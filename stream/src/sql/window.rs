@@ -7,8 +7,8 @@ use sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgum
 
 use super::data_type::{UTC, name};
 use super::dialect::TABLE_ARGUMENT;
-use super::facts::Facts;
 use super::expr::{at, interval_millis};
+use super::facts::Facts;
 use super::parse::place;
 use super::planner::Planner;
 use super::relation::{Relation, column, positional};

@@ -182,9 +182,11 @@ impl ChannelWatermarks {
             let counted = all.zip(&self.idle).filter(|(_, idle)| !**idle);
             counted.map(|(watermark, _)| watermark).min()
         };
-        combined.filter(|combined| *combined > self.emitted).inspect(|combined| {
-            self.emitted = *combined;
-        })
+        combined
+            .filter(|combined| *combined > self.emitted)
+            .inspect(|combined| {
+                self.emitted = *combined;
+            })
     }
 }
 

@@ -3,8 +3,8 @@
 //! Windows are counted in milliseconds. For a TIMESTAMP_LTZ column they are laid out in the session's zone (a day is a
 //! local day): the time is shifted to local, assigned, and a window's end is shifted back to know when it may fire.
 
-use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeZone};
 use crate::time::Zone;
+use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeZone};
 
 use crate::Error;
 
@@ -85,7 +85,8 @@ fn check_step(function: &str, name: &str, step: i64, size: i64) -> Result<(), Er
     Ok(())
 }
 
-fn start_of(time: i64, offset: i64, size: i64) -> i64 {
+/// The start of the window of `size` that holds `time`.
+pub fn start_of(time: i64, offset: i64, size: i64) -> i64 {
     time - (time - offset).rem_euclid(size)
 }
 

@@ -143,7 +143,7 @@ impl Store {
             (false, false) => {
                 return Err(Error::runtime(format!(
                     "'{from}' is gone, and so is '{to}': rows of a finished checkpoint are lost. Restore the file or \
-                     start the job anew."
+                     start the job with an empty --state directory."
                 )));
             }
         }

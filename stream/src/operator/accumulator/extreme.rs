@@ -48,7 +48,13 @@ impl Accumulator for Extreme {
         let rows = self.converter.convert_columns(std::slice::from_ref(arg))?;
         let nulls = arg.logical_nulls();
         let floats: Option<Vec<f64>> = match arg.data_type() {
-            DataType::Float32 => Some(arg.as_primitive::<Float32Type>().values().iter().map(|v| f64::from(*v)).collect()),
+            DataType::Float32 => Some(
+                arg.as_primitive::<Float32Type>()
+                    .values()
+                    .iter()
+                    .map(|v| f64::from(*v))
+                    .collect(),
+            ),
             DataType::Float64 => Some(arg.as_primitive::<Float64Type>().values().to_vec()),
             _ => None,
         };
@@ -102,7 +108,7 @@ impl Accumulator for Extreme {
         Ok(vec![self.evaluate()?])
     }
 
-    fn restore(&mut self, groups: &[u32], total: usize, state: &[ArrayRef]) -> Result<(), Error> {
+    fn merge(&mut self, groups: &[u32], total: usize, state: &[ArrayRef]) -> Result<(), Error> {
         self.update(groups, total, state)
     }
 }

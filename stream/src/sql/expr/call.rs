@@ -15,9 +15,9 @@ use sqlparser::ast::{
 use super::result::{cast_facts, result_facts};
 use super::{Binder, Bound, at};
 use crate::Error;
+use crate::expression::Kind;
 use crate::functions;
 use crate::sql::data_type::{self, Length, SqlType};
-use crate::expression::Kind;
 use crate::sql::dialect::{ALL_OF, ANY_OF, BETWEEN_SYMMETRIC};
 use crate::sql::facts::Facts;
 use crate::sql::parse::place;
@@ -105,7 +105,11 @@ impl Binder<'_> {
             ALL_OF => return self.chain(Kind::And, args, place),
             ANY_OF => return self.chain(Kind::Or, args, place),
             "TYPEOF" => return self.type_of(&args, place),
-            "ROUND" | "TRUNCATE" if args.first().is_some_and(|arg| matches!(arg.data, DataType::Decimal128(..))) => {
+            "ROUND" | "TRUNCATE"
+                if args
+                    .first()
+                    .is_some_and(|arg| matches!(arg.data, DataType::Decimal128(..))) =>
+            {
                 return self.round_decimal(upper, args, place);
             }
             "JSON VALUE" => {

@@ -13,6 +13,7 @@ use super::coerce::{cast_to, common_type, decimal_of, is_numeric};
 use super::{Binder, Bound, at};
 use crate::Error;
 use crate::expression::{Choice, Comparison, Expr, Kind, is_deterministic};
+use crate::format::temporal::WIDE_TIMESTAMP;
 use crate::sql::data_type::name;
 use crate::sql::facts::Facts;
 
@@ -108,7 +109,13 @@ impl Binder<'_> {
         self.compare(left, op, right, &place)
     }
 
-    pub(super) fn between(&mut self, inner: &ast::Expr, low: &ast::Expr, high: &ast::Expr, negated: bool) -> Result<Bound, Error> {
+    pub(super) fn between(
+        &mut self,
+        inner: &ast::Expr,
+        low: &ast::Expr,
+        high: &ast::Expr,
+        negated: bool,
+    ) -> Result<Bound, Error> {
         let place = at(inner);
         let (inner, low, high) = (self.bind(inner)?, self.bind(low)?, self.bind(high)?);
         let above = self.compare(inner.clone(), Operator::GtEq, low, &place)?;
@@ -139,7 +146,9 @@ impl Binder<'_> {
         // Strings among others, floats, and values that are computed: each is compared by itself, in the list's order.
         let common = match common_type(&types) {
             Some(common)
-                if !Comparison::is_for(&common, Operator::Eq) && list.iter().all(|item| item.constant().is_some()) =>
+                if !Comparison::is_for(&common, Operator::Eq)
+                    && common != WIDE_TIMESTAMP
+                    && list.iter().all(|item| item.constant().is_some()) =>
             {
                 common
             }
@@ -190,4 +199,5 @@ fn is_readable(data: &DataType) -> bool {
             data,
             DataType::Boolean | DataType::Date32 | DataType::Time32(_) | DataType::Timestamp(..)
         )
+        || *data == WIDE_TIMESTAMP
 }

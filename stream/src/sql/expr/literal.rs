@@ -8,6 +8,7 @@ use sqlparser::tokenizer::Span;
 
 use super::{Binder, Bound};
 use crate::Error;
+use crate::format::temporal::Moment;
 use crate::sql::data_type::Length;
 use crate::sql::facts::Facts;
 use crate::sql::parse::place;
@@ -115,14 +116,14 @@ impl Binder<'_> {
                 let utc = time.and_utc();
                 let digits = text.split_once('.').map_or(0, |(_, fraction)| fraction.len());
                 let precision = (digits % 3 != 0).then_some(digits as u8);
-                Ok(Bound::literal(
-                    match digits {
-                        0 => ScalarValue::TimestampSecond(Some(utc.timestamp()), None),
-                        1..=3 => ScalarValue::TimestampMillisecond(Some(utc.timestamp_millis()), None),
-                        4..=6 => ScalarValue::TimestampMicrosecond(Some(utc.timestamp_micros()), None),
-                        _ => ScalarValue::TimestampNanosecond(utc.timestamp_nanos_opt(), None),
-                    },
-                )
+                Ok(Bound::literal(match digits {
+                    0 => ScalarValue::TimestampSecond(Some(utc.timestamp()), None),
+                    1..=3 => ScalarValue::TimestampMillisecond(Some(utc.timestamp_millis()), None),
+                    4..=6 => ScalarValue::TimestampMicrosecond(Some(utc.timestamp_micros()), None),
+                    _ => ScalarValue::IntervalMonthDayNano(
+                        Moment::new(utc.timestamp(), utc.timestamp_subsec_nanos()).to_wide(),
+                    ),
+                })
                 .with(Facts {
                     precision,
                     ..Facts::not_null()
