@@ -1,7 +1,7 @@
 //! The stream runner: Flink SQL over Arrow batches, with exactly-once checkpoints.
 //!
 //! `stream run FILE.sql` reads a program in Flink's grammar ([`sql`]), plans each statement into a [`graph`] of pure
-//! [`operator`]s, and runs it as tasks on bounded channels ([`runtime`]). Rows flow as Arrow batches, yet watermarks move
+//! [`operator`]s over [`expression`]s, and runs it as tasks on bounded channels ([`runtime`]). Rows flow as Arrow batches, yet watermarks move
 //! with every row ([`time`]), so exactly the rows that Flink calls late are late. With `--state` the job is cut into
 //! epochs ([`checkpoint`]) that a restart continues from; sinks show an epoch's rows once it is published. Sources and
 //! sinks are [`connector`]s with a [`format`](crate::format), results go out through [`output`], and Flink's

@@ -185,8 +185,8 @@ fn what_is_wrong_is_told_the_way_the_clients_expect() {
     assert_eq!(gateway.call("GET", "/v4/sessions/x", "").0, 400);
     assert_eq!(gateway.call("POST", "/v4/sessions", "[1]").0, 400);
     assert_eq!(gateway.call("POST", "/v4/sessions", "{").0, 400);
-    let nobody = "00000000-0000-4000-8000-000000000000";
-    assert_eq!(gateway.call("GET", &format!("/v4/sessions/{nobody}"), "").0, 500);
+    let unknown = "00000000-0000-4000-8000-000000000000";
+    assert_eq!(gateway.call("GET", &format!("/v4/sessions/{unknown}"), "").0, 500);
     let body = json!({ "statement": "SELECT 1" }).to_string();
     let (_, answer) = gateway.call("POST", &format!("/v4/sessions/{session}/statements"), &body);
     let operation = format!(

@@ -1,4 +1,4 @@
-//! What a connector is told: the table as its DDL declared it, and where in the job it runs.
+//! What a connector gets: the table as its DDL declared it, and where in the job it runs.
 
 use std::collections::BTreeMap;
 

@@ -17,6 +17,8 @@ mod inline;
 mod junction;
 mod quotient;
 mod selection;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder,
-    Int8Builder, Int16Builder, Int32Builder, Int64Builder, ListArray, MapArray, RecordBatch, RecordBatchOptions,
-    StringBuilder, StructArray, make_array,
+    Int8Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoArray, ListArray, MapArray, RecordBatch,
+    RecordBatchOptions, StringBuilder, StructArray, make_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, FieldRef, Fields, Int32Type, Int64Type, SchemaRef, TimeUnit};
 
 use super::number;
-use super::temporal::{self, Moment};
+use super::temporal::{self, Moment, WIDE_TIMESTAMP};
 use super::view::Value;
 use crate::Error;
 
@@ -47,6 +47,8 @@ pub enum Column {
         values: Int64Builder,
         unit: TimeUnit,
         zone: Option<Arc<str>>,
+        /// Set for a [`WIDE_TIMESTAMP`]: then `values` are seconds, and these their nanoseconds.
+        nanos: Option<Vec<u32>>,
     },
     List {
         item: Box<Column>,
@@ -130,6 +132,13 @@ impl Column {
                 values: Int64Builder::new(),
                 unit: *unit,
                 zone: zone.clone(),
+                nanos: None,
+            },
+            wide if *wide == WIDE_TIMESTAMP => Self::Timestamp {
+                values: Int64Builder::new(),
+                unit: TimeUnit::Nanosecond,
+                zone: None,
+                nanos: Some(Vec::new()),
             },
             DataType::List(field) => Self::List {
                 item: Box::new(Self::new(field.data_type())?),
@@ -209,7 +218,10 @@ impl Column {
             Self::Bytes(b) => b.append_null(),
             Self::Date(b) => b.append_null(),
             Self::Time { values, .. } => values.append_null(),
-            Self::Timestamp { values, .. } => values.append_null(),
+            Self::Timestamp { values, nanos, .. } => {
+                values.append_null();
+                nanos.iter_mut().for_each(|nanos| nanos.push(0));
+            }
             Self::List { item, shape, .. } => shape.close(item.len(), false),
             Self::Map { keys, shape, .. } => shape.close(keys.len(), false),
             Self::Row { children, valid, .. } => {
@@ -243,6 +255,15 @@ impl Column {
     /// Appends a moment to a timestamp column; past the range of its unit it is null.
     pub fn append_moment(&mut self, moment: Moment) -> bool {
         match self {
+            Self::Timestamp {
+                values,
+                nanos: Some(nanos),
+                ..
+            } => {
+                values.append_value(moment.second);
+                nanos.push(moment.nano);
+                true
+            }
             Self::Timestamp { values, unit, .. } => {
                 values.append_option(moment.to_unit(*unit));
                 true
@@ -304,7 +325,17 @@ impl Column {
                 let array: arrow::array::PrimitiveArray<Int32Type> = values.finish();
                 retyped(&array, DataType::Time32(*unit))?
             }
-            Self::Timestamp { values, unit, zone } => {
+            Self::Timestamp {
+                values,
+                nanos: Some(nanos),
+                ..
+            } => {
+                let seconds = values.finish();
+                let moments = seconds.iter().zip(std::mem::take(nanos));
+                let wide = moments.map(|(second, nano)| Moment::new(second?, nano).to_wide());
+                Arc::new(wide.collect::<IntervalMonthDayNanoArray>())
+            }
+            Self::Timestamp { values, unit, zone, .. } => {
                 let array: arrow::array::PrimitiveArray<Int64Type> = values.finish();
                 retyped(&array, DataType::Timestamp(*unit, zone.clone()))?
             }

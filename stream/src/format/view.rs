@@ -10,13 +10,13 @@ use arrow::array::{
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, DurationMillisecondType, Fields, Float32Type,
-    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, IntervalUnit, IntervalYearMonthType, Time32MillisecondType,
-    Time32SecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType,
+    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    IntervalUnit, IntervalYearMonthType, Time32MillisecondType, Time32SecondType, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 
 use super::column::NULL_KEY;
-use super::temporal::Moment;
+use super::temporal::{Moment, WIDE_TIMESTAMP};
 use crate::Error;
 
 /// One value of a [`View`].
@@ -94,6 +94,7 @@ enum Kind<'a> {
     Date(&'a [i32]),
     Time(&'a [i32], TimeUnit),
     Timestamp(&'a [i64], TimeUnit, bool),
+    Wide(&'a [IntervalMonthDayNano]),
     Millis(&'a [i64]),
     Months(&'a [i32]),
     List(&'a ListArray, Box<View<'a>>),
@@ -134,6 +135,7 @@ impl<'a> View<'a> {
             }
             DataType::Duration(TimeUnit::Millisecond) => Kind::Millis(values::<DurationMillisecondType>(array)),
             DataType::Interval(IntervalUnit::YearMonth) => Kind::Months(values::<IntervalYearMonthType>(array)),
+            wide if *wide == WIDE_TIMESTAMP => Kind::Wide(values::<IntervalMonthDayNanoType>(array)),
             DataType::List(_) => {
                 let list: &ListArray = array.as_list();
                 Kind::List(list, Box::new(View::new(list.values())?))
@@ -196,6 +198,11 @@ impl<'a> View<'a> {
                 moment: Moment::from_unit(v[row], *unit),
                 unit: *unit,
                 zoned: *zoned,
+            },
+            Kind::Wide(v) => Value::Timestamp {
+                moment: Moment::from_wide(v[row]),
+                unit: TimeUnit::Nanosecond,
+                zoned: false,
             },
             Kind::Millis(v) => Value::Millis(v[row]),
             Kind::Months(v) => Value::Months(v[row].into()),

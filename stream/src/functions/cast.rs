@@ -35,6 +35,9 @@ pub fn can_cast(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
         (Null, _) => true,
         (from, to) if from == to => true,
+        // A TIMESTAMP of nanoseconds is cast as one of microseconds is.
+        (wide, to) if *wide == temporal::WIDE_TIMESTAMP => can_cast(&Timestamp(TimeUnit::Microsecond, None), to),
+        (from, wide) if *wide == temporal::WIDE_TIMESTAMP => can_cast(from, &Timestamp(TimeUnit::Microsecond, None)),
         (_, Utf8) | (Utf8, Binary | Boolean | Date32 | Time32(_) | Timestamp(..)) => true,
         (Utf8, number) => number.is_numeric(),
         (Boolean, number) | (number, Boolean) => number.is_numeric(),

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, IntervalUnit};
 
 use super::arguments::{as_double, as_int, common, double, first, int, text};
 use super::string::{give_int, null};
@@ -167,7 +167,11 @@ fn rounded_type(types: &[DataType]) -> Result<DataType, Failure> {
         [DataType::Decimal128(precision, _)] => Ok(DataType::Decimal128(*precision, 0)),
         [number] if number.is_numeric() || number.is_null() => first(types),
         [
-            DataType::Date32 | DataType::Time32(_) | DataType::Timestamp(..) | DataType::Null,
+            DataType::Date32
+            | DataType::Time32(_)
+            | DataType::Timestamp(..)
+            | DataType::Interval(IntervalUnit::MonthDayNano)
+            | DataType::Null,
             DataType::Utf8,
         ] => first(types),
         _ => Err("CEIL and FLOOR take a number, or a date or timestamp TO a unit.".to_owned()),

@@ -41,7 +41,7 @@ pub const FUNCTIONS: &[Function] = &[
             .regexes
             .get(as_text(&a[1]))?
             .find(text)
-            .map_or(0, |m| text[..m.start()].chars().count() + 1);
+            .map_or(0, |m| text[..m.start()].encode_utf16().count() + 1);
         give_int(out, found as i64)
     }),
     Function::new(&["REGEXP_SUBSTR"], "ss", text, |call, a, out| {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use super::operation::{Head, Page};
 use crate::Error;
 use crate::format::number;
-use crate::format::temporal::{self, Fraction, digits_of};
+use crate::format::temporal::{self, Fraction, WIDE_TIMESTAMP, digits_of};
 use crate::format::view::{Value, views};
 use crate::output;
 use crate::sql::Facts;
@@ -118,6 +118,11 @@ fn logical_type(data_type: &DataType, facts: &Facts) -> Json {
             };
             sized(name, "precision", precision(*unit))
         }
+        wide if *wide == WIDE_TIMESTAMP => sized(
+            "TIMESTAMP_WITHOUT_TIME_ZONE",
+            "precision",
+            precision(TimeUnit::Nanosecond),
+        ),
         DataType::Duration(TimeUnit::Millisecond) => {
             json!({ "type": "INTERVAL_DAY_TIME", "nullable": nullable, "resolution": "DAY_TO_SECOND", "dayPrecision": 2, "fractionalPrecision": 3 })
         }

@@ -100,7 +100,7 @@ impl Sessions {
         }
     }
 
-    /// Ends the sessions that nobody used for [`IDLE_TIMEOUT`].
+    /// Ends the sessions that were not used for [`IDLE_TIMEOUT`].
     pub fn expire(&self, now: Instant) {
         locked(&self.open).retain(|_, session| {
             let keep = now.saturating_duration_since(*locked(&session.used)) < IDLE_TIMEOUT;

@@ -26,6 +26,7 @@ use crate::connector::TableSpec;
 use crate::operator::aggregate::{self, Aggregate};
 use crate::operator::assign::{NotNull, ReadCounter, WatermarkAssigner, WindowAssigner};
 use crate::operator::calc::Calc;
+use crate::operator::slices::SlicedAggregate;
 use crate::operator::{Expand, Limit, Operator, TimeSort};
 use crate::time::window::Windows;
 
@@ -67,7 +68,7 @@ pub enum Step {
         schema: SchemaRef,
     },
     NotNull(Vec<(usize, String)>),
-    /// All rows meet in one task, the first so many go on.
+    /// All rows meet in one task, a number of them go on.
     Limit(u64),
     /// All rows meet in one task and leave it ordered by time.
     Sort {
@@ -104,7 +105,10 @@ impl Step {
             Self::NotNull(columns) => Box::new(NotNull { columns }),
             Self::Limit(rows) => Box::new(Limit::new(rows)),
             Self::Sort { columns, schema } => Box::new(TimeSort::new(columns, schema)),
-            Self::Aggregate(plan) => Box::new(Aggregate::new(plan)?),
+            Self::Aggregate(mut plan) => match plan.slices.take() {
+                Some(slices) => Box::new(SlicedAggregate::new(plan, slices)?),
+                None => Box::new(Aggregate::new(plan)?),
+            },
         })
     }
 
@@ -118,7 +122,7 @@ impl Step {
 #[derive(Debug, Clone)]
 pub enum Target {
     Table(Arc<TableSpec>),
-    /// To whoever asked the query.
+    /// To the client of the query.
     Collect,
 }
 

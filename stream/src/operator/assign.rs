@@ -14,6 +14,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use super::calc::{evaluate, table};
 use super::{Counters, Event, Keep, Operator, Rows, Snapshot};
 use crate::Error;
+use crate::functions::next_rows;
 use crate::sql::data_type::UTC;
 use crate::time::window::{Windows, to_instant, to_local};
 use crate::time::{Before, END, SplitWatermarks};
@@ -59,6 +60,7 @@ impl WatermarkAssigner {
                 self.name
             )));
         }
+        next_rows();
         let candidates = millis(&evaluate(&self.candidate, &rows.batch)?)?;
         let told = self.watermarks.emitted();
         let split = if self.by_split { rows.split } else { 0 };

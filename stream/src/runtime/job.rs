@@ -225,7 +225,7 @@ impl<'a> Run<'a> {
                     Some(Err(error)) => {
                         return Err(Failure::Row(Error::runtime(format!("a task of the job died: {error}"))));
                     }
-                    // Nobody wanted the rows any more.
+                    // The reader of the rows has gone.
                     None => return Ok(false),
                 },
                 () = shutdown.requested(), if !stopping => {

@@ -176,7 +176,7 @@ fn add(total: &mut Report, report: &Report) {
     total.restored_from = total.restored_from.or(report.restored_from);
 }
 
-/// A job has state if there is a directory and it has a place in the program: queries begin anew.
+/// A job has state if there is a directory and it has a place in the program: a query starts from the beginning.
 fn settings(plan: &Plan, session: &Session, insert: Option<u32>) -> Result<Settings, Error> {
     let options = session.options();
     let mut job = Uuid::new_v4().simple().to_string();

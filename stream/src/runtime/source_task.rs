@@ -130,7 +130,7 @@ async fn table(
 
 async fn finish(body: &mut Body, source: Option<&mut dyn Source>) -> Result<(), Failure> {
     let events = body.process(Event::End)?;
-    // The state is told before the end is: whoever hears of the end finds the state known.
+    // The state goes out before the end does, so that it is known to all that react to the end.
     let state = body.state(source.map(|source| source.position()), None)?;
     body.tell(Told::Finished(body.task, state));
     body.send(events).await?;

@@ -110,7 +110,7 @@ impl Body {
         })
     }
 
-    /// The job may be gone already; then nobody listens.
+    /// The job may have ended already; then the message is dropped.
     pub fn tell(&self, told: Told) {
         let _ = self.told.send(told);
     }

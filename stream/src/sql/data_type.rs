@@ -2,7 +2,7 @@
 //!
 //! A column's type is an Arrow type; what Arrow cannot say (the length of CHAR and VARCHAR, NOT NULL) stands beside it.
 //! TIMESTAMP without time zone is an Arrow timestamp without one, TIMESTAMP_LTZ one in UTC; the precision picks the
-//! unit (0 seconds, 1-3 milli-, 4-6 micro-, 7-9 nanoseconds).
+//! unit (0 seconds, 1-3 milli-, 4-6 micro-, 7-9 nanoseconds). TIMESTAMP(7) to (9) without zone is a [`WIDE_TIMESTAMP`].
 
 use std::fmt::{self, Display};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 use super::dialect::FlinkDialect;
 use super::facts::Facts;
 use crate::Error;
+use crate::format::temporal::WIDE_TIMESTAMP;
 
 /// The zone that marks TIMESTAMP_LTZ.
 pub const UTC: &str = "UTC";
@@ -80,6 +81,7 @@ pub fn name_with(data: &DataType, facts: &Facts) -> String {
         (None, DataType::Time32(unit)) => format!("TIME({})", precision(*unit)),
         (None, DataType::Timestamp(unit, None)) => format!("TIMESTAMP({})", precision(*unit)),
         (None, DataType::Timestamp(unit, Some(_))) => format!("TIMESTAMP_LTZ({})", precision(*unit)),
+        (None, wide) if *wide == WIDE_TIMESTAMP => format!("TIMESTAMP({})", facts.precision.unwrap_or(9)),
         (None, DataType::List(item)) => format!("ARRAY<{}>", name_with(item.data_type(), &facts.child(0))),
         (None, DataType::Map(entries, _)) => match entries.data_type() {
             DataType::Struct(fields) if fields.len() == 2 => format!(
@@ -122,6 +124,7 @@ pub fn name(data: &DataType) -> String {
         DataType::Time32(unit) | DataType::Time64(unit) => format!("TIME({})", digits(*unit)),
         DataType::Timestamp(unit, None) => format!("TIMESTAMP({})", digits(*unit)),
         DataType::Timestamp(unit, Some(_)) => format!("TIMESTAMP_LTZ({})", digits(*unit)),
+        wide if *wide == WIDE_TIMESTAMP => "TIMESTAMP(9)".into(),
         DataType::Duration(_) => "INTERVAL SECOND(3)".into(),
         DataType::Interval(_) => "INTERVAL MONTH".into(),
         DataType::List(item) => format!("ARRAY<{}>", name(item.data_type())),
@@ -285,6 +288,9 @@ impl TypeParser<'_, '_> {
             self.zone_words(&["WITH", "LOCAL", "TIME", "ZONE"])?;
             return Ok(timed(DataType::Timestamp(unit, Some(UTC.into())), precision));
         }
+        if unit == TimeUnit::Nanosecond {
+            return Ok(timed(WIDE_TIMESTAMP, precision));
+        }
         Ok(timed(DataType::Timestamp(unit, None), precision))
     }
 
@@ -433,6 +439,7 @@ impl TypeParser<'_, '_> {
 fn timed(data: DataType, precision: u8) -> SqlType {
     let of_unit = match &data {
         DataType::Timestamp(unit, _) | DataType::Time32(unit) => digits(*unit),
+        wide if *wide == WIDE_TIMESTAMP => 9,
         _ => precision,
     };
     SqlType {

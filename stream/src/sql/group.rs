@@ -12,6 +12,7 @@ use super::parse::place;
 use super::planner::{Planner, output_name};
 use super::relation::{Relation, column, positional};
 use super::scope::{Role, Scope, ScopeColumn};
+use super::sliced;
 use crate::Error;
 use crate::expression::{columns_of, remap};
 use crate::graph::{Node, Step};
@@ -312,9 +313,11 @@ fn aggregate(planner: &Planner<'_>, relation: Relation, grouped: &Grouped, at: &
         zone,
         calls,
         schema: Arc::clone(&schema),
+        slices: None,
     };
+    let (node, plan) = sliced::by_slices(relation.node, plan);
     Ok(Relation {
-        node: Arc::new(Node::Aggregate(relation.node, plan)),
+        node: Arc::new(Node::Aggregate(node, plan)),
         scope,
         schema,
         updating: relation.updating || window_end.is_none(),

@@ -23,6 +23,7 @@ mod relation;
 mod scope;
 mod session;
 mod shape;
+mod sliced;
 pub mod statement;
 mod table;
 #[cfg(test)]
@@ -31,4 +32,4 @@ mod window;
 
 pub use facts::Facts;
 pub use relation::positional;
-pub use session::{Answer, Job, Options, Session, strings};
+pub use session::{Answer, Job, Options, Session};

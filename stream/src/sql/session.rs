@@ -373,7 +373,7 @@ fn done() -> Result<Answer, Error> {
 }
 
 /// Rows of texts, column by column.
-pub fn strings(columns: &[(&str, Vec<String>)]) -> Result<Answer, Error> {
+fn strings(columns: &[(&str, Vec<String>)]) -> Result<Answer, Error> {
     let array = |values: &Vec<String>| Arc::new(StringArray::from(values.clone())) as ArrayRef;
     answer(columns.iter().map(|(name, values)| (*name, array(values))).collect())
 }

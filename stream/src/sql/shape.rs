@@ -88,7 +88,7 @@ pub fn check(tokens: &[TokenWithSpan]) -> Result<(), Error> {
 impl Level {
     fn word(&mut self, word: &str) {
         let is = |known: &&str| known.eq_ignore_ascii_case(word);
-        if LINKS.iter().any(|known| is(&known)) {
+        if LINKS.iter().any(is) {
             self.links += 1;
             self.betweens += usize::from(word.eq_ignore_ascii_case("BETWEEN"));
         } else if word.eq_ignore_ascii_case("AND") {
@@ -99,10 +99,10 @@ impl Level {
                 }
                 None => self.links = 0,
             }
-        } else if SET_OPERATIONS.iter().any(|known| is(&known)) {
+        } else if SET_OPERATIONS.iter().any(is) {
             self.set_operations += 1;
             self.links = 0;
-        } else if BEGINNINGS.iter().any(|known| is(&known)) {
+        } else if BEGINNINGS.iter().any(is) {
             self.links = 0;
             self.betweens = 0;
         }

@@ -44,7 +44,7 @@ fn watermark_options(table: &Table) -> Result<Option<i64>, Error> {
     Ok(idle)
 }
 
-/// What a connector is told of the table.
+/// The table as its connector gets it.
 pub fn spec(table: &Table) -> TableSpec {
     let mut fields = Vec::new();
     let mut metadata = Vec::new();

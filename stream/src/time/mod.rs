@@ -11,7 +11,7 @@
 //!   cannot make the watermark regress.
 //! - [`window`] says which windows a time belongs to and when a window may fire.
 //!
-//! Pure: no clock in here; idleness is told by the caller, who has one.
+//! Pure: no clock in here; the caller, who has one, reports idleness.
 
 mod before;
 mod generator;

@@ -85,7 +85,8 @@ fn check_step(function: &str, name: &str, step: i64, size: i64) -> Result<(), Er
     Ok(())
 }
 
-fn start_of(time: i64, offset: i64, size: i64) -> i64 {
+/// The start of the window of `size` that holds `time`.
+pub fn start_of(time: i64, offset: i64, size: i64) -> i64 {
     time - (time - offset).rem_euclid(size)
 }
 

@@ -145,7 +145,7 @@ impl Store {
             (false, false) => {
                 return Err(Error::runtime(format!(
                     "'{from}' is gone, and so is '{to}': rows of a finished checkpoint are lost. Restore the file or \
-                     start the job without its state directory."
+                     start the job with an empty --state directory."
                 )));
             }
         }

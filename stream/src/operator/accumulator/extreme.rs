@@ -108,7 +108,7 @@ impl Accumulator for Extreme {
         Ok(vec![self.evaluate()?])
     }
 
-    fn restore(&mut self, groups: &[u32], total: usize, state: &[ArrayRef]) -> Result<(), Error> {
+    fn merge(&mut self, groups: &[u32], total: usize, state: &[ArrayRef]) -> Result<(), Error> {
         self.update(groups, total, state)
     }
 }

@@ -15,6 +15,7 @@ use super::literal::is_duration;
 use super::{Binder, Bound, at};
 use crate::Error;
 use crate::expression::{Junction, Kind, Quotient};
+use crate::format::temporal::WIDE_TIMESTAMP;
 use crate::sql::data_type::name;
 use crate::sql::facts::Facts;
 
@@ -66,6 +67,9 @@ impl Binder<'_> {
 
     pub(super) fn arithmetic(&mut self, left: Bound, op: Operator, right: Bound, at: &str) -> Result<Bound, Error> {
         if is_time_or_interval(&left.data) || is_time_or_interval(&right.data) {
+            if left.data == WIDE_TIMESTAMP || right.data == WIDE_TIMESTAMP {
+                return self.wide_arithmetic(left, op, right, at);
+            }
             return time_arithmetic(left, op, right, at);
         }
         let (left, right) = match (&left.data, &right.data) {
@@ -91,6 +95,31 @@ impl Binder<'_> {
             .all(|data| **data == DataType::Float32 || data.is_signed_integer());
         let data = if single { DataType::Float32 } else { DataType::Float64 };
         plain(cast_to(left, &data)?, op, cast_to(right, &data)?, data)
+    }
+
+    /// A TIMESTAMP(7) to (9) and an interval, as TIMESTAMPADD.
+    fn wide_arithmetic(&mut self, left: Bound, op: Operator, right: Bound, at: &str) -> Result<Bound, Error> {
+        let is_interval =
+            |data: &DataType| is_duration(data) || matches!(data, DataType::Interval(IntervalUnit::YearMonth));
+        let (time, interval) = match op {
+            Operator::Plus if is_interval(&left.data) => (right, left),
+            Operator::Plus | Operator::Minus if is_interval(&right.data) => (left, right),
+            _ => return Err(misfit(&left, op, &right, at)),
+        };
+        let unit = if is_duration(&interval.data) {
+            "MILLISECOND"
+        } else {
+            "MONTH"
+        };
+        let count = self.cast_by_function(interval, &DataType::Int64, at)?;
+        let count = if op == Operator::Minus {
+            let minus = Bound::literal(ScalarValue::Int64(Some(-1)));
+            plain(count, Operator::Multiply, minus, DataType::Int64)?
+        } else {
+            count
+        };
+        let unit = Bound::literal(ScalarValue::Utf8(Some(unit.to_owned())));
+        self.apply("TIMESTAMPADD", vec![unit, count, time], at)
     }
 
     pub(super) fn negate(&mut self, bound: Bound, whole: &Expr) -> Result<Bound, Error> {

@@ -13,6 +13,7 @@ use super::coerce::{cast_to, common_type, decimal_of, is_numeric};
 use super::{Binder, Bound, at};
 use crate::Error;
 use crate::expression::{Choice, Comparison, Expr, Kind, is_deterministic};
+use crate::format::temporal::WIDE_TIMESTAMP;
 use crate::sql::data_type::name;
 use crate::sql::facts::Facts;
 
@@ -145,7 +146,9 @@ impl Binder<'_> {
         // Strings among others, floats, and values that are computed: each is compared by itself, in the list's order.
         let common = match common_type(&types) {
             Some(common)
-                if !Comparison::is_for(&common, Operator::Eq) && list.iter().all(|item| item.constant().is_some()) =>
+                if !Comparison::is_for(&common, Operator::Eq)
+                    && common != WIDE_TIMESTAMP
+                    && list.iter().all(|item| item.constant().is_some()) =>
             {
                 common
             }
@@ -196,4 +199,5 @@ fn is_readable(data: &DataType) -> bool {
             data,
             DataType::Boolean | DataType::Date32 | DataType::Time32(_) | DataType::Timestamp(..)
         )
+        || *data == WIDE_TIMESTAMP
 }

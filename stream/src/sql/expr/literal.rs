@@ -8,6 +8,7 @@ use sqlparser::tokenizer::Span;
 
 use super::{Binder, Bound};
 use crate::Error;
+use crate::format::temporal::Moment;
 use crate::sql::data_type::Length;
 use crate::sql::facts::Facts;
 use crate::sql::parse::place;
@@ -119,7 +120,9 @@ impl Binder<'_> {
                     0 => ScalarValue::TimestampSecond(Some(utc.timestamp()), None),
                     1..=3 => ScalarValue::TimestampMillisecond(Some(utc.timestamp_millis()), None),
                     4..=6 => ScalarValue::TimestampMicrosecond(Some(utc.timestamp_micros()), None),
-                    _ => ScalarValue::TimestampNanosecond(utc.timestamp_nanos_opt(), None),
+                    _ => ScalarValue::IntervalMonthDayNano(
+                        Moment::new(utc.timestamp(), utc.timestamp_subsec_nanos()).to_wide(),
+                    ),
                 })
                 .with(Facts {
                     precision,
