@@ -4,19 +4,22 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use coordinator_client::registry::{self, Id, Registrar, Registration};
 use futures::future::{Either, select};
 
 use crate::Error;
-use crate::engine::{self, Engine, Format, Memory, Options, Sink, partitions};
+use crate::engine::{self, Engine, Format, Memory, Options, Sink, SpillDirectory, partitions};
 use crate::flight;
 
 /// Cells of `batch partitions` when none are asked for.
 const CELLS: usize = 64;
 /// Open connections to a socket of `batch serve`: programs on one machine, some with pools.
 const CONNECTIONS_MAX: usize = 256;
+/// Queries that `batch serve` runs at a time on the smallest machine.
+const QUERIES_MIN: usize = 4;
 
 /// SQL with spatial functions and joins over files and hdfs, in one process.
 #[derive(Debug, Parser)]
@@ -40,7 +43,8 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Limits {
-    /// Memory that the operators share; they spill when it is used up. For example 512MB or 2GB.
+    /// Memory that the operators share; they spill when it is used up. For example 512MB or 2GB (default: no limit; of
+    /// `serve`, half of the machine's memory).
     #[arg(long, value_name = "BYTES")]
     memory_limit: Option<Memory>,
     /// Directory for spilled data (default: the system's temporary directory).
@@ -105,6 +109,12 @@ struct Serve {
     /// Where /metrics and /healthz are.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:32011")]
     admin: String,
+    /// Queries that run at a time; others wait (default: twice the cores, at least 4).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    max_queries: Option<u32>,
+    /// How long a query waits for others to end before it is refused.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    queue_timeout: u64,
     /// Host under which the server is registered in the coordinator, where it is not the one it listens on.
     #[arg(long, value_name = "HOST")]
     advertise: Option<String>,
@@ -125,51 +135,66 @@ enum CellFormat {
 /// Runs the command until it ends or the process is told to stop.
 pub fn run(batch: Batch) -> ExitCode {
     let Batch { telemetry, mut command } = batch;
-    let spill = command.own_spill();
-    let code = host::run("batch", &telemetry, |shutdown| async move {
+    let limits = command.limits();
+    // Removed when this function ends, also where a query was stopped before it could clean up.
+    let spill = match SpillDirectory::create(limits.spill.take()) {
+        Ok(spill) => spill,
+        Err(error) => return host::fail(&error),
+    };
+    limits.spill = Some(spill.path().to_owned());
+    host::run("batch", &telemetry, |shutdown| async move {
         match command {
             Command::Sql(sql) => until(&shutdown, sql.run()).await,
             Command::Partitions(partitions) => until(&shutdown, partitions.run()).await,
             // It drains by itself.
             Command::Serve(serve) => serve.run(shutdown).await,
         }
-    });
-    // A query that was stopped may not have come to cleaning up; where it never spilled there is nothing to remove.
-    let _gone_or_never_there = std::fs::remove_dir_all(spill);
-    code
+    })
 }
 
 impl Command {
-    /// Lets the command spill into a directory that is this process's alone.
-    fn own_spill(&mut self) -> PathBuf {
-        let limits = match self {
+    fn limits(&mut self) -> &mut Limits {
+        match self {
             Command::Sql(sql) => &mut sql.limits,
             Command::Partitions(partitions) => &mut partitions.limits,
             Command::Serve(serve) => &mut serve.limits,
-        };
-        let parent = limits.spill.take().unwrap_or_else(std::env::temp_dir);
-        let own = parent.join(format!("batch-spill-{}", std::process::id()));
-        limits.spill = Some(own.clone());
-        own
+        }
     }
 }
 
-async fn until(shutdown: &host::Shutdown, work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
-    match select(pin!(work), pin!(shutdown.requested())).await {
-        Either::Left((outcome, _)) => outcome,
-        // What the query holds, spilled files too, goes with it.
-        Either::Right(_) => Err(Error::Usage("stopped by a signal before the query was done".into())),
+/// Runs the work until it ends or a signal comes. It runs as a task, so that a reader who does not take the result cannot
+/// keep a signal from being heard.
+async fn until(
+    shutdown: &host::Shutdown,
+    work: impl Future<Output = Result<(), Error>> + Send + 'static,
+) -> Result<(), Error> {
+    let mut work = tokio::spawn(work);
+    match select(&mut work, pin!(shutdown.requested())).await {
+        Either::Left((Ok(outcome), _)) => outcome,
+        Either::Left((Err(error), _)) => Err(Error::Usage(format!("the command broke down: {error}"))),
+        Either::Right(_) => {
+            // What the query holds goes with it.
+            work.abort();
+            Err(Error::Usage("stopped by a signal before the query was done".into()))
+        }
     }
 }
 
 impl Serve {
     async fn run(self, shutdown: host::Shutdown) -> Result<(), Error> {
         let options = Options {
-            memory_limit: self.limits.memory_limit,
+            memory_limit: Some(self.limits.memory_limit.unwrap_or_else(Memory::of_server)),
             spill: self.limits.spill,
             partitions: None,
         };
-        let engine = Engine::new(&options)?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        let limits = engine::Limits {
+            running: self
+                .max_queries
+                .map_or((2 * cores).max(QUERIES_MIN), |queries| queries as usize),
+            wait: Duration::from_secs(self.queue_timeout),
+        };
+        let engine = Engine::new(&options)?.with_limits(limits);
         let bind = async |flag, address: &str| {
             let listener = host::Listener::bind_for(flag, address, CONNECTIONS_MAX).await;
             listener.map_err(|error| Error::Usage(error.to_string()))
@@ -190,7 +215,7 @@ impl Serve {
         let registrar = registrar.map_err(|error| Error::Usage(error.to_string()))?;
         let until = shutdown.clone();
         let registrar = registrar.map(|registrar| tokio::spawn(registrar.keep(async move { until.requested().await })));
-        let outcome = flight::serve(engine.context().clone(), flight, admin, shutdown).await;
+        let outcome = flight::serve(engine, flight, admin, shutdown).await;
         if let Some(registrar) = registrar {
             let _ = registrar.await;
         }

@@ -35,6 +35,9 @@ impl Error {
 
 /// DataFusion's text on one line, without the layers' names that it puts in front.
 fn message(error: &DataFusionError) -> String {
+    if full_disk(error) {
+        return format!("no space is left on the disk: {}", one_line(&error.strip_backtrace()));
+    }
     let text = match error {
         DataFusionError::Collection(errors) => errors.iter().map(message).collect::<Vec<_>>().join("; "),
         DataFusionError::Context(context, inner) => format!("{context}: {}", message(inner)),
@@ -43,5 +46,27 @@ fn message(error: &DataFusionError) -> String {
         DataFusionError::Execution(text) | DataFusionError::Plan(text) => text.clone(),
         other => other.strip_backtrace(),
     };
+    one_line(&text)
+}
+
+fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a write failed because the disk is full, however deep the error is that says so.
+fn full_disk(error: &DataFusionError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let full = |error: &std::io::Error| {
+            matches!(
+                error.kind(),
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+            )
+        };
+        if error.downcast_ref::<std::io::Error>().is_some_and(full) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

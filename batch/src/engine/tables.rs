@@ -122,7 +122,7 @@ impl UrlTableFactory for FileTables {
 }
 
 /// The table of the files at a place. Boxed apart from the trait's method: there, the compiler would not keep its proof
-/// that the future is `Send`, which takes it seconds (see `flight/statements.rs`).
+/// that the future is `Send`, which takes it seconds (see `statements.rs`).
 fn table_of(state: SessionState, name: &str) -> BoxFuture<'_, Result<Option<Arc<dyn TableProvider>>>> {
     async move {
         let cannot = |error: DataFusionError| error.context(format!("cannot read '{name}'"));

@@ -6,6 +6,8 @@ use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder};
 use arrow_flight::sql::{CommandGetCatalogs, CommandGetDbSchemas, CommandGetTableTypes, CommandGetTables, SqlInfo};
 use datafusion::logical_expr::TableType;
 use datafusion::prelude::SessionContext;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 
 /// Names of the kinds of tables, as JDBC has them.
 const TABLE: &str = "TABLE";
@@ -51,7 +53,12 @@ pub fn schemas(context: &SessionContext, query: CommandGetDbSchemas) -> Result<R
     builder.build()
 }
 
-pub async fn tables(context: &SessionContext, query: CommandGetTables) -> Result<RecordBatch> {
+/// Boxed, so that the compiler proves once that it is `Send`, and not in each method of the service.
+pub fn tables(context: SessionContext, query: CommandGetTables) -> BoxFuture<'static, Result<RecordBatch>> {
+    list(context, query).boxed()
+}
+
+async fn list(context: SessionContext, query: CommandGetTables) -> Result<RecordBatch> {
     let mut builder = query.into_builder();
     for catalog_name in context.catalog_names() {
         let Some(catalog) = context.catalog(&catalog_name) else {

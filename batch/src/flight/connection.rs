@@ -1,18 +1,34 @@
-//! A TCP connection that counts against the listener's limit for as long as it lives.
+//! A TCP connection that counts against the listener's limit for as long as it lives, and has a session.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use futures::Stream;
 use host::{Listener, Permit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
+
+use crate::engine::Session;
 
 pub struct Connection {
     stream: TcpStream,
+    session: ConnectionSession,
     _permit: Permit,
+}
+
+/// The session of a connection, which its first call opens.
+#[derive(Clone, Default)]
+pub struct ConnectionSession {
+    session: Arc<OnceLock<Session>>,
+}
+
+impl ConnectionSession {
+    pub fn get_or_open(&self, open: impl FnOnce() -> Session) -> Session {
+        self.session.get_or_init(open).clone()
+    }
 }
 
 /// The listener's connections, without end.
@@ -22,6 +38,7 @@ pub fn accepted(listener: Listener) -> impl Stream<Item = io::Result<Connection>
         Some((
             Ok(Connection {
                 stream,
+                session: ConnectionSession::default(),
                 _permit: permit,
             }),
             listener,
@@ -30,10 +47,10 @@ pub fn accepted(listener: Listener) -> impl Stream<Item = io::Result<Connection>
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = ConnectionSession;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> ConnectionSession {
+        self.session.clone()
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
-use datafusion::prelude::SessionContext;
 use host::{Listener, Shutdown};
 use prometheus::{IntCounterVec, Opts, Registry};
 
 use super::FlightSql;
 use super::connection::accepted;
+use crate::engine::Engine;
 
 /// A request may hold a statement and little else.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
@@ -19,19 +19,14 @@ const CALLS_PER_CONNECTION_MAX: usize = 64;
 /// A connection that does not answer a ping for this long, or twice this long, is closed.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long streams may go on after the end was requested: their clients then see the connection end and ask again.
-const DRAIN: Duration = Duration::from_secs(2);
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// Serves Flight SQL on `flight` and `/metrics` and `/healthz` on `admin` until `shutdown`; says on stdout when it is
 /// ready. Running queries are ended with their connections.
 ///
 /// # Errors
 /// In words: a socket failed.
-pub async fn serve(
-    context: SessionContext,
-    flight: Listener,
-    admin: Listener,
-    shutdown: Shutdown,
-) -> Result<(), String> {
+pub async fn serve(engine: Engine, flight: Listener, admin: Listener, shutdown: Shutdown) -> Result<(), String> {
     let registry = Registry::new();
     let statements = IntCounterVec::new(
         Opts::new("batch_statements_total", "Statements run, by outcome."),
@@ -43,8 +38,8 @@ pub async fn serve(
         .map_err(|error| error.to_string())?;
     let addresses = [("flight", local_address(&flight)?), ("admin", local_address(&admin)?)];
 
-    let service = FlightServiceServer::new(FlightSql::new(Box::new(context), statements))
-        .max_decoding_message_size(REQUEST_BYTES_MAX);
+    let service =
+        FlightServiceServer::new(FlightSql::new(engine, statements)).max_decoding_message_size(REQUEST_BYTES_MAX);
     let stop = shutdown.clone();
     let flight_server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))

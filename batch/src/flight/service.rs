@@ -2,25 +2,28 @@
 
 use std::fmt::Display;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::ipc::writer::IpcWriteOptions;
-use arrow::record_batch::RecordBatch;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
-    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
-    CommandGetCatalogs, CommandGetDbSchemas, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
-    CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementQuery, CommandStatementUpdate,
+    ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest,
+    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, CommandGetCatalogs, CommandGetDbSchemas,
+    CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables, CommandPreparedStatementQuery,
+    CommandPreparedStatementUpdate, CommandStatementQuery, CommandStatementUpdate, DoPutPreparedStatementResult,
     ProstMessageExt, SqlInfo, TicketStatementQuery,
 };
 use arrow_flight::{
-    Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage, SchemaAsIpc,
-    Ticket,
+    Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightDescriptor,
+    FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage, SchemaAsIpc, Ticket,
 };
 use bytes::Bytes;
+use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
 use futures::{Stream, StreamExt, TryStreamExt};
 use prometheus::IntCounterVec;
@@ -28,40 +31,89 @@ use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::catalog;
-use super::statements::{Described, Statements};
+use super::connection::ConnectionSession;
+use super::handle::{Handle, parameters, rows};
+use super::running::Running;
+use crate::engine::interrupt::is_cancelled;
+use crate::engine::{Described, Engine, Interrupt, Session};
 
-/// The service; cheap to share.
+/// ActionCancelQueryResult.CancelResult, which the crate does not export.
+const CANCEL_RESULT_CANCELLED: i32 = 1;
+/// The action's name in the protocol.
+const CANCEL_FLIGHT_INFO: &str = "CancelFlightInfo";
+
+/// The service.
 pub struct FlightSql {
-    engine: Box<dyn Statements>,
+    engine: Engine,
+    running: Running,
     statements: IntCounterVec,
 }
 
 type Batches = Pin<Box<dyn Stream<Item = Result<arrow_flight::FlightData, Status>> + Send>>;
 
 impl FlightSql {
-    pub fn new(engine: Box<dyn Statements>, statements: IntCounterVec) -> Self {
-        Self { engine, statements }
+    pub fn new(engine: Engine, statements: IntCounterVec) -> Self {
+        Self {
+            engine,
+            running: Running::default(),
+            statements,
+        }
     }
 
-    async fn describe(&self, sql: &str) -> Result<Described, Status> {
-        self.engine.describe(sql).await.map_err(|error| self.failed(&error))
+    /// The session of the connection that a request came over.
+    fn session<T>(&self, request: &Request<T>) -> Session {
+        match request.extensions().get::<ConnectionSession>() {
+            Some(connection) => connection.get_or_open(|| self.engine.session()),
+            None => self.engine.session(),
+        }
     }
 
-    /// Runs `sql` and streams what it gives.
-    async fn run(&self, sql: &str) -> Result<Response<Batches>, Status> {
-        let stream = self.engine.run(sql).await.map_err(|error| self.failed(&error))?;
-        let schema = stream.schema();
+    /// The schema of a statement's answer, as it is sent: without dictionaries.
+    async fn describe(&self, session: &Session, handle: &Handle) -> Result<Described, Status> {
+        let values = handle.rows()?.into_iter().next().unwrap_or_default();
+        let described = session.describe(handle.sql.clone(), values).await;
+        let mut described = described.map_err(|error| self.failed(&error))?;
+        described.schema = plain_schema(&described.schema);
+        Ok(described)
+    }
+
+    /// Runs a statement, once for each row of values, and streams what it gives.
+    async fn run(&self, session: Session, handle: Handle) -> Result<Response<Batches>, Status> {
+        let Some(entry) = self.running.enter(handle.query) else {
+            return Err(Status::cancelled("the query was cancelled before it ran"));
+        };
+        let mut executions = handle.rows()?.into_iter();
+        let values = executions.next().unwrap_or_default();
+        let described = session.describe(handle.sql.clone(), values.clone()).await;
+        let schema = plain_schema(&described.map_err(|error| self.failed(&error))?.schema);
+        let first = session.run(handle.sql.clone(), values, entry.interrupt()).await;
+        let first = first.map_err(|error| self.failed(&error))?;
+        self.statements.with_label_values(&["run"]).inc();
+        let (announced, sql) = (Arc::clone(&schema), handle.sql);
+        let rest = futures::stream::iter(executions).then(move |values| {
+            let (session, sql, interrupt) = (session.clone(), sql.clone(), entry.interrupt());
+            async move { session.run(sql, values, interrupt).await }
+        });
+        // The batches have the schema that was announced, as the protocol demands: what runs may know better than the plan
+        // that a column has no nulls, and clients refuse a stream that is not what was announced.
+        let batches = futures::stream::iter([Ok(first)])
+            .chain(rest)
+            .try_flatten()
+            .map(move |batch| plain_batch(&batch?, &announced));
         let outcomes = self.statements.clone();
-        let batches = stream.map_err(move |error| {
+        let batches = batches.map_err(move |error| {
             outcomes.with_label_values(&["failed"]).inc();
             FlightError::Tonic(Box::new(status_of(&error)))
         });
-        self.statements.with_label_values(&["run"]).inc();
         Ok(Response::new(encode(schema, batches)))
     }
 
-    async fn update(&self, sql: &str) -> Result<i64, Status> {
-        let rows = self.engine.update(sql).await.map_err(|error| self.failed(&error))?;
+    async fn update(&self, session: Session, sql: String, executions: Vec<Vec<ScalarValue>>) -> Result<i64, Status> {
+        let mut rows = 0;
+        for values in executions {
+            let written = session.update(sql.clone(), values, Interrupt::default()).await;
+            rows += written.map_err(|error| self.failed(&error))?;
+        }
         self.statements.with_label_values(&["run"]).inc();
         Ok(rows)
     }
@@ -71,13 +123,36 @@ impl FlightSql {
         status_of(error)
     }
 
-    async fn info(
-        &self,
-        sql: &str,
-        ticket: Bytes,
-        descriptor: FlightDescriptor,
-    ) -> Result<Response<FlightInfo>, Status> {
-        info(&self.describe(sql).await?.schema, ticket, descriptor)
+    /// What a statement's answer looks like, and the ticket that runs it.
+    async fn info(&self, handle: Handle, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+        let session = self.session(&request);
+        let described = self.describe(&session, &handle).await?;
+        let ticket = TicketStatementQuery {
+            statement_handle: handle.to_run().bytes(),
+        };
+        let ticket = ticket.as_any().encode_to_vec().into();
+        info(&described.schema, ticket, request.into_inner())
+    }
+
+    /// Cancels the queries that the tickets of an answer run.
+    fn cancel(&self, info: &FlightInfo) -> Result<(), Status> {
+        for endpoint in &info.endpoint {
+            let ticket = endpoint
+                .ticket
+                .as_ref()
+                .map(|ticket| ticket.ticket.clone())
+                .unwrap_or_default();
+            let any =
+                arrow_flight::sql::Any::decode(ticket).map_err(|error| Status::invalid_argument(error.to_string()))?;
+            let ticket: Option<TicketStatementQuery> = any
+                .unpack()
+                .map_err(|error| Status::invalid_argument(error.to_string()))?;
+            let Some(ticket) = ticket else {
+                return Err(Status::invalid_argument("only queries can be cancelled"));
+            };
+            self.running.cancel(Handle::read(&ticket.statement_handle)?.query);
+        }
+        Ok(())
     }
 }
 
@@ -117,13 +192,49 @@ fn status_of(error: &DataFusionError) -> Status {
         DataFusionError::ResourcesExhausted(_) => Status::resource_exhausted(text),
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => Status::unavailable(text),
         DataFusionError::Internal(_) => Status::internal(text),
+        _ if is_cancelled(error) => Status::cancelled(text),
         _ => Status::invalid_argument(text),
     }
 }
 
-fn text(bytes: &[u8]) -> Result<&str, Status> {
-    std::str::from_utf8(bytes)
-        .map_err(|_| Status::invalid_argument("this ticket or handle is not one of this server's: ask for a new one"))
+/// The schema without dictionaries, which the protocol's encoder sends as their values.
+fn plain_schema(schema: &SchemaRef) -> SchemaRef {
+    let fields: Vec<_> = schema.fields().iter().map(plain_field).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+fn plain_field(field: &FieldRef) -> FieldRef {
+    let kind = plain_type(field.data_type());
+    Arc::new(Field::clone(field).with_data_type(kind))
+}
+
+fn plain_type(kind: &DataType) -> DataType {
+    match kind {
+        DataType::Dictionary(_, values) => plain_type(values),
+        DataType::List(field) => DataType::List(plain_field(field)),
+        DataType::LargeList(field) => DataType::LargeList(plain_field(field)),
+        DataType::FixedSizeList(field, size) => DataType::FixedSizeList(plain_field(field), *size),
+        DataType::ListView(field) => DataType::ListView(plain_field(field)),
+        DataType::LargeListView(field) => DataType::LargeListView(plain_field(field)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain_field).collect()),
+        DataType::Map(field, sorted) => DataType::Map(plain_field(field), *sorted),
+        kind => kind.clone(),
+    }
+}
+
+/// The same values under the announced schema.
+fn plain_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataFusionError> {
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(column, field)| {
+        if column.data_type() == field.data_type() {
+            Ok(Arc::clone(column))
+        } else {
+            arrow::compute::cast(column, field.data_type())
+        }
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &rows)?)
 }
 
 fn encoding(error: impl Display) -> Status {
@@ -153,51 +264,49 @@ impl FlightSqlService for FlightSql {
         query: CommandStatementQuery,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        let ticket = TicketStatementQuery {
-            statement_handle: query.query.clone().into(),
-        };
-        self.info(
-            &query.query,
-            ticket.as_any().encode_to_vec().into(),
-            request.into_inner(),
-        )
-        .await
+        self.info(Handle::of(query.query), request).await
     }
 
     async fn do_get_statement(
         &self,
         ticket: TicketStatementQuery,
-        _request: Request<Ticket>,
+        request: Request<Ticket>,
     ) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
-        self.run(text(&ticket.statement_handle)?).await
+        let session = self.session(&request);
+        self.run(session, Handle::read(&ticket.statement_handle)?).await
     }
 
     async fn do_put_statement_update(
         &self,
         ticket: CommandStatementUpdate,
-        _request: Request<PeekableFlightDataStream>,
+        request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
-        self.update(&ticket.query).await
+        let session = self.session(&request);
+        self.update(session, ticket.query, vec![Vec::new()]).await
     }
 
     async fn do_action_create_prepared_statement(
         &self,
         query: ActionCreatePreparedStatementRequest,
-        _request: Request<Action>,
+        request: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
-        let described = self.describe(&query.query).await?;
-        if described.has_parameters {
-            return Err(Status::unimplemented(
-                "statements with parameters are not supported: write the values into them",
-            ));
-        }
-        let message: IpcMessage = SchemaAsIpc::new(&described.schema, &IpcWriteOptions::default())
-            .try_into()
-            .map_err(encoding)?;
+        let session = self.session(&request);
+        let handle = Handle::of(query.query);
+        let described = self.describe(&session, &handle).await?;
+        let message = |schema: &Schema| -> Result<Bytes, Status> {
+            let message: IpcMessage = SchemaAsIpc::new(schema, &IpcWriteOptions::default())
+                .try_into()
+                .map_err(encoding)?;
+            Ok(message.0)
+        };
         Ok(ActionCreatePreparedStatementResult {
-            prepared_statement_handle: query.query.into(),
-            dataset_schema: message.0,
-            parameter_schema: Bytes::new(),
+            prepared_statement_handle: handle.bytes(),
+            dataset_schema: message(&described.schema)?,
+            parameter_schema: if described.parameters.fields().is_empty() {
+                Bytes::new()
+            } else {
+                message(&described.parameters)?
+            },
         })
     }
 
@@ -209,30 +318,93 @@ impl FlightSqlService for FlightSql {
         Ok(())
     }
 
+    /// Binds values: they come back as the handle to use from now on.
+    async fn do_put_prepared_statement_query(
+        &self,
+        query: CommandPreparedStatementQuery,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<DoPutPreparedStatementResult, Status> {
+        let handle = Handle::read(&query.prepared_statement_handle)?;
+        let batches = parameters(request.into_inner()).await?;
+        Ok(DoPutPreparedStatementResult {
+            prepared_statement_handle: Some(handle.with_parameters(&batches)?.bytes()),
+        })
+    }
+
     async fn get_flight_info_prepared_statement(
         &self,
         query: CommandPreparedStatementQuery,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        let ticket = query.as_any().encode_to_vec().into();
-        self.info(text(&query.prepared_statement_handle)?, ticket, request.into_inner())
+        self.info(Handle::read(&query.prepared_statement_handle)?, request)
             .await
     }
 
     async fn do_get_prepared_statement(
         &self,
         query: CommandPreparedStatementQuery,
-        _request: Request<Ticket>,
+        request: Request<Ticket>,
     ) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
-        self.run(text(&query.prepared_statement_handle)?).await
+        let session = self.session(&request);
+        self.run(session, Handle::read(&query.prepared_statement_handle)?.to_run())
+            .await
     }
 
     async fn do_put_prepared_statement_update(
         &self,
         query: CommandPreparedStatementUpdate,
-        _request: Request<PeekableFlightDataStream>,
+        request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
-        self.update(text(&query.prepared_statement_handle)?).await
+        let session = self.session(&request);
+        let handle = Handle::read(&query.prepared_statement_handle)?;
+        let batches = parameters(request.into_inner()).await?;
+        let executions = if batches.is_empty() {
+            handle.rows()?
+        } else {
+            rows(&batches)?
+        };
+        self.update(session, handle.sql, executions).await
+    }
+
+    async fn do_action_cancel_query(
+        &self,
+        query: ActionCancelQueryRequest,
+        _request: Request<Action>,
+    ) -> Result<ActionCancelQueryResult, Status> {
+        let info = FlightInfo::decode(query.info).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        self.cancel(&info)?;
+        Ok(ActionCancelQueryResult {
+            result: CANCEL_RESULT_CANCELLED,
+        })
+    }
+
+    async fn list_custom_actions(&self) -> Option<Vec<Result<ActionType, Status>>> {
+        Some(vec![Ok(ActionType {
+            r#type: CANCEL_FLIGHT_INFO.into(),
+            description: "Cancels the queries of a FlightInfo.".into(),
+        })])
+    }
+
+    async fn do_action_fallback(
+        &self,
+        request: Request<Action>,
+    ) -> Result<Response<<Self as FlightService>::DoActionStream>, Status> {
+        let action = request.into_inner();
+        if action.r#type != CANCEL_FLIGHT_INFO {
+            return Err(Status::unimplemented(format!("there is no action {}", action.r#type)));
+        }
+        let request = CancelFlightInfoRequest::decode(action.body)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        self.cancel(&request.info.unwrap_or_default())?;
+        let result = CancelFlightInfoResult {
+            status: CancelStatus::Cancelled as i32,
+        };
+        let answer = arrow_flight::Result {
+            body: result.encode_to_vec().into(),
+        };
+        Ok(Response::new(Box::pin(futures::stream::once(
+            async move { Ok(answer) },
+        ))))
     }
 
     async fn get_flight_info_catalogs(
@@ -247,9 +419,12 @@ impl FlightSqlService for FlightSql {
     async fn do_get_catalogs(
         &self,
         query: CommandGetCatalogs,
-        _request: Request<Ticket>,
+        request: Request<Ticket>,
     ) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
-        Ok(one_batch(self.engine.catalogs(query).map_err(encoding)?))
+        let session = self.session(&request);
+        Ok(one_batch(
+            catalog::catalogs(session.context(), query).map_err(encoding)?,
+        ))
     }
 
     async fn get_flight_info_schemas(
@@ -264,9 +439,10 @@ impl FlightSqlService for FlightSql {
     async fn do_get_schemas(
         &self,
         query: CommandGetDbSchemas,
-        _request: Request<Ticket>,
+        request: Request<Ticket>,
     ) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
-        Ok(one_batch(self.engine.schemas(query).map_err(encoding)?))
+        let session = self.session(&request);
+        Ok(one_batch(catalog::schemas(session.context(), query).map_err(encoding)?))
     }
 
     async fn get_flight_info_tables(
@@ -281,9 +457,10 @@ impl FlightSqlService for FlightSql {
     async fn do_get_tables(
         &self,
         query: CommandGetTables,
-        _request: Request<Ticket>,
+        request: Request<Ticket>,
     ) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
-        Ok(one_batch(self.engine.tables(query).await.map_err(encoding)?))
+        let tables = catalog::tables(self.session(&request).context().clone(), query);
+        Ok(one_batch(tables.await.map_err(encoding)?))
     }
 
     async fn get_flight_info_table_types(

@@ -25,6 +25,8 @@ use datafusion::common::extensions_options;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
+use super::interrupt::InterruptRule;
+
 extensions_options! {
     /// `SET spatial.partitions = n`.
     pub struct Options {
@@ -46,6 +48,7 @@ pub fn install(state: SessionStateBuilder) -> SessionStateBuilder {
         .rposition(|rule| rule.name() == "ProjectionPushdown")
         .map_or(rules.len(), |at| at + 1);
     rules.insert(place, Arc::new(rule::SpatialJoinRule));
+    rules.push(Arc::new(InterruptRule));
     state
         .with_physical_optimizer_rules(rules)
         .with_analyzer_rule(Arc::new(knn::KnnRule))

@@ -189,32 +189,20 @@ impl Probe {
                 failed.map_or(Ok(()), Err)
             }
             Test::Relation(predicate) => {
-                // By left row, whose prepared form then serves all its partners of this step.
-                pairs.sort_unstable();
-                let mut kept = Vec::with_capacity(pairs.len());
-                for group in pairs.chunk_by(|a, b| a.0 == b.0) {
-                    let Some(prepared) = &build.shapes[group[0].0 as usize] else {
-                        continue;
+                let mut failed = None;
+                pairs.retain(|(left, right)| {
+                    let (Some(a), Some(b)) = (&build.shapes[*left as usize], &self.shapes[*right as usize]) else {
+                        return false;
                     };
-                    let others: Vec<&Shape> = group
-                        .iter()
-                        .filter_map(|(_, right)| self.shapes[*right as usize].as_ref())
-                        .collect();
-                    for other in &others {
-                        prepared.shape.same_srid(other)?;
+                    match a.shape.same_srid(b) {
+                        Ok(_) => a.holds(*predicate, b),
+                        Err(error) => {
+                            failed = Some(error);
+                            false
+                        }
                     }
-                    let holds = prepared.holds(*predicate, others.into_iter());
-                    kept.extend(
-                        group
-                            .iter()
-                            .zip(holds)
-                            .filter(|(_, holds)| *holds)
-                            .map(|(pair, _)| *pair),
-                    );
-                }
-                kept.sort_unstable_by_key(|(left, right)| (*right, *left));
-                *pairs = kept;
-                Ok(())
+                });
+                failed.map_or(Ok(()), Err)
             }
         }
     }

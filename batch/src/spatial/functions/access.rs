@@ -1,12 +1,13 @@
 //! What a geometry is and what it consists of.
 
+use geo::Geometry;
 use geo::dimensions::{Dimensions, HasDimensions};
-use geo::{Coord, Geometry, GeometryCollection, LineString, MapCoords, MultiLineString, MultiPoint, Point};
 
 use super::scalar::Kind::{self, Integer};
 use super::scalar::{Definition, Returns, Row, Value};
+use super::vertices;
 use crate::spatial::geometry::wkb::{self, Header, Kind as Feature, Ordinates, Visitor};
-use crate::spatial::geometry::{Bounds, GeometryError, Shape, bounds};
+use crate::spatial::geometry::{Body, Bounds, GeometryError, Tree, bounds};
 
 type Answer = Result<Value, GeometryError>;
 
@@ -97,39 +98,27 @@ pub const FUNCTIONS: &[Definition] = &[
         Ok(Value::Flag(is_closed(&row.shape(0)?.geometry)))
     }),
     of_one("st_startpoint", Returns::Geometry, |row| {
-        line_point(row, |line| line.0.first().copied())
+        line_point(row, |line| line.first().copied())
     }),
     of_one("st_endpoint", Returns::Geometry, |row| {
-        line_point(row, |line| line.0.last().copied())
+        line_point(row, |line| line.last().copied())
     }),
     of_nth("st_pointn", |row| {
         let at = usize::try_from(row.integer(1) - 1).ok();
-        line_point(row, move |line| at.and_then(|at| line.0.get(at).copied()))
+        line_point(row, move |line| at.and_then(|at| line.get(at).copied()))
     }),
     of_nth("st_geometryn", |row| {
-        let shape = row.shape(0)?;
+        let (tree, srid) = row.tree(0)?;
         let part = usize::try_from(row.integer(1) - 1)
             .ok()
-            .and_then(|at| parts(&shape.geometry).into_iter().nth(at));
-        Ok(part.map_or(Value::Null, |part| Value::Geometry(wkb::encode(&part, shape.srid))))
+            .and_then(|at| vertices::parts(tree).into_iter().nth(at));
+        Ok(part.map_or(Value::Null, |part| geometry(&part, srid)))
     }),
-    of_nth("st_interiorringn", |row| {
-        let shape = row.shape(0)?;
-        let Geometry::Polygon(polygon) = &shape.geometry else {
-            return Ok(Value::Null);
-        };
-        let ring = usize::try_from(row.integer(1) - 1)
-            .ok()
-            .and_then(|at| polygon.interiors().get(at).cloned());
-        Ok(ring.map_or(Value::Null, |ring| geometry(Geometry::LineString(ring), &shape)))
+    of_nth("st_interiorringn", |row| match usize::try_from(row.integer(1)) {
+        Ok(at) if at > 0 => ring(row, at),
+        _ => Ok(Value::Null),
     }),
-    of_one("st_exteriorring", Returns::Geometry, |row| {
-        let shape = row.shape(0)?;
-        let Geometry::Polygon(polygon) = &shape.geometry else {
-            return Ok(Value::Null);
-        };
-        Ok(geometry(Geometry::LineString(polygon.exterior().clone()), &shape))
-    }),
+    of_one("st_exteriorring", Returns::Geometry, |row| ring(row, 0)),
     of_one("st_numinteriorrings", Returns::Integer, |row| {
         let shape = row.shape(0)?;
         let Geometry::Polygon(polygon) = &shape.geometry else {
@@ -140,25 +129,33 @@ pub const FUNCTIONS: &[Definition] = &[
         ))
     }),
     of_one("st_dump", Returns::Geometries, |row| {
-        let shape = row.shape(0)?;
-        let encode = |part: &Geometry<f64>| wkb::encode(part, shape.srid);
-        Ok(Value::Geometries(parts(&shape.geometry).iter().map(encode).collect()))
+        let (tree, srid) = row.tree(0)?;
+        let parts = vertices::parts(tree);
+        Ok(Value::Geometries(parts.iter().map(|part| part.encode(srid)).collect()))
     }),
     of_one("st_boundary", Returns::Geometry, |row| {
-        let shape = row.shape(0)?;
-        Ok(geometry(boundary(&shape.geometry)?, &shape))
+        let (tree, srid) = row.tree(0)?;
+        Ok(geometry(&vertices::boundary(&tree)?, srid))
     }),
     of_one("st_flipcoordinates", Returns::Geometry, |row| {
-        let shape = row.shape(0)?;
-        Ok(geometry(
-            shape.geometry.map_coords(|coord| Coord { x: coord.y, y: coord.x }),
-            &shape,
-        ))
+        let (mut tree, srid) = row.tree(0)?;
+        tree.for_each(&mut |vertex| std::mem::swap(&mut vertex.x, &mut vertex.y));
+        Ok(geometry(&tree, srid))
     }),
 ];
 
-fn geometry(geometry: Geometry<f64>, from: &Shape) -> Value {
-    Value::Geometry(wkb::encode(&geometry, from.srid))
+fn geometry(tree: &Tree, srid: u32) -> Value {
+    Value::Geometry(tree.encode(srid))
+}
+
+/// A ring of a polygon as a line: 0 is the shell. NULL where there is none.
+fn ring(row: &Row<'_>, at: usize) -> Answer {
+    let (tree, srid) = row.tree(0)?;
+    let Body::Polygon(rings) = tree.body else {
+        return Ok(Value::Null);
+    };
+    let ring = rings.into_iter().nth(at).or((at == 0).then(Vec::new));
+    Ok(ring.map_or(Value::Null, |ring| geometry(&Tree::line(tree.dimensions, ring), srid)))
 }
 
 fn ordinate(row: &Row<'_>, name: &str, pick: fn(&Ordinates) -> Option<f64>) -> Answer {
@@ -242,69 +239,10 @@ fn is_closed(geometry: &Geometry<f64>) -> bool {
     }
 }
 
-fn line_point(row: &Row<'_>, pick: impl Fn(&LineString<f64>) -> Option<Coord<f64>>) -> Answer {
-    let shape = row.shape(0)?;
-    let Geometry::LineString(line) = &shape.geometry else {
+fn line_point(row: &Row<'_>, pick: impl Fn(&[Ordinates]) -> Option<Ordinates>) -> Answer {
+    let (tree, srid) = row.tree(0)?;
+    let Body::Line(line) = &tree.body else {
         return Ok(Value::Null);
     };
-    Ok(pick(line).map_or(Value::Null, |coord| geometry(Geometry::Point(Point(coord)), &shape)))
-}
-
-/// The members; a single geometry is its own only one, an empty one has none.
-pub fn parts(geometry: &Geometry<f64>) -> Vec<Geometry<f64>> {
-    match geometry {
-        Geometry::MultiPoint(points) => points.iter().map(|point| Geometry::Point(*point)).collect(),
-        Geometry::MultiLineString(lines) => lines.iter().cloned().map(Geometry::LineString).collect(),
-        Geometry::MultiPolygon(polygons) => polygons.iter().cloned().map(Geometry::Polygon).collect(),
-        Geometry::GeometryCollection(parts) => parts.0.clone(),
-        geometry if geometry.is_empty() => Vec::new(),
-        geometry => vec![geometry.clone()],
-    }
-}
-
-fn boundary(geometry: &Geometry<f64>) -> Result<Geometry<f64>, GeometryError> {
-    let ends = |lines: &[LineString<f64>]| {
-        // The mod-2 rule: an end that an even number of lines share is no boundary.
-        let mut ends: Vec<Coord<f64>> = Vec::new();
-        for end in lines
-            .iter()
-            .filter(|line| !line.0.is_empty())
-            .flat_map(|line| [line.0[0], line.0[line.0.len() - 1]])
-        {
-            match ends.iter().position(|known| *known == end) {
-                Some(at) => {
-                    ends.remove(at);
-                }
-                None => ends.push(end),
-            }
-        }
-        Geometry::MultiPoint(MultiPoint(ends.into_iter().map(Point).collect()))
-    };
-    let rings = |polygons: &[geo::Polygon<f64>]| {
-        let rings = polygons.iter().flat_map(|polygon| {
-            std::iter::once(polygon.exterior())
-                .chain(polygon.interiors())
-                .filter(|ring| !ring.0.is_empty())
-                .cloned()
-        });
-        MultiLineString(rings.collect())
-    };
-    Ok(match geometry {
-        Geometry::Point(_) | Geometry::MultiPoint(_) => Geometry::GeometryCollection(GeometryCollection(Vec::new())),
-        Geometry::LineString(line) => ends(std::slice::from_ref(line)),
-        Geometry::MultiLineString(lines) => ends(&lines.0),
-        Geometry::Polygon(polygon) => {
-            let mut lines = rings(std::slice::from_ref(polygon));
-            match lines.0.len() {
-                1 => Geometry::LineString(lines.0.remove(0)),
-                _ => Geometry::MultiLineString(lines),
-            }
-        }
-        Geometry::MultiPolygon(polygons) => Geometry::MultiLineString(rings(&polygons.0)),
-        _ => {
-            return Err(GeometryError::Unsupported(
-                "a collection has no boundary of its own".into(),
-            ));
-        }
-    })
+    Ok(pick(line).map_or(Value::Null, |point| geometry(&Tree::point(point), srid)))
 }

@@ -12,13 +12,13 @@ use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, TypeSignature, Volatility};
 use geo::orient::Direction;
-use geo::{
-    BooleanOps, Geometry, GeometryCollection, MultiLineString, MultiPoint, MultiPolygon, Orient, Polygon, unary_union,
-};
+use geo::{BooleanOps, Geometry, GeometryCollection, MultiPoint, MultiPolygon, Orient, Polygon, unary_union};
 
 use super::measure::envelope;
 use super::scalar::{GEOMETRY_EXTENSION, geometry_column};
-use crate::spatial::geometry::{Bounds, GeometryError, Shape, bounds, wkb};
+use super::vertices::lifted;
+use crate::spatial::geometry::wkb::{self, Kind};
+use crate::spatial::geometry::{Bounds, GeometryError, Shape, Tree, bounds};
 
 pub fn all() -> Vec<Arc<AggregateUDF>> {
     let makes = [Make::Envelope, Make::Collection, Make::Union, Make::Intersection];
@@ -150,28 +150,34 @@ impl Gather {
         if self.rows.is_empty() {
             return Ok(None);
         }
+        let decoded = self.rows.iter().map(|bytes| Tree::decode(bytes));
+        let (trees, srids): (Vec<Tree>, Vec<u32>) = decoded.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         let shapes: Vec<Shape> = self
             .rows
             .iter()
             .map(|bytes| Shape::decode(bytes))
             .collect::<Result<_, _>>()?;
-        let mut srid = shapes[0].srid;
+        let mut srid = srids[0];
         for shape in &shapes[1..] {
             srid = shapes[0].same_srid(shape)?.max(srid);
         }
-        let geometries = shapes.into_iter().map(|shape| (shape.is_empty(), shape.geometry));
+        let geometries = || shapes.iter().map(|shape| (shape.is_empty(), shape.geometry.clone()));
         let made = match self.make {
-            Make::Union => union(
-                geometries
-                    .filter(|(empty, _)| !empty)
-                    .map(|(_, geometry)| geometry)
-                    .collect(),
-            )?,
-            Make::Intersection => intersection(geometries.map(|(_, geometry)| geometry).collect())?,
-            _ => collect(geometries.map(|(_, geometry)| geometry).collect()),
+            Make::Union => lifted(&wkb::encode(&union(some(geometries()))?, srid), &trees)?,
+            Make::Intersection => {
+                let all = geometries().map(|(_, geometry)| geometry).collect();
+                lifted(&wkb::encode(&intersection(all)?, srid), &trees)?
+            }
+            _ => collect(trees),
         };
-        Ok(Some(wkb::encode(&made, srid)))
+        Ok(Some(made.encode(srid)))
     }
+}
+
+/// Those that are not empty.
+fn some(geometries: impl Iterator<Item = (bool, Geometry<f64>)>) -> Vec<Geometry<f64>> {
+    let some = geometries.filter(|(empty, _)| !empty);
+    some.map(|(_, geometry)| geometry).collect()
 }
 
 impl Accumulator for Gather {
@@ -217,40 +223,16 @@ impl Accumulator for Gather {
 }
 
 /// A multi-geometry where all are of one single kind, else a collection.
-fn collect(geometries: Vec<Geometry<f64>>) -> Geometry<f64> {
-    fn all<T>(geometries: &[Geometry<f64>], pick: impl Fn(&Geometry<f64>) -> Option<T>) -> Option<Vec<T>> {
-        geometries.iter().map(pick).collect()
-    }
-    let points = all(&geometries, |geometry| {
-        if let Geometry::Point(point) = geometry {
-            Some(*point)
-        } else {
-            None
-        }
-    });
-    if let Some(points) = points {
-        return Geometry::MultiPoint(MultiPoint(points));
-    }
-    let lines = all(&geometries, |geometry| {
-        if let Geometry::LineString(line) = geometry {
-            Some(line.clone())
-        } else {
-            None
-        }
-    });
-    if let Some(lines) = lines {
-        return Geometry::MultiLineString(MultiLineString(lines));
-    }
-    let polygons = all(&geometries, |geometry| {
-        if let Geometry::Polygon(polygon) = geometry {
-            Some(polygon.clone())
-        } else {
-            None
-        }
-    });
-    match polygons {
-        Some(polygons) => Geometry::MultiPolygon(MultiPolygon(polygons)),
-        None => Geometry::GeometryCollection(GeometryCollection(geometries)),
+fn collect(trees: Vec<Tree>) -> Tree {
+    let multi = match trees.first().map(Tree::kind) {
+        Some(Kind::Point) => Some((Kind::Point, Kind::MultiPoint)),
+        Some(Kind::LineString) => Some((Kind::LineString, Kind::MultiLineString)),
+        Some(Kind::Polygon) => Some((Kind::Polygon, Kind::MultiPolygon)),
+        _ => None,
+    };
+    match multi {
+        Some((single, multi)) if trees.iter().all(|tree| tree.kind() == single) => Tree::members(multi, trees),
+        _ => Tree::members(Kind::Collection, trees),
     }
 }
 

@@ -1,11 +1,11 @@
 //! Geometries from numbers, texts and bytes, and back to texts and bytes.
 
-use geo::{Coord, Geometry, LineString, Polygon};
+use geo::Geometry;
 
 use super::scalar::Kind::{self, Integer, Number, Text};
 use super::scalar::{Definition, Returns, Row, Value};
-use crate::spatial::geometry::wkb::{self, Kind as Feature};
-use crate::spatial::geometry::{Bounds, GeometryError, from_geojson, from_wkt, to_geojson, to_wkt};
+use crate::spatial::geometry::wkb::{self, Kind as Feature, Ordinates};
+use crate::spatial::geometry::{Body, Bounds, GeometryError, Tree, from_geojson, from_wkt, to_geojson, to_wkt};
 
 type Answer = Result<Value, GeometryError>;
 
@@ -29,12 +29,44 @@ const fn function(
 pub const FUNCTIONS: &[Definition] = &[
     Definition {
         name: "st_point",
-        aliases: &["st_makepoint"],
+        aliases: &[],
         args: &[Number, Number, Integer],
         optional: 1,
         returns: Returns::Geometry,
         kernel: point,
     },
+    // The third number of ST_MakePoint is z, as in PostGIS and Sedona; that of ST_Point is the SRID.
+    function(
+        "st_makepoint",
+        &[Number, Number, Number, Number],
+        2,
+        Returns::Geometry,
+        |row| {
+            let more = |at: usize| (row.len() > at).then(|| row.number(at));
+            point_of(row, 4, more(2), more(3))
+        },
+    ),
+    function(
+        "st_pointz",
+        &[Number, Number, Number, Integer],
+        1,
+        Returns::Geometry,
+        |row| point_of(row, 3, Some(row.number(2)), None),
+    ),
+    function(
+        "st_pointm",
+        &[Number, Number, Number, Integer],
+        1,
+        Returns::Geometry,
+        |row| point_of(row, 3, None, Some(row.number(2))),
+    ),
+    function(
+        "st_pointzm",
+        &[Number, Number, Number, Number, Integer],
+        1,
+        Returns::Geometry,
+        |row| point_of(row, 4, Some(row.number(2)), Some(row.number(3))),
+    ),
     function(
         "st_makeenvelope",
         &[Number, Number, Number, Number, Integer],
@@ -159,6 +191,13 @@ fn point(row: &Row<'_>) -> Answer {
     with_optional_srid(row, 2, wkb::point(row.number(0), row.number(1)).to_vec())
 }
 
+/// A point with these ordinates, and the SRID that the argument `srid_at` gives.
+fn point_of(row: &Row<'_>, srid_at: usize, z: Option<f64>, m: Option<f64>) -> Answer {
+    let (x, y) = (row.number(0), row.number(1));
+    let bytes = Tree::point(Ordinates { x, y, z, m }).encode(0);
+    with_optional_srid(row, srid_at, bytes)
+}
+
 fn make_envelope(row: &Row<'_>) -> Answer {
     let (a, b) = (
         Bounds::of_point(row.number(0), row.number(1)),
@@ -192,11 +231,9 @@ fn geometry_from_bytes(row: &Row<'_>) -> Answer {
 }
 
 /// The points of points, multi-points and lines, in order.
-fn vertices(geometry: &Geometry<f64>) -> Result<Vec<Coord<f64>>, GeometryError> {
-    match geometry {
-        Geometry::Point(point) => Ok(vec![point.0]),
-        Geometry::MultiPoint(points) => Ok(points.iter().map(|point| point.0).collect()),
-        Geometry::LineString(line) => Ok(line.0.clone()),
+fn vertices(tree: &Tree) -> Result<Vec<Ordinates>, GeometryError> {
+    match tree.body {
+        Body::Point(_) | Body::Line(_) | Body::Members(wkb::Kind::MultiPoint, _) => Ok(tree.vertices()),
         _ => Err(GeometryError::Unsupported(
             "a line is made of points, multi-points and lines only".into(),
         )),
@@ -204,28 +241,33 @@ fn vertices(geometry: &Geometry<f64>) -> Result<Vec<Coord<f64>>, GeometryError> 
 }
 
 fn make_line(row: &Row<'_>) -> Answer {
-    let (a, b) = (row.shape(0)?, row.shape(1)?);
-    let srid = a.same_srid(&b)?;
-    let mut line = vertices(&a.geometry)?;
-    let more = vertices(&b.geometry)?;
+    let srid = row.shape(0)?.same_srid(&*row.shape(1)?)?;
+    let ((a, _), (b, _)) = (row.tree(0)?, row.tree(1)?);
+    let mut line = vertices(&a)?;
+    let more = vertices(&b)?;
     // Lines that continue each other share the vertex.
-    let shared = matches!(&b.geometry, Geometry::LineString(_)) && !line.is_empty() && line.last() == more.first();
+    let shared = matches!(b.body, Body::Line(_)) && line.last().zip(more.first()).is_some_and(|(a, b)| a.is_at(b));
     line.extend_from_slice(&more[usize::from(shared)..]);
-    Ok(Value::Geometry(wkb::encode(
-        &Geometry::LineString(LineString(line)),
-        srid,
-    )))
+    let dimensions = a.dimensions.or(b.dimensions);
+    Ok(Value::Geometry(Tree::line(dimensions, line).encode(srid)))
 }
 
 fn make_polygon(row: &Row<'_>) -> Answer {
-    let shape = row.shape(0)?;
-    match &shape.geometry {
-        Geometry::LineString(line) if line.0.len() >= 4 && line.is_closed() => {
-            let polygon = Polygon::new(line.clone(), Vec::new());
-            Ok(Value::Geometry(wkb::encode(&Geometry::Polygon(polygon), shape.srid)))
-        }
-        _ => Err(GeometryError::Unsupported(
-            "a polygon is made of a closed line with four points at least".into(),
-        )),
+    let (tree, srid) = row.tree(0)?;
+    let Body::Line(line) = tree.body else {
+        return Err(unclosed());
+    };
+    let closed = line.len() >= 4 && line.first().zip(line.last()).is_some_and(|(a, b)| a.is_at(b));
+    if !closed {
+        return Err(unclosed());
     }
+    let polygon = Tree {
+        dimensions: tree.dimensions,
+        body: Body::Polygon(vec![line]),
+    };
+    Ok(Value::Geometry(polygon.encode(srid)))
+}
+
+fn unclosed() -> GeometryError {
+    GeometryError::Unsupported("a polygon is made of a closed line with four points at least".into())
 }

@@ -2,14 +2,15 @@
 
 use geo::line_measures::LengthMeasurable;
 use geo::{
-    Area, Centroid, ConvexHull, Coord, CoordsIter, Distance, Euclidean, Geodesic, Geometry, InteriorPoint,
-    LineLocatePoint, LineString, Point, Polygon,
+    Area, Centroid, Coord, CoordsIter, Distance, Euclidean, Geodesic, Geometry, InteriorPoint, LineLocatePoint,
+    LineString, Point, Polygon,
 };
 
 use super::scalar::Kind::{self, Integer, Number};
 use super::scalar::{Definition, Returns, Row, Value};
+use super::vertices::hull;
 use crate::spatial::geometry::wkb;
-use crate::spatial::geometry::{Bounds, GeometryError, Shape};
+use crate::spatial::geometry::{Bounds, GeometryError, Shape, bounds};
 use crate::spatial::relation::{EARTH_RADIUS_METRES, distance, distance_sphere, sphere_point};
 
 type Answer = Result<Value, GeometryError>;
@@ -135,11 +136,12 @@ pub const FUNCTIONS: &[Definition] = &[
         },
     },
     of_one("st_convexhull", Returns::Geometry, |row| {
-        let shape = row.shape(0)?;
-        if !shape.matchable() {
+        let (tree, srid) = row.tree(0)?;
+        // Empty, or not finite: nothing to wrap.
+        if bounds(row.wkb(0))?.is_none() {
             return Ok(Value::Geometry(row.wkb(0).to_vec()));
         }
-        Ok(made(hull(&shape.geometry), &shape))
+        Ok(Value::Geometry(hull(&tree).encode(srid)))
     }),
     Definition {
         name: "st_geohash",
@@ -231,21 +233,6 @@ pub fn envelope_polygon(bounds: &Bounds) -> Polygon<f64> {
         LineString(corners.into_iter().map(|(x, y)| Coord { x, y }).collect()),
         Vec::new(),
     )
-}
-
-/// The hull as what it is: equal points are a point, points in a row a line.
-fn hull(geometry: &Geometry<f64>) -> Geometry<f64> {
-    let hull = geometry.convex_hull();
-    let mut corners: Vec<Coord<f64>> = hull.exterior().0.clone();
-    corners.dedup();
-    if corners.len() > 3 {
-        return Geometry::Polygon(hull);
-    }
-    corners.truncate(2);
-    match corners.as_slice() {
-        [point] => Geometry::Point(Point(*point)),
-        _ => Geometry::LineString(LineString(corners)),
-    }
 }
 
 /// Halves longitude and latitude in turn, five bits a letter.

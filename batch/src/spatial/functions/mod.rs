@@ -18,6 +18,7 @@ mod relate;
 mod scalar;
 #[cfg(test)]
 mod tests;
+mod vertices;
 
 use std::sync::Arc;
 

@@ -1,10 +1,12 @@
 //! New geometries from the points of others.
 
-use geo::{AffineOps, AffineTransform, Geometry, Simplify};
-
 use super::scalar::Kind::{self, Number};
-use super::scalar::{Definition, Returns, Value};
-use crate::spatial::geometry::{GeometryError, wkb};
+use super::scalar::{Definition, Returns, Row, Value};
+use super::vertices::simplify;
+use crate::spatial::geometry::wkb::Ordinates;
+use crate::spatial::geometry::{GeometryError, bounds};
+
+type Answer = Result<Value, GeometryError>;
 
 pub const FUNCTIONS: &[Definition] = &[
     Definition {
@@ -14,26 +16,25 @@ pub const FUNCTIONS: &[Definition] = &[
         optional: 0,
         returns: Returns::Geometry,
         kernel: |row| {
-            let shape = row.shape(0)?;
             let (sin, cos) = row.number(1).sin_cos();
-            let turned = shape
-                .geometry
-                .affine_transform(&AffineTransform::new(cos, -sin, 0.0, sin, cos, 0.0));
-            Ok(Value::Geometry(wkb::encode(&turned, shape.srid)))
+            moved(row, |vertex| {
+                (vertex.x, vertex.y) = (cos * vertex.x - sin * vertex.y, sin * vertex.x + cos * vertex.y);
+            })
         },
     },
     Definition {
         name: "st_translate",
         aliases: &[],
-        args: &[Kind::Geometry, Number, Number],
-        optional: 0,
+        args: &[Kind::Geometry, Number, Number, Number],
+        optional: 1,
         returns: Returns::Geometry,
         kernel: |row| {
-            let shape = row.shape(0)?;
-            let moved = shape
-                .geometry
-                .affine_transform(&AffineTransform::translate(row.number(1), row.number(2)));
-            Ok(Value::Geometry(wkb::encode(&moved, shape.srid)))
+            let up = if row.len() > 3 { row.number(3) } else { 0.0 };
+            moved(row, |vertex| {
+                vertex.x += row.number(1);
+                vertex.y += row.number(2);
+                vertex.z = vertex.z.map(|z| z + up);
+            })
         },
     },
     Definition {
@@ -43,19 +44,17 @@ pub const FUNCTIONS: &[Definition] = &[
         optional: 0,
         returns: Returns::Geometry,
         kernel: |row| {
-            let shape = row.shape(0)?;
-            if !shape.finite {
+            let (tree, srid) = row.tree(0)?;
+            if bounds(row.wkb(0))?.is_none() && !tree.is_empty() {
                 return Err(GeometryError::Unsupported("a coordinate is NaN or infinite".into()));
             }
-            let tolerance = row.number(1);
-            let simple = match &shape.geometry {
-                Geometry::LineString(line) => Geometry::LineString(line.simplify(tolerance)),
-                Geometry::MultiLineString(lines) => Geometry::MultiLineString(lines.simplify(tolerance)),
-                Geometry::Polygon(polygon) => Geometry::Polygon(polygon.simplify(tolerance)),
-                Geometry::MultiPolygon(polygons) => Geometry::MultiPolygon(polygons.simplify(tolerance)),
-                other => other.clone(),
-            };
-            Ok(Value::Geometry(wkb::encode(&simple, shape.srid)))
+            Ok(Value::Geometry(simplify(&tree, row.number(1)).encode(srid)))
         },
     },
 ];
+
+fn moved(row: &Row<'_>, mut change: impl FnMut(&mut Ordinates)) -> Answer {
+    let (mut tree, srid) = row.tree(0)?;
+    tree.for_each(&mut change);
+    Ok(Value::Geometry(tree.encode(srid)))
+}

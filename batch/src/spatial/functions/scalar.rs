@@ -17,7 +17,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use crate::spatial::geometry::{GeometryError, Shape};
+use crate::spatial::geometry::{GeometryError, Shape, Tree};
 
 /// Arrow's registered name for geometry as WKB.
 pub const GEOMETRY_EXTENSION: (&str, &str) = ("ARROW:extension:name", "geoarrow.wkb");
@@ -126,6 +126,11 @@ impl Row<'_> {
         }
         let shape = column.shape.get_or_init(|| Shape::decode(self.wkb(argument)));
         shape.as_ref().map(Cow::Borrowed).map_err(Clone::clone)
+    }
+
+    /// The geometry with all its ordinates, and its SRID.
+    pub fn tree(&self, argument: usize) -> Result<(Tree, u32), GeometryError> {
+        Tree::decode(self.wkb(argument))
     }
 
     pub fn number(&self, argument: usize) -> f64 {

@@ -2,19 +2,22 @@
 //!
 //! A geometry column is Arrow `Binary` (or a view) holding WKB; an SRID travels inside as EWKB does it. [`Shape`] is
 //! one geometry parsed for computing: the `geo` crate's type in x and y, its bounds, and whether its coordinates are
-//! finite. Z and M are kept in the bytes, shown by the texts and ignored by every computation.
+//! finite. Z and M are kept in the bytes, shown by the texts and ignored by every computation; [`Tree`] has them, for the
+//! functions that rearrange vertices.
 //!
 //! The empty point has no form in `geo`; a [`Shape`] holds it as an empty multi-point.
 
 mod bounds;
 mod geojson;
 mod shape;
+mod tree;
 pub mod wkb;
 mod wkt;
 
 pub use bounds::{Bounds, bounds};
 pub use geojson::{from_geojson, to_geojson};
 pub use shape::Shape;
+pub use tree::{Body, Tree};
 pub use wkt::{from_wkt, to_wkt};
 
 /// What is wrong with a geometry: fix the input.

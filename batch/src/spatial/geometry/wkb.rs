@@ -99,6 +99,14 @@ impl Dimensions {
     pub fn count(self) -> usize {
         2 + usize::from(self.z) + usize::from(self.m)
     }
+
+    /// The ordinates that one of both has.
+    pub fn or(self, other: Dimensions) -> Dimensions {
+        Dimensions {
+            z: self.z || other.z,
+            m: self.m || other.m,
+        }
+    }
 }
 
 /// The head of a geometry: `count` is 0 or 1 for a point, else the points, rings or members.
@@ -117,6 +125,20 @@ pub struct Ordinates {
     pub y: f64,
     pub z: Option<f64>,
     pub m: Option<f64>,
+}
+
+impl Ordinates {
+    pub fn dimensions(&self) -> Dimensions {
+        Dimensions {
+            z: self.z.is_some(),
+            m: self.m.is_some(),
+        }
+    }
+
+    /// Whether both are at the same place in the plane.
+    pub fn is_at(&self, other: &Ordinates) -> bool {
+        self.x == other.x && self.y == other.y
+    }
 }
 
 /// Gets the parts of a geometry in the order in which they are written.

@@ -9,6 +9,9 @@ use super::wkb::{self, Dimensions, Header, Kind, Ordinates, Visitor};
 const DEPTH_MAX: usize = 32;
 
 /// Parses `[SRID=n;]KIND [Z|M|ZM] (…)` to WKB.
+///
+/// Without Z and M the first coordinate tells: three numbers are x, y and z, four are x, y, z and m, as PostGIS and GEOS
+/// read it. What a collection is said to have, its members have; one that says nothing has what any of its members has.
 pub fn from_wkt(text: &str) -> Result<Vec<u8>, GeometryError> {
     let mut parser = Parser {
         text,
@@ -16,7 +19,7 @@ pub fn from_wkt(text: &str) -> Result<Vec<u8>, GeometryError> {
         out: Vec::with_capacity(text.len()),
     };
     let srid = parser.srid()?;
-    parser.geometry(srid, 0)?;
+    parser.geometry(srid, None, 0)?;
     parser.blank();
     if parser.at != text.len() {
         return Err(parser.bad("there is more after the geometry"));
@@ -94,28 +97,32 @@ impl<'a> Parser<'a> {
         Ok(Some(srid))
     }
 
-    fn geometry(&mut self, srid: Option<u32>, depth: usize) -> Result<(), GeometryError> {
+    /// `inherited`: what the collection around it is said to have.
+    fn geometry(
+        &mut self,
+        srid: Option<u32>,
+        inherited: Option<Dimensions>,
+        depth: usize,
+    ) -> Result<Dimensions, GeometryError> {
         if depth > DEPTH_MAX {
             return Err(self.bad("collections are nested too deeply"));
         }
         self.blank();
         let start = self.at;
         let word = self.word();
-        let kind = Kind::from_word(word)
-            .map(|kind| (kind, Dimensions::default()))
-            .or_else(|| {
-                // Some writers put the dimensions right behind the word: POINTZ.
-                let (word, dimensions) = split_dimensions(word)?;
-                Kind::from_word(word).map(|kind| (kind, dimensions))
-            });
-        let Some((kind, mut dimensions)) = kind else {
+        let kind = Kind::from_word(word).map(|kind| (kind, None)).or_else(|| {
+            // Some writers put the dimensions right behind the word: POINTZ.
+            let (word, dimensions) = split_dimensions(word)?;
+            Kind::from_word(word).map(|kind| (kind, Some(dimensions)))
+        });
+        let Some((kind, mut said)) = kind else {
             self.at = start;
             return Err(self.bad(format!("'{word}' is no kind of geometry")));
         };
         let before = self.at;
         let mut word = self.word();
         if let Some(("", found)) = split_dimensions(word) {
-            dimensions = found;
+            said = Some(found);
             word = self.word();
         }
         let empty = word.eq_ignore_ascii_case("EMPTY");
@@ -123,11 +130,62 @@ impl<'a> Parser<'a> {
             self.at = before;
             return Err(self.bad(format!("'{word}' is not expected here")));
         }
+        let said = said.or(inherited);
+        let dimensions = match said {
+            Some(dimensions) => dimensions,
+            None if empty || kind == Kind::Collection => Dimensions::default(),
+            None => self.counted()?,
+        };
+        let head = self.out.len();
         wkb::put_header(&mut self.out, kind, dimensions, srid);
         if empty {
-            self.empty(kind, dimensions)
-        } else {
-            self.body(kind, dimensions, depth)
+            self.empty(kind, dimensions)?;
+            return Ok(dimensions);
+        }
+        if kind != Kind::Collection {
+            self.body(kind, dimensions, depth)?;
+            return Ok(dimensions);
+        }
+        let mut of_members = dimensions;
+        self.list(|parser| {
+            of_members = of_members.or(parser.geometry(None, said, depth + 1)?);
+            Ok(())
+        })?;
+        if said.is_none() && of_members != dimensions {
+            let mut right = Vec::new();
+            wkb::put_header(&mut right, kind, of_members, srid);
+            self.out[head..head + right.len()].copy_from_slice(&right);
+        }
+        Ok(of_members)
+    }
+
+    /// The dimensions that the numbers of the first coordinate ahead show.
+    fn counted(&mut self) -> Result<Dimensions, GeometryError> {
+        // Not beyond this geometry: the next member of a collection may have others.
+        let mut depth = 0usize;
+        let mut first = None;
+        for (at, c) in self.rest().char_indices() {
+            match c {
+                '(' => depth += 1,
+                ')' if depth <= 1 => break,
+                ')' => depth -= 1,
+                '0'..='9' | '+' | '-' | '.' => {
+                    first = Some(at);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        let Some(first) = first else {
+            return Ok(Dimensions::default());
+        };
+        let tail = &self.rest()[first..];
+        let end = tail.find([',', '(', ')']).unwrap_or(tail.len());
+        match tail[..end].split_whitespace().count() {
+            0..=2 => Ok(Dimensions::default()),
+            3 => Ok(Dimensions { z: true, m: false }),
+            4 => Ok(Dimensions { z: true, m: true }),
+            more => Err(self.bad(format!("a coordinate has two to four numbers, not {more}"))),
         }
     }
 
@@ -148,7 +206,8 @@ impl<'a> Parser<'a> {
             }
             Kind::LineString => self.list(|parser| parser.coordinate(dimensions)),
             Kind::Polygon => self.list(|parser| parser.list(|parser| parser.coordinate(dimensions))),
-            Kind::Collection => self.list(|parser| parser.geometry(None, depth + 1)),
+            // Its members say themselves what they are.
+            Kind::Collection => Err(self.bad("a collection is not expected here")),
             Kind::MultiPoint | Kind::MultiLineString | Kind::MultiPolygon => {
                 let member = kind.member().unwrap_or(Kind::Point);
                 self.list(|parser| {
@@ -190,10 +249,12 @@ impl<'a> Parser<'a> {
     }
 
     fn coordinate(&mut self, dimensions: Dimensions) -> Result<(), GeometryError> {
-        for _ in 0..dimensions.count() {
+        for at in 0..dimensions.count() {
             let number = self.span(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
             let value: f64 = match number.parse() {
                 Ok(value) if number.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c)) => value,
+                // An ordinate that is not known.
+                Ok(value) if at >= 2 && number.eq_ignore_ascii_case("nan") => value,
                 _ => return Err(self.bad(format!("'{number}' is not a number"))),
             };
             wkb::put_float(&mut self.out, value);

@@ -1,13 +1,13 @@
 //! The ten named predicates of the simple features.
 
+use std::cmp::Ordering;
 use std::sync::OnceLock;
 
-use geo::coordinate_position::CoordPos;
-use geo::dimensions::Dimensions;
-use geo::relate::IntersectionMatrix;
-use geo::{Coord, Geometry, Intersects, PreparedGeometry, Relate};
+use geo::{Coord, Geometry};
 
-use super::locate::{Locator, Position, position};
+use super::locate::{Locator, Position, locators, position, position_in};
+use super::relate::{Matrix, relate};
+use super::topology::Topology;
 use crate::spatial::geometry::Shape;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -85,11 +85,29 @@ impl Predicate {
             (Geometry::Point(point), polygon) if is_area(polygon) => {
                 position(polygon, point.0).is_some_and(|position| self.swapped().of_area_and_point(position))
             }
-            (a, b) => match self {
-                Predicate::Intersects => a.intersects(b),
-                Predicate::Disjoint => !a.intersects(b),
-                _ => self.in_matrix(&a.relate(b)),
-            },
+            (a, b) => self.of_topologies(&Topology::of(a), &Topology::of(b)),
+        }
+    }
+
+    fn of_topologies(self, a: &Topology, b: &Topology) -> bool {
+        let matrix = relate(a, b, |matrix| self.decided(matrix).is_some());
+        self.decided(&matrix)
+            .unwrap_or_else(|| self.in_matrix(&matrix, a.dimension(), b.dimension()))
+    }
+
+    /// The answer as soon as an entry of the matrix that is known rules the other out: entries only grow.
+    fn decided(self, Matrix([interior, boundary, exterior]): &Matrix) -> Option<bool> {
+        let meets = || interior[..2].iter().chain(&boundary[..2]).any(Option::is_some);
+        let sticks_out_a = || interior[2].is_some() || boundary[2].is_some();
+        let sticks_out_b = || exterior[0].is_some() || exterior[1].is_some();
+        match self {
+            Predicate::Intersects => meets().then_some(true),
+            Predicate::Disjoint => meets().then_some(false),
+            Predicate::Contains | Predicate::Covers => sticks_out_b().then_some(false),
+            Predicate::Within | Predicate::CoveredBy => sticks_out_a().then_some(false),
+            Predicate::Touches => interior[0].is_some().then_some(false),
+            Predicate::Equals => (sticks_out_a() || sticks_out_b()).then_some(false),
+            Predicate::Crosses | Predicate::Overlaps => None,
         }
     }
 
@@ -111,18 +129,34 @@ impl Predicate {
         }
     }
 
-    fn in_matrix(self, matrix: &IntersectionMatrix) -> bool {
+    fn in_matrix(self, Matrix([interior, boundary, exterior]): &Matrix, a: Option<u8>, b: Option<u8>) -> bool {
+        let meets = interior[..2].iter().chain(&boundary[..2]).any(Option::is_some);
+        let (a_in_b, b_in_a) = (
+            interior[2].is_none() && boundary[2].is_none(),
+            exterior[0].is_none() && exterior[1].is_none(),
+        );
         match self {
-            Predicate::Intersects => matrix.is_intersects(),
-            Predicate::Disjoint => matrix.is_disjoint(),
-            Predicate::Contains => matrix.is_contains(),
-            Predicate::Within => matrix.is_within(),
-            Predicate::Covers => matrix.is_covers(),
-            Predicate::CoveredBy => matrix.is_coveredby(),
-            Predicate::Touches => matrix.is_touches(),
-            Predicate::Crosses => matrix.is_crosses(),
-            Predicate::Overlaps => matrix.is_overlaps(),
-            Predicate::Equals => matrix.is_equal_topo(),
+            Predicate::Intersects => meets,
+            Predicate::Disjoint => !meets,
+            Predicate::Contains => interior[0].is_some() && b_in_a,
+            Predicate::Within => interior[0].is_some() && a_in_b,
+            Predicate::Covers => meets && b_in_a,
+            Predicate::CoveredBy => meets && a_in_b,
+            Predicate::Touches => interior[0].is_none() && meets,
+            Predicate::Equals => interior[0].is_some() && a_in_b && b_in_a,
+            Predicate::Crosses => match a.cmp(&b) {
+                Ordering::Less => interior[0].is_some() && interior[2].is_some(),
+                Ordering::Greater => interior[0].is_some() && exterior[0].is_some(),
+                Ordering::Equal => a == Some(1) && interior[0] == Some(0),
+            },
+            Predicate::Overlaps => {
+                let common = if a == Some(1) {
+                    interior[0] == Some(1)
+                } else {
+                    interior[0].is_some()
+                };
+                a == b && common && interior[2].is_some() && exterior[0].is_some()
+            }
         }
     }
 }
@@ -133,62 +167,44 @@ fn is_area(geometry: &Geometry<f64>) -> bool {
 
 /// The nine dimensions of DE-9IM as text: `212101212`.
 pub fn matrix(a: &Shape, b: &Shape) -> String {
-    let matrix = a.geometry.relate(&b.geometry);
-    let positions = [CoordPos::Inside, CoordPos::OnBoundary, CoordPos::Outside];
-    let cells = positions
-        .iter()
-        .flat_map(|row| positions.iter().map(|column| matrix.get(*row, *column)));
-    cells
-        .map(|dimensions| match dimensions {
-            Dimensions::Empty => 'F',
-            Dimensions::ZeroDimensional => '0',
-            Dimensions::OneDimensional => '1',
-            Dimensions::TwoDimensional => '2',
-        })
-        .collect()
+    relate(&Topology::of(&a.geometry), &Topology::of(&b.geometry), |_| false).text()
 }
 
 /// A shape of a join's build side, which meets many others: what helps is made at its first use and kept.
 #[derive(Debug)]
 pub struct Prepared {
     pub shape: Shape,
-    locator: OnceLock<Option<Locator>>,
+    locators: OnceLock<Option<Vec<Locator>>>,
+    topology: OnceLock<Topology>,
 }
 
 impl Prepared {
     pub fn new(shape: Shape) -> Prepared {
         Prepared {
             shape,
-            locator: OnceLock::new(),
+            locators: OnceLock::new(),
+            topology: OnceLock::new(),
         }
     }
 
-    /// Whether the predicate holds for (this, each of `others`), in order.
-    ///
-    /// The graph for the intersection matrix is made once a call: it cannot be shared between threads, so a caller
-    /// hands over all that one batch wants to know.
-    pub fn holds<'s>(&self, predicate: Predicate, others: impl Iterator<Item = &'s Shape>) -> Vec<bool> {
-        let locator = self.locator.get_or_init(|| Locator::new(&self.shape.geometry));
-        let mut graph: Option<PreparedGeometry<'_, &Geometry<f64>>> = None;
-        let matrix_wanted = !matches!(predicate, Predicate::Intersects | Predicate::Disjoint);
-        others
-            .map(|other| match (&other.geometry, locator) {
-                (Geometry::Point(point), Some(locator)) if other.matchable() && self.shape.matchable() => {
-                    predicate.of_area_and_point(locator.position(point.0))
-                }
-                (Geometry::Point(_), _) => predicate.holds(&self.shape, other),
-                (geometry, _)
-                    if matrix_wanted && self.meets(other) && !matches!(self.shape.geometry, Geometry::Point(_)) =>
-                {
-                    let graph = graph.get_or_insert_with(|| PreparedGeometry::from(&self.shape.geometry));
-                    predicate.in_matrix(&graph.relate(geometry))
-                }
-                _ => predicate.holds(&self.shape, other),
-            })
-            .collect()
-    }
-
-    fn meets(&self, other: &Shape) -> bool {
-        matches!((&self.shape.bounds, &other.bounds), (Some(a), Some(b)) if a.intersects(b))
+    /// Whether the predicate holds for (this, other).
+    pub fn holds(&self, predicate: Predicate, other: &Shape) -> bool {
+        let (Some(a), Some(b)) = (&self.shape.bounds, &other.bounds) else {
+            return predicate.holds(&self.shape, other);
+        };
+        if !a.intersects(b) {
+            return predicate == Predicate::Disjoint;
+        }
+        match (&self.shape.geometry, &other.geometry) {
+            (Geometry::Point(_), Geometry::Point(_)) => predicate.holds(&self.shape, other),
+            (area, Geometry::Point(point)) if is_area(area) => {
+                let locators = self.locators.get_or_init(|| locators(area)).as_deref().unwrap_or(&[]);
+                predicate.of_area_and_point(position_in(locators, point.0))
+            }
+            (own, geometry) => {
+                let topology = self.topology.get_or_init(|| Topology::of(own));
+                predicate.of_topologies(topology, &Topology::of(geometry))
+            }
+        }
     }
 }
