@@ -1,7 +1,7 @@
 //! The crate's one error.
 //!
 //! Its four kinds are part of the contract with people's scripts: a program that is wrong ([`Error::Parse`],
-//! [`Error::Validate`], [`Error::Unsupported`]) is told from a row or a peer that failed while it ran
+//! [`Error::Validate`], [`Error::Unsupported`]) is distinguished from a row or a peer that failed while it ran
 //! ([`Error::Runtime`]). `Display` gives `KIND: message`, so that a program that ends prints `error: KIND: message`.
 
 use std::fmt::Display;

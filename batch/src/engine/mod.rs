@@ -31,6 +31,7 @@ pub use output::{Format, Sink};
 pub use session::{Memory, Options};
 pub use spill::SpillDirectory;
 pub use statements::{Described, Rows, Session};
+pub use tables::follow;
 
 use crate::Error;
 use admission::Admission;

@@ -25,7 +25,7 @@ impl DataNode {
         };
         if found.stamp >= new_stamp {
             return Err(Error::Io(format!(
-                "blk_{block} was recovered under stamp {} before",
+                "blk_{block} was already recovered under generation stamp {}",
                 found.stamp
             )));
         }
@@ -34,6 +34,7 @@ impl DataNode {
             State::Rbw => replica::State::Rbw,
             State::Rwr => replica::State::Rwr,
             State::Temporary => return Ok(None),
+            State::Corrupt => return Err(Error::Io(format!("the checksums of blk_{block} are missing"))),
         };
         Ok(Some(Replica {
             block_id: block,
@@ -54,8 +55,8 @@ impl DataNode {
 pub async fn lead(node: Arc<DataNode>, order: RecoverBlock) {
     let block = order.block.block_id;
     match try_lead(&node, &order).await {
-        Ok(length) => tracing::info!(block, length, "led a block recovery"),
-        Err(error) => tracing::warn!(block, %error, "a block recovery failed; the name node orders it again"),
+        Ok(length) => tracing::info!(block, length, "block recovery finished"),
+        Err(error) => tracing::warn!(block, %error, "block recovery failed; the name node will retry it"),
     }
 }
 
@@ -74,7 +75,7 @@ async fn try_lead(node: &Arc<DataNode>, order: &RecoverBlock) -> Result<u64, Str
                     block,
                     node = location.id.datanode_uuid,
                     error,
-                    "a data node does not take part"
+                    "cannot initialize replica recovery on a data node"
                 );
                 unreachable += 1;
             }
@@ -83,17 +84,29 @@ async fn try_lead(node: &Arc<DataNode>, order: &RecoverBlock) -> Result<u64, Str
     if found.is_empty() && unreachable > 0 {
         return Err("no data node with a replica can be reached".to_owned());
     }
-    let chosen = choose(&found);
-    let length = chosen.iter().map(|(_, replica)| replica.length).min().unwrap_or(0);
+    let mut chosen = choose(&found);
+    let mut length = chosen.iter().map(|(_, replica)| replica.length).min().unwrap_or(0);
+    if let Some(cut) = order.truncate_length {
+        chosen.retain(|(_, replica)| replica.length >= cut);
+        if chosen.is_empty() {
+            return Err("no data node has a replica to cut".to_owned());
+        }
+        length = cut;
+    }
     let mut agreed = Vec::new();
     for (location, _) in chosen {
         match finish(node, location, block, stamp, length).await {
             Ok(()) => agreed.push(location.id.datanode_uuid.clone()),
-            Err(error) => tracing::warn!(block, node = location.id.datanode_uuid, error, "a data node fell out"),
+            Err(error) => tracing::warn!(
+                block,
+                node = location.id.datanode_uuid,
+                error,
+                "cannot update a replica under recovery"
+            ),
         }
     }
     if length > 0 && agreed.is_empty() {
-        return Err("no data node finished".to_owned());
+        return Err("no data node updated its replica".to_owned());
     }
     let asked = CommitRecoveryRequest {
         block_id: block,

@@ -1,7 +1,7 @@
-//! The data node's word to the name node: who it is, that it lives, what it has; and the orders that come back.
+//! Registration, heartbeats and block reports to the name node, and the commands that come back.
 //!
-//! One connection, one call at a time, so that a full report never overtakes the news of a single replica or the other way
-//! round. News is sent at once: writers wait for it in `complete`.
+//! One connection, one call at a time, so that a full block report never overtakes an incremental one or the other way
+//! round. Incremental block reports are sent at once: writers wait for them in `complete`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,40 +24,47 @@ use crate::ipc::{CallError, Client};
 const RETRY_MIN: Duration = Duration::from_millis(100);
 /// A restarted name node is found within half a second: until then it is in safe mode.
 const RETRY_MAX: Duration = Duration::from_millis(500);
-/// News sent in one call.
-const NEWS_PER_CALL: usize = 1000;
+/// Entries of one incremental block report.
+const INCREMENTAL_REPORT_ENTRIES_MAX: usize = 1000;
 
-/// What the name node has to hear of at once.
+/// An entry of an incremental block report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum IncrementalReport {
     Received(u64),
     Deleted(u64),
     Corrupt(u64),
 }
 
 /// Runs until `shutdown`. An error is one that no retry mends.
-pub async fn run(node: Arc<DataNode>, mut news: UnboundedReceiver<News>, shutdown: Shutdown) -> Result<(), String> {
+pub async fn run(
+    node: Arc<DataNode>,
+    mut reports: UnboundedReceiver<IncrementalReport>,
+    shutdown: Shutdown,
+) -> Result<(), String> {
     let mut client = node.name_node_client();
     let mut retry = RETRY_MIN;
-    let mut told = false;
+    let mut warned = false;
     while !shutdown.is_requested() {
         let outcome = tokio::select! {
-            outcome = serve(&node, &mut client, &mut news, &mut told) => outcome,
+            outcome = serve(&node, &mut client, &mut reports, &mut warned) => outcome,
             () = shutdown.requested() => return Ok(()),
         };
         match outcome {
             Ok(()) => retry = RETRY_MIN,
             Err(CallError::Remote { message, .. }) if message.contains("belong to pool") => return Err(message),
             Err(error) => {
-                if !told {
-                    tracing::warn!(name_node = client.address(), %error, "no word from the name node; trying again");
-                    told = true;
+                if !warned {
+                    tracing::warn!(name_node = client.address(), %error, "cannot reach the name node; retrying");
+                    warned = true;
                 }
                 tokio::select! {
                     () = tokio::time::sleep(retry) => {}
                     () = shutdown.requested() => return Ok(()),
                 }
                 retry = (retry * 2).min(RETRY_MAX);
+                if client.address() != node.name_node() {
+                    client = node.name_node_client();
+                }
             }
         }
     }
@@ -68,16 +75,16 @@ pub async fn run(node: Arc<DataNode>, mut news: UnboundedReceiver<News>, shutdow
 async fn serve(
     node: &Arc<DataNode>,
     client: &mut Client,
-    news: &mut UnboundedReceiver<News>,
-    told: &mut bool,
+    reports: &mut UnboundedReceiver<IncrementalReport>,
+    warned: &mut bool,
 ) -> Result<(), CallError> {
-    let heartbeat = register(node, client).await?;
-    *told = false;
+    let heartbeat_interval = register(node, client).await?;
+    *warned = false;
     // Once before the report: the name node then knows how much space there is.
-    beat(node, client).await?;
+    heartbeat(node, client).await?;
     block_report(node, client).await?;
     node.set_registered(true);
-    let outcome = report_on(node, client, news, heartbeat).await;
+    let outcome = report_on(node, client, reports, heartbeat_interval).await;
     node.set_registered(false);
     outcome
 }
@@ -85,25 +92,25 @@ async fn serve(
 async fn report_on(
     node: &Arc<DataNode>,
     client: &mut Client,
-    news: &mut UnboundedReceiver<News>,
-    heartbeat: Duration,
+    reports: &mut UnboundedReceiver<IncrementalReport>,
+    heartbeat_interval: Duration,
 ) -> Result<(), CallError> {
     let mut next_report = Instant::now() + node.settings.block_report_interval;
-    let mut interval = tokio::time::interval(heartbeat);
+    let mut interval = tokio::time::interval(heartbeat_interval);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut batch = Vec::new();
     loop {
         tokio::select! {
-            count = news.recv_many(&mut batch, NEWS_PER_CALL) => {
+            count = reports.recv_many(&mut batch, INCREMENTAL_REPORT_ENTRIES_MAX) => {
                 if count == 0 {
                     return Ok(());
                 }
-                tell(node, client, &batch).await?;
+                incremental_block_report(node, client, &batch).await?;
                 batch.clear();
             }
             _ = interval.tick() => {
-                if beat(node, client).await? {
-                    tracing::info!("the name node asks for a new registration");
+                if heartbeat(node, client).await? {
+                    tracing::info!("the name node requests a new registration");
                     return Ok(());
                 }
                 if Instant::now() >= next_report {
@@ -129,7 +136,7 @@ async fn register(node: &Arc<DataNode>, client: &mut Client) -> Result<Duration,
 }
 
 /// True: register again.
-async fn beat(node: &Arc<DataNode>, client: &mut Client) -> Result<bool, CallError> {
+async fn heartbeat(node: &Arc<DataNode>, client: &mut Client) -> Result<bool, CallError> {
     let (capacity, remaining) = node.store.space();
     let asked = HeartbeatRequest {
         datanode_uuid: node.identity.uuid.clone(),
@@ -141,7 +148,7 @@ async fn beat(node: &Arc<DataNode>, client: &mut Client) -> Result<bool, CallErr
     };
     let answer: HeartbeatResponse = client.call("heartbeat", &asked).await?;
     for command in answer.commands {
-        obey(node, command);
+        execute(node, command);
     }
     Ok(answer.register_again)
 }
@@ -151,6 +158,7 @@ fn message_of(id: u64, found: &super::store::Replica) -> Replica {
         State::Finalized => replica::State::Finalized,
         State::Rwr => replica::State::Rwr,
         State::Rbw | State::Temporary => replica::State::Rbw,
+        State::Corrupt => replica::State::Corrupt,
     };
     let length = found.live.as_ref().map_or(found.length, |live| live.snapshot().length);
     Replica {
@@ -168,7 +176,7 @@ async fn block_report(node: &Arc<DataNode>, client: &mut Client) -> Result<(), C
         .iter()
         .map(|(id, found)| message_of(*id, found))
         .collect();
-    tracing::info!(replicas = replicas.len(), "reported all replicas");
+    tracing::info!(replicas = replicas.len(), "sent a full block report");
     let asked = BlockReportRequest {
         datanode_uuid: node.identity.uuid.clone(),
         replicas,
@@ -177,15 +185,21 @@ async fn block_report(node: &Arc<DataNode>, client: &mut Client) -> Result<(), C
     Ok(())
 }
 
-async fn tell(node: &Arc<DataNode>, client: &mut Client, news: &[News]) -> Result<(), CallError> {
+async fn incremental_block_report(
+    node: &Arc<DataNode>,
+    client: &mut Client,
+    reports: &[IncrementalReport],
+) -> Result<(), CallError> {
     let mut received = Vec::new();
     let mut deleted = Vec::new();
-    for item in news {
+    for item in reports {
         match item {
             // As it is now: it may be open again, or gone.
-            News::Received(id) => received.extend(node.store.get(*id).map(|found| message_of(*id, &found))),
-            News::Deleted(id) => deleted.push(*id),
-            News::Corrupt(id) => {
+            IncrementalReport::Received(id) => {
+                received.extend(node.store.get(*id).map(|found| message_of(*id, &found)))
+            }
+            IncrementalReport::Deleted(id) => deleted.push(*id),
+            IncrementalReport::Corrupt(id) => {
                 let asked = BadBlockRequest {
                     datanode_uuid: node.identity.uuid.clone(),
                     block_id: *id,
@@ -206,15 +220,15 @@ async fn tell(node: &Arc<DataNode>, client: &mut Client, news: &[News]) -> Resul
     Ok(())
 }
 
-/// Carries out an order, beside the heartbeats.
-fn obey(node: &Arc<DataNode>, command: Command) {
+/// Executes a command, beside the heartbeats.
+fn execute(node: &Arc<DataNode>, command: Command) {
     if let Some(order) = command.invalidate {
         let node = Arc::clone(node);
         tokio::task::spawn_blocking(move || {
             for block in order.blocks {
                 if node.store.remove(block.block_id, block.generation_stamp) {
                     tracing::debug!(block = block.block_id, "removed a replica");
-                    node.tell(News::Deleted(block.block_id));
+                    node.report(IncrementalReport::Deleted(block.block_id));
                 }
             }
         });

@@ -1,19 +1,13 @@
-//! Numbers for `/metrics`, gathered when asked for.
+//! Gauges for `/metrics`.
 
 use std::sync::Arc;
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use prometheus::{IntGauge, Registry};
+use host::metrics::{Gauge, register};
+use prometheus::Registry;
 
 use super::state::NameNode;
 
-/// Where a number comes from.
-type Source = fn(&NameNode) -> u64;
-/// A name, what it says, and where it comes from.
-type Number = (&'static str, &'static str, Source);
-
-const NUMBERS: &[Number] = &[
+const GAUGES: &[Gauge<NameNode>] = &[
     ("dfs_namenode_files", "Files in the namespace.", |node| {
         node.lock().names.file_count()
     }),
@@ -21,17 +15,15 @@ const NUMBERS: &[Number] = &[
         node.lock().names.inode_count()
     }),
     ("dfs_namenode_blocks", "Blocks.", |node| node.lock().blocks.len() as u64),
-    ("dfs_namenode_open_files", "Files that are being written.", |node| {
+    ("dfs_namenode_open_files", "Files under construction.", |node| {
         node.lock().names.leases().open_files() as u64
     }),
-    (
-        "dfs_namenode_live_datanodes",
-        "Data nodes that were heard of.",
-        |node| node.lock().blocks.live_nodes().count() as u64,
-    ),
+    ("dfs_namenode_live_datanodes", "Live data nodes.", |node| {
+        node.lock().blocks.live_nodes().count() as u64
+    }),
     (
         "dfs_namenode_under_replicated_blocks",
-        "Blocks with fewer replicas than wanted.",
+        "Under-replicated blocks.",
         |node| node.lock().blocks.health().under_replicated,
     ),
     (
@@ -41,24 +33,27 @@ const NUMBERS: &[Number] = &[
     ),
     (
         "dfs_namenode_missing_blocks",
-        "Blocks without a good replica.",
+        "Missing blocks: no live replica is intact.",
         |node| node.lock().blocks.health().missing,
+    ),
+    (
+        "dfs_namenode_future_replicas",
+        "Replicas with a block id or generation stamp that was never given out.",
+        |node| node.lock().blocks.future().0,
     ),
     ("dfs_namenode_safe_mode", "1 in safe mode.", |node| {
         u64::from(node.lock().blocks.in_safe_mode())
     }),
-    (
-        "dfs_namenode_capacity_bytes",
-        "Bytes that live data nodes have.",
-        |node| node.lock().blocks.usage().capacity,
-    ),
+    ("dfs_namenode_capacity_bytes", "Capacity of live data nodes.", |node| {
+        node.lock().blocks.usage().capacity
+    }),
     ("dfs_namenode_used_bytes", "Bytes of replicas.", |node| {
         node.lock().blocks.usage().used
     }),
-    ("dfs_namenode_changes", "Changes that were asked for.", |node| {
+    ("dfs_namenode_changes", "Transactions requested.", |node| {
         node.operations.load(std::sync::atomic::Ordering::Relaxed)
     }),
-    ("dfs_namenode_edit_syncs", "Times the edit log was synced.", |node| {
+    ("dfs_namenode_edit_syncs", "Edit log syncs.", |node| {
         node.journal_stats().groups
     }),
     ("dfs_namenode_edit_bytes", "Bytes written to the edit log.", |node| {
@@ -66,33 +61,8 @@ const NUMBERS: &[Number] = &[
     }),
 ];
 
-struct Numbers {
-    node: Arc<NameNode>,
-    gauges: Vec<(IntGauge, Source)>,
-}
-
-impl Collector for Numbers {
-    fn desc(&self) -> Vec<&Desc> {
-        self.gauges.iter().flat_map(|(gauge, _)| gauge.desc()).collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        for (gauge, number) in &self.gauges {
-            gauge.set(number(&self.node) as i64);
-        }
-        self.gauges.iter().flat_map(|(gauge, _)| gauge.collect()).collect()
-    }
-}
-
 pub fn registry(node: &Arc<NameNode>) -> Result<Registry, prometheus::Error> {
     let registry = Registry::new();
-    let gauges = NUMBERS
-        .iter()
-        .map(|(name, help, number)| Ok((IntGauge::new(*name, *help)?, *number)))
-        .collect::<Result<Vec<_>, prometheus::Error>>()?;
-    registry.register(Box::new(Numbers {
-        node: Arc::clone(node),
-        gauges,
-    }))?;
+    register(&registry, node, GAUGES)?;
     Ok(registry)
 }

@@ -28,6 +28,7 @@ pub async fn run(name_node: Arc<NameNode>, shutdown: Shutdown) {
             () = shutdown.requested() => return,
         }
         name_node.lock().step(Event::Tick, name_node.now());
+        name_node.data_nodes_changed.notify_waiters();
         ticks += 1;
         if !ticks.is_multiple_of(SLOW_TICKS) {
             continue;
@@ -50,12 +51,12 @@ impl NameNode {
     fn maintain(&self) {
         if self.is_failed() {
             if let Err(error) = self.reload() {
-                tracing::error!(%error, "the edit log still takes no writes");
+                tracing::error!(%error, "the edit log is still not writable");
             }
             return;
         }
         if let Err(error) = self.checkpoint() {
-            tracing::error!(%error, "could not write an image");
+            tracing::error!(%error, "could not save the namespace image");
         }
     }
 
@@ -99,14 +100,14 @@ impl NameNode {
             ip: String::new(),
             key: None,
         };
-        let closed = self.change("close files of lost writers", None, |state, now| {
+        let closed = self.change("recover leases", None, |state, now| {
             for file in &files {
-                self.start_recovery(state, asker.at(now), *file);
+                self.start_recovery(state, asker.at(now), *file)?;
             }
             Ok(RecoverLeaseResponseProto { result: true })
         });
         if let Err(error) = closed.await {
-            tracing::warn!(%error, "could not close files of lost writers");
+            tracing::warn!(%error, "lease recovery failed");
         }
     }
 }

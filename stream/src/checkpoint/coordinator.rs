@@ -288,7 +288,7 @@ mod tests {
         c.step(Happened::Tick);
         c.step(Happened::Finished(task(0), state(None)));
         let effects = c.step(Happened::Finished(task(1), state(Some("rest"))));
-        // Nobody heard of epoch 8.
+        // No task acknowledged epoch 8.
         assert!(
             matches!(
                 effects.as_slice(),

@@ -45,6 +45,9 @@ pub(super) struct Manifest {
     pub format: u32,
     /// Which program made it.
     pub fingerprint: String,
+    /// The hash that the keys were divided by; manifests of format 1 had none with a name.
+    #[serde(default)]
+    pub key_hash: Option<String>,
     pub incarnation: u64,
     pub epoch: u64,
     /// The job has come to its end with this epoch.

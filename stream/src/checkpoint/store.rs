@@ -17,9 +17,11 @@ use disk::{Disk, Mode};
 use super::manifest::{Manifest, OperatorState, TaskEntry};
 use super::{TaskId, TaskState};
 use crate::Error;
+use crate::graph::KEY_HASH;
 use crate::operator::Snapshot;
 
-const FORMAT: u32 = 1;
+/// 2: the hash of keys has a name.
+const FORMAT: u32 = 2;
 const MANIFEST: &str = "manifest.json";
 const INCARNATION: &str = "incarnation";
 const PART: &str = ".part";
@@ -90,6 +92,7 @@ impl Store {
         let manifest = Manifest {
             format: FORMAT,
             fingerprint: self.fingerprint.clone(),
+            key_hash: Some(KEY_HASH.to_owned()),
             incarnation: self.incarnation,
             epoch,
             finished,
@@ -153,7 +156,7 @@ impl Store {
             return Ok(None);
         }
         Err(Error::runtime(format!(
-            "no checkpoint in {} can be read ({}): give another --state directory to start anew",
+            "no checkpoint in {} can be read ({}): give another --state directory to start from the beginning",
             self.directory.display(),
             passed_over.join("; ")
         )))
@@ -206,6 +209,14 @@ impl Store {
         if manifest.fingerprint != self.fingerprint {
             return Err(Error::validate(format!(
                 "the state in {} is of another program: give an empty --state directory, or the program that wrote it",
+                self.directory.display()
+            )));
+        }
+        if manifest.key_hash.as_deref() != Some(KEY_HASH) {
+            let written = manifest.key_hash.as_deref().unwrap_or("a hash without a name");
+            return Err(Error::unsupported(format!(
+                "the state in {} was divided by {written}, this program divides by {KEY_HASH}: run the job to its end with \
+                 the release that wrote the state, or start it again with an empty --state directory",
                 self.directory.display()
             )));
         }
@@ -374,6 +385,24 @@ mod tests {
                 .contains("taken over")
         );
         new.publish(1, &states(1), false).unwrap();
+    }
+
+    #[test]
+    fn state_that_another_hash_divided_is_refused_and_says_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        open(directory.path()).publish(1, &states(1), false).unwrap();
+        let path = directory.path().join("epoch-00000001/manifest.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let body = text.lines().next().unwrap();
+        let named = format!("\"key_hash\":\"{KEY_HASH}\"");
+        assert!(body.contains(&named), "{body}");
+        for other in ["\"key_hash\":\"other\"", "\"key_hash\":null"] {
+            let body = body.replace(&named, other);
+            std::fs::write(&path, format!("{body}\n{:08x}\n", crc32c::crc32c(body.as_bytes()))).unwrap();
+            let error = open(directory.path()).newest().unwrap_err();
+            assert_eq!(error.kind(), "unsupported");
+            assert!(error.message().contains("empty --state directory"), "{error}");
+        }
     }
 
     #[test]

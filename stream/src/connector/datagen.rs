@@ -22,7 +22,7 @@ use crate::format::view::Value;
 const BATCH_ROWS: i64 = 8192;
 /// Flink's default of `fields.x.length`.
 const TEXT_CHARS: i64 = 100;
-/// The longest text of a random field; Flink allows more, nobody wants it.
+/// The longest text of a random field; Flink allows more.
 const TEXT_CHARS_MAX: i64 = 1 << 20;
 
 /// How a column is made.
@@ -115,9 +115,12 @@ fn read_field(options: &Options<'_>, name: &str, data_type: &DataType) -> Result
             let most = 10f64.powi(i32::from(*precision) - i32::from(*scale));
             (-most, most)
         }
-        DataType::Boolean | DataType::Utf8 | DataType::Binary | DataType::Timestamp(..) | DataType::Date32 => {
-            (0.0, 0.0)
-        }
+        DataType::Boolean
+        | DataType::Utf8
+        | DataType::Binary
+        | DataType::Timestamp(..)
+        | DataType::Interval(_)
+        | DataType::Date32 => (0.0, 0.0),
         DataType::Float64 => (f64::MIN, f64::MAX),
         other => {
             return Err(Error::unsupported(format!(
@@ -245,7 +248,7 @@ impl Source for Datagen {
             .get("rows")
             .and_then(serde_json::Value::as_i64)
             .ok_or_else(|| {
-                Error::runtime("The checkpoint holds no position of a datagen source. Start the job anew.")
+                Error::runtime("The checkpoint holds no position of a datagen source. Start the job with an empty --state directory.")
             })?;
         Ok(())
     }

@@ -12,10 +12,11 @@
 //! (checkpoint published) → `commit` → `write`… . A sink that was dropped anywhere leaves nothing visible that no
 //! `commit` was called for, and `recover` clears away what it left.
 //!
-//! Opening validates the table's options as Flink does: an option that nobody knows is refused by name. Connectors do not
+//! Opening validates the table's options as Flink does: an unknown option is refused by name. Connectors do not
 //! know SQL, watermarks or checkpoints; they may use sockets, files and clocks.
 
 mod datagen;
+pub mod discovery;
 mod filesystem;
 mod kafka;
 mod options;

@@ -1,6 +1,6 @@
 //! The `WITH (…)` options of a table, read by type and checked to the last one.
 //!
-//! Whoever reads an option thereby declares it supported; [`Options::finish`] refuses what nobody read, as Flink does. So
+//! Reading an option declares it supported; [`Options::finish`] refuses options that were not read, as Flink does. So
 //! the list of supported options in the message cannot drift from the code.
 
 use std::cell::RefCell;

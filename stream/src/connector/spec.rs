@@ -1,4 +1,4 @@
-//! What a connector is told: the table as its DDL declared it, and where in the job it runs.
+//! What a connector gets: the table as its DDL declared it, and where in the job it runs.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ pub struct Context {
     pub subtask: u32,
     pub parallelism: u32,
     /// The session's `table.local-time-zone`.
-    pub zone: chrono_tz::Tz,
+    pub zone: crate::time::Zone,
 }
 
 impl Default for Context {
@@ -46,7 +46,7 @@ impl Default for Context {
             job: "job".to_owned(),
             subtask: 0,
             parallelism: 1,
-            zone: chrono_tz::Tz::UTC,
+            zone: crate::time::Zone::UTC,
         }
     }
 }

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder,
-    Int8Builder, Int16Builder, Int32Builder, Int64Builder, ListArray, MapArray, RecordBatch, RecordBatchOptions,
-    StringBuilder, StructArray, make_array,
+    Int8Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoArray, ListArray, MapArray, RecordBatch,
+    RecordBatchOptions, StringBuilder, StructArray, make_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, FieldRef, Fields, Int32Type, Int64Type, SchemaRef, TimeUnit};
 
 use super::number;
-use super::temporal::{self, Moment};
+use super::temporal::{self, Moment, WIDE_TIMESTAMP};
 use super::view::Value;
 use crate::Error;
 
@@ -47,6 +47,8 @@ pub enum Column {
         values: Int64Builder,
         unit: TimeUnit,
         zone: Option<Arc<str>>,
+        /// Set for a [`WIDE_TIMESTAMP`]: then `values` are seconds, and these their nanoseconds.
+        nanos: Option<Vec<u32>>,
     },
     List {
         item: Box<Column>,
@@ -54,6 +56,7 @@ pub enum Column {
         shape: Shape,
     },
     Map {
+        /// Arrow has no null among keys; a null text is [`NULL_KEY`].
         keys: Box<Column>,
         values: Box<Column>,
         field: FieldRef,
@@ -65,6 +68,10 @@ pub enum Column {
         valid: Vec<bool>,
     },
 }
+
+/// What stands for a null key of a map of texts, since Arrow's maps have none: Flink's may have one. It is made of
+/// characters that Unicode reserves for a program's own use.
+pub const NULL_KEY: &str = "\u{10fffe}null\u{10ffff}";
 
 /// Where the rows of a list or a map begin in their items, and which of them are null.
 #[derive(Debug)]
@@ -125,6 +132,13 @@ impl Column {
                 values: Int64Builder::new(),
                 unit: *unit,
                 zone: zone.clone(),
+                nanos: None,
+            },
+            wide if *wide == WIDE_TIMESTAMP => Self::Timestamp {
+                values: Int64Builder::new(),
+                unit: TimeUnit::Nanosecond,
+                zone: None,
+                nanos: Some(Vec::new()),
             },
             DataType::List(field) => Self::List {
                 item: Box::new(Self::new(field.data_type())?),
@@ -179,6 +193,17 @@ impl Column {
         self.len() == 0
     }
 
+    /// Appends a null key of a map; `false`, and nothing appended, where the keys are no texts.
+    pub fn append_null_key(&mut self) -> bool {
+        match self {
+            Self::Text(b) => {
+                b.append_value(NULL_KEY);
+                true
+            }
+            _ => false,
+        }
+    }
+
     pub fn append_null(&mut self) {
         match self {
             Self::Boolean(b) => b.append_null(),
@@ -193,7 +218,10 @@ impl Column {
             Self::Bytes(b) => b.append_null(),
             Self::Date(b) => b.append_null(),
             Self::Time { values, .. } => values.append_null(),
-            Self::Timestamp { values, .. } => values.append_null(),
+            Self::Timestamp { values, nanos, .. } => {
+                values.append_null();
+                nanos.iter_mut().for_each(|nanos| nanos.push(0));
+            }
             Self::List { item, shape, .. } => shape.close(item.len(), false),
             Self::Map { keys, shape, .. } => shape.close(keys.len(), false),
             Self::Row { children, valid, .. } => {
@@ -227,6 +255,15 @@ impl Column {
     /// Appends a moment to a timestamp column; past the range of its unit it is null.
     pub fn append_moment(&mut self, moment: Moment) -> bool {
         match self {
+            Self::Timestamp {
+                values,
+                nanos: Some(nanos),
+                ..
+            } => {
+                values.append_value(moment.second);
+                nanos.push(moment.nano);
+                true
+            }
             Self::Timestamp { values, unit, .. } => {
                 values.append_option(moment.to_unit(*unit));
                 true
@@ -288,7 +325,17 @@ impl Column {
                 let array: arrow::array::PrimitiveArray<Int32Type> = values.finish();
                 retyped(&array, DataType::Time32(*unit))?
             }
-            Self::Timestamp { values, unit, zone } => {
+            Self::Timestamp {
+                values,
+                nanos: Some(nanos),
+                ..
+            } => {
+                let seconds = values.finish();
+                let moments = seconds.iter().zip(std::mem::take(nanos));
+                let wide = moments.map(|(second, nano)| Moment::new(second?, nano).to_wide());
+                Arc::new(wide.collect::<IntervalMonthDayNanoArray>())
+            }
+            Self::Timestamp { values, unit, zone, .. } => {
                 let array: arrow::array::PrimitiveArray<Int64Type> = values.finish();
                 retyped(&array, DataType::Timestamp(*unit, zone.clone()))?
             }
@@ -471,7 +518,11 @@ impl Column {
                 },
             ) => {
                 for row in from..to {
-                    if !keys.append_value(from_keys.value(row)) || !values.append_value(from_values.value(row)) {
+                    let key = match from_keys.value(row) {
+                        Value::Null => keys.append_null_key(),
+                        key => keys.append_value(key),
+                    };
+                    if !key || !values.append_value(from_values.value(row)) {
                         return false;
                     }
                 }

@@ -73,7 +73,7 @@ impl MessageFormat {
 
     pub fn decoder(&self, schema: SchemaRef) -> Result<Box<dyn Decoder>, Error> {
         Ok(match self {
-            Self::Json(options) => Box::new(json::JsonDecoder::new(schema, *options)?),
+            Self::Json(options) => Box::new(json::JsonDecoder::new(schema, options.clone())?),
             Self::Csv(options) => Box::new(csv::CsvDecoder::new(schema, options.clone())?),
             Self::Raw(options) => Box::new(raw::RawDecoder::new(schema, *options)?),
         })
@@ -81,7 +81,7 @@ impl MessageFormat {
 
     pub fn encoder(&self, schema: &SchemaRef) -> Result<Box<dyn Encoder>, Error> {
         Ok(match self {
-            Self::Json(options) => Box::new(json::JsonEncoder::new(*options)),
+            Self::Json(options) => Box::new(json::JsonEncoder::new(options.clone())),
             Self::Csv(options) => Box::new(csv::CsvEncoder::new(options.clone())),
             Self::Raw(options) => Box::new(raw::RawEncoder::new(schema, *options)?),
         })

@@ -125,6 +125,17 @@ pub fn java_double(value: f64) -> String {
     )
 }
 
+/// The text of a finite `double` as `BigDecimal.valueOf` reads it; what is no number fails as there.
+pub fn decimal_text(value: f64) -> Result<String, String> {
+    if value.is_finite() {
+        return Ok(java_double(value));
+    }
+    let letter = if value.is_nan() { 'N' } else { 'I' };
+    Err(format!(
+        "Character {letter} is neither a decimal digit number, decimal point, nor \"e\" notation exponential mark."
+    ))
+}
+
 /// Java's text of a `float`.
 pub fn java_float(value: f32) -> String {
     java_float_text(

@@ -8,7 +8,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
@@ -23,6 +23,9 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
 
 use super::FormatOptions;
+use super::column::Column;
+use super::temporal::WIDE_TIMESTAMP;
+use super::view::{Value, View};
 use crate::Error;
 
 /// Rows a batch that is read.
@@ -158,6 +161,9 @@ fn conform(batch: &RecordBatch, schema: &SchemaRef, name: &str) -> Result<Record
         .map(|field| match batch.column_by_name(field.name()) {
             None => Ok(new_null_array(field.data_type(), rows)),
             Some(column) if column.data_type() == field.data_type() => Ok(column.clone()),
+            Some(column) if *column.data_type() == WIDE_TIMESTAMP || *field.data_type() == WIDE_TIMESTAMP => {
+                moments(column, field)
+            }
             Some(column) => cast_with_options(column, field.data_type(), &strict).map_err(|error| {
                 Error::runtime(format!(
                     "Parquet file '{name}': column '{}' is {} there and {} in the table: {error}. Declare the file's type.",
@@ -170,6 +176,28 @@ fn conform(batch: &RecordBatch, schema: &SchemaRef, name: &str) -> Result<Record
         .collect::<Result<Vec<ArrayRef>, Error>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
+}
+
+/// A timestamp in another of Arrow's forms. Parquet has nanoseconds from 1677 to 2262 only.
+fn moments(column: &ArrayRef, field: &Field) -> Result<ArrayRef, Error> {
+    let view = View::new(column)?;
+    let mut out = Column::new(field.data_type())?;
+    for row in 0..column.len() {
+        let fits = match view.value(row) {
+            Value::Timestamp { moment, .. } => {
+                let in_range = *field.data_type() == WIDE_TIMESTAMP || moment.to_unit(TimeUnit::Nanosecond).is_some();
+                in_range && out.append_moment(moment)
+            }
+            value => out.append_value(value),
+        };
+        if !fits {
+            return Err(Error::runtime(format!(
+                "Column '{}' has a timestamp that Parquet cannot hold in nanoseconds. Cast it to TIMESTAMP(6).",
+                field.name()
+            )));
+        }
+    }
+    out.finish()
 }
 
 /// Collects rows into the bytes of one file.
@@ -224,6 +252,7 @@ fn parquet_type(data_type: &DataType) -> Result<DataType, Error> {
     Ok(match data_type {
         DataType::Timestamp(TimeUnit::Second, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
         DataType::Time32(TimeUnit::Second) => DataType::Time32(TimeUnit::Millisecond),
+        wide if *wide == WIDE_TIMESTAMP => DataType::Timestamp(TimeUnit::Nanosecond, None),
         DataType::Duration(_) | DataType::Interval(_) | DataType::Null => {
             return Err(Error::unsupported(format!(
                 "The 'parquet' format has no type for {data_type}. Cast the column to another type."

@@ -6,7 +6,12 @@
 
 use std::fmt::Write;
 
-use arrow::datatypes::TimeUnit;
+use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit};
+
+/// TIMESTAMP(7) to TIMESTAMP(9). An Arrow timestamp in nanoseconds ends in the year 2262, so days since 1970 and the
+/// nanosecond of the day stand in Arrow's only type that has room for both, and that compares and sorts by them in turn. It
+/// serves for nothing else here: intervals are months or milliseconds.
+pub const WIDE_TIMESTAMP: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 
 pub const SECONDS_PER_DAY: i64 = 86_400;
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
@@ -46,6 +51,20 @@ impl Moment {
             (self.second + 1)
                 .checked_mul(per_second)?
                 .checked_add(fraction - per_second)
+        }
+    }
+
+    /// As a value of [`WIDE_TIMESTAMP`]; `None` past its range of days.
+    pub fn to_wide(self) -> Option<IntervalMonthDayNano> {
+        let (days, second) = self.day_and_second();
+        let nanos = i64::from(second) * NANOS_PER_SECOND + i64::from(self.nano);
+        Some(IntervalMonthDayNano::new(0, i32::try_from(days).ok()?, nanos))
+    }
+
+    pub fn from_wide(value: IntervalMonthDayNano) -> Self {
+        Self {
+            second: i64::from(value.days) * SECONDS_PER_DAY + value.nanoseconds.div_euclid(NANOS_PER_SECOND),
+            nano: value.nanoseconds.rem_euclid(NANOS_PER_SECOND) as u32,
         }
     }
 

@@ -10,12 +10,13 @@ use arrow::array::{
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, DurationMillisecondType, Fields, Float32Type,
-    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, IntervalUnit, IntervalYearMonthType, Time32MillisecondType,
-    Time32SecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType,
+    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    IntervalUnit, IntervalYearMonthType, Time32MillisecondType, Time32SecondType, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 
-use super::temporal::Moment;
+use super::column::NULL_KEY;
+use super::temporal::{Moment, WIDE_TIMESTAMP};
 use crate::Error;
 
 /// One value of a [`View`].
@@ -86,11 +87,14 @@ enum Kind<'a> {
     Float64(&'a [f64]),
     Decimal(&'a Decimal128Array, i8),
     Text(&'a StringArray),
+    /// The keys of a map, of which one may stand for null.
+    TextKeys(&'a StringArray),
     TextView(&'a StringViewArray),
     Bytes(&'a BinaryArray),
     Date(&'a [i32]),
     Time(&'a [i32], TimeUnit),
     Timestamp(&'a [i64], TimeUnit, bool),
+    Wide(&'a [IntervalMonthDayNano]),
     Millis(&'a [i64]),
     Months(&'a [i32]),
     List(&'a ListArray, Box<View<'a>>),
@@ -131,13 +135,18 @@ impl<'a> View<'a> {
             }
             DataType::Duration(TimeUnit::Millisecond) => Kind::Millis(values::<DurationMillisecondType>(array)),
             DataType::Interval(IntervalUnit::YearMonth) => Kind::Months(values::<IntervalYearMonthType>(array)),
+            wide if *wide == WIDE_TIMESTAMP => Kind::Wide(values::<IntervalMonthDayNanoType>(array)),
             DataType::List(_) => {
                 let list: &ListArray = array.as_list();
                 Kind::List(list, Box::new(View::new(list.values())?))
             }
             DataType::Map(..) => {
                 let map = array.as_map();
-                Kind::Map(map, Box::new((View::new(map.keys())?, View::new(map.values())?)))
+                let mut keys = View::new(map.keys())?;
+                if let Kind::Text(texts) = keys.kind {
+                    keys.kind = Kind::TextKeys(texts);
+                }
+                Kind::Map(map, Box::new((keys, View::new(map.values())?)))
             }
             DataType::Struct(fields) => {
                 let children = array.as_struct().columns();
@@ -177,6 +186,10 @@ impl<'a> View<'a> {
                 scale: *scale,
             },
             Kind::Text(a) => Value::Text(a.value(row)),
+            Kind::TextKeys(a) => match a.value(row) {
+                NULL_KEY => Value::Null,
+                key => Value::Text(key),
+            },
             Kind::TextView(a) => Value::Text(a.value(row)),
             Kind::Bytes(a) => Value::Bytes(a.value(row)),
             Kind::Date(v) => Value::Date(v[row].into()),
@@ -185,6 +198,11 @@ impl<'a> View<'a> {
                 moment: Moment::from_unit(v[row], *unit),
                 unit: *unit,
                 zoned: *zoned,
+            },
+            Kind::Wide(v) => Value::Timestamp {
+                moment: Moment::from_wide(v[row]),
+                unit: TimeUnit::Nanosecond,
+                zoned: false,
             },
             Kind::Millis(v) => Value::Millis(v[row]),
             Kind::Months(v) => Value::Months(v[row].into()),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, TimeUnit};
+use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
 use super::Failure;
 use crate::format::view::Value;
@@ -47,7 +47,13 @@ fn fits(kind: char, data_type: &DataType) -> bool {
             | ('x', DataType::Binary)
             | ('l', DataType::List(_))
             | ('m', DataType::Map(..))
-            | ('t', DataType::Date32 | DataType::Time32(_) | DataType::Timestamp(..))
+            | (
+                't',
+                DataType::Date32
+                    | DataType::Time32(_)
+                    | DataType::Timestamp(..)
+                    | DataType::Interval(IntervalUnit::MonthDayNano)
+            )
             | (
                 'i' | 'n',
                 DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64

@@ -18,6 +18,8 @@ use crate::format::temporal::{self, Fraction, Moment, SECONDS_PER_DAY, digits_of
 use crate::format::view::Value;
 use crate::output::local;
 
+const MILLIS_PER_DAY: i64 = 86_400_000;
+
 /// The length in a type's name, which Arrow's types do not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Length {
@@ -33,6 +35,9 @@ pub fn can_cast(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
         (Null, _) => true,
         (from, to) if from == to => true,
+        // A TIMESTAMP of nanoseconds is cast as one of microseconds is.
+        (wide, to) if *wide == temporal::WIDE_TIMESTAMP => can_cast(&Timestamp(TimeUnit::Microsecond, None), to),
+        (from, wide) if *wide == temporal::WIDE_TIMESTAMP => can_cast(from, &Timestamp(TimeUnit::Microsecond, None)),
         (_, Utf8) | (Utf8, Binary | Boolean | Date32 | Time32(_) | Timestamp(..)) => true,
         (Utf8, number) => number.is_numeric(),
         (Boolean, number) | (number, Boolean) => number.is_numeric(),
@@ -49,11 +54,21 @@ pub fn can_cast(from: &DataType, to: &DataType) -> bool {
 }
 
 /// The cast to a type, as a function of one argument.
-pub fn cast(to: &DataType, length: Option<Length>, try_cast: bool, session: &SessionFacts) -> Arc<ScalarUDF> {
+///
+/// `precision` is that of a time, where the Arrow type holds more digits: of the target's, or of the value's where a text
+/// is to be made of it.
+pub fn cast(
+    to: &DataType,
+    length: Option<Length>,
+    precision: Option<u8>,
+    try_cast: bool,
+    session: &SessionFacts,
+) -> Arc<ScalarUDF> {
     let signature = Signature::any(1, Volatility::Immutable);
     Arc::new(ScalarUDF::from(Cast {
         to: to.clone(),
         length,
+        precision,
         try_cast,
         session: session.clone(),
         signature,
@@ -64,6 +79,7 @@ pub fn cast(to: &DataType, length: Option<Length>, try_cast: bool, session: &Ses
 struct Cast {
     to: DataType,
     length: Option<Length>,
+    precision: Option<u8>,
     try_cast: bool,
     session: SessionFacts,
     signature: Signature,
@@ -71,8 +87,8 @@ struct Cast {
 
 impl PartialEq for Cast {
     fn eq(&self, other: &Self) -> bool {
-        (&self.to, self.length, self.try_cast, &self.session)
-            == (&other.to, other.length, other.try_cast, &other.session)
+        (&self.to, self.length, self.precision, self.try_cast, &self.session)
+            == (&other.to, other.length, other.precision, other.try_cast, &other.session)
     }
 }
 
@@ -105,11 +121,11 @@ impl ScalarUDFImpl for Cast {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
-        if args.args[0].data_type() == self.to && self.length.is_none() {
+        if args.args[0].data_type() == self.to && self.length.is_none() && self.precision.is_none() {
             return Ok(args.args[0].clone());
         }
         evaluate(&args, true, |values, column| {
-            match convert(&self.session, column, values[0], self.length) {
+            match convert(&self.session, column, values[0], self.length, self.precision) {
                 Err(_) if self.try_cast => {
                     column.append_null();
                     Ok(())
@@ -120,9 +136,15 @@ impl ScalarUDFImpl for Cast {
     }
 }
 
+/// Nanoseconds without the digits behind the first `precision` ones.
+fn cut(nano: u32, precision: Option<u8>) -> u32 {
+    let coarse = 10_u32.pow(9 - u32::from(precision.unwrap_or(9).min(9)));
+    nano / coarse * coarse
+}
+
 /// Appends a value converted to the column's type.
 pub fn append_converted(session: &SessionFacts, column: &mut Column, value: Value<'_>) -> Result<(), Failure> {
-    convert(session, column, value, None)
+    convert(session, column, value, None, None)
 }
 
 /// Appends one converted value, or fails and appends nothing.
@@ -131,24 +153,25 @@ fn convert(
     column: &mut Column,
     value: Value<'_>,
     length: Option<Length>,
+    precision: Option<u8>,
 ) -> Result<(), Failure> {
     match (column, value) {
         (column, Value::Null) => column.append_null(),
         (Column::Text(out), value) => match (&value, length) {
             (Value::Text(text), None) => out.append_value(text),
-            _ => out.append_value(fitted(text_of(session, &value), length)),
+            _ => out.append_value(fitted(text_of(session, &value, precision), length)),
         },
         (Column::Bytes(out), value) => out.append_value(fitted_bytes(&value, length)),
         (Column::Boolean(out), value) => out.append_value(truth(&value)?),
         (Column::Date(out), value) => out.append_value(date(session, &value)? as i32),
         (column @ Column::Time { .. }, value) => {
             let (second, nano) = time(session, &value)?;
-            column.append_time(second, nano);
+            column.append_time(second, cut(nano, precision));
         }
         (column @ Column::Timestamp { .. }, value) => {
             let zoned = matches!(column, Column::Timestamp { zone: Some(_), .. });
             let moment = timestamp(session, &value, zoned)?;
-            column.append_moment(moment);
+            column.append_moment(Moment::new(moment.second, cut(moment.nano, precision)));
         }
         (
             Column::Decimal {
@@ -181,7 +204,7 @@ fn convert_nested(session: &SessionFacts, column: &mut Column, value: Value<'_>)
     match (column, value) {
         (Column::List { item, shape, .. }, Value::List { items, from, to }) => {
             for row in from..to {
-                convert(session, item, items.value(row), None)?;
+                convert(session, item, items.value(row), None, None)?;
             }
             shape.close(item.len(), true);
         }
@@ -197,8 +220,11 @@ fn convert_nested(session: &SessionFacts, column: &mut Column, value: Value<'_>)
             },
         ) => {
             for row in from..to {
-                convert(session, keys, from_keys.value(row), None)?;
-                convert(session, values, from_values.value(row), None)?;
+                match from_keys.value(row) {
+                    Value::Null if keys.append_null_key() => {}
+                    key => convert(session, keys, key, None, None)?,
+                }
+                convert(session, values, from_values.value(row), None, None)?;
             }
             shape.close(keys.len(), true);
         }
@@ -209,7 +235,7 @@ fn convert_nested(session: &SessionFacts, column: &mut Column, value: Value<'_>)
             },
         ) => {
             for (child, from) in children.iter_mut().zip(from) {
-                convert(session, child, from.value(row), None)?;
+                convert(session, child, from.value(row), None, None)?;
             }
             valid.push(true);
         }
@@ -325,8 +351,8 @@ fn decimal(value: &Value<'_>, precision: u8, scale: i8) -> Result<Option<i128>, 
         Value::Integer(value) => number::rescale(i128::from(*value), 0, precision, scale),
         Value::Decimal { unscaled, scale: from } => number::rescale(*unscaled, *from, precision, scale),
         Value::Boolean(value) => number::rescale(i128::from(*value), 0, precision, scale),
-        Value::Float(value) => by_text(&number::java_double(f64::from(*value))).flatten(),
-        Value::Double(value) => by_text(&number::java_double(*value)).flatten(),
+        Value::Float(value) => by_text(&number::decimal_text(f64::from(*value))?).flatten(),
+        Value::Double(value) => by_text(&number::decimal_text(*value)?).flatten(),
         Value::Text(text) => by_text(text.trim()).ok_or_else(|| no_number(text))?,
         _ => return Err("This cast is not supported.".to_owned()),
     })
@@ -337,7 +363,8 @@ fn date(session: &SessionFacts, value: &Value<'_>) -> Result<i64, Failure> {
         Value::Date(days) => Ok(*days),
         Value::Timestamp { moment, zoned, .. } => {
             let moment = if *zoned { local(*moment, session.zone) } else { *moment };
-            Ok(moment.day_and_second().0)
+            // Flink divides, which rounds towards 1970.
+            Ok(moment.to_unit(TimeUnit::Millisecond).unwrap_or_default() / MILLIS_PER_DAY)
         }
         Value::Text(text) => {
             temporal::parse_date_leniently(text).ok_or_else(|| format!("Cannot parse '{text}' as DATE."))
@@ -380,9 +407,18 @@ fn timestamp(session: &SessionFacts, value: &Value<'_>, to_zoned: bool) -> Resul
 }
 
 /// `CAST(value AS STRING)`.
-fn text_of(session: &SessionFacts, value: &Value<'_>) -> String {
+fn text_of(session: &SessionFacts, value: &Value<'_>, precision: Option<u8>) -> String {
     let mut out = String::new();
-    write_text(session, &mut out, value);
+    match (*value, precision) {
+        (Value::Timestamp { moment, zoned, .. }, Some(digits)) => {
+            let moment = if zoned { local(moment, session.zone) } else { moment };
+            temporal::write_timestamp(&mut out, moment, ' ', Fraction::Fixed(digits));
+        }
+        (Value::Time { second, nano, .. }, Some(digits)) => {
+            temporal::write_time(&mut out, second, nano, Fraction::Fixed(digits));
+        }
+        _ => write_text(session, &mut out, value),
+    }
     out
 }
 

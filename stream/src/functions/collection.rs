@@ -157,6 +157,9 @@ fn same(a: &Value<'_>, b: &Value<'_>) -> bool {
                 children: b, row: j, ..
             },
         ) => a.len() == b.len() && a.iter().zip(*b).all(|(a, b)| same(&a.value(*i), &b.value(*j))),
+        // NaN is not equal to itself, and zeros are equal.
+        (Value::Float(a), Value::Float(b)) => a == b,
+        (Value::Double(a), Value::Double(b)) => a == b,
         _ => compare(a, b) == Ordering::Equal,
     }
 }
@@ -193,9 +196,12 @@ fn make_map(call: &mut Call<'_>, a: &[Value<'_>], out: &mut Column) -> Result<()
             continue;
         }
         if matches!(pair[0], Value::Null) {
-            return Err("A key of MAP is null. Leave the pair out.".to_owned());
+            if !keys.append_null_key() {
+                return Err("A key of MAP is null, and its keys are no strings. Leave the pair out.".to_owned());
+            }
+        } else {
+            append_converted(call.session, keys, pair[0])?;
         }
-        append_converted(call.session, keys, pair[0])?;
         append_converted(call.session, values, pair[1])?;
     }
     shape.close(keys.len(), true);

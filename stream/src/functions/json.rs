@@ -1,19 +1,19 @@
 //! JSON in texts: quoting, and values by path.
 //!
-//! Paths are `$`, `.name`, `['name']`, `[index]` and `[*]`, with `lax` or `strict` before them; filters and functions in
-//! paths are refused. The clauses of JSON_VALUE and its kin (RETURNING, ON EMPTY, ON ERROR) are not here: a path that
-//! finds nothing gives null.
+//! Paths are `$`, `.name`, `['name']`, `[index]` and `[*]`, with `lax` or `strict` (the default) before them; filters and
+//! functions in paths are refused. A strict path that finds nothing is an error, a lax one is empty; so is a text that is no
+//! JSON. The dialect hands the clauses of JSON_VALUE and its kin (RETURNING, ON EMPTY, ON ERROR, WRAPPER) over as arguments
+//! of the functions `JSON VALUE`, `JSON QUERY` and `JSON EXISTS`.
 
 use arrow::datatypes::DataType;
 use serde_json::Value as Json;
 
 use super::arguments::{as_text, boolean, text};
 use super::string::{give, give_bool, null};
-use super::{Call, Failure, Function};
+use super::{Failure, Function};
 use crate::format::column::Column;
-use crate::format::json::unescape;
+use crate::format::json::{Cursor, Token, unescape, write_string};
 use crate::format::view::Value;
-use crate::output::text as shown;
 
 pub const FUNCTIONS: &[Function] = &[
     Function::new(&["JSON_QUOTE"], "s", text, |_, a, out| {
@@ -22,15 +22,31 @@ pub const FUNCTIONS: &[Function] = &[
     Function::new(&["JSON_UNQUOTE"], "s", text, |_, a, out| {
         give(out, &unquote(as_text(&a[0])))
     }),
-    Function::new(&["JSON_VALUE"], "ss", text, json_value),
-    Function::new(&["JSON_QUERY"], "ss", text, json_query),
+    Function::new(&["JSON_VALUE"], "ss", text, |_, a, out| {
+        json_value(a, ["NULL", "NULL"], [&Value::Null, &Value::Null], out)
+    }),
+    // Text, path, a NULL of the type of the result, then for an empty result and for an error what to do, and a default.
+    Function::new(&["JSON VALUE"], "ssasasa", third, |_, a, out| {
+        json_value(a, [as_text(&a[3]), as_text(&a[5])], [&a[4], &a[6]], out)
+    })
+    .with_nulls(),
+    Function::new(&["JSON_QUERY"], "ss", text, |_, a, out| {
+        json_query(a, "WITHOUT", ["NULL", "NULL"], out)
+    }),
+    // Text, path, a NULL of the type of the result, the kind of wrapper, what to do for an empty result and for an error.
+    Function::new(&["JSON QUERY"], "ssasss", third, |_, a, out| {
+        json_query(a, as_text(&a[3]), [as_text(&a[4]), as_text(&a[5])], out)
+    })
+    .with_nulls(),
     Function::new(&["JSON_EXISTS"], "ss", boolean, |_, a, out| {
-        let found = !find(as_text(&a[0]), as_text(&a[1]))?.is_empty();
-        give_bool(out, found)
+        json_exists(a, "FALSE", out)
+    }),
+    Function::new(&["JSON EXISTS"], "sss", boolean, |_, a, out| {
+        json_exists(a, as_text(&a[2]), out)
     }),
     Function::new(&["JSON_STRING"], "a", text, |_, a, out| {
         let mut json = String::new();
-        crate::output::write_json_value(&mut json, a[0], chrono_tz::Tz::UTC);
+        crate::output::write_json_value(&mut json, a[0], crate::time::Zone::UTC);
         give(out, &json)
     }),
     Function::new(
@@ -38,6 +54,9 @@ pub const FUNCTIONS: &[Function] = &[
         "s?s",
         |_| Ok(DataType::Boolean),
         |_, a, out| {
+            if matches!(a[0], Value::Null) {
+                return give_bool(out, false);
+            }
             let json = serde_json::from_str::<Json>(as_text(&a[0])).ok();
             give_bool(
                 out,
@@ -50,7 +69,8 @@ pub const FUNCTIONS: &[Function] = &[
                 },
             )
         },
-    ),
+    )
+    .with_nulls(),
 ];
 
 /// A JSON string in ASCII, with `/` escaped, as Flink's JSON_QUOTE has it.
@@ -91,9 +111,11 @@ enum Step {
     Each,
 }
 
-fn steps(path: &str) -> Result<Vec<Step>, Failure> {
+/// The steps of a path, and whether it is lax.
+fn steps(path: &str) -> Result<(Vec<Step>, bool), Failure> {
     let refused = || format!("The JSON path '{path}' is not supported. Use $, .name, ['name'], [0] and [*].");
     let trimmed = path.trim();
+    let lax = trimmed.starts_with("lax");
     let trimmed = trimmed
         .strip_prefix("lax")
         .or(trimmed.strip_prefix("strict"))
@@ -127,49 +149,305 @@ fn steps(path: &str) -> Result<Vec<Step>, Failure> {
             rest = behind;
         }
     }
-    Ok(steps)
+    Ok((steps, lax))
 }
 
-/// All values at a path; none where the text is no JSON.
-fn find(text: &str, path: &str) -> Result<Vec<Json>, Failure> {
-    let steps = steps(path)?;
-    let Ok(root) = serde_json::from_str::<Json>(text) else {
-        return Ok(Vec::new());
+/// What a path came to.
+enum Found<'a> {
+    Value(Token<'a>),
+    /// The values of a path with `[*]`: any number of them.
+    Values(Vec<Token<'a>>),
+    /// A lax path that found nothing.
+    Nothing,
+    Error(Failure),
+}
+
+fn find<'a>(text: &'a str, path: &str) -> Result<Found<'a>, Failure> {
+    let (steps, lax) = steps(path)?;
+    let mut cursor = Cursor::new(text);
+    let root = cursor.token().and_then(|token| cursor.end().map(|()| token));
+    let missing = |failure: Failure| if lax { Found::Nothing } else { Found::Error(failure) };
+    let root = match root {
+        Ok(root) => root,
+        Err(broken) => return Ok(missing(format!("The text is no JSON: {broken}."))),
     };
+    let indefinite = steps.contains(&Step::Each);
     let mut found = vec![root];
     for step in &steps {
-        found = found
-            .into_iter()
-            .flat_map(|value| match (step, value) {
-                (Step::Field(name), Json::Object(mut fields)) => fields.remove(name).into_iter().collect(),
-                (Step::Index(index), Json::Array(items)) => items.into_iter().nth(*index).into_iter().collect(),
-                (Step::Each, Json::Array(items)) => items,
-                _ => Vec::new(),
-            })
-            .collect();
+        found = found.iter().flat_map(|value| step_into(value, step)).collect();
     }
-    Ok(found)
+    if indefinite {
+        return Ok(Found::Values(found));
+    }
+    Ok(match found.pop() {
+        Some(value) => Found::Value(value),
+        None => missing(format!("No results for path: {path}")),
+    })
 }
 
-fn json_value(_: &mut Call<'_>, a: &[Value<'_>], out: &mut Column) -> Result<(), Failure> {
-    match find(as_text(&a[0]), as_text(&a[1]))?.as_slice() {
-        [Json::String(text)] => give(out, text),
-        [Json::Bool(value)] => give(out, &value.to_string()),
-        [Json::Number(number)] => match number.as_f64() {
-            Some(value) if number.is_f64() => {
-                let mut text = String::new();
-                shown::write_value(&mut text, Value::Double(value));
-                give(out, &text)
+/// The values one step below; containers have been checked.
+fn step_into<'a>(value: &Token<'a>, step: &Step) -> Vec<Token<'a>> {
+    let mut found = Vec::new();
+    match (step, value) {
+        (Step::Field(name), Token::Object(text)) => {
+            let _checked = Cursor::new(text).object(|key, value| {
+                if key == name.as_str() {
+                    // The last of equal names wins.
+                    found = vec![value];
+                }
+            });
+        }
+        (Step::Index(wanted), Token::Array(text)) => {
+            let mut index = 0;
+            let _checked = Cursor::new(text).array(|value| {
+                if index == *wanted {
+                    found.push(value);
+                }
+                index += 1;
+            });
+        }
+        (Step::Each, Token::Array(text)) => {
+            let _checked = Cursor::new(text).array(|value| found.push(value));
+        }
+        _ => {}
+    }
+    found
+}
+
+fn is_container(token: &Token<'_>) -> bool {
+    matches!(token, Token::Array(_) | Token::Object(_))
+}
+
+/// Whether a path is lax; a wrong path was refused before.
+fn is_lax(path: &str) -> bool {
+    path.trim().starts_with("lax")
+}
+
+fn third(types: &[DataType]) -> Result<DataType, Failure> {
+    Ok(types.get(2).cloned().unwrap_or(DataType::Utf8))
+}
+
+/// `behaviour` and `defaults`: for an empty result, and for an error.
+fn json_value(
+    a: &[Value<'_>],
+    behaviour: [&str; 2],
+    defaults: [&Value<'_>; 2],
+    out: &mut Column,
+) -> Result<(), Failure> {
+    if a[..2].iter().any(|value| matches!(value, Value::Null)) {
+        return null(out);
+    }
+    let path = as_text(&a[1]);
+    let empty = || "Empty result of JSON_VALUE function is not allowed".to_owned();
+    let (which, failure) = match find(as_text(&a[0]), path)? {
+        Found::Value(Token::Null) | Found::Nothing => (0, empty()),
+        Found::Value(value) if !is_container(&value) => return give_scalar(&value, out),
+        Found::Value(_) | Found::Values(_) if is_lax(path) => (0, empty()),
+        Found::Value(_) | Found::Values(_) => (
+            1,
+            "Strict jsonpath mode requires scalar value, and the actual value is an array or an object".to_owned(),
+        ),
+        Found::Error(failure) => (1, failure),
+    };
+    match behaviour[which] {
+        "ERROR" => Err(failure),
+        "DEFAULT" => {
+            if !out.append_value(*defaults[which]) {
+                out.append_null();
             }
-            _ => give(out, &number.to_string()),
-        },
+            Ok(())
+        }
         _ => null(out),
     }
 }
 
-fn json_query(_: &mut Call<'_>, a: &[Value<'_>], out: &mut Column) -> Result<(), Failure> {
-    match find(as_text(&a[0]), as_text(&a[1]))?.as_slice() {
-        [value @ (Json::Object(_) | Json::Array(_))] => give(out, &value.to_string()),
+/// Appends a scalar to a column of the RETURNING type, which must be the type that it has in Java.
+fn give_scalar(token: &Token<'_>, out: &mut Column) -> Result<(), Failure> {
+    let class = match token {
+        Token::Boolean(_) => "java.lang.Boolean",
+        Token::Text(_) => "java.lang.String",
+        Token::Number(text) if text.contains(['.', 'e', 'E']) => "java.math.BigDecimal",
+        Token::Number(text) if text.parse::<i32>().is_ok() => "java.lang.Integer",
+        _ => "java.lang.Long",
+    };
+    let wanted = match (&mut *out, token) {
+        (Column::Text(values), Token::Text(text)) => {
+            values.append_value(text);
+            return Ok(());
+        }
+        (Column::Text(values), Token::Boolean(value)) => {
+            values.append_value(value.to_string());
+            return Ok(());
+        }
+        (Column::Text(values), Token::Number(text)) => {
+            values.append_value(java_number(text));
+            return Ok(());
+        }
+        (Column::Boolean(values), Token::Boolean(value)) => {
+            values.append_value(*value);
+            return Ok(());
+        }
+        (Column::Int32(values), Token::Number(text)) if class == "java.lang.Integer" => {
+            values.append_option(text.parse().ok());
+            return Ok(());
+        }
+        (Column::Float64(values), Token::Number(text)) if class == "java.math.BigDecimal" => {
+            values.append_option(text.parse().ok());
+            return Ok(());
+        }
+        (Column::Boolean(_), _) => "java.lang.Boolean",
+        (Column::Int32(_), _) => "java.lang.Integer",
+        _ => "java.math.BigDecimal",
+    };
+    Err(format!("class {class} cannot be cast to class {wanted}"))
+}
+
+/// The text that Java's number has: of an integer its digits, of others that of `BigDecimal`.
+fn java_number(text: &str) -> String {
+    let (mantissa, exponent) = match text.find(['e', 'E']) {
+        Some(at) => (&text[..at], text[at + 1..].parse::<i64>().unwrap_or_default()),
+        None => (text, 0),
+    };
+    let (sign, digits) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let scale = fraction.len() as i64 - exponent;
+    let unscaled = format!("{whole}{fraction}");
+    let unscaled = unscaled.trim_start_matches('0');
+    let unscaled = if unscaled.is_empty() { "0" } else { unscaled };
+    let sign = if unscaled == "0" { "" } else { sign };
+    let adjusted = unscaled.len() as i64 - 1 - scale;
+    if scale == 0 {
+        return format!("{sign}{unscaled}");
+    }
+    if scale > 0 && adjusted >= -6 {
+        let padded = format!("{unscaled:0>width$}", width = scale as usize + 1);
+        let (whole, fraction) = padded.split_at(padded.len() - scale as usize);
+        return format!("{sign}{whole}.{fraction}");
+    }
+    let (first, rest) = unscaled.split_at(1);
+    let point = if rest.is_empty() { "" } else { "." };
+    format!("{sign}{first}{point}{rest}E{adjusted:+}")
+}
+
+/// Writes a value without blanks, as Jackson does.
+fn write_compact(out: &mut String, token: &Token<'_>) {
+    let mut first = true;
+    let mut separate = |out: &mut String| {
+        if !std::mem::take(&mut first) {
+            out.push(',');
+        }
+    };
+    match token {
+        Token::Null => out.push_str("null"),
+        Token::Boolean(value) => out.push_str(if *value { "true" } else { "false" }),
+        Token::Number(text) => out.push_str(&java_number(text)),
+        Token::Text(text) => write_string(out, text),
+        Token::Array(text) => {
+            out.push('[');
+            let _checked = Cursor::new(text).array(|value| {
+                separate(out);
+                write_compact(out, &value);
+            });
+            out.push(']');
+        }
+        Token::Object(text) => {
+            out.push('{');
+            let _checked = Cursor::new(text).object(|key, value| {
+                separate(out);
+                write_string(out, &key);
+                out.push(':');
+                write_compact(out, &value);
+            });
+            out.push('}');
+        }
+    }
+}
+
+/// `behaviour`: for an empty result, and for an error.
+fn json_query(a: &[Value<'_>], wrapper: &str, behaviour: [&str; 2], out: &mut Column) -> Result<(), Failure> {
+    if a[..2].iter().any(|value| matches!(value, Value::Null)) {
+        return null(out);
+    }
+    let path = as_text(&a[1]);
+    let compact = |token: &Token<'_>| {
+        let mut text = String::new();
+        write_compact(&mut text, token);
+        text
+    };
+    // The text of the result, and whether it is an array or an object.
+    let (text, structured) = match find(as_text(&a[0]), path)? {
+        Found::Value(value) => (
+            Some(compact(&value)).filter(|_| value != Token::Null),
+            is_container(&value),
+        ),
+        Found::Values(values) => {
+            let items: Vec<String> = values.iter().map(compact).collect();
+            (Some(format!("[{}]", items.join(","))), true)
+        }
+        Found::Nothing => (None, false),
+        Found::Error(failure) => return query_default(out, behaviour[1], failure),
+    };
+    let wrapped = match (text, wrapper) {
+        (Some(text), "UNCONDITIONAL") => Some(format!("[{text}]")),
+        (Some(text), "CONDITIONAL") if !structured => Some(format!("[{text}]")),
+        (text, _) => text.filter(|_| structured || is_lax(path) && wrapper != "WITHOUT"),
+    };
+    match wrapped {
+        Some(text) => give_query(out, &text),
+        None if is_lax(path) || matches!(find(as_text(&a[0]), path)?, Found::Value(Token::Null)) => query_default(
+            out,
+            behaviour[0],
+            "Empty result of JSON_QUERY function is not allowed".to_owned(),
+        ),
+        None => query_default(
+            out,
+            behaviour[1],
+            "Strict jsonpath mode requires array or object value, and the actual value is a scalar".to_owned(),
+        ),
+    }
+}
+
+fn query_default(out: &mut Column, behaviour: &str, failure: Failure) -> Result<(), Failure> {
+    match behaviour {
+        "ERROR" => Err(failure),
+        "EMPTY ARRAY" => give_query(out, "[]"),
+        "EMPTY OBJECT" => give_query(out, "{}"),
         _ => null(out),
+    }
+}
+
+/// The result as text, or its items where an ARRAY of texts is returned.
+fn give_query(out: &mut Column, text: &str) -> Result<(), Failure> {
+    let Column::List { item, shape, .. } = out else {
+        return give(out, text);
+    };
+    let mut items = Vec::new();
+    let is_array = Cursor::new(text).array(|value| items.push(value)).is_ok();
+    for value in &items {
+        match value {
+            Token::Null => item.append_null(),
+            Token::Text(text) => give(item, text)?,
+            value => {
+                let mut text = String::new();
+                write_compact(&mut text, value);
+                give(item, &text)?;
+            }
+        }
+    }
+    shape.close(item.len(), is_array);
+    Ok(())
+}
+
+fn json_exists(a: &[Value<'_>], on_error: &str, out: &mut Column) -> Result<(), Failure> {
+    match find(as_text(&a[0]), as_text(&a[1]))? {
+        Found::Value(_) => give_bool(out, true),
+        Found::Values(_) => give_bool(out, true),
+        Found::Nothing => give_bool(out, false),
+        Found::Error(failure) => match on_error {
+            "TRUE" => give_bool(out, true),
+            "UNKNOWN" => null(out),
+            "ERROR" => Err(failure),
+            _ => give_bool(out, false),
+        },
     }
 }

@@ -2,13 +2,14 @@
 
 use std::cmp::Ordering;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, IntervalUnit};
 
-use super::arguments::{as_double, as_int, common, double, first, int};
+use super::arguments::{as_double, as_int, common, double, first, int, text};
 use super::string::{give_int, null};
 use super::{Call, Failure, Function, cast, temporal};
+use crate::expression::utf16_order;
 use crate::format::column::Column;
-use crate::format::number::{power_of_ten, rescale};
+use crate::format::number::{plain_decimal, power_of_ten, rescale};
 use crate::format::view::Value;
 
 pub const FUNCTIONS: &[Function] = &[
@@ -25,12 +26,19 @@ pub const FUNCTIONS: &[Function] = &[
     }),
     Function::new(&["ROUND"], "n?i", first, |_, a, out| to_places(out, a, true)),
     Function::new(&["TRUNCATE"], "n?i", first, |_, a, out| to_places(out, a, false)),
+    // Of a DECIMAL, with the type of the result behind: the binder knows it where the places are a constant.
+    Function::new(&["ROUND_TO"], "nia", third, |_, a, out| to_places(out, a, true)).with_nulls(),
+    Function::new(&["TRUNCATE_TO"], "nia", third, |_, a, out| to_places(out, a, false)).with_nulls(),
+    // ROUND and TRUNCATE to places from a column, as text: the value has that scale.
+    Function::new(&["ROUND_TEXT"], "ni", text, |_, a, out| places_text(out, a, true)),
+    Function::new(&["TRUNCATE_TEXT"], "ni", text, |_, a, out| places_text(out, a, false)),
     Function::new(&["MOD"], "nn", modulo_type, modulo),
     Function::new(&["POWER"], "nn", double, |_, a, out| {
         give_double(out, as_double(&a[0]).powf(as_double(&a[1])))
     }),
     Function::new(&["SQRT"], "n", double, |_, a, out| {
-        give_double(out, as_double(&a[0]).sqrt())
+        // As the power that Flink computes: the root of -Infinity is Infinity, that of -0.0 is 0.0.
+        give_double(out, as_double(&a[0]).powf(0.5))
     }),
     Function::new(&["EXP"], "n", double, |_, a, out| {
         give_double(out, as_double(&a[0]).exp())
@@ -159,7 +167,11 @@ fn rounded_type(types: &[DataType]) -> Result<DataType, Failure> {
         [DataType::Decimal128(precision, _)] => Ok(DataType::Decimal128(*precision, 0)),
         [number] if number.is_numeric() || number.is_null() => first(types),
         [
-            DataType::Date32 | DataType::Time32(_) | DataType::Timestamp(..) | DataType::Null,
+            DataType::Date32
+            | DataType::Time32(_)
+            | DataType::Timestamp(..)
+            | DataType::Interval(IntervalUnit::MonthDayNano)
+            | DataType::Null,
             DataType::Utf8,
         ] => first(types),
         _ => Err("CEIL and FLOOR take a number, or a date or timestamp TO a unit.".to_owned()),
@@ -204,29 +216,60 @@ fn to_places(out: &mut Column, a: &[Value<'_>], round: bool) -> Result<(), Failu
         };
         quotient.checked_mul(power)
     };
-    let binary = |value: f64| -> f64 {
-        if !value.is_finite() || places > 20 {
-            return value;
-        }
+    let binary = |value: f64| -> Result<f64, Failure> {
         // By way of the decimal text, as Java's BigDecimal.valueOf has it.
-        let text = crate::format::number::java_double(value);
-        match crate::format::number::parse_decimal(&text, 38, 20)
-            .flatten()
-            .and_then(|unscaled| decimal(unscaled, 20))
-        {
-            Some(unscaled) => as_double(&Value::Decimal { unscaled, scale: 20 }),
-            None => value,
+        let text = crate::format::number::decimal_text(value)?;
+        if places > 20 {
+            return Ok(value);
         }
+        Ok(
+            match crate::format::number::parse_decimal(&text, 38, 20)
+                .flatten()
+                .and_then(|unscaled| decimal(unscaled, 20))
+            {
+                Some(unscaled) => as_double(&Value::Decimal { unscaled, scale: 20 }),
+                None => value,
+            },
+        )
     };
     match a[0] {
         Value::Integer(value) => give_int(out, decimal(value.into(), 0).unwrap_or_default() as i64),
-        Value::Float(value) => give_value(out, Value::Float(binary(f64::from(value)) as f32)),
-        Value::Double(value) => give_value(out, Value::Double(binary(value))),
+        Value::Float(value) => give_value(out, Value::Float(binary(f64::from(value))? as f32)),
+        Value::Double(value) => give_value(out, Value::Double(binary(value)?)),
         Value::Decimal { unscaled, scale } => match decimal(unscaled, scale) {
             Some(unscaled) => give_value(out, Value::Decimal { unscaled, scale }),
             None => null(out),
         },
         _ => null(out),
+    }
+}
+
+fn third(types: &[DataType]) -> Result<DataType, Failure> {
+    Ok(types.get(2).cloned().unwrap_or(DataType::Null))
+}
+
+/// A DECIMAL at `places` behind the point as `BigDecimal.setScale` and `toPlainString` give it.
+fn places_text(out: &mut Column, a: &[Value<'_>], round: bool) -> Result<(), Failure> {
+    let Value::Decimal { unscaled, scale } = a[0] else {
+        return null(out);
+    };
+    let places = as_int(&a[1]).clamp(-40, i64::from(scale)) as i8;
+    let drop = scale - places;
+    let quotient = match power_of_ten(drop.unsigned_abs().into()) {
+        None => Some(0),
+        Some(_) if round => rescale(unscaled, drop, 38, 0),
+        Some(power) => Some(unscaled / power),
+    };
+    let shown = match quotient {
+        Some(value) if places >= 0 => Some((value, places)),
+        Some(value) => power_of_ten(places.unsigned_abs().into())
+            .and_then(|power| value.checked_mul(power))
+            .map(|value| (value, 0)),
+        None => None,
+    };
+    match shown {
+        Some((value, scale)) => super::string::give(out, &plain_decimal(value, scale)),
+        None => null(out),
     }
 }
 
@@ -311,7 +354,15 @@ fn rand_integer(call: &mut Call<'_>, a: &[Value<'_>], out: &mut Column) -> Resul
 fn extreme(call: &mut Call<'_>, a: &[Value<'_>], out: &mut Column, wanted: Ordering) -> Result<(), Failure> {
     let mut best = a[0];
     for value in &a[1..] {
-        if compare(value, &best) == wanted {
+        // Generated comparisons: floats as IEEE 754, texts by UTF-16 units.
+        let order = match (value, &best) {
+            (Value::Text(value), Value::Text(best)) => Some(utf16_order(value, best)),
+            (Value::Float(_) | Value::Double(_), _) | (_, Value::Float(_) | Value::Double(_)) => {
+                as_double(value).partial_cmp(&as_double(&best))
+            }
+            _ => Some(compare(value, &best)),
+        };
+        if order == Some(wanted) {
             best = *value;
         }
     }

@@ -13,6 +13,7 @@ mod arguments;
 mod cast;
 mod collection;
 mod encoding;
+mod java_regex;
 mod json;
 mod math;
 mod pattern;
@@ -23,12 +24,13 @@ mod text_check;
 mod url;
 mod zone;
 
+use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use crate::time::Zone;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
-use chrono_tz::Tz;
 use datafusion::common::{DataFusionError, Result as PlanResult, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
@@ -43,7 +45,7 @@ pub use cast::{Length, can_cast, cast};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SessionFacts {
     /// `table.local-time-zone`.
-    pub zone: Tz,
+    pub zone: Zone,
     /// The time of the statement, in milliseconds since 1970.
     pub now_ms: i64,
 }
@@ -55,6 +57,24 @@ pub struct Outside {
     pub now: fn() -> (i64, u32),
     /// Any of all numbers, each as likely.
     pub random: fn() -> u64,
+}
+
+thread_local! {
+    static ROW_TIME: Cell<Option<(i64, u32)>> = const { Cell::new(None) };
+}
+
+/// The rows that are computed next have a time of their own.
+pub fn next_rows() {
+    ROW_TIME.set(None);
+}
+
+/// The time of the rows that are being computed: what `now` says when it is first asked for.
+fn row_time(now: fn() -> (i64, u32)) -> (i64, u32) {
+    ROW_TIME.get().unwrap_or_else(|| {
+        let time = now();
+        ROW_TIME.set(Some(time));
+        time
+    })
 }
 
 /// Why a row has no result.

@@ -10,7 +10,7 @@ use regex::Regex;
 
 use super::arguments::{array_of, as_int, as_text, boolean, int, text};
 use super::string::{give, give_bool, give_int, null};
-use super::{Call, Failure, Function};
+use super::{Call, Failure, Function, java_regex};
 use crate::format::column::Column;
 use crate::format::view::Value;
 
@@ -41,7 +41,7 @@ pub const FUNCTIONS: &[Function] = &[
             .regexes
             .get(as_text(&a[1]))?
             .find(text)
-            .map_or(0, |m| text[..m.start()].chars().count() + 1);
+            .map_or(0, |m| text[..m.start()].encode_utf16().count() + 1);
         give_int(out, found as i64)
     }),
     Function::new(&["REGEXP_SUBSTR"], "ss", text, |call, a, out| {
@@ -78,7 +78,7 @@ const PATTERNS_MAX: usize = 1000;
 
 impl Cache {
     pub fn get(&mut self, pattern: &str) -> Result<&Regex, Failure> {
-        self.get_as(pattern, "REGEXP", |pattern| Ok(pattern.to_owned()))
+        self.get_as(pattern, "REGEXP", java_regex::translate)
     }
 
     fn get_as(

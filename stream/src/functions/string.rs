@@ -146,18 +146,19 @@ pub fn null(out: &mut Column) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Words are runs of ASCII letters and digits, as Calcite has them; other letters are left alone.
 fn initcap(text: &str) -> String {
     let mut inside = false;
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if inside {
-            out.extend(c.to_lowercase());
+    let cased = text.chars().map(|c| {
+        let cased = if inside {
+            c.to_ascii_lowercase()
         } else {
-            out.extend(c.to_uppercase());
-        }
-        inside = c.is_alphanumeric();
-    }
-    out
+            c.to_ascii_uppercase()
+        };
+        inside = c.is_ascii_alphanumeric();
+        cased
+    });
+    cased.collect()
 }
 
 fn concat(_: &mut Call<'_>, a: &[Value<'_>], out: &mut Column) -> Result<(), Failure> {
@@ -230,35 +231,57 @@ fn instr(_: &mut Call<'_>, a: &[Value<'_>], out: &mut Column) -> Result<(), Fail
     give_int(out, found)
 }
 
-fn overlay(_: &mut Call<'_>, a: &[Value<'_>], out: &mut Column) -> Result<(), Failure> {
-    let (text, new) = (as_text(&a[0]), as_text(&a[1]));
-    let count = text.chars().count() as i64;
-    let start = as_int(&a[2]);
-    let len = a.get(3).map_or(new.chars().count() as i64, as_int);
-    if start <= 0 || start > count {
-        return give(out, text);
-    }
-    let head: String = text.chars().take(start as usize - 1).collect();
-    let end = start - 1 + len;
-    if end >= count || end < 0 {
-        return give(out, &(head + new));
-    }
-    let tail: String = text.chars().skip(end as usize).collect();
-    give(out, &(head + new + &tail))
+/// The text of UTF-16 units; half a character is shown as Java encodes it.
+fn of_units(units: &[u16]) -> String {
+    char::decode_utf16(units.iter().copied())
+        .map(|decoded| decoded.unwrap_or('?'))
+        .collect()
 }
 
+/// As Flink computes it on Java's strings, positions count UTF-16 units.
+fn overlay(_: &mut Call<'_>, a: &[Value<'_>], out: &mut Column) -> Result<(), Failure> {
+    let text: Vec<u16> = as_text(&a[0]).encode_utf16().collect();
+    let new: Vec<u16> = as_text(&a[1]).encode_utf16().collect();
+    let count = text.len() as i64;
+    let start = as_int(&a[2]);
+    let len = a.get(3).map_or(new.len() as i64, as_int);
+    if start <= 0 || start > count {
+        return give(out, as_text(&a[0]));
+    }
+    let mut units = text[..start as usize - 1].to_vec();
+    units.extend(new);
+    let end = start - 1 + len;
+    if (0..count).contains(&end) {
+        units.extend(&text[end as usize..]);
+    }
+    give(out, &of_units(&units))
+}
+
+/// Lengths count UTF-16 units, as in [`overlay`].
 fn pad(out: &mut Column, a: &[Value<'_>], left: bool) -> Result<(), Failure> {
-    let (text, len, filler) = (as_text(&a[0]), as_int(&a[1]), as_text(&a[2]));
-    let count = text.chars().count() as i64;
+    let len = as_int(&a[1]);
+    let text: Vec<u16> = as_text(&a[0]).encode_utf16().collect();
+    let filler: Vec<u16> = as_text(&a[2]).encode_utf16().collect();
+    let count = text.len() as i64;
     if len < 0 || (filler.is_empty() && len > count) {
         return null(out);
     }
     if len as usize > TEXT_BYTES_MAX / 4 {
         return Err(format!("A text of {len} characters is too long. Pad to fewer."));
     }
-    let cut: String = text.chars().take(len as usize).collect();
-    let fill: String = filler.chars().cycle().take((len - count).max(0) as usize).collect();
-    give(out, &if left { fill + &cut } else { cut + &fill })
+    let cut = &text[..text.len().min(len as usize)];
+    let mut units: Vec<u16> = filler
+        .iter()
+        .copied()
+        .cycle()
+        .take((len - count).max(0) as usize)
+        .collect();
+    if left {
+        units.extend(cut);
+    } else {
+        units = [cut, units.as_slice()].concat();
+    }
+    give(out, &of_units(&units))
 }
 
 fn trim(_: &mut Call<'_>, a: &[Value<'_>], out: &mut Column) -> Result<(), Failure> {

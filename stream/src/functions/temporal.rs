@@ -14,6 +14,7 @@ use crate::format::temporal::{
 };
 use crate::format::view::Value;
 use crate::output::local;
+use crate::time::Zone;
 
 pub const FUNCTIONS: &[Function] = &[
     Function::new(&["EXTRACT"], "sa", bigint, |call, a, out| {
@@ -50,12 +51,13 @@ pub const FUNCTIONS: &[Function] = &[
     Function::new(&["TO_TIMESTAMP_LTZ"], "a?as", timestamp_ltz, to_timestamp_ltz),
     Function::new(&["TO_DATE"], "s?s", date, to_date),
     Function::new(&["FROM_UNIXTIME"], "i?s", text, from_unixtime),
-    Function::new(&["UNIX_TIMESTAMP"], "?ss", bigint, unix_timestamp),
+    Function::new(&["UNIX_TIMESTAMP"], "?ss", bigint, unix_timestamp).volatile(),
     Function::new(&["CONVERT_TZ"], "sss", text, convert_tz),
     Function::new(&["CURRENT_DATE"], "", date, |call, _, out| {
         let days = now_local(call).day_and_second().0;
         give_value(out, Value::Date(days))
-    }),
+    })
+    .volatile(),
     Function::new(
         &["LOCALTIME", "CURRENT_TIME"],
         "",
@@ -71,16 +73,18 @@ pub const FUNCTIONS: &[Function] = &[
                 },
             )
         },
-    ),
+    )
+    .volatile(),
     Function::new(&["LOCALTIMESTAMP"], "", timestamp, |call, _, out| {
         give_moment(out, now_local(call))
-    }),
+    })
+    .volatile(),
     Function::new(&["CURRENT_TIMESTAMP", "NOW"], "", timestamp_ltz, |call, _, out| {
         give_moment(out, now(call))
-    }),
+    })
+    .volatile(),
     Function::new(&["CURRENT_ROW_TIMESTAMP"], "", timestamp_ltz, |call, _, out| {
-        let (second, nano) = (call.outside.now)();
-        give_moment(out, Moment::new(second, nano))
+        give_moment(out, now(call))
     })
     .volatile(),
 ];
@@ -103,8 +107,11 @@ fn give_moment(out: &mut Column, moment: Moment) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The time of the row. On a stream CURRENT_TIMESTAMP and its kin are new with each row, and the same within one; rows that
+/// came in one batch share theirs.
 fn now(call: &Call<'_>) -> Moment {
-    Moment::from_unit(call.session.now_ms, TimeUnit::Millisecond)
+    let (second, nano) = super::row_time(call.outside.now);
+    Moment::new(second, nano)
 }
 
 fn now_local(call: &Call<'_>) -> Moment {
@@ -129,15 +136,23 @@ fn shown(call: &Call<'_>, value: &Value<'_>) -> Option<Moment> {
 
 /// EXTRACT.
 fn part_of(call: &mut Call<'_>, unit: &str, value: &Value<'_>, out: &mut Column) -> Result<(), Failure> {
-    if let Value::Millis(ms) = *value {
-        return interval_part(unit, ms, out);
+    match *value {
+        Value::Millis(ms) => return interval_part(unit, ms, out),
+        Value::Months(months) => return months_part(unit, months, out),
+        _ => {}
     }
     let Some(moment) = shown(call, value) else {
         return Err(format!("EXTRACT({unit} FROM …) wants a date, a time or a timestamp."));
     };
-    let (days, second) = moment.day_and_second();
+    // Flink takes a time apart by divisions that round towards 1970: before it, parts of a day are negative, and belong to
+    // the day that begins after them.
+    let ms = match *value {
+        // Of a date, what is smaller than a day is taken from the number of its day.
+        Value::Date(days) => days,
+        _ => moment.to_unit(TimeUnit::Millisecond).unwrap_or_default(),
+    };
+    let days = moment.to_unit(TimeUnit::Millisecond).unwrap_or_default() / MILLIS_PER_DAY;
     let (year, month, day) = civil_from_days(days);
-    let second = i64::from(second);
     // Monday is 0.
     let weekday = (days + 3).rem_euclid(7);
     let (iso_year, iso_week) = iso_week(days);
@@ -151,13 +166,16 @@ fn part_of(call: &mut Call<'_>, unit: &str, value: &Value<'_>, out: &mut Column)
         "ISODOW" => weekday + 1,
         "ISOYEAR" => iso_year,
         "DOY" => days - days_from_civil(year, 1, 1) + 1,
-        "HOUR" => second / 3600,
-        "MINUTE" => second / 60 % 60,
-        "SECOND" => second % 60,
-        "MILLISECOND" => second % 60 * 1000 + i64::from(moment.nano) / 1_000_000,
-        "MICROSECOND" => second % 60 * 1_000_000 + i64::from(moment.nano) / 1_000,
-        "NANOSECOND" => second % 60 * 1_000_000_000 + i64::from(moment.nano),
-        "EPOCH" => moment.second,
+        "HOUR" => ms % MILLIS_PER_DAY / 3_600_000,
+        "MINUTE" => ms % 3_600_000 / 60_000,
+        "SECOND" => ms % 60_000 / 1000,
+        "MILLISECOND" => ms % 1000,
+        "MICROSECOND" => ms % 1000 * 1_000,
+        "NANOSECOND" => ms % 1000 * 1_000_000,
+        "EPOCH" => match *value {
+            Value::Date(days) => days * SECONDS_PER_DAY,
+            _ => ms / 1000,
+        },
         "DECADE" => year.div_euclid(10),
         "CENTURY" => (year + 99).div_euclid(100),
         "MILLENNIUM" => (year + 999).div_euclid(1000),
@@ -176,7 +194,18 @@ fn interval_part(unit: &str, ms: i64, out: &mut Column) -> Result<(), Failure> {
         "HOUR" => ms / 3_600_000 % 24,
         "MINUTE" => ms / 60_000 % 60,
         "SECOND" => ms / 1000 % 60,
+        "MILLISECOND" => ms % 1000,
         other => return Err(format!("'{other}' is not a unit of a day-time interval.")),
+    };
+    give_int(out, part)
+}
+
+fn months_part(unit: &str, months: i64, out: &mut Column) -> Result<(), Failure> {
+    let part = match unit {
+        "YEAR" => months / 12,
+        "QUARTER" => months % 12 / 3 + 1,
+        "MONTH" => months % 12,
+        other => return Err(format!("'{other}' is not a unit of a year-month interval.")),
     };
     give_int(out, part)
 }
@@ -240,15 +269,22 @@ pub fn round_to(
 }
 
 fn round_date(days: i64, unit: &str, up: bool) -> Result<i64, Failure> {
-    let (year, month, _) = civil_from_days(days);
+    let (year, month, day) = if days < GREGORIAN_CALENDAR_DAY {
+        julian_from_days(days)
+    } else {
+        civil_from_days(days)
+    };
     if unit == "WEEK" {
         let since_sunday = (days + 4).rem_euclid(7);
+        // Before the Gregorian calendar the date of the other calendar is rounded.
+        let days = days_from_civil(year, month, day);
         return Ok(if up {
             days + (7 - since_sunday) % 7
         } else {
             days - since_sunday
         });
     }
+    let start = days_from_civil(year, month, day);
     // The first day of the period, and of the next one.
     let (floor, next) = match unit {
         "MONTH" | "QUARTER" => {
@@ -278,7 +314,21 @@ fn round_date(days: i64, unit: &str, up: bool) -> Result<i64, Failure> {
             ));
         }
     };
-    Ok(if up && floor != days { next } else { floor })
+    Ok(if up && floor != start { next } else { floor })
+}
+
+/// The first day of the Gregorian calendar, 1582-10-15. Before it Flink's CEIL and FLOOR use the Julian one.
+const GREGORIAN_CALENDAR_DAY: i64 = -141_427;
+
+/// Year, month and day in the Julian calendar (Richards, "Mapping Time", for Julian day numbers).
+fn julian_from_days(days: i64) -> (i64, u32, u32) {
+    let f = days + 2_440_588 + 1401;
+    let e = 4 * f + 3;
+    let h = 5 * (e.rem_euclid(1461) / 4) + 2;
+    let day = (h % 153) / 5 + 1;
+    let month = (h / 153 + 2) % 12 + 1;
+    let year = e.div_euclid(1461) - 4716 + (14 - month) / 12;
+    (year, month as u32, day as u32)
 }
 
 /// Adds months, staying within the month that is reached.
@@ -494,7 +544,7 @@ fn from_unixtime(call: &mut Call<'_>, a: &[Value<'_>], out: &mut Column) -> Resu
 
 fn unix_timestamp(call: &mut Call<'_>, a: &[Value<'_>], out: &mut Column) -> Result<(), Failure> {
     let Some(text) = a.first() else {
-        return give_int(out, call.session.now_ms.div_euclid(1000));
+        return give_int(out, now(call).second);
     };
     let pattern = Pattern::new(a.get(1).map_or("yyyy-MM-dd HH:mm:ss", as_text))?;
     match pattern.parse(as_text(text), Strictness::Lenient) {
@@ -504,9 +554,7 @@ fn unix_timestamp(call: &mut Call<'_>, a: &[Value<'_>], out: &mut Column) -> Res
 }
 
 fn convert_tz(_: &mut Call<'_>, a: &[Value<'_>], out: &mut Column) -> Result<(), Failure> {
-    let (Some(from), Some(to)) = (zone::parse(as_text(&a[1])), zone::parse(as_text(&a[2]))) else {
-        return null(out);
-    };
+    let (from, to) = (Zone::leniently(as_text(&a[1])), Zone::leniently(as_text(&a[2])));
     match temporal::parse_timestamp_leniently(as_text(&a[0])) {
         Some(moment) => {
             let mut text = String::new();

@@ -7,7 +7,7 @@ use datafusion::config::ConfigOptions;
 use super::*;
 
 const UTC: SessionFacts = SessionFacts {
-    zone: Tz::UTC,
+    zone: Zone::UTC,
     now_ms: 1_700_000_000_000,
 };
 
@@ -350,7 +350,7 @@ fn volatile_functions_give_each_row_its_own() {
 
 /// Casts a scalar; the result as JSON.
 fn casted(value: ScalarValue, to: DataType, try_cast: bool) -> Result<String, String> {
-    run(&cast(&to, None, try_cast, &UTC), &[value], &UTC)
+    run(&cast(&to, None, None, try_cast, &UTC), &[value], &UTC)
 }
 
 #[test]
@@ -388,7 +388,7 @@ fn casts_of_texts() {
         error.contains("For input string: 'x'. Invalid character found."),
         "{error}"
     );
-    let char4 = cast(&DataType::Utf8, Some(Length::Char(4)), true, &UTC);
+    let char4 = cast(&DataType::Utf8, Some(Length::Char(4)), None, true, &UTC);
     assert_eq!(run(&char4, &[s("bC")], &UTC).unwrap(), "\"bC  \"");
     assert_eq!(run(&char4, &[s("World")], &UTC).unwrap(), "\"Worl\"");
 }
@@ -402,11 +402,11 @@ fn casts_of_time() {
         "\"2023-12-31\""
     );
     let tokyo = SessionFacts {
-        zone: Tz::Asia__Tokyo,
+        zone: Zone::Named(chrono_tz::Tz::Asia__Tokyo),
         ..UTC
     };
     let ltz = DataType::Timestamp(arrow::datatypes::TimeUnit::Millisecond, Some("UTC".into()));
-    let to_ltz = cast(&ltz, None, false, &tokyo);
+    let to_ltz = cast(&ltz, None, None, false, &tokyo);
     assert_eq!(
         run(&to_ltz, &[ts("2024-01-15 10:00:00")], &UTC).unwrap(),
         "\"2024-01-15T01:00:00Z\""

@@ -1,17 +1,19 @@
 //! Answers in the gateway's JSON: pages of rows, column types, exceptions.
 
+use crate::time::Zone;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use axum::http::Uri;
-use chrono_tz::Tz;
 use serde_json::{Map, Value as Json, json};
 
 use super::operation::{Head, Page};
 use crate::Error;
 use crate::format::number;
-use crate::format::temporal::{self, Fraction, digits_of};
+use crate::format::temporal::{self, Fraction, WIDE_TIMESTAMP, digits_of};
 use crate::format::view::{Value, views};
 use crate::output;
+use crate::sql::Facts;
+use crate::sql::data_type::Length;
 
 /// STRING is VARCHAR of this length.
 const LENGTH_MAX: i64 = i32::MAX as i64;
@@ -66,20 +68,29 @@ fn payload(kind: &str, head: &Head, data: Vec<Json>, format: RowFormat) -> Map<S
         "SUCCESS"
     };
     answer.insert("resultKind".to_owned(), result_kind.into());
-    let columns: Vec<Json> = head.schema.fields().iter().map(|field| column(field)).collect();
+    let nothing = Facts::default();
+    let columns: Vec<Json> = head
+        .schema
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(index, field)| column(field, head.facts.get(index).unwrap_or(&nothing)))
+        .collect();
     let results = json!({ "columns": columns, "rowFormat": format.name(), "data": data });
     answer.insert("results".to_owned(), results);
     answer
 }
 
-fn column(field: &Field) -> Json {
-    json!({ "name": field.name(), "logicalType": logical_type(field.data_type(), field.is_nullable()), "comment": null })
+fn column(field: &Field, facts: &Facts) -> Json {
+    json!({ "name": field.name(), "logicalType": logical_type(field.data_type(), facts), "comment": null })
 }
 
 /// Flink's JSON form of a type.
-fn logical_type(data_type: &DataType, nullable: bool) -> Json {
+fn logical_type(data_type: &DataType, facts: &Facts) -> Json {
+    let nullable = !facts.not_null;
     let plain = |name: &str| json!({ "type": name, "nullable": nullable });
     let sized = |name: &str, key: &str, size: i64| json!({ "type": name, "nullable": nullable, key: size });
+    let precision = |unit: TimeUnit| i64::from(facts.precision.unwrap_or_else(|| digits_of(unit)));
     match data_type {
         DataType::Null => plain("NULL"),
         DataType::Boolean => plain("BOOLEAN"),
@@ -92,17 +103,26 @@ fn logical_type(data_type: &DataType, nullable: bool) -> Json {
         DataType::Decimal128(precision, scale) => {
             json!({ "type": "DECIMAL", "nullable": nullable, "precision": precision, "scale": scale })
         }
-        DataType::Binary => sized("VARBINARY", "length", LENGTH_MAX),
+        DataType::Binary => match facts.length {
+            Some(Length::Binary(n)) => sized("BINARY", "length", n.into()),
+            Some(Length::VarBinary(n)) => sized("VARBINARY", "length", n.into()),
+            _ => sized("VARBINARY", "length", LENGTH_MAX),
+        },
         DataType::Date32 => plain("DATE"),
-        DataType::Time32(unit) => sized("TIME_WITHOUT_TIME_ZONE", "precision", i64::from(digits_of(*unit))),
+        DataType::Time32(unit) => sized("TIME_WITHOUT_TIME_ZONE", "precision", precision(*unit)),
         DataType::Timestamp(unit, zone) => {
             let name = if zone.is_some() {
                 "TIMESTAMP_WITH_LOCAL_TIME_ZONE"
             } else {
                 "TIMESTAMP_WITHOUT_TIME_ZONE"
             };
-            sized(name, "precision", i64::from(digits_of(*unit)))
+            sized(name, "precision", precision(*unit))
         }
+        wide if *wide == WIDE_TIMESTAMP => sized(
+            "TIMESTAMP_WITHOUT_TIME_ZONE",
+            "precision",
+            precision(TimeUnit::Nanosecond),
+        ),
         DataType::Duration(TimeUnit::Millisecond) => {
             json!({ "type": "INTERVAL_DAY_TIME", "nullable": nullable, "resolution": "DAY_TO_SECOND", "dayPrecision": 2, "fractionalPrecision": 3 })
         }
@@ -110,45 +130,52 @@ fn logical_type(data_type: &DataType, nullable: bool) -> Json {
             json!({ "type": "INTERVAL_YEAR_MONTH", "nullable": nullable, "resolution": "YEAR_TO_MONTH", "yearPrecision": 2 })
         }
         DataType::List(item) => {
-            json!({ "type": "ARRAY", "nullable": nullable, "elementType": logical_type(item.data_type(), item.is_nullable()) })
+            json!({ "type": "ARRAY", "nullable": nullable, "elementType": logical_type(item.data_type(), &facts.child(0)) })
         }
-        DataType::Map(entries, _) => map_type(entries, nullable),
+        DataType::Map(entries, _) => map_type(entries, facts),
         DataType::Struct(fields) => {
             let fields: Vec<Json> = fields
                 .iter()
-                .map(|field| json!({ "name": field.name(), "fieldType": logical_type(field.data_type(), field.is_nullable()) }))
+                .enumerate()
+                .map(|(index, field)| json!({ "name": field.name(), "fieldType": logical_type(field.data_type(), &facts.child(index)) }))
                 .collect();
             json!({ "type": "ROW", "nullable": nullable, "fields": fields })
         }
         // Utf8 and its views; nothing else leaves a plan.
-        _ => sized("VARCHAR", "length", LENGTH_MAX),
+        _ => match facts.length {
+            Some(Length::Char(n)) => sized("CHAR", "length", n.into()),
+            Some(Length::VarChar(n)) => sized("VARCHAR", "length", n.into()),
+            _ => sized("VARCHAR", "length", LENGTH_MAX),
+        },
     }
 }
 
-fn map_type(entries: &Field, nullable: bool) -> Json {
+fn map_type(entries: &Field, facts: &Facts) -> Json {
     let side = |index: usize| match entries.data_type() {
         DataType::Struct(fields) => fields
             .get(index)
-            .map(|field| logical_type(field.data_type(), field.is_nullable()))
+            .map(|field| logical_type(field.data_type(), &facts.child(index)))
             .unwrap_or(Json::Null),
         _ => Json::Null,
     };
-    json!({ "type": "MAP", "nullable": nullable, "keyType": side(0), "valueType": side(1) })
+    json!({ "type": "MAP", "nullable": !facts.not_null, "keyType": side(0), "valueType": side(1) })
 }
 
 fn data(head: &Head, rows: &[RecordBatch], format: RowFormat) -> Result<Vec<Json>, Error> {
     let mut data = Vec::new();
     for batch in rows {
-        rows_of(&mut data, batch, format, head.zone)?;
+        rows_of(&mut data, batch, format, head)?;
     }
     Ok(data)
 }
 
-fn rows_of(data: &mut Vec<Json>, batch: &RecordBatch, format: RowFormat, zone: Tz) -> Result<(), Error> {
+fn rows_of(data: &mut Vec<Json>, batch: &RecordBatch, format: RowFormat, head: &Head) -> Result<(), Error> {
+    let zone = head.zone;
     let views = views(batch)?;
     for row in 0..batch.num_rows() {
         let mut fields = Vec::with_capacity(views.len());
-        for view in &views {
+        for (index, view) in views.iter().enumerate() {
+            let precision = head.facts.get(index).and_then(|facts| facts.precision);
             fields.push(match (format, view.value(row)) {
                 (_, Value::Null) => Json::Null,
                 (RowFormat::Json, value) => {
@@ -159,7 +186,16 @@ fn rows_of(data: &mut Vec<Json>, batch: &RecordBatch, format: RowFormat, zone: T
                 }
                 (RowFormat::PlainText, value) => {
                     let mut text = String::new();
-                    plain(&mut text, value, zone);
+                    match (value, precision) {
+                        (Value::Timestamp { moment, zoned, .. }, Some(digits)) => {
+                            let moment = if zoned { output::local(moment, zone) } else { moment };
+                            temporal::write_timestamp(&mut text, moment, ' ', Fraction::Fixed(digits));
+                        }
+                        (Value::Time { second, nano, .. }, Some(digits)) => {
+                            temporal::write_time(&mut text, second, nano, Fraction::Fixed(digits));
+                        }
+                        (value, _) => plain(&mut text, value, zone),
+                    }
                     text.into()
                 }
             });
@@ -171,7 +207,7 @@ fn rows_of(data: &mut Vec<Json>, batch: &RecordBatch, format: RowFormat, zone: T
 }
 
 /// Appends a value as `CAST(… AS STRING)` shows it, nested ones included.
-fn plain(out: &mut String, value: Value<'_>, zone: Tz) {
+fn plain(out: &mut String, value: Value<'_>, zone: Zone) {
     match value {
         Value::Null => out.push_str("NULL"),
         Value::Boolean(value) => out.push_str(if value { "TRUE" } else { "FALSE" }),
@@ -265,7 +301,7 @@ mod tests {
 
     fn text(value: Value<'_>) -> String {
         let mut out = String::new();
-        plain(&mut out, value, Tz::UTC);
+        plain(&mut out, value, Zone::UTC);
         out
     }
 

@@ -3,13 +3,14 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::time::Zone;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use chrono_tz::Tz;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use super::engine::{Answer, Rows};
 use crate::Error;
+use crate::sql::Facts;
 
 /// How long a fetch waits for rows before it answers an empty page.
 const FETCH_WAIT: Duration = Duration::from_millis(100);
@@ -42,10 +43,12 @@ impl Status {
 #[derive(Debug, Clone)]
 pub struct Head {
     pub schema: SchemaRef,
+    /// What the columns' Arrow types do not say.
+    pub facts: Vec<Facts>,
     pub is_query: bool,
     pub has_content: bool,
     pub job: Option<String>,
-    pub zone: Tz,
+    pub zone: Zone,
 }
 
 /// A page that was fetched.

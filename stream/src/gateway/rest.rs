@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{StatusCode, Uri, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::answer::{self, RowFormat};
+use super::rest_jobs;
 use super::session::{Session, Sessions};
 use crate::Error;
 
@@ -23,16 +25,16 @@ use crate::Error;
 const BODY_BYTES_MAX: usize = 4 << 20;
 /// What the stock clients look for.
 const PRODUCT: &str = "Apache Flink";
-const PRODUCT_VERSION: &str = "2.3.0";
+pub const PRODUCT_VERSION: &str = "2.3.0";
 const VERSIONS: [&str; 4] = ["V1", "V2", "V3", "V4"];
 
 type Answer = Result<Value, Refusal>;
-type Shared = State<Arc<Sessions>>;
+pub type Shared = State<Arc<Sessions>>;
 
 /// An error as the clients expect it.
-struct Refusal {
-    status: StatusCode,
-    errors: Vec<String>,
+pub struct Refusal {
+    pub status: StatusCode,
+    pub errors: Vec<String>,
 }
 
 impl Refusal {
@@ -53,13 +55,13 @@ impl From<Error> for Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
+impl Refusal {
+    pub fn answer(self) -> Response {
         respond(self.status, &json!({ "errors": self.errors }))
     }
 }
 
-fn respond(status: StatusCode, body: &Value) -> Response {
+pub fn respond(status: StatusCode, body: &Value) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "application/json; charset=UTF-8"),
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
@@ -70,7 +72,7 @@ fn respond(status: StatusCode, body: &Value) -> Response {
 fn answered(answer: Answer) -> Response {
     match answer {
         Ok(body) => respond(StatusCode::OK, &body),
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => refusal.answer(),
     }
 }
 
@@ -101,11 +103,26 @@ pub fn router(sessions: Arc<Sessions>) -> Router {
                 .route(&path("/sessions/{session}/complete-statement"), get(complete));
         }
     }
-    router
+    rest_jobs::routes(router)
         .fallback(|uri: Uri| async move { not_found(&uri) })
         .method_not_allowed_fallback(|uri: Uri| async move { not_found(&uri) })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(axum::middleware::from_fn(with_body))
         .with_state(sessions)
+}
+
+/// Reads the body of every call, also of those that have no use for one: the clients send `{}` with GET and DELETE, and what
+/// stays unread on a connection would be taken for the next call or end it.
+async fn with_body(request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    match axum::body::to_bytes(body, BODY_BYTES_MAX).await {
+        Ok(bytes) => next.run(Request::from_parts(head, bytes.into())).await,
+        Err(_) => Refusal {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            errors: vec![format!("a call may have a body of {BODY_BYTES_MAX} bytes")],
+        }
+        .answer(),
+    }
 }
 
 fn not_found(uri: &Uri) -> Response {
@@ -113,7 +130,7 @@ fn not_found(uri: &Uri) -> Response {
         status: StatusCode::NOT_FOUND,
         errors: vec![format!("Not found: {}", uri.path())],
     }
-    .into_response()
+    .answer()
 }
 
 async fn info() -> Response {
@@ -153,7 +170,8 @@ async fn heartbeat(State(sessions): Shared, Path(session): Path<String>) -> Resp
 async fn submit(State(sessions): Shared, Path(session): Path<String>, body: Bytes) -> Response {
     answered((|| {
         let session = session_of(&sessions, &session)?;
-        let operation = session.submit(statement(&object(&body)?))?;
+        let body = object(&body)?;
+        let operation = session.submit(statement(&body), strings(body.get("executionConfig"))?)?;
         Ok(json!({ "operationHandle": operation.to_string() }))
     })())
 }
@@ -163,7 +181,7 @@ async fn configure(State(sessions): Shared, Path(session): Path<String>, body: B
     answered(
         async {
             let session = session_of(&sessions, &session)?;
-            let handle = session.submit(statement(&object(&body)?))?;
+            let handle = session.submit(statement(&object(&body)?), BTreeMap::new())?;
             let operation = session.operation(handle)?;
             let outcome = loop {
                 match operation.fetch(0).await {
@@ -246,7 +264,7 @@ fn handle(text: &str, what: &str) -> Result<Uuid, Refusal> {
 }
 
 /// The body as an object; an empty one counts as `{}`.
-fn object(body: &[u8]) -> Result<serde_json::Map<String, Value>, Refusal> {
+pub fn object(body: &[u8]) -> Result<serde_json::Map<String, Value>, Refusal> {
     if body.trim_ascii().is_empty() {
         return Ok(serde_json::Map::new());
     }
@@ -275,6 +293,8 @@ fn strings(value: Option<&Value>) -> Result<BTreeMap<String, String>, Refusal> {
                 (key.clone(), value)
             })
             .collect()),
-        Some(_) => Err(Refusal::bad("'properties' must be an object of strings")),
+        Some(_) => Err(Refusal::bad(
+            "properties and executionConfig must be objects of strings",
+        )),
     }
 }

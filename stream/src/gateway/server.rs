@@ -1,13 +1,16 @@
 //! The sockets of `stream serve`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use host::{Listener, Shutdown};
 use prometheus::{IntGauge, Registry};
 
-use super::rest;
+use super::jobs::Jobs;
 use super::session::Sessions;
+use super::{engine, rest};
+use crate::runtime::Meter;
 
 /// How often idle sessions are looked for.
 const EXPIRY_PERIOD: Duration = Duration::from_secs(5);
@@ -16,7 +19,8 @@ const EXPIRY_PERIOD: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// In words, if the listener's address cannot be told.
-pub async fn serve(listener: Listener, shutdown: Shutdown) -> Result<(), String> {
+/// Jobs are kept in `state`, and those that an earlier process left there go on.
+pub async fn serve(listener: Listener, state: Option<&Path>, shutdown: Shutdown) -> Result<(), String> {
     let address = listener
         .local_addr()
         .map_err(|error| format!("cannot tell the listening address: {error}"))?;
@@ -25,7 +29,15 @@ pub async fn serve(listener: Listener, shutdown: Shutdown) -> Result<(), String>
     registry
         .register(Box::new(open.clone()))
         .map_err(|error| error.to_string())?;
-    let sessions = Arc::new(Sessions::new(shutdown.clone()));
+    let jobs = Arc::new(Jobs::open(state).map_err(|error| error.to_string())?);
+    let meter = Meter::new(&registry);
+    for record in jobs.found().map_err(|error| error.to_string())? {
+        let id = record.id.clone();
+        if let Err(error) = engine::resume(record, &jobs, &meter, &shutdown) {
+            tracing::error!(job = id, %error, "the job cannot go on");
+        }
+    }
+    let sessions = Arc::new(Sessions::new(Arc::clone(&jobs), shutdown.clone()));
     let router = rest::router(Arc::clone(&sessions)).merge(host::admin::router(registry, Arc::new(|| Ok(()))));
     let expiring = Arc::clone(&sessions);
     let expiry = tokio::spawn(async move {
@@ -39,5 +51,6 @@ pub async fn serve(listener: Listener, shutdown: Shutdown) -> Result<(), String>
     host::admin::serve(listener, router, shutdown).await;
     expiry.abort();
     sessions.close_all();
+    jobs.stop_all().await;
     Ok(())
 }

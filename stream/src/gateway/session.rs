@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::engine::Engine;
+use super::jobs::Jobs;
 use super::operation::Operation;
 use crate::Error;
 
@@ -22,6 +23,7 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// All sessions of a gateway.
 pub struct Sessions {
     open: Mutex<BTreeMap<Uuid, Arc<Session>>>,
+    jobs: Arc<Jobs>,
     shutdown: Shutdown,
 }
 
@@ -30,8 +32,16 @@ pub struct Session {
     operations: Mutex<BTreeMap<Uuid, Arc<Operation>>>,
     order: Mutex<Vec<Uuid>>,
     properties: Arc<Mutex<BTreeMap<String, String>>>,
-    queue: mpsc::UnboundedSender<(String, Arc<Operation>)>,
+    queue: mpsc::UnboundedSender<Order>,
     used: Mutex<Instant>,
+}
+
+/// A statement to run.
+struct Order {
+    statement: String,
+    /// Options for this statement alone.
+    options: BTreeMap<String, String>,
+    operation: Arc<Operation>,
 }
 
 /// A panic while a lock was held leaves data that is still whole: each change under these locks is one insert or remove.
@@ -40,12 +50,17 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Sessions {
-    /// None yet. Their jobs end with `shutdown`.
-    pub fn new(shutdown: Shutdown) -> Self {
+    /// None yet. Their queries end with `shutdown`.
+    pub fn new(jobs: Arc<Jobs>, shutdown: Shutdown) -> Self {
         Self {
             open: Mutex::default(),
+            jobs,
             shutdown,
         }
+    }
+
+    pub fn jobs(&self) -> &Arc<Jobs> {
+        &self.jobs
     }
 
     /// Opens a session with the client's options.
@@ -53,7 +68,7 @@ impl Sessions {
     /// # Errors
     /// If too many are open, or an option has a value that cannot be.
     pub fn open(&self, properties: &BTreeMap<String, String>) -> Result<Uuid, Error> {
-        let engine = Engine::open(properties, self.shutdown.clone())?;
+        let engine = Engine::open(properties, Arc::clone(&self.jobs), self.shutdown.clone())?;
         let mut open = locked(&self.open);
         if open.len() >= SESSIONS_MAX {
             return Err(Error::runtime(format!(
@@ -85,7 +100,7 @@ impl Sessions {
         }
     }
 
-    /// Ends the sessions that nobody used for [`IDLE_TIMEOUT`].
+    /// Ends the sessions that were not used for [`IDLE_TIMEOUT`].
     pub fn expire(&self, now: Instant) {
         locked(&self.open).retain(|_, session| {
             let keep = now.saturating_duration_since(*locked(&session.used)) < IDLE_TIMEOUT;
@@ -129,14 +144,18 @@ impl Session {
     ///
     /// # Errors
     /// If too many operations are open.
-    pub fn submit(&self, statement: String) -> Result<Uuid, Error> {
+    pub fn submit(&self, statement: String, options: BTreeMap<String, String>) -> Result<Uuid, Error> {
         let handle = Uuid::new_v4();
         let operation = Arc::new(Operation::new());
         self.make_room()?;
         locked(&self.operations).insert(handle, Arc::clone(&operation));
         locked(&self.order).push(handle);
         self.queue
-            .send((statement, operation))
+            .send(Order {
+                statement,
+                options,
+                operation,
+            })
             .map_err(|_| Error::runtime("this session is being closed"))?;
         Ok(handle)
     }
@@ -189,13 +208,14 @@ impl Session {
 /// Runs a session's statements in their order, until the session is dropped.
 async fn run(
     mut engine: Engine,
-    mut orders: mpsc::UnboundedReceiver<(String, Arc<Operation>)>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
     properties: Arc<Mutex<BTreeMap<String, String>>>,
 ) {
-    while let Some((statement, operation)) = orders.recv().await {
+    while let Some(order) = orders.recv().await {
+        let operation = order.operation;
         let stopped = operation.stopped();
         tokio::select! {
-            outcome = engine.execute(&statement) => operation.started(outcome).await,
+            outcome = engine.execute(&order.statement, &order.options) => operation.started(outcome).await,
             () = stopped => {}
         }
         *locked(&properties) = engine.options();

@@ -1,5 +1,6 @@
 //! From relations to tasks.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -49,9 +50,15 @@ pub fn build(outputs: &[Output], parallelism: u32) -> Graph {
     let mut builder = Builder {
         graph: Graph::default(),
         parallelism,
+        readers: HashMap::new(),
+        built: HashMap::new(),
+        closed: HashSet::new(),
     };
     for output in outputs {
-        let last = builder.node(&output.node);
+        builder.count(&output.node);
+    }
+    for output in outputs {
+        let last = builder.read(&output.node);
         builder.finish(last, &output.target);
     }
     builder.graph
@@ -60,9 +67,46 @@ pub fn build(outputs: &[Output], parallelism: u32) -> Graph {
 struct Builder {
     graph: Graph,
     parallelism: u32,
+    /// How many read each node: a node that is used twice is one node with two readers.
+    readers: HashMap<*const Node, usize>,
+    /// The vertices of the nodes with several readers.
+    built: HashMap<*const Node, Vec<usize>>,
+    /// The vertices that several read: no step of one reader may be put into them.
+    closed: HashSet<usize>,
 }
 
 impl Builder {
+    fn count(&mut self, node: &Arc<Node>) {
+        let readers = self.readers.entry(Arc::as_ptr(node)).or_default();
+        *readers += 1;
+        if *readers > 1 {
+            return;
+        }
+        match node.as_ref() {
+            Node::Scan(..) | Node::Values(_) => {}
+            Node::Step(input, _) | Node::Aggregate(input, _) => self.count(input),
+            Node::Union(inputs) => inputs.iter().for_each(|input| self.count(input)),
+        }
+    }
+
+    fn is_shared(&self, node: &Arc<Node>) -> bool {
+        self.readers.get(&Arc::as_ptr(node)).is_some_and(|readers| *readers > 1)
+    }
+
+    /// The vertices of a node, built once however many read it.
+    fn read(&mut self, node: &Arc<Node>) -> Vec<usize> {
+        if !self.is_shared(node) {
+            return self.node(node);
+        }
+        if let Some(vertices) = self.built.get(&Arc::as_ptr(node)) {
+            return vertices.clone();
+        }
+        let vertices = self.node(node);
+        self.built.insert(Arc::as_ptr(node), vertices.clone());
+        self.closed.extend(&vertices);
+        vertices
+    }
+
     /// Returns the vertices whose rows together are the node's.
     fn node(&mut self, node: &Node) -> Vec<usize> {
         match node {
@@ -70,13 +114,13 @@ impl Builder {
                 vec![self.add(Origin::Table(Arc::clone(table), *idle_ms), Vec::new(), 1, false)]
             }
             Node::Values(batch) => vec![self.add(Origin::Values(batch.clone()), Vec::new(), 1, false)],
-            Node::Union(inputs) => inputs.iter().flat_map(|input| self.node(input)).collect(),
+            Node::Union(inputs) => inputs.iter().flat_map(|input| self.read(input)).collect(),
             Node::Step(input, step) => {
-                let inputs = self.node(input);
+                let inputs = self.read(input);
                 self.step(inputs, step)
             }
             Node::Aggregate(input, plan) => {
-                let inputs = self.node(input);
+                let inputs = self.read(input);
                 let (exchange, parallelism) = if plan.keys.is_empty() {
                     (Exchange::Gather, 1)
                 } else {
@@ -93,10 +137,11 @@ impl Builder {
         }
     }
 
-    /// Puts a step behind its inputs: in their own tasks, unless all rows must meet.
+    /// Puts a step behind its inputs: in their own tasks, unless all rows must meet or others read the inputs too.
     fn step(&mut self, inputs: Vec<usize>, step: &Step) -> Vec<usize> {
+        let shared = inputs.iter().any(|input| self.closed.contains(input));
         let meets = step.gathers() && !self.is_single(&inputs);
-        if meets {
+        if meets || shared {
             let channels = inputs.into_iter().map(|input| (input, Exchange::Gather)).collect();
             return vec![self.add(Origin::Channels(channels), vec![step.clone()], 1, false)];
         }

@@ -6,17 +6,19 @@
 //! depend on the parallelism. Pure: opens nothing, runs nothing.
 
 mod build;
+mod hash;
 mod route;
 
 use std::sync::Arc;
 
+use crate::time::Zone;
 use arrow::array::RecordBatch;
 use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
-use chrono_tz::Tz;
 use datafusion::physical_expr::PhysicalExpr;
 
 pub use build::{Exchange, Graph, Origin, Vertex, build};
+pub use hash::KEY_HASH;
 pub use route::{key_group_filter, partition};
 
 use crate::Error;
@@ -24,6 +26,7 @@ use crate::connector::TableSpec;
 use crate::operator::aggregate::{self, Aggregate};
 use crate::operator::assign::{NotNull, ReadCounter, WatermarkAssigner, WindowAssigner};
 use crate::operator::calc::Calc;
+use crate::operator::slices::SlicedAggregate;
 use crate::operator::{Expand, Limit, Operator, TimeSort};
 use crate::time::window::Windows;
 
@@ -34,11 +37,11 @@ pub enum Node {
     Scan(Arc<TableSpec>, Option<i64>),
     Values(RecordBatch),
     /// An operator that needs no other task's rows.
-    Step(Box<Node>, Step),
+    Step(Arc<Node>, Step),
     /// Grouped aggregates: rows with equal keys meet in one task.
-    Aggregate(Box<Node>, aggregate::Plan),
+    Aggregate(Arc<Node>, aggregate::Plan),
     /// All rows of all inputs.
-    Union(Vec<Node>),
+    Union(Vec<Arc<Node>>),
 }
 
 /// An operator as the planner describes it; each subtask makes its own.
@@ -56,7 +59,7 @@ pub enum Step {
     Windows {
         column: usize,
         windows: Windows,
-        zone: Option<Tz>,
+        zone: Option<Zone>,
         schema: SchemaRef,
     },
     Expand {
@@ -65,7 +68,7 @@ pub enum Step {
         schema: SchemaRef,
     },
     NotNull(Vec<(usize, String)>),
-    /// All rows meet in one task, the first so many go on.
+    /// All rows meet in one task, a number of them go on.
     Limit(u64),
     /// All rows meet in one task and leave it ordered by time.
     Sort {
@@ -102,7 +105,10 @@ impl Step {
             Self::NotNull(columns) => Box::new(NotNull { columns }),
             Self::Limit(rows) => Box::new(Limit::new(rows)),
             Self::Sort { columns, schema } => Box::new(TimeSort::new(columns, schema)),
-            Self::Aggregate(plan) => Box::new(Aggregate::new(plan)?),
+            Self::Aggregate(mut plan) => match plan.slices.take() {
+                Some(slices) => Box::new(SlicedAggregate::new(plan, slices)?),
+                None => Box::new(Aggregate::new(plan)?),
+            },
         })
     }
 
@@ -116,13 +122,13 @@ impl Step {
 #[derive(Debug, Clone)]
 pub enum Target {
     Table(Arc<TableSpec>),
-    /// To whoever asked the query.
+    /// To the client of the query.
     Collect,
 }
 
 /// One output of a job: a relation and where it goes. A statement set has several.
 #[derive(Debug, Clone)]
 pub struct Output {
-    pub node: Node,
+    pub node: Arc<Node>,
     pub target: Target,
 }

@@ -3,12 +3,11 @@
 //! Keys hash into a fixed number of key groups, and each subtask owns a run of them. A row on its way and a row of
 //! restored state are routed by the same function, so state follows its keys when the parallelism changes.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array};
 
-use arrow::array::{ArrayRef, BooleanArray, UInt32Array};
-use arrow::row::{RowConverter, SortField};
-
+use super::hash;
 use crate::Error;
+use crate::format::view::View;
 use crate::operator::Rows;
 
 /// Flink's default for 128 subtasks at most; more of them would share groups.
@@ -39,14 +38,14 @@ pub fn key_group_filter(keys: &[ArrayRef], subtask: u32, parallelism: u32) -> Re
 }
 
 fn subtasks(keys: &[ArrayRef], parallelism: u32) -> Result<Vec<u32>, Error> {
-    let fields = keys.iter().map(|key| SortField::new(key.data_type().clone())).collect();
-    let rows = RowConverter::new(fields)?.convert_columns(keys)?;
-    let owner = |row: arrow::row::Row<'_>| {
-        // With fixed keys, unlike a map's hasher: the same row must find its subtask in every process.
-        let mut hasher = DefaultHasher::new();
-        row.as_ref().hash(&mut hasher);
-        let group = hasher.finish() % KEY_GROUPS;
+    let rows = keys.first().map_or(0, |key| key.len());
+    let views = keys.iter().map(|key| View::new(key)).collect::<Result<Vec<_>, _>>()?;
+    let mut bytes = Vec::new();
+    let owner = |row: usize| {
+        bytes.clear();
+        views.iter().for_each(|view| hash::write(&mut bytes, view.value(row)));
+        let group = hash::hash(&bytes) % KEY_GROUPS;
         (group * u64::from(parallelism) / KEY_GROUPS) as u32
     };
-    Ok(rows.iter().map(owner).collect())
+    Ok((0..rows).map(owner).collect())
 }

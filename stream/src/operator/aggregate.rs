@@ -10,18 +10,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::time::Zone;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMillisecondType};
 use arrow::row::{OwnedRow, RowConverter, Rows as KeyRows, SortField};
-use chrono_tz::Tz;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::accumulator::{Accumulator, Function};
 use super::calc::{boolean, evaluate, table};
 use super::{Counters, Event, Keep, Operator, Rows, Snapshot};
 use crate::Error;
-use crate::time::window::fires_at;
+use crate::functions::next_rows;
+use crate::time::window::{Windows, fires_at};
 use crate::time::{Before, END, NONE};
 
 /// One aggregate call.
@@ -42,10 +43,33 @@ pub struct Plan {
     /// Which of `keys` is the window's end; none for a final aggregate.
     pub window_end: Option<usize>,
     /// The zone in which windows are laid out, for a TIMESTAMP_LTZ rowtime.
-    pub zone: Option<Tz>,
+    pub zone: Option<Zone>,
     pub calls: Vec<Call>,
     /// Keys, then results.
     pub schema: SchemaRef,
+    /// Set where the input's rows have not been given windows: the operator does so by slices. `keys` are then those that
+    /// are no bounds of the window.
+    pub slices: Option<Slices>,
+}
+
+/// Windows that are put together from slices.
+#[derive(Debug, Clone)]
+pub struct Slices {
+    /// The column of the input that holds the time.
+    pub time: usize,
+    pub windows: Windows,
+    /// What the first columns of the output are.
+    pub layout: Vec<Part>,
+}
+
+/// A key of a window aggregation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Start,
+    End,
+    Time,
+    /// One of [`Plan::keys`].
+    Key(usize),
 }
 
 pub struct Aggregate {
@@ -58,16 +82,16 @@ pub struct Aggregate {
 }
 
 /// The groups of one window.
-struct Groups {
+pub struct Groups {
     numbers: HashMap<OwnedRow, u32>,
     /// Keys by group number; none if there are no keys, and so one group.
-    keys: Vec<OwnedRow>,
-    len: usize,
-    accumulators: Vec<Box<dyn Accumulator>>,
+    pub keys: Vec<OwnedRow>,
+    pub len: usize,
+    pub accumulators: Vec<Box<dyn Accumulator>>,
 }
 
 impl Groups {
-    fn new(calls: &[Call]) -> Result<Self, Error> {
+    pub fn new(calls: &[Call]) -> Result<Self, Error> {
         let accumulators = calls
             .iter()
             .map(|call| call.function.accumulator(&call.arg_types, call.distinct))
@@ -81,7 +105,7 @@ impl Groups {
     }
 
     /// The group number of each of the chosen rows.
-    fn intern(&mut self, keys: Option<&KeyRows>, chosen: &[u32]) -> Vec<u32> {
+    pub fn intern(&mut self, keys: Option<&KeyRows>, chosen: &[u32]) -> Vec<u32> {
         let Some(keys) = keys else {
             self.len = 1;
             return vec![0; chosen.len()];
@@ -96,6 +120,56 @@ impl Groups {
         let numbers = chosen.iter().map(number).collect();
         self.len = self.keys.len();
         numbers
+    }
+}
+
+impl Groups {
+    /// Adds the chosen rows of a batch of `rows`.
+    pub fn update(
+        &mut self,
+        keys: Option<&KeyRows>,
+        chosen: &[u32],
+        rows: usize,
+        args: &[Arguments],
+    ) -> Result<(), Error> {
+        let numbers = self.intern(keys, chosen);
+        let total = self.len;
+        for (accumulator, args) in self.accumulators.iter_mut().zip(args) {
+            let (numbers, columns) = args.choose(chosen, &numbers, rows)?;
+            accumulator.update(&numbers, total, &columns)?;
+        }
+        Ok(())
+    }
+
+    /// Adds other groups.
+    pub fn absorb(&mut self, other: &Self) -> Result<(), Error> {
+        if other.len == 0 {
+            return Ok(());
+        }
+        let numbers: Vec<u32> = if other.keys.is_empty() {
+            self.len = self.len.max(1);
+            vec![0; other.len]
+        } else {
+            let number = |key: &OwnedRow| {
+                *self.numbers.entry(key.clone()).or_insert_with_key(|key| {
+                    self.keys.push(key.clone());
+                    (self.keys.len() - 1) as u32
+                })
+            };
+            let numbers = other.keys.iter().map(number).collect();
+            self.len = self.keys.len();
+            numbers
+        };
+        for (accumulator, other) in self.accumulators.iter_mut().zip(&other.accumulators) {
+            accumulator.merge(&numbers, self.len, &other.state()?)?;
+        }
+        Ok(())
+    }
+
+    pub fn copy(&self, calls: &[Call]) -> Result<Self, Error> {
+        let mut copy = Self::new(calls)?;
+        copy.absorb(self)?;
+        Ok(copy)
     }
 }
 
@@ -115,7 +189,7 @@ impl Aggregate {
     }
 
     fn rows(&mut self, rows: &Rows) -> Result<(), Error> {
-        let args = self.arguments(&rows.batch)?;
+        let args = arguments(&self.plan.calls, &rows.batch)?;
         let keys: Vec<ArrayRef> = self
             .plan
             .keys
@@ -152,30 +226,6 @@ impl Aggregate {
         Ok(())
     }
 
-    /// Each call's arguments, and the rows that its filter keeps.
-    fn arguments(&self, batch: &RecordBatch) -> Result<Vec<Arguments>, Error> {
-        let arguments = |call: &Call| {
-            let filter = call.filter.as_ref().map(|filter| boolean(filter, batch)).transpose()?;
-            // An argument is computed for the filtered rows only: CASE-like guards in filters must hold.
-            let columns = match &filter {
-                None => call
-                    .args
-                    .iter()
-                    .map(|arg| evaluate(arg, batch))
-                    .collect::<Result<Vec<_>, _>>()?,
-                Some(mask) => {
-                    let kept = compute::filter_record_batch(batch, mask)?;
-                    call.args
-                        .iter()
-                        .map(|arg| evaluate(arg, &kept))
-                        .collect::<Result<Vec<_>, _>>()?
-                }
-            };
-            Ok(Arguments { columns, filter })
-        };
-        self.plan.calls.iter().map(arguments).collect()
-    }
-
     fn update(
         &mut self,
         end: i64,
@@ -188,13 +238,7 @@ impl Aggregate {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => entry.insert(Groups::new(&self.plan.calls)?),
         };
-        let numbers = groups.intern(keys, chosen);
-        let total = groups.len;
-        for (accumulator, args) in groups.accumulators.iter_mut().zip(args) {
-            let (numbers, columns) = args.choose(chosen, &numbers, rows)?;
-            accumulator.update(&numbers, total, &columns)?;
-        }
-        Ok(())
+        groups.update(keys, chosen, rows, args)
     }
 
     /// Fires the windows that may fire at `watermark`.
@@ -286,7 +330,7 @@ impl Aggregate {
                     .iter()
                     .map(|column| compute::take(column, &indices, None))
                     .collect::<Result<_, _>>()?;
-                accumulator.restore(&numbers, total, &own)?;
+                accumulator.merge(&numbers, total, &own)?;
             }
             self.windows.insert(end, groups);
         }
@@ -294,8 +338,27 @@ impl Aggregate {
     }
 }
 
+/// Each call's arguments, and the rows that its filter keeps.
+pub fn arguments(calls: &[Call], batch: &RecordBatch) -> Result<Vec<Arguments>, Error> {
+    next_rows();
+    let arguments = |call: &Call| {
+        let filter = call.filter.as_ref().map(|filter| boolean(filter, batch)).transpose()?;
+        // An argument is computed for all rows: Flink does so before the aggregation, and a FILTER guards nothing.
+        let columns = call.args.iter().map(|arg| {
+            let column = evaluate(arg, batch)?;
+            Ok::<_, Error>(match &filter {
+                None => column,
+                Some(mask) => compute::filter(&column, mask)?,
+            })
+        });
+        let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        Ok(Arguments { columns, filter })
+    };
+    calls.iter().map(arguments).collect()
+}
+
 /// A call's argument columns, already filtered, and its filter.
-struct Arguments {
+pub struct Arguments {
     columns: Vec<ArrayRef>,
     filter: Option<BooleanArray>,
 }

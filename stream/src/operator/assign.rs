@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
+use crate::time::Zone;
 use arrow::array::{Array, ArrayRef, AsArray, TimestampMillisecondArray, UInt32Array};
 use arrow::compute;
 use arrow::datatypes::{
     DataType, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
     TimestampSecondType,
 };
-use chrono_tz::Tz;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::calc::{evaluate, table};
 use super::{Counters, Event, Keep, Operator, Rows, Snapshot};
 use crate::Error;
+use crate::functions::next_rows;
 use crate::sql::data_type::UTC;
 use crate::time::window::{Windows, to_instant, to_local};
 use crate::time::{Before, END, SplitWatermarks};
@@ -27,6 +28,8 @@ pub struct WatermarkAssigner {
     /// Kafka has a watermark for each partition; Flink sets files' behind the source, all of them as one stream.
     by_split: bool,
     watermarks: SplitWatermarks,
+    /// What downstream was last told: that the input is idle.
+    idle: bool,
 }
 
 impl WatermarkAssigner {
@@ -45,6 +48,7 @@ impl WatermarkAssigner {
             candidate,
             by_split,
             watermarks,
+            idle: false,
         }
     }
 
@@ -56,6 +60,7 @@ impl WatermarkAssigner {
                 self.name
             )));
         }
+        next_rows();
         let candidates = millis(&evaluate(&self.candidate, &rows.batch)?)?;
         let told = self.watermarks.emitted();
         let split = if self.by_split { rows.split } else { 0 };
@@ -65,9 +70,19 @@ impl WatermarkAssigner {
             Some(first) if same => Before::Same(*first),
             _ => Before::Each(before.into()),
         };
+        // An input that wakes up says so before its rows.
+        self.tell_idle(out);
         out.push(Event::Rows(rows));
         self.tell(told, out);
         Ok(())
+    }
+
+    fn tell_idle(&mut self, out: &mut Vec<Event>) {
+        let idle = self.watermarks.is_idle();
+        if idle != self.idle {
+            self.idle = idle;
+            out.push(Event::Idle(idle));
+        }
     }
 
     fn tell(&self, told: i64, out: &mut Vec<Event>) {
@@ -85,14 +100,22 @@ impl Operator for WatermarkAssigner {
             Event::Rows(rows) => return self.rows(rows, out),
             Event::Splits(count) if self.by_split => self.watermarks.expect_splits(count),
             Event::SplitFinished(split) if self.by_split => self.watermarks.finish(split),
-            Event::SplitIdle(split, idle) if self.by_split => self.watermarks.set_idle(split, idle),
-            Event::Splits(_) | Event::SplitFinished(_) | Event::SplitIdle(..) | Event::Watermark(_) => {}
+            Event::SplitIdle(split) if self.by_split => self.watermarks.set_idle(split),
+            Event::Quiet if self.by_split => self.watermarks.flush(),
+            Event::Splits(_)
+            | Event::SplitFinished(_)
+            | Event::SplitIdle(_)
+            | Event::Quiet
+            | Event::Idle(_)
+            | Event::Watermark(_) => {}
             Event::End => {
                 out.extend([Event::Watermark(END), Event::End]);
                 return Ok(());
             }
         }
+        // The watermark first: what is behind it may fire before the input stops counting.
         self.tell(told, out);
+        self.tell_idle(out);
         Ok(())
     }
 
@@ -117,7 +140,7 @@ pub struct WindowAssigner {
     pub column: usize,
     pub windows: Windows,
     /// The session's zone, for a TIMESTAMP_LTZ column.
-    pub zone: Option<Tz>,
+    pub zone: Option<Zone>,
     pub schema: SchemaRef,
 }
 

@@ -9,6 +9,7 @@ use datafusion::physical_expr::PhysicalExpr;
 
 use super::{Event, Operator, Rows};
 use crate::Error;
+use crate::functions::next_rows;
 
 /// Keeps the rows for which `filter` is true, and computes the columns of `schema` from them.
 #[derive(Debug, Clone)]
@@ -20,6 +21,7 @@ pub struct Calc {
 
 impl Calc {
     pub fn apply(&self, rows: Rows) -> Result<Rows, Error> {
+        next_rows();
         let rows = match &self.filter {
             None => rows,
             Some(filter) => {

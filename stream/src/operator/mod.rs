@@ -1,12 +1,12 @@
 //! Operators: pure cores that take events and give events.
 //!
 //! An operator sees the events of its one input in order: rows, watermarks, the end. It answers with events for the next
-//! operator. It has no channel, clock or disk; whoever runs it (the runtime's tasks, a test) feeds it and carries its
-//! snapshot. A snapshot is a table, so that keyed state can be cut anew when a job is restored with another parallelism,
+//! operator. It has no channel, clock or disk; its caller (a task of the runtime, a test) feeds it and carries its
+//! snapshot. A snapshot is a table, so that keyed state can be divided again when a job is restored with another parallelism,
 //! and counters.
 //!
 //! - [`calc`]: filter and projection. - [`assign`]: per-row watermarks, windows, NOT NULL. - [`aggregate`]: grouped
-//!   aggregates, by window or final, with [`accumulator`]s. - [`limit`]: the first n rows. - [`sort`]: by time.
+//!   aggregates, by window or final, with [`accumulator`]s; [`slices`]: those of HOP and CUMULATE. - [`limit`]: the first n rows. - [`sort`]: by time.
 //!
 //! Deliberately missing: joins, OVER windows, retraction. A plan that needs them is refused before it runs.
 
@@ -17,6 +17,7 @@ pub mod calc;
 mod expand;
 mod limit;
 mod rows;
+pub mod slices;
 mod sort;
 #[cfg(test)]
 mod tests;
@@ -42,8 +43,12 @@ pub enum Event {
     /// The source has this many splits.
     Splits(u32),
     SplitFinished(u32),
-    /// A split has brought nothing for the idle timeout, or wakes up.
-    SplitIdle(u32, bool),
+    /// A split has brought nothing for the idle timeout.
+    SplitIdle(u32),
+    /// The source has had nothing to read for a moment.
+    Quiet,
+    /// The whole input has brought nothing for the idle timeout, or wakes up: Flink's WatermarkStatus.
+    Idle(bool),
     /// Nothing follows.
     End,
 }

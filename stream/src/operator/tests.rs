@@ -10,14 +10,15 @@ use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
 use proptest::prelude::*;
 
 use super::accumulator::Function;
-use super::aggregate::{Aggregate, Call, Plan};
+use super::aggregate::{Aggregate, Call, Part, Plan, Slices};
 use super::assign::{WatermarkAssigner, WindowAssigner};
+use super::slices::SlicedAggregate;
 use super::{Chain, Event, Rows};
 use crate::graph::{key_group_filter, partition};
 use crate::time::window::Windows;
 
 const DELAY: i64 = 700;
-const SIZE: i64 = 1000;
+const SIZE: i64 = 2000;
 const SLIDE: i64 = 500;
 
 /// Key, time, value.
@@ -43,7 +44,28 @@ fn batch(rows: &[Row]) -> RecordBatch {
     RecordBatch::try_new(schema(false), vec![Arc::new(keys), Arc::new(times), Arc::new(values)]).unwrap()
 }
 
-fn front() -> Chain {
+/// How the windows are computed, and which they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Copies,
+    Slices,
+    CumulatedSlices,
+}
+
+impl Way {
+    fn windows(self) -> Windows {
+        match self {
+            Self::CumulatedSlices => Windows::cumulate(SLIDE, SIZE, 0).unwrap(),
+            _ => Windows::hop(SLIDE, SIZE, 0).unwrap(),
+        }
+    }
+
+    fn keys(self) -> &'static [usize] {
+        if self == Self::Copies { &[3, 4, 0] } else { &[0] }
+    }
+}
+
+fn front(way: Way) -> Chain {
     let delay = datafusion::common::ScalarValue::DurationMillisecond(Some(DELAY));
     let candidate = Arc::new(BinaryExpr::new(
         Arc::new(Column::new("c1", 1)),
@@ -51,17 +73,19 @@ fn front() -> Chain {
         Arc::new(Literal::new(delay)),
     ));
     let watermark = WatermarkAssigner::new(1, "ts".into(), candidate, false, 200);
-    let windows = Windows::hop(SLIDE, SIZE, 0).unwrap();
+    if way != Way::Copies {
+        return Chain::new(vec![Box::new(watermark)]);
+    }
     let windows = WindowAssigner {
         column: 1,
-        windows,
+        windows: way.windows(),
         zone: None,
         schema: schema(true),
     };
     Chain::new(vec![Box::new(watermark), Box::new(windows)])
 }
 
-fn aggregate() -> Chain {
+fn aggregate(way: Way) -> Chain {
     let value = || vec![Arc::new(Column::new("c2", 2)) as _];
     let call = |function, args: Vec<_>, distinct| Call {
         function,
@@ -84,16 +108,25 @@ fn aggregate() -> Chain {
     ];
     fields.extend((3..7).map(|index| Field::new(format!("c{index}"), DataType::Int64, true)));
     let plan = Plan {
-        keys: vec![3, 4, 0],
-        window_end: Some(1),
+        keys: way.keys().to_vec(),
+        window_end: (way == Way::Copies).then_some(1),
         zone: None,
         calls,
         schema: Arc::new(Schema::new(fields)),
+        slices: None,
     };
-    Chain::new(vec![Box::new(Aggregate::new(plan).unwrap())])
+    if way == Way::Copies {
+        return Chain::new(vec![Box::new(Aggregate::new(plan).unwrap())]);
+    }
+    let slices = Slices {
+        time: 1,
+        windows: way.windows(),
+        layout: vec![Part::Start, Part::End, Part::Key(0)],
+    };
+    Chain::new(vec![Box::new(SlicedAggregate::new(plan, slices).unwrap())])
 }
 
-type Results = BTreeMap<(i64, String), (i64, Option<i64>, Option<i64>, i64)>;
+type Results = BTreeMap<(i64, i64, String), (i64, Option<i64>, Option<i64>, i64)>;
 
 fn collect(results: &mut Results, events: Vec<Event>) {
     for event in events {
@@ -105,27 +138,37 @@ fn collect(results: &mut Results, events: Vec<Event>) {
         };
         for row in 0..rows.len() {
             let start = columns[0].as_primitive::<TimestampMillisecondType>().value(row);
+            let end = columns[1].as_primitive::<TimestampMillisecondType>().value(row);
             let key = columns[2].as_string::<i32>().value(row).to_owned();
             let values = (int(3, row).unwrap(), int(4, row), int(5, row), int(6, row).unwrap());
-            assert!(results.insert((start, key), values).is_none(), "a window fired twice");
+            assert!(
+                results.insert((start, end, key), values).is_none(),
+                "a window fired twice"
+            );
         }
     }
 }
 
 /// Row by row, as the definition says.
-fn reference(rows: &[Row]) -> (Results, u64) {
-    let mut windows: BTreeMap<(i64, String), Vec<Option<i64>>> = BTreeMap::new();
+fn reference(way: Way, rows: &[Row]) -> (Results, u64) {
+    let mut windows: BTreeMap<(i64, i64, String), Vec<Option<i64>>> = BTreeMap::new();
     let (mut largest, mut emitted, mut late) = (0, 0, 0);
     for (key, time, value) in rows {
-        let mut start = ((time - SIZE).div_euclid(SLIDE) + 1) * SLIDE;
-        while start <= *time {
-            if emitted != 0 && emitted >= start + SIZE - 1 {
-                late += 1;
+        let mut missed = 0;
+        let mut all = 0;
+        way.windows().assign(*time, |start, end| {
+            all += 1;
+            if emitted != 0 && emitted >= end - 1 {
+                missed += 1;
             } else {
-                windows.entry((start, format!("k{key}"))).or_default().push(*value);
+                windows.entry((start, end, format!("k{key}"))).or_default().push(*value);
             }
-            start += SLIDE;
-        }
+        });
+        // A copy is late by itself, a row of slices when its last window has fired.
+        late += match way {
+            Way::Copies => missed,
+            _ => u64::from(missed == all),
+        };
         largest = largest.max(time - DELAY);
         if largest - emitted > 200 {
             emitted = largest;
@@ -149,7 +192,7 @@ fn reference(rows: &[Row]) -> (Results, u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(192))]
     #[test]
     fn windows_are_those_of_the_reference_however_cut_snapshot_and_spread(
         rows in proptest::collection::vec((0_u8..4, 0_i64..6_000, proptest::option::of(-3_i64..4)), 0..120),
@@ -157,15 +200,16 @@ proptest! {
         before in 1_u32..4,
         after in 1_u32..4,
         moved in 0_usize..6,
+        way in prop_oneof![Just(Way::Copies), Just(Way::Slices), Just(Way::CumulatedSlices)],
     ) {
-        let mut source = front();
-        let mut tasks: Vec<Chain> = (0..before).map(|_| aggregate()).collect();
+        let mut source = front(way);
+        let mut tasks: Vec<Chain> = (0..before).map(|_| aggregate(way)).collect();
         let mut results = Results::new();
         let mut feed = |tasks: &mut Vec<Chain>, events: Vec<Event>| {
             for event in events {
                 match event {
                     Event::Rows(rows) => {
-                        let parts = partition(&rows, &[3, 4, 0], tasks.len() as u32).unwrap();
+                        let parts = partition(&rows, way.keys(), tasks.len() as u32).unwrap();
                         for (task, part) in tasks.iter_mut().zip(parts) {
                             collect(&mut results, task.on_event(Event::Rows(part)).unwrap());
                         }
@@ -182,14 +226,14 @@ proptest! {
                 let snapshots: Vec<_> = tasks.iter().map(|task| task.snapshot().unwrap()).collect();
                 tasks = (0..after)
                     .map(|subtask| {
-                        let mut task = aggregate();
+                        let mut task = aggregate(way);
                         let keep = |keys: &[arrow::array::ArrayRef]| key_group_filter(keys, subtask, after);
                         task.restore(&snapshots, &keep, subtask == 0).unwrap();
                         task
                     })
                     .collect();
                 let snapshot = [source.snapshot().unwrap()];
-                source = front();
+                source = front(way);
                 source.restore(&snapshot, &|_| unreachable!(), true).unwrap();
             }
             let events = source.on_event(Event::Rows(Rows::new(batch(rows), 0))).unwrap();
@@ -198,13 +242,13 @@ proptest! {
         let events = source.on_event(Event::End).unwrap();
         feed(&mut tasks, events);
         let late: u64 = tasks.iter().map(|task| task.counters().late_rows).sum();
-        prop_assert_eq!((results, late), reference(&rows));
+        prop_assert_eq!((results, late), reference(way, &rows));
     }
 }
 
 #[test]
 fn a_null_time_fails_the_job() {
-    let mut source = front();
+    let mut source = front(Way::Copies);
     let rows = batch(&[(1, 5, None)]);
     let nulls = RecordBatch::try_new(
         schema(false),

@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
+use crate::time::Zone;
 use arrow::array::RecordBatch;
 use base64::Engine;
-use chrono_tz::Tz;
 
 use super::local;
 use crate::Error;
@@ -14,7 +14,7 @@ use crate::format::temporal::{self, Fraction};
 use crate::format::view::{Value, views};
 
 /// Writes `{"column":value,…}` lines.
-pub fn write_json(out: &mut impl Write, batch: &RecordBatch, zone: Tz) -> Result<(), Error> {
+pub fn write_json(out: &mut impl Write, batch: &RecordBatch, zone: Zone) -> Result<(), Error> {
     let views = views(batch)?;
     let schema = batch.schema();
     let mut text = String::new();
@@ -32,7 +32,7 @@ pub fn write_json(out: &mut impl Write, batch: &RecordBatch, zone: Tz) -> Result
 }
 
 /// Writes one value in the gateway's JSON form.
-pub fn write_value(out: &mut String, value: Value<'_>, zone: Tz) {
+pub fn write_value(out: &mut String, value: Value<'_>, zone: Zone) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Boolean(value) => out.push_str(if value { "true" } else { "false" }),
@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    fn line(columns: Vec<(&str, ArrayRef)>, zone: Tz) -> String {
+    fn line(columns: Vec<(&str, ArrayRef)>, zone: Zone) -> String {
         let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap();
         let mut out = Vec::new();
         write_json(&mut out, &batch, zone).unwrap();
@@ -151,7 +151,7 @@ mod tests {
             ("m", Arc::new(map.finish())),
         ];
         assert_eq!(
-            line(columns, Tz::UTC),
+            line(columns, Zone::UTC),
             "{\"d\":1.0E10,\"n\":\"NaN\",\"p\":1.500,\"b\":\"TXlT\",\"dt\":\"+1705471-09-27\",\
              \"ts\":\"2024-01-01T00:00:00.12\",\"m\":{\"k\":1}}\n"
         );
@@ -161,11 +161,11 @@ mod tests {
     fn moments_are_shown_in_the_sessions_zone() {
         let column = || -> ArrayRef { Arc::new(TimestampMillisecondArray::from(vec![1000]).with_timezone("UTC")) };
         assert_eq!(
-            line(vec![("l", column())], Tz::UTC),
+            line(vec![("l", column())], Zone::UTC),
             "{\"l\":\"1970-01-01T00:00:01Z\"}\n"
         );
         assert_eq!(
-            line(vec![("l", column())], Tz::Asia__Tokyo),
+            line(vec![("l", column())], Zone::Named(chrono_tz::Tz::Asia__Tokyo)),
             "{\"l\":\"1970-01-01T09:00:01Z\"}\n"
         );
     }
@@ -174,7 +174,7 @@ mod tests {
     fn a_type_without_a_form_is_an_error() {
         let batch = RecordBatch::try_from_iter([("u", Arc::new(UInt32Array::from(vec![1])) as ArrayRef)]).unwrap();
         assert_eq!(
-            write_json(&mut Vec::new(), &batch, Tz::UTC).unwrap_err().kind(),
+            write_json(&mut Vec::new(), &batch, Zone::UTC).unwrap_err().kind(),
             "unsupported"
         );
     }

@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
+use crate::time::Zone;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use chrono_tz::Tz;
 
 use super::json::write_value as write_json_value;
 use crate::Error;
@@ -14,7 +14,7 @@ use crate::format::view::{Value, View, views};
 const CELL_CHARS_MAX: usize = 60;
 
 /// Writes a table with a header, numbers to the right, null as `<NULL>`, and the count of its rows.
-pub fn write_table(out: &mut impl Write, schema: &SchemaRef, batches: &[RecordBatch], zone: Tz) -> Result<(), Error> {
+pub fn write_table(out: &mut impl Write, schema: &SchemaRef, batches: &[RecordBatch], zone: Zone) -> Result<(), Error> {
     let mut lines = vec![schema.fields().iter().map(|f| cut(f.name())).collect::<Vec<String>>()];
     for batch in batches {
         let views = views(batch)?;
@@ -53,7 +53,7 @@ pub fn write_table(out: &mut impl Write, schema: &SchemaRef, batches: &[RecordBa
         .map_err(|error| Error::runtime(format!("The result cannot be written: {error}.")))
 }
 
-fn cell(view: &View<'_>, row: usize, zone: Tz) -> String {
+fn cell(view: &View<'_>, row: usize, zone: Zone) -> String {
     match view.value(row) {
         Value::Null => "<NULL>".to_owned(),
         Value::Text(text) => cut(text),
@@ -95,7 +95,7 @@ mod tests {
         ])
         .unwrap();
         let mut out = Vec::new();
-        write_table(&mut out, &batch.schema(), std::slice::from_ref(&batch), Tz::UTC).unwrap();
+        write_table(&mut out, &batch.schema(), std::slice::from_ref(&batch), Zone::UTC).unwrap();
         let want = "\
 +--------+------------+
 |     id | name       |

@@ -36,6 +36,10 @@ pub struct Gate {
     /// Where the next poll begins, so that no channel starves.
     next: usize,
     ended: bool,
+    /// Whether all channels are idle, as it was last handed on.
+    idle: bool,
+    /// What comes behind the input that was handed on last.
+    waiting: Option<Input>,
 }
 
 struct Channel {
@@ -59,6 +63,8 @@ impl Gate {
             epoch: None,
             next: 0,
             ended: false,
+            idle: false,
+            waiting: None,
         }
     }
 
@@ -68,6 +74,9 @@ impl Gate {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Input>> {
+        if let Some(waiting) = self.waiting.take() {
+            return Poll::Ready(Some(waiting));
+        }
         loop {
             if let Some(epoch) = self.epoch
                 && self.channels.iter().all(|channel| channel.blocked || channel.ended)
@@ -133,6 +142,17 @@ impl Gate {
                 self.watermarks
                     .advance(number, END)
                     .map(|w| Input::Event(Event::Watermark(w)))
+            }
+            Message::Event(Event::Idle(idle)) => {
+                let watermark = self.watermarks.set_idle(number, idle);
+                let changed = self.watermarks.is_idle();
+                if changed != self.idle {
+                    self.idle = changed;
+                    self.waiting = Some(Input::Event(Event::Idle(changed)));
+                }
+                watermark
+                    .map(|w| Input::Event(Event::Watermark(w)))
+                    .or_else(|| self.waiting.take())
             }
             // Splits are a source's own business.
             Message::Event(_) => None,

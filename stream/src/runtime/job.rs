@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::time::Zone;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use chrono_tz::Tz;
 use disk::RealDisk;
 use host::Shutdown;
 use serde_json::Value;
@@ -36,7 +36,7 @@ const DRAIN_POLL: Duration = Duration::from_millis(100);
 pub struct Settings {
     /// Names the job: the same after a restart.
     pub job: String,
-    pub zone: Tz,
+    pub zone: Zone,
     pub parallelism: u32,
     /// Where its epochs are; without, it has none and cannot be resumed.
     pub state: Option<State>,
@@ -225,7 +225,7 @@ impl<'a> Run<'a> {
                     Some(Err(error)) => {
                         return Err(Failure::Row(Error::runtime(format!("a task of the job died: {error}"))));
                     }
-                    // Nobody wanted the rows any more.
+                    // The reader of the rows has gone.
                     None => return Ok(false),
                 },
                 () = shutdown.requested(), if !stopping => {

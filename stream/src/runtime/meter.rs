@@ -64,7 +64,7 @@ impl Meter {
         });
     }
 
-    /// The job starts anew: what its tasks had counted is void.
+    /// The job restarts: what its tasks had counted is void.
     pub fn clear(&self) {
         self.with(|state| state.tasks.clear());
     }

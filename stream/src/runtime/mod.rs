@@ -1,6 +1,6 @@
 //! Runs jobs: tasks on channels, checkpoints, restarts.
 //!
-//! Each subtask of the graph is a tokio task. Rows, watermarks and barriers go over bounded channels, so a slow sink
+//! Each subtask of the graph is a tokio task on the threads of [`workers`], away from those that serve sockets and signals. Rows, watermarks and barriers go over bounded channels, so a slow sink
 //! slows its source; a task that reads several channels aligns barriers in its [`gate`]. The [`job`] owns the pure
 //! [`crate::checkpoint::Coordinator`] and carries out what it decides: it asks sources for barriers, writes epochs, tells
 //! sinks to commit. When a connector fails and there is a state directory, the job starts again from its newest epoch;
@@ -17,8 +17,9 @@ mod sink_task;
 mod source_task;
 mod task;
 mod wiring;
+pub mod workers;
 
-pub use job::{Report, Settings, run_job};
+pub use job::{Report, Settings, State, run_job};
 pub use meter::Meter;
 
 use crate::Error;

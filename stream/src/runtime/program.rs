@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::time::Zone;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use chrono_tz::Tz;
 use host::Shutdown;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -16,14 +16,15 @@ use uuid::Uuid;
 
 use super::job::{Report, Settings, State, run_job};
 use super::meter::Meter;
+use super::workers::deeply;
 use crate::Error;
 use crate::operator::Counters;
 use crate::output;
 use crate::sql::statement::{Located, Statement};
-use crate::sql::{Answer, Job, Session, parse};
+use crate::sql::{Answer, Facts, Job, Session, parse};
 
 /// The checkpoint interval where the program sets none: short, because an epoch of a small job costs milliseconds.
-const CHECKPOINT_INTERVAL_MS: i64 = 1000;
+pub const CHECKPOINT_INTERVAL_MS: i64 = 1000;
 /// Batches of a result on their way to the reader.
 const RESULT_BATCHES: usize = 16;
 const SUMMARY: &str = "summary.json";
@@ -49,6 +50,8 @@ pub struct Plan {
 /// A result whose rows arrive while the job runs.
 pub struct Outcome {
     pub schema: SchemaRef,
+    /// What the columns' Arrow types do not say; empty where nothing is known.
+    pub facts: Vec<Facts>,
     /// A query, rather than DDL or an INSERT.
     pub is_query: bool,
     /// Set if a job ran or runs.
@@ -69,7 +72,7 @@ pub fn execute(
     shutdown: &Shutdown,
 ) -> Result<Outcome, Error> {
     let (send, rows) = mpsc::channel(RESULT_BATCHES);
-    match session.execute(statement, now_ms())? {
+    match deeply(|| session.execute(statement, now_ms()))? {
         Answer::Rows(schema, batch) => {
             let ended = tokio::spawn(async move {
                 let _nobody_reads = send.send(batch).await;
@@ -80,6 +83,7 @@ pub fn execute(
             });
             Ok(Outcome {
                 schema,
+                facts: Vec::new(),
                 is_query: false,
                 job: None,
                 rows,
@@ -100,6 +104,7 @@ fn start(
 ) -> Outcome {
     let (meter, shutdown, id) = (meter.clone(), shutdown.clone(), settings.job.clone());
     let is_query = job.result.is_some();
+    let facts = job.facts.clone();
     let schema = job.result.clone().unwrap_or_else(job_schema);
     let result = Arc::clone(&schema);
     let ended = tokio::spawn(async move {
@@ -113,6 +118,7 @@ fn start(
     });
     Outcome {
         schema,
+        facts,
         is_query,
         job: Some(id),
         rows,
@@ -126,7 +132,7 @@ fn job_schema() -> SchemaRef {
 
 /// Runs a program to its end, and prints the last statement's result.
 pub async fn run(plan: &Plan, meter: &Meter, shutdown: &Shutdown) -> Result<(), Error> {
-    let statements = parse::parse(&plan.text)?;
+    let statements = deeply(|| parse::parse(&plan.text))?;
     let mut session = Session::default();
     let mut total = Report {
         finished: true,
@@ -170,7 +176,7 @@ fn add(total: &mut Report, report: &Report) {
     total.restored_from = total.restored_from.or(report.restored_from);
 }
 
-/// A job has state if there is a directory and it has a place in the program: queries begin anew.
+/// A job has state if there is a directory and it has a place in the program: a query starts from the beginning.
 fn settings(plan: &Plan, session: &Session, insert: Option<u32>) -> Result<Settings, Error> {
     let options = session.options();
     let mut job = Uuid::new_v4().simple().to_string();
@@ -256,7 +262,7 @@ fn unusable(directory: &Path, error: &std::io::Error) -> Error {
     ))
 }
 
-fn print(schema: &SchemaRef, batches: &[RecordBatch], zone: Tz, how: Output) -> Result<(), Error> {
+fn print(schema: &SchemaRef, batches: &[RecordBatch], zone: Zone, how: Output) -> Result<(), Error> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     match how {
         Output::Json => output::write_json(&mut out, &concat_batches(schema, batches)?, zone)?,

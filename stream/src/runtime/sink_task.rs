@@ -19,7 +19,7 @@ pub enum Drain {
         sink: Box<dyn Sink>,
         schema: SchemaRef,
     },
-    /// To whoever asked.
+    /// To the client of a query.
     Collect {
         to: mpsc::Sender<RecordBatch>,
         schema: SchemaRef,
@@ -116,7 +116,7 @@ impl ChannelTask {
         Ok(())
     }
 
-    /// False if nobody wants the rows any more.
+    /// False if the reader of the rows has gone.
     async fn emit(&mut self, events: Vec<Event>) -> Result<bool, Failure> {
         match &mut self.drain {
             Drain::Routes => self.body.send(events).await,

@@ -112,12 +112,15 @@ async fn table(
                 let events = body.process(Event::SplitFinished(split))?;
                 body.send(events).await?
             }
-            SourceEvent::Idle => true,
+            SourceEvent::Idle => {
+                let events = body.process(Event::Quiet)?;
+                body.send(events).await?
+            }
             SourceEvent::End => return finish(body, Some(source)).await,
         };
         let mut events = Vec::new();
-        for split in idleness.newly_idle() {
-            events.extend(body.process(Event::SplitIdle(split, true))?);
+        for split in idleness.newly_idle(Instant::now()) {
+            events.extend(body.process(Event::SplitIdle(split))?);
         }
         if !sent || !body.send(events).await? {
             return Ok(());
@@ -127,7 +130,7 @@ async fn table(
 
 async fn finish(body: &mut Body, source: Option<&mut dyn Source>) -> Result<(), Failure> {
     let events = body.process(Event::End)?;
-    // The state is told before the end is: whoever hears of the end finds the state known.
+    // The state goes out before the end does, so that it is known to all that react to the end.
     let state = body.state(source.map(|source| source.position()), None)?;
     body.tell(Told::Finished(body.task, state));
     body.send(events).await?;
@@ -163,17 +166,39 @@ impl Idleness {
         self.last.remove(&split);
     }
 
-    fn newly_idle(&mut self) -> Vec<u32> {
+    /// The splits that have fallen idle at `now`, in the order in which they did: one that has had rows counts as active
+    /// until those without have stopped holding it back, so that its rows move the watermark.
+    fn newly_idle(&mut self, now: Instant) -> Vec<u32> {
         let Some(after) = self.after else { return Vec::new() };
-        let idle: Vec<u32> = self
+        let is_due = |last: &Instant| now.saturating_duration_since(*last) >= after;
+        let mut idle: Vec<(Instant, u32)> = self
             .last
             .iter()
-            .filter(|(_, last)| last.elapsed() >= after)
-            .map(|(split, _)| *split)
+            .filter(|(_, last)| is_due(last))
+            .map(|(split, last)| (*last, *split))
             .collect();
-        for split in &idle {
+        idle.sort_unstable();
+        idle.iter().for_each(|(_, split)| {
             self.last.remove(split);
-        }
-        idle
+        });
+        idle.into_iter().map(|(_, split)| split).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_split_that_had_rows_falls_idle_behind_those_that_had_none() {
+        let mut idleness = Idleness::new(3, Some(Duration::from_secs(1)));
+        let start = *idleness.last.values().max().unwrap();
+        idleness.last.insert(0, start + Duration::from_millis(50));
+        assert!(idleness.newly_idle(start + Duration::from_millis(900)).is_empty());
+        assert_eq!(idleness.newly_idle(start + Duration::from_secs(2)), [1, 2, 0]);
+        assert!(idleness.newly_idle(start + Duration::from_secs(3)).is_empty());
+        idleness.woke(1);
+        let later = Instant::now() + Duration::from_secs(9);
+        assert_eq!(idleness.newly_idle(later), [1]);
     }
 }

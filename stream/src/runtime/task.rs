@@ -61,8 +61,8 @@ impl Body {
         for event in events {
             let sent = match event {
                 Event::Rows(rows) => self.send_rows(&rows).await?,
-                Event::Watermark(_) | Event::End => self.broadcast(&Message::Event(event)).await,
-                Event::Splits(_) | Event::SplitFinished(_) | Event::SplitIdle(..) => true,
+                Event::Watermark(_) | Event::Idle(_) | Event::End => self.broadcast(&Message::Event(event)).await,
+                Event::Splits(_) | Event::SplitFinished(_) | Event::SplitIdle(_) | Event::Quiet => true,
             };
             if !sent {
                 return Ok(false);
@@ -110,7 +110,7 @@ impl Body {
         })
     }
 
-    /// The job may be gone already; then nobody listens.
+    /// The job may have ended already; then the message is dropped.
     pub fn tell(&self, told: Told) {
         let _ = self.told.send(told);
     }

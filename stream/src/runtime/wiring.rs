@@ -53,6 +53,7 @@ impl Wiring<'_> {
     pub fn start(&self) -> Result<Tasks, Error> {
         let (mut senders, mut receivers) = self.channels();
         let (tell, told) = mpsc::unbounded_channel();
+        let threads = super::workers::tasks()?;
         let mut tasks = Tasks {
             commands: BTreeMap::new(),
             sources: Vec::new(),
@@ -79,7 +80,7 @@ impl Wiring<'_> {
                         let gate = Gate::new(receivers.remove(&task).unwrap_or_default());
                         let recover = self.restored.get(&task).and_then(|state| state.committable.clone());
                         let drain = self.drain(task, vertex)?;
-                        tasks.running.spawn(
+                        tasks.running.spawn_on(
                             ChannelTask {
                                 body,
                                 gate,
@@ -89,6 +90,7 @@ impl Wiring<'_> {
                                 next_epoch: self.next_epoch,
                             }
                             .run(),
+                            threads,
                         );
                     }
                     origin => {
@@ -98,7 +100,7 @@ impl Wiring<'_> {
                             _ => self.settings.idle_after,
                         };
                         tasks.sources.push(task);
-                        tasks.running.spawn(
+                        tasks.running.spawn_on(
                             SourceTask {
                                 body,
                                 rows,
@@ -106,6 +108,7 @@ impl Wiring<'_> {
                                 idle_after,
                             }
                             .run(),
+                            threads,
                         );
                     }
                 }
@@ -211,7 +214,7 @@ impl Wiring<'_> {
                     to: to.clone(),
                     schema: Arc::clone(schema),
                 }),
-                None => Err(Error::runtime("nobody wants this query's rows")),
+                None => Err(Error::runtime("the query has no client to take its rows")),
             },
         }
     }

@@ -20,7 +20,7 @@ pub struct Table {
     pub options: BTreeMap<String, String>,
 }
 
-/// A view: its query, planned anew wherever it is used.
+/// A view: its query, planned where it is used.
 #[derive(Debug, Clone)]
 pub struct View {
     pub columns: Vec<String>,

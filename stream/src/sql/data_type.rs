@@ -2,7 +2,7 @@
 //!
 //! A column's type is an Arrow type; what Arrow cannot say (the length of CHAR and VARCHAR, NOT NULL) stands beside it.
 //! TIMESTAMP without time zone is an Arrow timestamp without one, TIMESTAMP_LTZ one in UTC; the precision picks the
-//! unit (0 seconds, 1-3 milli-, 4-6 micro-, 7-9 nanoseconds).
+//! unit (0 seconds, 1-3 milli-, 4-6 micro-, 7-9 nanoseconds). TIMESTAMP(7) to (9) without zone is a [`WIDE_TIMESTAMP`].
 
 use std::fmt::{self, Display};
 use std::sync::Arc;
@@ -12,7 +12,9 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::dialect::FlinkDialect;
+use super::facts::Facts;
 use crate::Error;
+use crate::format::temporal::WIDE_TIMESTAMP;
 
 /// The zone that marks TIMESTAMP_LTZ.
 pub const UTC: &str = "UTC";
@@ -33,7 +35,11 @@ pub enum Length {
 pub struct SqlType {
     pub data: DataType,
     pub length: Option<Length>,
+    /// Of a time, where it differs from what the Arrow type's unit holds.
+    pub precision: Option<u8>,
     pub not_null: bool,
+    /// The facts of the types within.
+    pub children: Vec<Facts>,
 }
 
 impl SqlType {
@@ -41,22 +47,64 @@ impl SqlType {
         Self {
             data,
             length: None,
+            precision: None,
             not_null: false,
+            children: Vec::new(),
+        }
+    }
+
+    /// What the Arrow type does not say.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            length: self.length,
+            precision: self.precision,
+            not_null: self.not_null,
+            children: self.children.clone(),
         }
     }
 }
 
 impl Display for SqlType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.length {
-            Some(Length::Char(n)) => write!(f, "CHAR({n})")?,
-            Some(Length::VarChar(n)) => write!(f, "VARCHAR({n})")?,
-            Some(Length::Binary(n)) => write!(f, "BINARY({n})")?,
-            Some(Length::VarBinary(n)) => write!(f, "VARBINARY({n})")?,
-            None => f.write_str(&name(&self.data))?,
-        }
-        f.write_str(if self.not_null { " NOT NULL" } else { "" })
+        f.write_str(&name_with(&self.data, &self.facts()))
     }
+}
+
+/// A type as Flink writes it, with all that is known of it.
+pub fn name_with(data: &DataType, facts: &Facts) -> String {
+    let precision = |unit: TimeUnit| facts.precision.unwrap_or_else(|| digits(unit));
+    let text = match (facts.length, data) {
+        (Some(Length::Char(n)), _) => format!("CHAR({n})"),
+        (Some(Length::VarChar(n)), _) => format!("VARCHAR({n})"),
+        (Some(Length::Binary(n)), _) => format!("BINARY({n})"),
+        (Some(Length::VarBinary(n)), _) => format!("VARBINARY({n})"),
+        (None, DataType::Time32(unit)) => format!("TIME({})", precision(*unit)),
+        (None, DataType::Timestamp(unit, None)) => format!("TIMESTAMP({})", precision(*unit)),
+        (None, DataType::Timestamp(unit, Some(_))) => format!("TIMESTAMP_LTZ({})", precision(*unit)),
+        (None, wide) if *wide == WIDE_TIMESTAMP => format!("TIMESTAMP({})", facts.precision.unwrap_or(9)),
+        (None, DataType::List(item)) => format!("ARRAY<{}>", name_with(item.data_type(), &facts.child(0))),
+        (None, DataType::Map(entries, _)) => match entries.data_type() {
+            DataType::Struct(fields) if fields.len() == 2 => format!(
+                "MAP<{}, {}>",
+                name_with(fields[0].data_type(), &facts.child(0)),
+                name_with(fields[1].data_type(), &facts.child(1))
+            ),
+            _ => name(data),
+        },
+        (None, DataType::Struct(fields)) => {
+            let fields: Vec<String> = fields
+                .iter()
+                .enumerate()
+                .map(|(number, field)| {
+                    let quoted = field.name().replace('`', "``");
+                    format!("`{quoted}` {}", name_with(field.data_type(), &facts.child(number)))
+                })
+                .collect();
+            format!("ROW<{}>", fields.join(", "))
+        }
+        (None, data) => name(data),
+    };
+    if facts.not_null { text + " NOT NULL" } else { text }
 }
 
 /// A type as Flink writes it.
@@ -76,8 +124,9 @@ pub fn name(data: &DataType) -> String {
         DataType::Time32(unit) | DataType::Time64(unit) => format!("TIME({})", digits(*unit)),
         DataType::Timestamp(unit, None) => format!("TIMESTAMP({})", digits(*unit)),
         DataType::Timestamp(unit, Some(_)) => format!("TIMESTAMP_LTZ({})", digits(*unit)),
-        DataType::Duration(_) => "INTERVAL DAY TO SECOND(3)".into(),
-        DataType::Interval(_) => "INTERVAL YEAR TO MONTH".into(),
+        wide if *wide == WIDE_TIMESTAMP => "TIMESTAMP(9)".into(),
+        DataType::Duration(_) => "INTERVAL SECOND(3)".into(),
+        DataType::Interval(_) => "INTERVAL MONTH".into(),
         DataType::List(item) => format!("ARRAY<{}>", name(item.data_type())),
         DataType::Map(entries, _) => match entries.data_type() {
             DataType::Struct(fields) if fields.len() == 2 => {
@@ -177,16 +226,16 @@ impl TypeParser<'_, '_> {
             "VARCHAR" => return self.lengthy(DataType::Utf8, Length::VarChar),
             "BINARY" => return self.lengthy(DataType::Binary, Length::Binary),
             "VARBINARY" => return self.lengthy(DataType::Binary, Length::VarBinary),
-            "TIME" => self.time()?,
-            "TIMESTAMP" => self.timestamp()?,
+            "TIME" => return self.time(),
+            "TIMESTAMP" => return self.timestamp(),
             "TIMESTAMP_LTZ" => {
-                let unit = self.unit(6)?;
-                DataType::Timestamp(unit, Some(UTC.into()))
+                let (unit, precision) = self.unit(6)?;
+                return Ok(timed(DataType::Timestamp(unit, Some(UTC.into())), precision));
             }
             "INTERVAL" => self.interval()?,
-            "ARRAY" => self.array()?,
-            "MAP" => self.map()?,
-            "ROW" => self.row()?,
+            "ARRAY" => return self.array(),
+            "MAP" => return self.map(),
+            "ROW" => return self.row(),
             _ => return self.parser.expected("a data type of Flink", token),
         };
         Ok(SqlType::new(data))
@@ -215,32 +264,34 @@ impl TypeParser<'_, '_> {
         // VARCHAR(2147483647) is what STRING means.
         let unlimited = declared >= i32::MAX as u32 && !matches!(length(1), Length::Char(_) | Length::Binary(_));
         Ok(SqlType {
-            data,
             length: (!unlimited).then(|| length(declared)),
-            not_null: false,
+            ..SqlType::new(data)
         })
     }
 
-    fn time(&mut self) -> Result<DataType, ParserError> {
-        let unit = self.unit(0)?;
+    fn time(&mut self) -> Result<SqlType, ParserError> {
+        let (unit, precision) = self.unit(0)?;
         if self.word_is("WITHOUT") {
             self.zone_words(&["WITHOUT", "TIME", "ZONE"])?;
         }
         match unit {
-            TimeUnit::Second | TimeUnit::Millisecond => Ok(DataType::Time32(unit)),
+            TimeUnit::Second | TimeUnit::Millisecond => Ok(timed(DataType::Time32(unit), precision)),
             _ => self.refuse("TIME holds at most 3 fractional digits".into()),
         }
     }
 
-    fn timestamp(&mut self) -> Result<DataType, ParserError> {
-        let unit = self.unit(6)?;
+    fn timestamp(&mut self) -> Result<SqlType, ParserError> {
+        let (unit, precision) = self.unit(6)?;
         if self.word_is("WITHOUT") {
             self.zone_words(&["WITHOUT", "TIME", "ZONE"])?;
         } else if self.word_is("WITH") {
             self.zone_words(&["WITH", "LOCAL", "TIME", "ZONE"])?;
-            return Ok(DataType::Timestamp(unit, Some(UTC.into())));
+            return Ok(timed(DataType::Timestamp(unit, Some(UTC.into())), precision));
         }
-        Ok(DataType::Timestamp(unit, None))
+        if unit == TimeUnit::Nanosecond {
+            return Ok(timed(WIDE_TIMESTAMP, precision));
+        }
+        Ok(timed(DataType::Timestamp(unit, None), precision))
     }
 
     fn zone_words(&mut self, words: &[&str]) -> Result<(), ParserError> {
@@ -263,31 +314,38 @@ impl TypeParser<'_, '_> {
         }
     }
 
-    fn array(&mut self) -> Result<DataType, ParserError> {
+    fn array(&mut self) -> Result<SqlType, ParserError> {
         self.parser.expect_token(&Token::Lt)?;
         let item = self.parse()?;
         self.close()?;
-        Ok(DataType::List(Arc::new(Field::new("item", item.data, true))))
+        let children = vec![item.facts()];
+        Ok(nested(
+            DataType::List(Arc::new(Field::new("item", item.data, true))),
+            children,
+        ))
     }
 
-    fn map(&mut self) -> Result<DataType, ParserError> {
+    fn map(&mut self) -> Result<SqlType, ParserError> {
         self.parser.expect_token(&Token::Lt)?;
         let key = self.parse()?;
         self.parser.expect_token(&Token::Comma)?;
         let value = self.parse()?;
         self.close()?;
-        Ok(map_type(key.data, value.data))
+        let children = vec![key.facts(), value.facts()];
+        Ok(nested(map_type(key.data, value.data), children))
     }
 
-    fn row(&mut self) -> Result<DataType, ParserError> {
+    fn row(&mut self) -> Result<SqlType, ParserError> {
         let angled = self.parser.consume_token(&Token::Lt);
         if !angled {
             self.parser.expect_token(&Token::LParen)?;
         }
         let mut fields = Vec::new();
+        let mut children = Vec::new();
         loop {
             let name = self.parser.parse_identifier()?;
             let field = self.parse()?;
+            children.push(field.facts());
             fields.push(Field::new(name.value, field.data, true));
             if matches!(self.parser.peek_token_ref().token, Token::SingleQuotedString(_)) {
                 self.parser.advance_token();
@@ -302,7 +360,7 @@ impl TypeParser<'_, '_> {
         } else {
             self.parser.expect_token(&Token::RParen)?;
         }
-        Ok(DataType::Struct(Fields::from(fields)))
+        Ok(nested(DataType::Struct(Fields::from(fields)), children))
     }
 
     fn close(&mut self) -> Result<(), ParserError> {
@@ -321,14 +379,17 @@ impl TypeParser<'_, '_> {
         }
     }
 
-    fn unit(&mut self, default: u32) -> Result<TimeUnit, ParserError> {
-        match self.numbers(1)?.first().copied().unwrap_or(default) {
-            0 => Ok(TimeUnit::Second),
-            1..=3 => Ok(TimeUnit::Millisecond),
-            4..=6 => Ok(TimeUnit::Microsecond),
-            7..=9 => Ok(TimeUnit::Nanosecond),
-            _ => self.refuse("the precision of a time must be between 0 and 9".into()),
-        }
+    /// The unit that holds the declared digits, and those digits.
+    fn unit(&mut self, default: u32) -> Result<(TimeUnit, u8), ParserError> {
+        let declared = self.numbers(1)?.first().copied().unwrap_or(default);
+        let unit = match declared {
+            0 => TimeUnit::Second,
+            1..=3 => TimeUnit::Millisecond,
+            4..=6 => TimeUnit::Microsecond,
+            7..=9 => TimeUnit::Nanosecond,
+            _ => return self.refuse("the precision of a time must be between 0 and 9".into()),
+        };
+        Ok((unit, declared as u8))
     }
 
     /// Up to `most` numbers in brackets, or none.
@@ -375,6 +436,25 @@ impl TypeParser<'_, '_> {
     }
 }
 
+fn timed(data: DataType, precision: u8) -> SqlType {
+    let of_unit = match &data {
+        DataType::Timestamp(unit, _) | DataType::Time32(unit) => digits(*unit),
+        wide if *wide == WIDE_TIMESTAMP => 9,
+        _ => precision,
+    };
+    SqlType {
+        precision: (precision != of_unit).then_some(precision),
+        ..SqlType::new(data)
+    }
+}
+
+fn nested(data: DataType, children: Vec<Facts>) -> SqlType {
+    SqlType {
+        children,
+        ..SqlType::new(data)
+    }
+}
+
 /// MAP<key, value> as Arrow has it.
 pub fn map_type(key: DataType, value: DataType) -> DataType {
     let entries = Fields::from(vec![Field::new("key", key, false), Field::new("value", value, true)]);
@@ -395,7 +475,7 @@ mod tests {
             "TIMESTAMP(3)",
             "TIMESTAMP_LTZ(6)",
             "TIME(0)",
-            "MAP<STRING, ARRAY<INT>>",
+            "MAP<CHAR(2) NOT NULL, ARRAY<TIMESTAMP(5) NOT NULL>>",
             "ROW<`a` INT, `b` ROW<`c` ARRAY<ARRAY<STRING>>>>",
         ] {
             let parsed = from_text(text).unwrap();
@@ -404,7 +484,7 @@ mod tests {
         }
         assert_eq!(
             from_text("timestamp(2) with local time zone").unwrap().to_string(),
-            "TIMESTAMP_LTZ(3)"
+            "TIMESTAMP_LTZ(2)"
         );
         assert_eq!(from_text("VARCHAR(2147483647)").unwrap().to_string(), "STRING");
         assert_eq!(from_text("DECIMAL").unwrap().data, DataType::Decimal128(10, 0));

@@ -5,8 +5,8 @@
 //! nodes that no Flink text can make by itself (a function named by a reserved word), so that the binder recognises them.
 
 use sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart,
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart,
 };
 use sqlparser::dialect::Dialect;
 use sqlparser::keywords::Keyword;
@@ -14,11 +14,21 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Span, Token};
 
 use super::data_type;
+use super::json;
 
 /// The function that stands for the argument `TABLE t`.
 pub const TABLE_ARGUMENT: &str = "TABLE";
 /// The function that stands for `x BETWEEN SYMMETRIC a AND b`.
 pub const BETWEEN_SYMMETRIC: &str = "BETWEEN SYMMETRIC";
+
+/// The functions that stand for long chains of AND and of OR.
+pub const ALL_OF: &str = "ALL OF";
+pub const ANY_OF: &str = "ANY OF";
+/// Conditions of a chain that are still written with binary nodes.
+const PLAIN_CHAIN_MAX: usize = 16;
+/// How tightly OR and AND bind, as in `sqlparser`'s own table.
+const PRECEDENCE_OR: u8 = 5;
+const PRECEDENCE_AND: u8 = 10;
 
 /// How tightly BETWEEN binds, as in `sqlparser`'s own table.
 const PRECEDENCE_BETWEEN: u8 = 20;
@@ -68,6 +78,7 @@ impl Dialect for FlinkDialect {
             (Keyword::TABLE, Token::Word(_)) => Some(table_argument(parser)),
             (Keyword::CAST, Token::LParen) => Some(cast(parser, CastKind::Cast)),
             (Keyword::TRY_CAST, Token::LParen) => Some(cast(parser, CastKind::TryCast)),
+            (_, Token::LParen) if json::is_call(&word.value) => Some(json::parse(parser)),
             (_, Token::LBracket) if word.value.eq_ignore_ascii_case("MAP") => Some(map_literal(parser)),
             _ => None,
         }
@@ -78,6 +89,12 @@ impl Dialect for FlinkDialect {
             Token::Word(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text),
             _ => false,
         };
+        if is(0, "AND") || is(0, "OR") {
+            return Some(chain(parser, expr, is(0, "AND")));
+        }
+        if is(0, "IS") && (is(1, "JSON") || is(1, "NOT") && is(2, "JSON")) {
+            return Some(Ok(json::is_json(parser, expr)));
+        }
         let negated = is(0, "NOT");
         let first = usize::from(negated);
         if !is(first, "BETWEEN") || !(is(first + 1, "SYMMETRIC") || is(first + 1, "ASYMMETRIC")) {
@@ -89,6 +106,31 @@ impl Dialect for FlinkDialect {
         }
         Some(between(parser, expr, negated, symmetric))
     }
+}
+
+/// The rest of `expr AND b AND c …`, or of the same with OR. A long chain becomes one node with all its conditions: the
+/// binary nodes of the grammar would be nested as deeply as it is long.
+fn chain(parser: &mut Parser, expr: &Expr, is_and: bool) -> Result<Expr, ParserError> {
+    let (keyword, op, precedence, name) = if is_and {
+        (Keyword::AND, BinaryOperator::And, PRECEDENCE_AND, ALL_OF)
+    } else {
+        (Keyword::OR, BinaryOperator::Or, PRECEDENCE_OR, ANY_OF)
+    };
+    let span = parser.peek_token_ref().span;
+    let mut conditions = vec![expr.clone()];
+    while parser.parse_keyword(keyword) {
+        conditions.push(parser.parse_subexpr(precedence)?);
+    }
+    if conditions.len() > PLAIN_CHAIN_MAX {
+        return Ok(call(name, span, conditions));
+    }
+    let mut conditions = conditions.into_iter();
+    let first = conditions.next().unwrap_or_else(|| expr.clone());
+    Ok(conditions.fold(first, |left, right| Expr::BinaryOp {
+        left: Box::new(left),
+        op: op.clone(),
+        right: Box::new(right),
+    }))
 }
 
 fn table_argument(parser: &mut Parser) -> Result<Expr, ParserError> {
@@ -106,15 +148,19 @@ fn cast(parser: &mut Parser, kind: CastKind) -> Result<Expr, ParserError> {
     let span = parser.peek_token_ref().span;
     let target = data_type::parse(parser)?;
     parser.expect_token(&Token::RParen)?;
-    let name = Ident::with_span(span, target.to_string());
-    let data_type = DataType::Custom(ObjectName(vec![ObjectNamePart::Identifier(name)]), Vec::new());
-    Ok(Expr::Cast {
+    Ok(cast_to(kind, expr, span, &target.to_string()))
+}
+
+/// `CAST(expr AS target)`; the binder reads the type again.
+pub fn cast_to(kind: CastKind, expr: Expr, span: Span, target: &str) -> Expr {
+    let name = Ident::with_span(span, target);
+    Expr::Cast {
         kind,
         expr: Box::new(expr),
-        data_type,
+        data_type: DataType::Custom(ObjectName(vec![ObjectNamePart::Identifier(name)]), Vec::new()),
         array: false,
         format: None,
-    })
+    }
 }
 
 fn map_literal(parser: &mut Parser) -> Result<Expr, ParserError> {
@@ -147,7 +193,8 @@ fn between(parser: &mut Parser, expr: &Expr, negated: bool, symmetric: bool) -> 
     })
 }
 
-fn call(name: &str, span: Span, args: Vec<Expr>) -> Expr {
+/// A call that no text can make by itself, if its name is no word.
+pub fn call(name: &str, span: Span, args: Vec<Expr>) -> Expr {
     let args = args
         .into_iter()
         .map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)))

@@ -1,9 +1,10 @@
 //! GROUP BY, HAVING, DISTINCT.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::time::Zone;
 use arrow::datatypes::DataType;
-use chrono_tz::Tz;
 use sqlparser::ast::{Expr, GroupByExpr, Select, SelectItem, Spanned};
 
 use super::expr::{Binder, Bound, Grouped, Sets, at, contains_aggregate};
@@ -11,9 +12,11 @@ use super::parse::place;
 use super::planner::{Planner, output_name};
 use super::relation::{Relation, column, positional};
 use super::scope::{Role, Scope, ScopeColumn};
+use super::sliced;
 use crate::Error;
+use crate::expression::{columns_of, remap};
 use crate::graph::{Node, Step};
-use crate::operator::aggregate;
+use crate::operator::aggregate::{self, Call};
 
 /// Grouping sets that a query may come to: CUBE doubles them with each key.
 const SETS_MAX: usize = 64;
@@ -76,7 +79,7 @@ pub fn plan(planner: &mut Planner<'_>, relation: Relation, select: &Select) -> R
             .column_index()
             .and_then(|index| roles.get(index))
             .map_or(Role::Plain, |(_, role)| *role);
-        let column = column(None, &name, &bound.data, role);
+        let column = column(None, &name, &bound.data, role).with(bound.facts.clone());
         columns.push((bound, column));
     }
     let relation = aggregate(planner, relation, &grouped, &at_select)?;
@@ -188,7 +191,8 @@ fn prepare(relation: Relation, keys: Keys) -> Result<(Relation, Grouped), Error>
             index => {
                 plain.push(columns.len());
                 let role = index.map_or(Role::Plain, |index| relation.scope.columns[index].role);
-                columns.push((key.clone(), column(None, "", &key.data, role)));
+                let column = column(None, "", &key.data, role).with(key.facts.clone());
+                columns.push((key.clone(), column));
             }
         }
     }
@@ -281,7 +285,7 @@ fn aggregate(planner: &Planner<'_>, relation: Relation, grouped: &Grouped, at: &
             "a window aggregate over a relation that is updated{at}"
         )));
     }
-    let zone: Option<Tz> = relation
+    let zone: Option<Zone> = relation
         .scope
         .columns
         .iter()
@@ -295,20 +299,25 @@ fn aggregate(planner: &Planner<'_>, relation: Relation, grouped: &Grouped, at: &
         let role = if window_end.is_some() { *role } else { Role::Plain };
         scope.columns.push(ScopeColumn { role, ..source.clone() });
     }
-    for (_, data) in &grouped.calls {
-        scope.columns.push(column(None, "", data, Role::Plain));
+    for (_, data, facts) in &grouped.calls {
+        scope
+            .columns
+            .push(column(None, "", data, Role::Plain).with(facts.clone()));
     }
     let schema = positional(scope.columns.iter().map(|column| column.data.clone()));
-    let calls = grouped.calls.iter().map(|(call, _)| call.clone()).collect();
+    let calls: Vec<Call> = grouped.calls.iter().map(|(call, ..)| call.clone()).collect();
+    let (relation, keys, calls) = narrowed(relation, keys, calls)?;
     let plan = aggregate::Plan {
         keys,
         window_end,
         zone,
         calls,
         schema: Arc::clone(&schema),
+        slices: None,
     };
+    let (node, plan) = sliced::by_slices(relation.node, plan);
     Ok(Relation {
-        node: Node::Aggregate(Box::new(relation.node), plan),
+        node: Arc::new(Node::Aggregate(node, plan)),
         scope,
         schema,
         updating: relation.updating || window_end.is_none(),
@@ -316,4 +325,31 @@ fn aggregate(planner: &Planner<'_>, relation: Relation, grouped: &Grouped, at: &
         key_columns: Vec::new(),
         window_zone: zone,
     })
+}
+
+/// The relation with only the columns that keys and calls use: Flink's optimizer removes the others, so they must not fail.
+fn narrowed(
+    relation: Relation,
+    keys: Vec<usize>,
+    calls: Vec<Call>,
+) -> Result<(Relation, Vec<usize>, Vec<Call>), Error> {
+    let exprs = calls.iter().flat_map(|call| call.args.iter().chain(&call.filter));
+    let mut used: BTreeSet<usize> = exprs.flat_map(columns_of).collect();
+    used.extend(&keys);
+    if used.len() == relation.scope.columns.len() {
+        return Ok((relation, keys, calls));
+    }
+    let kept: Vec<usize> = used.iter().copied().collect();
+    let places: BTreeMap<usize, usize> = kept.iter().enumerate().map(|(new, old)| (*old, new)).collect();
+    let moved = |expr: &crate::expression::Expr| remap(expr, &places).map_err(Error::validate);
+    let calls = calls
+        .into_iter()
+        .map(|call| {
+            let args = call.args.iter().map(&moved).collect::<Result<_, _>>()?;
+            let filter = call.filter.as_ref().map(&moved).transpose()?;
+            Ok(Call { args, filter, ..call })
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    let keys = keys.iter().filter_map(|key| places.get(key).copied()).collect();
+    Ok((relation.keep(&kept), keys, calls))
 }

@@ -111,7 +111,8 @@ fn arrange(planner: &mut Planner<'_>, relation: Relation, insert: &Insert, targe
         if data.not_null {
             not_null.push((columns.len(), declared_name.clone()));
         }
-        columns.push((bound, column(None, declared_name, &data.data, Role::Plain)));
+        let column = column(None, declared_name, &data.data, Role::Plain).with(data.facts());
+        columns.push((bound, column));
     }
     if queried.next().is_some() {
         return Err(mismatch(&relation, target, &at_table));
@@ -135,7 +136,7 @@ fn fit(
     target: &Table,
     at_table: &str,
 ) -> Result<Bound, Error> {
-    if bound.data == data.data && data.length.is_none() {
+    if bound.data == data.data && data.precision.is_none() {
         return Ok(bound);
     }
     if !implicit_cast(&bound.data, &data.data) {
@@ -156,7 +157,8 @@ fn fit(
         || matches!(
             (&bound.data, &plain.data),
             (DataType::Timestamp(..), DataType::Timestamp(..))
-        );
+        )
+        || plain.precision.is_some();
     if lossy {
         return planner.binder(relation).cast_bound(bound, &plain, false, at_table);
     }

@@ -13,18 +13,23 @@ pub mod data_type;
 mod ddl;
 mod dialect;
 mod expr;
+mod facts;
 mod group;
 mod insert;
+mod json;
 pub mod parse;
 mod planner;
 mod relation;
 mod scope;
 mod session;
+mod shape;
+mod sliced;
 pub mod statement;
 mod table;
 #[cfg(test)]
 mod tests;
 mod window;
 
+pub use facts::Facts;
 pub use relation::positional;
 pub use session::{Answer, Job, Options, Session};

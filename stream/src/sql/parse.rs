@@ -12,6 +12,7 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace
 
 use super::ddl;
 use super::dialect::FlinkDialect;
+use super::shape;
 use super::statement::{Drop, Insert, Located, Name, Statement};
 use crate::Error;
 
@@ -40,6 +41,7 @@ pub fn parse(text: &str) -> Result<Vec<Located>, Error> {
         .tokenize_with_location()
         .map_err(|error| Error::parse(format!("{}{}", error.message, place(error.location))))?;
     refuse_hints(&tokens)?;
+    shape::check(&tokens)?;
     let mut parser = Parser::new(&FlinkDialect)
         .with_recursion_limit(NESTING_MAX)
         .with_tokens_with_locations(tokens);
@@ -183,6 +185,17 @@ fn statement(parser: &mut Parser) -> Result<Statement, Error> {
             return Ok(statement);
         }
     }
+    if take_words(parser, &["SHOW", "JOBS"]) {
+        return Ok(Statement::ShowJobs);
+    }
+    if take_words(parser, &["STOP", "JOB"]) {
+        return stop_job(parser);
+    }
+    if take_words(parser, &["DESCRIBE", "JOB"]) || take_words(parser, &["DESC", "JOB"]) {
+        return Ok(Statement::DescribeJob(
+            parser.parse_literal_string().map_err(parse_error)?,
+        ));
+    }
     if take_words(parser, &["DESCRIBE"]) || take_words(parser, &["DESC"]) {
         return Ok(Statement::Describe(name(parser)?));
     }
@@ -255,6 +268,21 @@ fn drop_statement(parser: &mut Parser) -> Result<Option<Statement>, Error> {
         }
     }
     Ok(None)
+}
+
+/// `STOP JOB 'id' [WITH SAVEPOINT] [WITH DRAIN]`
+fn stop_job(parser: &mut Parser) -> Result<Statement, Error> {
+    let id = parser.parse_literal_string().map_err(parse_error)?;
+    let (mut savepoint, mut drain) = (false, false);
+    loop {
+        if take_words(parser, &["WITH", "SAVEPOINT"]) {
+            savepoint = true;
+        } else if take_words(parser, &["WITH", "DRAIN"]) {
+            drain = true;
+        } else {
+            return Ok(Statement::StopJob { id, savepoint, drain });
+        }
+    }
 }
 
 fn set(parser: &mut Parser) -> Result<Statement, Error> {

@@ -5,7 +5,9 @@
 //! tell its rows as a changelog (we compute the final rows, so its input must be bounded), and a column may be a time
 //! attribute or a window's bound, which lets an aggregation fire by watermark.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -18,6 +20,7 @@ use sqlparser::ast::{
 
 use super::catalog::{Catalog, Entry};
 use super::expr::{Binder, Bound, at, common_type, contains_aggregate};
+use super::facts::Facts;
 use super::parse::{place, resolve_name};
 use super::relation::{Relation, column, positional};
 use super::scope::{Role, Scope, ScopeColumn};
@@ -41,6 +44,8 @@ pub struct Planner<'a> {
     /// Common table expressions in sight.
     pub with: BTreeMap<String, Relation>,
     pub depth: usize,
+    /// Tables and views that were planned for this job: used again, they are read once.
+    pub planned: Rc<RefCell<BTreeMap<String, Relation>>>,
 }
 
 impl Planner<'_> {
@@ -198,7 +203,7 @@ impl Planner<'_> {
         let role = bound
             .column_index()
             .map_or(Role::Plain, |index| relation.scope.columns[index].role);
-        let column = column(None, name, &bound.data, role);
+        let column = column(None, name, &bound.data, role).with(bound.facts.clone());
         Ok((bound, column))
     }
 
@@ -275,7 +280,10 @@ impl Planner<'_> {
             return Ok(relation.clone());
         }
         let name: Name = resolve_name(parts, at)?;
-        match self.catalog.find(&name)? {
+        if let Some(relation) = self.planned.borrow().get(&name.text) {
+            return Ok(relation.clone());
+        }
+        let relation = match self.catalog.find(&name)? {
             Entry::Table(table) => table::scan(self, table),
             Entry::View(view) => {
                 if self.depth >= VIEW_DEPTH_MAX {
@@ -287,11 +295,14 @@ impl Planner<'_> {
                     watermark_interval_ms: self.watermark_interval_ms,
                     with: BTreeMap::new(),
                     depth: self.depth + 1,
+                    planned: Rc::clone(&self.planned),
                 };
                 let relation = inner.query(&view.query)?;
                 self.alias(relation, &name.text, &view.columns)
             }
-        }
+        }?;
+        self.planned.borrow_mut().insert(name.text, relation.clone());
+        Ok(relation)
     }
 
     fn aliased(&self, relation: Relation, alias: Option<&ast::TableAlias>) -> Result<Relation, Error> {
@@ -334,6 +345,13 @@ impl Planner<'_> {
                 ))
             })?);
         }
+        let facts: Vec<Facts> = (0..width)
+            .map(|column| {
+                let mut facts = bound_rows.iter().map(|row| row[column].facts.clone());
+                let first = facts.next().unwrap_or_default();
+                facts.fold(first, |all, facts| all.either(&facts))
+            })
+            .collect();
         let schema = positional(types.iter().cloned());
         let mut batches = Vec::new();
         for row in bound_rows {
@@ -352,7 +370,7 @@ impl Planner<'_> {
         let batch = compute::concat_batches(&schema, &batches)?;
         let columns = types.iter().enumerate();
         let columns = columns
-            .map(|(index, data)| column(None, &format!("EXPR${index}"), data, Role::Plain))
+            .map(|(index, data)| column(None, &format!("EXPR${index}"), data, Role::Plain).with(facts[index].clone()))
             .collect();
         Ok(Relation::bounded(Node::Values(batch), Scope { columns }, schema))
     }
@@ -370,6 +388,7 @@ impl Planner<'_> {
                 qualifier: None,
                 name: l.name.clone(),
                 data,
+                facts: l.facts.either(&r.facts),
                 role,
             });
         }

@@ -4,6 +4,7 @@ use arrow::datatypes::DataType;
 use sqlparser::ast::Ident;
 use sqlparser::tokenizer::Span;
 
+use super::facts::Facts;
 use super::parse::place;
 use crate::Error;
 
@@ -31,7 +32,14 @@ pub struct ScopeColumn {
     pub qualifier: Option<String>,
     pub name: String,
     pub data: DataType,
+    pub facts: Facts,
     pub role: Role,
+}
+
+impl ScopeColumn {
+    pub fn with(self, facts: Facts) -> Self {
+        Self { facts, ..self }
+    }
 }
 
 /// The columns of a relation, in their order. Names are case-sensitive, as in Flink.

@@ -1,14 +1,16 @@
 //! A session: what statements change and queries see.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::time::Zone;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use chrono_tz::Tz;
 
 use super::catalog::{Catalog, Entry, View};
-use super::data_type::name as type_name;
+use super::data_type::name_with as type_name;
+use super::facts::Facts;
 use super::insert;
 use super::parse::place;
 use super::planner::Planner;
@@ -72,8 +74,8 @@ impl Options {
         Ok(())
     }
 
-    pub fn zone(&self) -> Result<Tz, Error> {
-        self.get("table.local-time-zone").map_or(Ok(Tz::UTC), zone)
+    pub fn zone(&self) -> Result<Zone, Error> {
+        self.get("table.local-time-zone").map_or(Ok(Zone::UTC), zone)
     }
 
     /// A duration option, or its default.
@@ -82,13 +84,15 @@ impl Options {
     }
 }
 
-fn zone(text: &str) -> Result<Tz, Error> {
+fn zone(text: &str) -> Result<Zone, Error> {
     if text.eq_ignore_ascii_case("default") {
-        return Ok(Tz::UTC);
+        return Ok(Zone::UTC);
     }
     text.parse().map_err(|_| {
         Error::validate(format!(
-            "The supported Zone ID is either a full name such as 'America/Los_Angeles', or UTC; this is '{text}'"
+            "Invalid time zone '{text}'. The value should be a Time Zone Database (TZDB) ID such as \
+             'America/Los_Angeles' to include daylight saving time. Fixed offsets are supported using 'GMT-03:00' or \
+             'GMT+03:00'. Or use 'UTC' without time zone and daylight saving time."
         ))
     })
 }
@@ -125,10 +129,12 @@ pub struct Job {
     pub outputs: Vec<Output>,
     /// The columns of a query's result; none for INSERTs.
     pub result: Option<SchemaRef>,
+    /// What the columns' Arrow types do not say.
+    pub facts: Vec<Facts>,
     /// Whether Flink would tell the result as a changelog; we tell the final rows.
     pub updating: bool,
     pub bounded: bool,
-    pub zone: Tz,
+    pub zone: Zone,
 }
 
 /// Tables, views and options of one program or one client.
@@ -141,6 +147,25 @@ pub struct Session {
 impl Session {
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// Sets options for the statements to come; gives those from before, to be put back.
+    pub fn override_options<'a>(
+        &mut self,
+        options: impl IntoIterator<Item = (&'a String, &'a String)>,
+    ) -> Result<Options, Error> {
+        let before = self.options.clone();
+        for (key, value) in options {
+            if let Err(error) = self.options.set(key, value) {
+                self.options = before;
+                return Err(error);
+            }
+        }
+        Ok(before)
+    }
+
+    pub fn put_back(&mut self, options: Options) {
+        self.options = options;
     }
 
     /// Carries out what needs no job, and plans what does. `now_ms` is the time of the statement.
@@ -179,6 +204,12 @@ impl Session {
             Statement::ShowTables => strings(&[("table name", self.catalog.names(false))]),
             Statement::ShowViews => strings(&[("view name", self.catalog.names(true))]),
             Statement::Describe(name) => self.describe(name, now_ms),
+            Statement::ShowJobs | Statement::DescribeJob(_) | Statement::StopJob { .. } => {
+                Err(Error::unsupported(format!(
+                    "statements about jobs{}: they are for the SQL gateway, `stream serve`",
+                    place(located.start)
+                )))
+            }
             Statement::Query(query) => self.plan_query(query, now_ms),
             Statement::Insert(inserts) => self.plan_inserts(inserts, now_ms),
         }
@@ -202,6 +233,7 @@ impl Session {
             watermark_interval_ms: interval,
             with: BTreeMap::new(),
             depth: 0,
+            planned: Rc::default(),
         })
     }
 
@@ -240,6 +272,12 @@ impl Session {
         let relation = self.with_planner(now_ms, |planner| planner.query(query))?;
         Ok(Answer::Job(Job {
             result: Some(relation.result_schema()),
+            facts: relation
+                .scope
+                .columns
+                .iter()
+                .map(|column| column.facts.clone())
+                .collect(),
             updating: relation.updating,
             bounded: relation.bounded,
             outputs: vec![Output {
@@ -260,6 +298,7 @@ impl Session {
         Ok(Answer::Job(Job {
             outputs,
             result: None,
+            facts: Vec::new(),
             updating: false,
             bounded: true,
             zone: self.options.zone()?,
@@ -275,7 +314,11 @@ impl Session {
                 for (declared, column) in table.columns.iter().zip(&relation.scope.columns) {
                     let (data, not_null, extras) = match &declared.kind {
                         ColumnKind::Physical(data) => (data.to_string(), data.not_null, None),
-                        ColumnKind::Computed(expr) => (type_name(&column.data), false, Some(format!("AS {expr}"))),
+                        ColumnKind::Computed(expr) => (
+                            type_name(&column.data, &column.facts),
+                            column.facts.not_null,
+                            Some(format!("AS {expr}")),
+                        ),
                         ColumnKind::Metadata {
                             data_type,
                             key,
@@ -310,8 +353,9 @@ impl Session {
             Entry::View(view) => {
                 let relation = self.with_planner(now_ms, |planner| planner.query(&view.query))?;
                 for column in relation.scope.renamed(&name.text, &view.columns)?.columns {
-                    let data = type_name(&column.data);
-                    add([Some(column.name), Some(data), Some("true".into()), None, None, None]);
+                    let data = type_name(&column.data, &column.facts.clone().with_not_null(false));
+                    let nullable = (!column.facts.not_null).to_string();
+                    add([Some(column.name), Some(data), Some(nullable), None, None, None]);
                 }
             }
         }
@@ -328,6 +372,7 @@ fn done() -> Result<Answer, Error> {
     strings(&[("result", vec!["OK".to_owned()])])
 }
 
+/// Rows of texts, column by column.
 fn strings(columns: &[(&str, Vec<String>)]) -> Result<Answer, Error> {
     let array = |values: &Vec<String>| Arc::new(StringArray::from(values.clone())) as ArrayRef;
     answer(columns.iter().map(|(name, values)| (*name, array(values))).collect())

@@ -33,6 +33,13 @@ pub enum Statement {
     ShowTables,
     ShowViews,
     Describe(Name),
+    ShowJobs,
+    DescribeJob(String),
+    StopJob {
+        id: String,
+        savepoint: bool,
+        drain: bool,
+    },
 }
 
 /// A table's or view's name and its place.

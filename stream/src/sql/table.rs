@@ -44,7 +44,7 @@ fn watermark_options(table: &Table) -> Result<Option<i64>, Error> {
     Ok(idle)
 }
 
-/// What a connector is told of the table.
+/// The table as its connector gets it.
 pub fn spec(table: &Table) -> TableSpec {
     let mut fields = Vec::new();
     let mut metadata = Vec::new();
@@ -94,14 +94,13 @@ pub fn scan(planner: &Planner<'_>, table: &Table) -> Result<Relation, Error> {
     };
     let bounded = open_source(&spec, &context)?.is_bounded();
     let fields = spec.physical.fields();
-    let columns = fields
-        .iter()
-        .map(|field| column(Some(&table.name), field.name(), field.data_type(), Role::Plain));
+    let columns = read_columns(table);
     let relation = Relation {
-        node: Node::Step(Box::new(Node::Scan(Arc::clone(&spec), idle_ms)), Step::ReadCounter),
-        scope: Scope {
-            columns: columns.collect(),
-        },
+        node: Arc::new(Node::Step(
+            Arc::new(Node::Scan(Arc::clone(&spec), idle_ms)),
+            Step::ReadCounter,
+        )),
+        scope: Scope { columns },
         schema: positional(fields.iter().map(|field| field.data_type().clone())),
         updating: false,
         bounded,
@@ -110,6 +109,18 @@ pub fn scan(planner: &Planner<'_>, table: &Table) -> Result<Relation, Error> {
     };
     let relation = compute_columns(planner, table, relation)?;
     watermark(planner, table, relation)
+}
+
+/// The columns that the connector brings.
+fn read_columns(table: &Table) -> Vec<ScopeColumn> {
+    let read = table.columns.iter().filter_map(|declared| match &declared.kind {
+        ColumnKind::Physical(data) | ColumnKind::Metadata { data_type: data, .. } => Some((declared, data)),
+        ColumnKind::Computed(_) => None,
+    });
+    read.map(|(declared, data)| {
+        column(Some(&table.name), &declared.name.value, &data.data, Role::Plain).with(data.facts())
+    })
+    .collect()
 }
 
 /// All columns in the order of the DDL.
@@ -127,7 +138,8 @@ fn compute_columns(planner: &Planner<'_>, table: &Table, relation: Relation) -> 
         let next = match &declared.kind {
             ColumnKind::Computed(expr) => {
                 let bound = planner.binder(&relation).bind(expr)?;
-                let column = column(Some(&table.name), &declared.name.value, &bound.data, Role::Plain);
+                let column =
+                    column(Some(&table.name), &declared.name.value, &bound.data, Role::Plain).with(bound.facts.clone());
                 Some((bound, column))
             }
             ColumnKind::Physical(_) | ColumnKind::Metadata { .. } => read.next(),
@@ -207,11 +219,8 @@ pub fn written(table: &Table) -> Vec<(&Column, &SqlType)> {
 pub fn check(planner: &Planner<'_>, table: &Table) -> Result<(), Error> {
     let spec = spec(table);
     let fields = spec.physical.fields();
-    let columns = fields
-        .iter()
-        .map(|field| column(Some(&table.name), field.name(), field.data_type(), Role::Plain));
     let mut scope = Scope {
-        columns: columns.collect(),
+        columns: read_columns(table),
     };
     for declared in &table.columns {
         if let ColumnKind::Computed(expr) = &declared.kind {
@@ -224,10 +233,9 @@ pub fn check(planner: &Planner<'_>, table: &Table) -> Result<(), Error> {
                 session: planner.session,
                 grouped: None,
             };
-            let data = binder.bind(expr)?.data;
-            scope
-                .columns
-                .push(column(Some(&table.name), &declared.name.value, &data, Role::Plain));
+            let bound = binder.bind(expr)?;
+            let column = column(Some(&table.name), &declared.name.value, &bound.data, Role::Plain);
+            scope.columns.push(column.with(bound.facts));
         }
     }
     if let Some(watermark) = &table.watermark {

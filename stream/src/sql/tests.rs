@@ -200,3 +200,85 @@ fn an_insert_fits_its_table_or_is_refused() {
         "view",
     );
 }
+
+#[test]
+fn long_chains_are_answered_and_deep_trees_refused_before_they_exist() {
+    let ored = |terms: usize| {
+        let terms: Vec<String> = (0..terms).map(|term| format!("k = {term}")).collect();
+        format!("SELECT k FROM plain WHERE {}", terms.join(" OR "))
+    };
+    plan(&ored(10_000)).unwrap();
+    plan(&ored(5_000).replace("OR", "AND")).unwrap();
+    for (text, words) in [
+        (format!("SELECT {}", vec!["1"; 100_000].join("+")), "operators in a row"),
+        (
+            format!("SELECT {}", vec!["'a'"; 100_000].join("||")),
+            "operators in a row",
+        ),
+        (format!("SELECT 1 {}", "IS NULL ".repeat(100_000)), "operators in a row"),
+        (
+            format!("SELECT 1 {}", "BETWEEN 1 AND 2 ".repeat(100_000)),
+            "operators in a row",
+        ),
+        (vec!["SELECT 1"; 10_000].join(" UNION ALL "), "UNIONs"),
+        (
+            format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000)),
+            "nested more than",
+        ),
+        (
+            format!("SELECT {}1{}", "ABS(".repeat(100_000), ")".repeat(100_000)),
+            "nested more than",
+        ),
+        (format!("SELECT {}1", "- ".repeat(100_000)), "operators in a row"),
+    ] {
+        let error = plan(&text).expect_err(words);
+        assert_eq!(error.kind(), "parse", "{words}");
+        assert!(error.message().contains(words), "{words}: {error}");
+    }
+    plan(&format!("SELECT {} FROM plain", vec!["k"; 200].join(" + "))).unwrap();
+}
+
+#[test]
+fn a_table_or_view_that_is_used_twice_is_read_once() {
+    use crate::graph::{Origin, build};
+    let scans = |sql: &str| match plan(sql).unwrap() {
+        Answer::Job(job) => {
+            let graph = build(&job.outputs, 2);
+            let scans = graph
+                .vertices
+                .iter()
+                .filter(|vertex| matches!(vertex.origin, Origin::Table(..)));
+            scans.count()
+        }
+        Answer::Rows(..) => panic!("{sql} is no job"),
+    };
+    assert_eq!(
+        scans("SELECT k FROM plain WHERE v > 1 UNION ALL SELECT v FROM plain"),
+        1
+    );
+    assert_eq!(
+        scans(
+            "CREATE VIEW w AS SELECT k, v FROM plain WHERE v > 1; CREATE VIEW x AS SELECT k FROM w UNION ALL SELECT v FROM w; \
+             SELECT * FROM x UNION ALL SELECT k FROM plain"
+        ),
+        1
+    );
+    assert_eq!(
+        scans(
+            "CREATE TABLE a (k INT) WITH ('connector' = 'blackhole'); CREATE TABLE b (k INT) WITH ('connector' = 'blackhole'); \
+             EXECUTE STATEMENT SET BEGIN INSERT INTO a SELECT k FROM plain; INSERT INTO b SELECT v FROM plain WHERE k > 1; END"
+        ),
+        1
+    );
+    // Doubling a relation thirteen times is thirteen steps, not 2^13 of them.
+    let doubled: Vec<String> = (0..13)
+        .map(|n| format!("t{} AS (SELECT k FROM t{n} UNION ALL SELECT k FROM t{n})", n + 1))
+        .collect();
+    assert_eq!(
+        scans(&format!(
+            "WITH t0 AS (SELECT k FROM plain), {} SELECT k FROM t13",
+            doubled.join(", ")
+        )),
+        1
+    );
+}

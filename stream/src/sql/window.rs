@@ -8,6 +8,7 @@ use sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgum
 use super::data_type::{UTC, name};
 use super::dialect::TABLE_ARGUMENT;
 use super::expr::{at, interval_millis};
+use super::facts::Facts;
 use super::parse::place;
 use super::planner::Planner;
 use super::relation::{Relation, column, positional};
@@ -86,11 +87,13 @@ fn assign(planner: &Planner<'_>, relation: Relation, time: usize, windows: Windo
     scope.columns.iter_mut().for_each(|column| column.role = Role::Plain);
     scope
         .columns
-        .push(column(None, "window_start", &bound, Role::WindowStart));
-    scope.columns.push(column(None, "window_end", &bound, Role::WindowEnd));
+        .push(column(None, "window_start", &bound, Role::WindowStart).with(Facts::not_null()));
     scope
         .columns
-        .push(column(None, "window_time", &instant, Role::WindowTime));
+        .push(column(None, "window_end", &bound, Role::WindowEnd).with(Facts::not_null()));
+    scope
+        .columns
+        .push(column(None, "window_time", &instant, Role::WindowTime).with(Facts::not_null()));
     let schema = positional(scope.columns.iter().map(|column| column.data.clone()));
     let zone = local.then_some(planner.session.zone);
     let relation = relation.step(Step::Windows {

@@ -39,6 +39,11 @@ impl Generator {
         if self.emitted == 0 { NONE } else { self.emitted }
     }
 
+    /// Emits what has been held back because it had not risen by more than the interval.
+    pub fn flush(&mut self) {
+        self.emitted = self.largest;
+    }
+
     /// Takes the candidate of the next row and returns the watermark that the row meets.
     pub fn row(&mut self, candidate: Option<i64>) -> i64 {
         let before = self.emitted();

@@ -85,12 +85,25 @@ impl SplitWatermarks {
         self.advance();
     }
 
-    /// Whether `split` has brought nothing for so long that it must not hold the others back.
-    pub fn set_idle(&mut self, split: u32, idle: bool) {
+    /// `split` has brought nothing for so long that it must not hold the others back; rows wake it up.
+    pub fn set_idle(&mut self, split: u32) {
         if let Some(split) = self.splits.get_mut(&split) {
-            split.idle = idle;
+            split.generator.flush();
+            split.idle = true;
         }
         self.advance();
+    }
+
+    /// No rows come just now: the watermark catches up with the rows so far, as Flink's does with its next interval.
+    pub fn flush(&mut self) {
+        self.splits.values_mut().for_each(|split| split.generator.flush());
+        self.advance();
+    }
+
+    /// Whether no split counts, though some have not finished.
+    pub fn is_idle(&self) -> bool {
+        let mut unfinished = self.splits.values().filter(|split| !split.finished).peekable();
+        unfinished.peek().is_some() && unfinished.all(|split| split.idle)
     }
 
     fn advance(&mut self) {
@@ -111,10 +124,12 @@ impl SplitWatermarks {
     }
 }
 
-/// The watermark of a task that reads several channels: the least over those that have not ended; it never falls.
+/// The watermark of a task that reads several channels: the least over those that have not ended and are not idle; it
+/// never falls.
 #[derive(Debug, Clone)]
 pub struct ChannelWatermarks {
     channels: Vec<i64>,
+    idle: Vec<bool>,
     emitted: i64,
 }
 
@@ -122,6 +137,7 @@ impl ChannelWatermarks {
     pub fn new(channels: usize) -> Self {
         Self {
             channels: vec![NONE; channels],
+            idle: vec![false; channels],
             emitted: NONE,
         }
     }
@@ -136,18 +152,41 @@ impl ChannelWatermarks {
             .channels
             .iter()
             .enumerate()
-            .filter(|(number, _)| *number != channel);
+            .filter(|(number, _)| *number != channel && !self.idle[*number]);
         others.map(|(_, watermark)| *watermark).min().unwrap_or(END)
     }
 
     /// `channel` has advanced (an ended channel: to [`END`]). Returns the combined watermark if that moved it.
     pub fn advance(&mut self, channel: usize, watermark: i64) -> Option<i64> {
         self.channels[channel] = self.channels[channel].max(watermark);
-        let least = self.channels.iter().copied().min().unwrap_or(END);
-        (least > self.emitted).then(|| {
-            self.emitted = least;
-            least
-        })
+        self.combine()
+    }
+
+    /// `channel` has fallen idle, or wakes up. Returns the combined watermark if that moved it.
+    pub fn set_idle(&mut self, channel: usize, idle: bool) -> Option<i64> {
+        self.idle[channel] = idle;
+        self.combine()
+    }
+
+    /// Whether all channels are idle.
+    pub fn is_idle(&self) -> bool {
+        !self.idle.is_empty() && self.idle.iter().all(|idle| *idle)
+    }
+
+    fn combine(&mut self) -> Option<i64> {
+        let all = self.channels.iter().copied();
+        let combined = if self.is_idle() {
+            // As Flink's StatusWatermarkValve: nothing is behind the farthest of them.
+            all.max()
+        } else {
+            let counted = all.zip(&self.idle).filter(|(_, idle)| !**idle);
+            counted.map(|(watermark, _)| watermark).min()
+        };
+        combined
+            .filter(|combined| *combined > self.emitted)
+            .inspect(|combined| {
+                self.emitted = *combined;
+            })
     }
 }
 
@@ -223,7 +262,8 @@ mod tests {
         let mut watermarks = SplitWatermarks::new(2, 200);
         watermarks.rows(0, [Some(10_000)].into_iter());
         assert_eq!(watermarks.emitted(), NONE);
-        watermarks.set_idle(1, true);
+        watermarks.set_idle(1);
+        assert!(!watermarks.is_idle());
         assert_eq!(watermarks.emitted(), 10_000);
         assert_eq!(watermarks.rows(1, [Some(500)].into_iter()), vec![10_000]);
         assert_eq!(watermarks.emitted(), 10_000);
@@ -238,8 +278,36 @@ mod tests {
         let mut watermarks = SplitWatermarks::new(2, 200);
         watermarks.rows(0, [Some(10_000)].into_iter());
         watermarks.rows(1, [Some(20_000)].into_iter());
-        watermarks.set_idle(0, true);
-        watermarks.set_idle(1, true);
+        watermarks.set_idle(0);
+        watermarks.set_idle(1);
+        assert!(watermarks.is_idle());
         assert_eq!(watermarks.emitted(), 20_000);
+        watermarks.rows(0, [Some(11_000)].into_iter());
+        assert!(!watermarks.is_idle());
+    }
+
+    #[test]
+    fn a_pause_lets_the_watermark_catch_up() {
+        let mut watermarks = SplitWatermarks::new(1, 200);
+        watermarks.rows(0, [Some(9_950), Some(10_100)].into_iter());
+        assert_eq!(watermarks.emitted(), 9_950);
+        watermarks.flush();
+        assert_eq!(watermarks.emitted(), 10_100);
+    }
+
+    #[test]
+    fn an_idle_channel_does_not_hold_the_others_back() {
+        let mut channels = ChannelWatermarks::new(2);
+        assert_eq!(channels.advance(0, 5_000), None);
+        assert_eq!(channels.set_idle(1, true), Some(5_000));
+        assert_eq!(channels.others(0), END);
+        assert_eq!(channels.advance(0, 6_000), Some(6_000));
+        // It wakes up behind the others: the watermark stays where it is.
+        assert_eq!(channels.set_idle(1, false), None);
+        assert_eq!(channels.advance(1, 5_500), None);
+        assert_eq!(channels.others(0), 5_500);
+        channels.set_idle(0, true);
+        assert_eq!(channels.advance(1, 7_000), Some(7_000));
+        assert!(!channels.is_idle());
     }
 }

@@ -11,16 +11,18 @@
 //!   cannot make the watermark regress.
 //! - [`window`] says which windows a time belongs to and when a window may fire.
 //!
-//! Pure: no clock in here; idleness is told by the caller, who has one.
+//! Pure: no clock in here; the caller, who has one, reports idleness.
 
 mod before;
 mod generator;
 mod inputs;
 pub mod window;
+mod zone;
 
 pub use before::Before;
 pub use generator::{AUTO_INTERVAL_MS, Generator};
 pub use inputs::{ChannelWatermarks, SplitWatermarks};
+pub use zone::Zone;
 
 /// Before any watermark: nothing is late.
 pub const NONE: i64 = i64::MIN;

@@ -3,7 +3,7 @@
 //! As a source it is bounded: the files that are there when the job starts, in the order of their paths, each to the
 //! length that it had then. As a sink it collects a *part* per subtask and partition in memory, and writes it in one go
 //! under a hidden name when it is large or a checkpoint comes; the commit renames it. So a part can be written again if a
-//! data node died meanwhile, and nobody ever sees half of one.
+//! data node died meanwhile, and half of one is never visible.
 //!
 //! Not here: watching a directory for new files, compaction, and Flink's partition commit (success files, metastore):
 //! refused by name.
@@ -29,7 +29,7 @@ struct Settings {
     path: String,
     format: FileFormat,
     default_partition: String,
-    /// A part is written when it has about so many bytes.
+    /// A part is written when it has about this number of bytes.
     part_bytes_max: usize,
 }
 

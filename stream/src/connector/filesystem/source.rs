@@ -233,7 +233,7 @@ fn repeated(value: Option<&str>, data_type: &DataType, len: usize) -> Result<Arr
     let mut column = Column::new(data_type)?;
     // Flink writes the directories of timestamps with a `T`.
     let spaced = value.map(|text| text.replace('T', " "));
-    let value = if matches!(data_type, DataType::Timestamp(..)) {
+    let value = if matches!(data_type, DataType::Timestamp(..) | DataType::Interval(_)) {
         spaced.as_deref()
     } else {
         value
@@ -349,7 +349,7 @@ impl Source for FileSource {
         let files = position.get("files").cloned().unwrap_or_default();
         let splits = serde_json::from_value(files).map_err(|error| {
             Error::runtime(format!(
-                "The checkpoint holds no position of a file source: {error}. Start the job anew."
+                "The checkpoint holds no position of a file source: {error}. Start the job with an empty --state directory."
             ))
         })?;
         self.splits = Some(splits);

@@ -166,7 +166,7 @@ async fn metadata_time_and_records_that_are_left_out() {
         panic!("no rows")
     };
     let mut json = Vec::new();
-    crate::output::write_json(&mut json, &rows, chrono_tz::Tz::UTC).unwrap();
+    crate::output::write_json(&mut json, &rows, crate::time::Zone::UTC).unwrap();
     let expected =
         "{\"n\":1,\"at\":1,\"ts\":\"1970-01-01T00:00:01Z\"}\n{\"n\":4,\"at\":4,\"ts\":\"1970-01-01T00:00:04Z\"}\n";
     assert_eq!(String::from_utf8(json).unwrap(), expected);

@@ -34,7 +34,7 @@ impl TimestampForm {
 }
 
 /// The `json.*` options.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct JsonOptions {
     pub fail_on_missing_field: bool,
     /// A field that cannot be converted is null, a message that is no JSON is left out.
@@ -44,13 +44,28 @@ pub struct JsonOptions {
     pub plain_decimals: bool,
     /// Null fields are left out when writing.
     pub ignore_null_fields: bool,
+    pub null_keys: NullKeys,
+}
+
+/// What becomes of a null key of a map: `json.map-null-key.mode`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NullKeys {
+    Fail,
+    /// The entry is left out.
+    Drop,
+    /// This text is the key.
+    Literal(String),
 }
 
 impl JsonOptions {
     pub fn read(options: &FormatOptions<'_>) -> Result<Self, Error> {
         let form = options.one_of("timestamp-format.standard", &["SQL", "ISO-8601"], "SQL")?;
-        options.refuse("map-null-key.mode", "FAIL")?;
-        options.text("map-null-key.literal");
+        let literal = options.text("map-null-key.literal").unwrap_or("null").to_owned();
+        let null_keys = match options.one_of("map-null-key.mode", &["FAIL", "DROP", "LITERAL"], "FAIL")? {
+            "DROP" => NullKeys::Drop,
+            "LITERAL" => NullKeys::Literal(literal),
+            _ => NullKeys::Fail,
+        };
         // Flink may read by a tree or by a stream; the result is the same.
         options.boolean("decode.json-parser.enabled", true)?;
         let this = Self {
@@ -63,6 +78,7 @@ impl JsonOptions {
             },
             plain_decimals: options.boolean("encode.decimal-as-plain-number", false)?,
             ignore_null_fields: options.boolean("encode.ignore-null-fields", false)?,
+            null_keys,
         };
         if this.fail_on_missing_field && this.ignore_parse_errors {
             return Err(Error::validate(

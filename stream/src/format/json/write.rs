@@ -3,7 +3,7 @@
 use arrow::array::RecordBatch;
 use base64::Engine;
 
-use super::JsonOptions;
+use super::{JsonOptions, NullKeys};
 use crate::Error;
 use crate::format::number;
 use crate::format::temporal::{self, Fraction};
@@ -102,15 +102,27 @@ fn write_value(out: &mut String, value: Value<'_>, options: &JsonOptions) -> Res
         }
         Value::Map { keys, values, from, to } => {
             out.push('{');
+            let mut first = true;
             for row in from..to {
-                if row > from {
+                let key = match (keys.value(row), &options.null_keys) {
+                    (Value::Text(key), _) => key,
+                    (Value::Null, NullKeys::Drop) => continue,
+                    (Value::Null, NullKeys::Literal(text)) => text,
+                    (Value::Null, NullKeys::Fail) => {
+                        return Err(Error::runtime(
+                            "JSON format doesn't support to serialize map data with null keys. You can drop null key \
+                             entries or encode null in literals by specifying json.map-null-key.mode option.",
+                        ));
+                    }
+                    _ => {
+                        return Err(Error::runtime(
+                            "JSON format doesn't support to serialize map data with keys that are no text.",
+                        ));
+                    }
+                };
+                if !std::mem::take(&mut first) {
                     out.push(',');
                 }
-                let Value::Text(key) = keys.value(row) else {
-                    return Err(Error::runtime(
-                        "JSON format doesn't support to serialize map data with null keys, nor with keys that are no text.",
-                    ));
-                };
                 write_string(out, key);
                 out.push(':');
                 write_value(out, values.value(row), options)?;
@@ -172,6 +184,7 @@ mod tests {
         timestamps: TimestampForm::Sql,
         plain_decimals: false,
         ignore_null_fields: false,
+        null_keys: NullKeys::Fail,
     };
 
     fn schema() -> SchemaRef {
@@ -266,10 +279,10 @@ mod tests {
             let error = read(&[bad], OPTIONS).unwrap_err();
             assert_eq!(error.kind(), "runtime");
             assert!(error.message().contains("Failed to deserialize JSON"), "{error}");
-            assert_eq!(read(&[bad, "{}"], ignoring).unwrap().num_rows(), 2);
+            assert_eq!(read(&[bad, "{}"], ignoring.clone()).unwrap().num_rows(), 2);
         }
         assert!(read(&["{broken"], OPTIONS).is_err());
-        assert_eq!(written(&read(&["{broken", "{}"], ignoring).unwrap()), [NULLS]);
+        assert_eq!(written(&read(&["{broken", "{}"], ignoring.clone()).unwrap()), [NULLS]);
         let strict = JsonOptions {
             fail_on_missing_field: true,
             ..OPTIONS

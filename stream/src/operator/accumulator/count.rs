@@ -35,13 +35,13 @@ impl Accumulator for Count {
         Ok(vec![self.evaluate()?])
     }
 
-    fn restore(&mut self, groups: &[u32], total: usize, state: &[ArrayRef]) -> Result<(), Error> {
+    fn merge(&mut self, groups: &[u32], total: usize, state: &[ArrayRef]) -> Result<(), Error> {
         self.counts.resize(total, 0);
         let counts: &Int64Array = column(state, 0)?;
         groups
             .iter()
             .zip(counts.values())
-            .for_each(|(group, count)| self.counts[*group as usize] = *count);
+            .for_each(|(group, count)| self.counts[*group as usize] += *count);
         Ok(())
     }
 }

@@ -75,7 +75,7 @@ impl Accumulator for Distinct {
         Ok(vec![Arc::new(ListArray::try_new(field, offsets, values, None)?)])
     }
 
-    fn restore(&mut self, groups: &[u32], total: usize, state: &[ArrayRef]) -> Result<(), Error> {
+    fn merge(&mut self, groups: &[u32], total: usize, state: &[ArrayRef]) -> Result<(), Error> {
         let lists: &ListArray = column(state, 0)?;
         for (row, group) in groups.iter().enumerate() {
             let values = lists.value(row);

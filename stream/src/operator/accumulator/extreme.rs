@@ -1,7 +1,7 @@
 //! MIN, MAX, FIRST_VALUE and LAST_VALUE.
 
-use arrow::array::{Array, ArrayRef};
-use arrow::datatypes::DataType;
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 
 use super::Accumulator;
@@ -22,6 +22,8 @@ pub struct Extreme {
     data_type: DataType,
     converter: RowConverter,
     values: Vec<Option<OwnedRow>>,
+    /// The same values of a FLOAT or DOUBLE, to be compared.
+    floats: Vec<f64>,
 }
 
 impl Extreme {
@@ -32,6 +34,7 @@ impl Extreme {
             data_type: arg.clone(),
             converter,
             values: Vec::new(),
+            floats: Vec::new(),
         })
     }
 }
@@ -44,6 +47,20 @@ impl Accumulator for Extreme {
         };
         let rows = self.converter.convert_columns(std::slice::from_ref(arg))?;
         let nulls = arg.logical_nulls();
+        let floats: Option<Vec<f64>> = match arg.data_type() {
+            DataType::Float32 => Some(
+                arg.as_primitive::<Float32Type>()
+                    .values()
+                    .iter()
+                    .map(|v| f64::from(*v))
+                    .collect(),
+            ),
+            DataType::Float64 => Some(arg.as_primitive::<Float64Type>().values().to_vec()),
+            _ => None,
+        };
+        if floats.is_some() {
+            self.floats.resize(total, f64::NAN);
+        }
         for (number, group) in groups.iter().enumerate() {
             if nulls.as_ref().is_some_and(|nulls| nulls.is_null(number)) {
                 continue;
@@ -53,11 +70,21 @@ impl Accumulator for Extreme {
             let better = match (self.which, &slot) {
                 (_, None) | (Which::Last, _) => true,
                 (Which::First, _) => false,
+                // Floats compare as in Java: nothing is below or above NaN, and zeros are equal.
+                (Which::Least, Some(_)) if floats.is_some() => floats
+                    .as_ref()
+                    .is_some_and(|floats| floats[number] < self.floats[*group as usize]),
+                (Which::Greatest, Some(_)) if floats.is_some() => floats
+                    .as_ref()
+                    .is_some_and(|floats| floats[number] > self.floats[*group as usize]),
                 (Which::Least, Some(old)) => row < old.row(),
                 (Which::Greatest, Some(old)) => row > old.row(),
             };
             if better {
                 *slot = Some(row.owned());
+                if let Some(floats) = &floats {
+                    self.floats[*group as usize] = floats[number];
+                }
             }
         }
         Ok(())
@@ -81,7 +108,7 @@ impl Accumulator for Extreme {
         Ok(vec![self.evaluate()?])
     }
 
-    fn restore(&mut self, groups: &[u32], total: usize, state: &[ArrayRef]) -> Result<(), Error> {
+    fn merge(&mut self, groups: &[u32], total: usize, state: &[ArrayRef]) -> Result<(), Error> {
         self.update(groups, total, state)
     }
 }

@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use super::{Accumulator, column};
 use crate::Error;
 
-/// What Flink puts between the values when nothing is said.
+/// The separator of Flink where none is given.
 const SEPARATOR: &str = ",";
 
 /// The values of each group joined in the order of their arrival.
@@ -49,11 +49,18 @@ impl Accumulator for Join {
         Ok(vec![self.evaluate()?])
     }
 
-    fn restore(&mut self, groups: &[u32], total: usize, state: &[ArrayRef]) -> Result<(), Error> {
+    fn merge(&mut self, groups: &[u32], total: usize, state: &[ArrayRef]) -> Result<(), Error> {
         self.texts.resize(total, None);
         let texts: &StringArray = column(state, 0)?;
         for (group, text) in groups.iter().zip(texts) {
-            self.texts[*group as usize] = text.map(str::to_owned);
+            let Some(text) = text else { continue };
+            match &mut self.texts[*group as usize] {
+                Some(before) => {
+                    before.push_str(SEPARATOR);
+                    before.push_str(text);
+                }
+                empty => *empty = Some(text.to_owned()),
+            }
         }
         Ok(())
     }

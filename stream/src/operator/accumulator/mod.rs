@@ -1,7 +1,7 @@
 //! Accumulators: one aggregate for many groups at once.
 //!
 //! An accumulator keeps a vector with a slot for each group. `update` takes a batch's arguments and the group of each
-//! row; `evaluate` and `state` give one value for each group, `state` such that `restore` can go on from it. Results have
+//! row; `evaluate` and `state` give one value for each group, `state` such that `merge` can go on from it. Results have
 //! Flink's types: SUM(INT) is INT and wraps, AVG(BIGINT) is BIGINT and truncates, AVG(DECIMAL(p, s)) has 38 digits and at
 //! least 6 behind the point, a DECIMAL that outgrows 38 digits is NULL.
 
@@ -32,11 +32,11 @@ pub trait Accumulator: Send {
     /// The result of each group.
     fn evaluate(&self) -> Result<ArrayRef, Error>;
 
-    /// What `restore` needs, one row for each group.
+    /// What `merge` needs, one row for each group.
     fn state(&self) -> Result<Vec<ArrayRef>, Error>;
 
-    /// Takes over `state` of other groups: its row `i` becomes group `groups[i]`, which had nothing.
-    fn restore(&mut self, groups: &[u32], total: usize, state: &[ArrayRef]) -> Result<(), Error>;
+    /// Adds the `state` of other groups, of a checkpoint or of another slice: row `i` of it to group `groups[i]`.
+    fn merge(&mut self, groups: &[u32], total: usize, state: &[ArrayRef]) -> Result<(), Error>;
 }
 
 /// An aggregate function of Flink.

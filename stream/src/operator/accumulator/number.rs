@@ -35,7 +35,8 @@ enum Sums {
     /// SUM(FLOAT) adds in single precision, as Flink does.
     Single(Vec<f32>),
     Double(Vec<f64>),
-    /// None once the sum has outgrown 38 digits. The scale is the argument's.
+    /// None before the first value, and where the sum has outgrown 38 digits: SUM starts again with the next value then, as
+    /// Flink's does, and AVG stays NULL. The scale is the argument's.
     Decimal(Vec<Option<i128>>, i8),
 }
 
@@ -135,6 +136,7 @@ impl Accumulator for Number {
             return Err(Error::unsupported("a sum of nothing"));
         };
         let counts = &mut self.counts;
+        let restarts = self.kind == NumberResult::Sum;
         match (&mut self.sums, arg.data_type()) {
             (Sums::Integer(sums), data_type) => {
                 let mut step = |group: usize, value: i64| sums[group] = sums[group].wrapping_add(value);
@@ -175,7 +177,13 @@ impl Accumulator for Number {
                     groups,
                     counts,
                     |g: usize, v: i128| {
-                        sums[g] = sums[g].and_then(|sum| sum.checked_add(v));
+                        let before = match (sums[g], restarts) {
+                            (None, true) => Some(0),
+                            (sum, _) => sum,
+                        };
+                        sums[g] = before
+                            .and_then(|sum| sum.checked_add(v))
+                            .filter(|sum| sum.abs() <= DECIMAL_MAX);
                     }
                 )
             }
@@ -229,43 +237,53 @@ impl Accumulator for Number {
         Ok(vec![sums, Arc::new(Int64Array::from(self.counts.clone()))])
     }
 
-    fn restore(&mut self, groups: &[u32], total: usize, state: &[ArrayRef]) -> Result<(), Error> {
+    fn merge(&mut self, groups: &[u32], total: usize, state: &[ArrayRef]) -> Result<(), Error> {
         self.resize(total);
-        let counts: &Int64Array = column(state, 1)?;
-        groups
-            .iter()
-            .zip(counts.values())
-            .for_each(|(group, count)| self.counts[*group as usize] = *count);
+        let more: &Int64Array = column(state, 1)?;
         match &mut self.sums {
             Sums::Integer(sums) => {
                 let from: &Int64Array = column(state, 0)?;
-                groups
-                    .iter()
-                    .zip(from.values())
-                    .for_each(|(group, sum)| sums[*group as usize] = *sum);
+                let add = |(group, sum): (&u32, &i64)| {
+                    let slot = &mut sums[*group as usize];
+                    *slot = slot.wrapping_add(*sum);
+                };
+                groups.iter().zip(from.values()).for_each(add);
             }
             Sums::Single(sums) => {
                 let from: &Float32Array = column(state, 0)?;
                 groups
                     .iter()
                     .zip(from.values())
-                    .for_each(|(group, sum)| sums[*group as usize] = *sum);
+                    .for_each(|(group, sum)| sums[*group as usize] += *sum);
             }
             Sums::Double(sums) => {
                 let from: &Float64Array = column(state, 0)?;
                 groups
                     .iter()
                     .zip(from.values())
-                    .for_each(|(group, sum)| sums[*group as usize] = *sum);
+                    .for_each(|(group, sum)| sums[*group as usize] += *sum);
             }
             Sums::Decimal(sums, _) => {
                 let from: &Decimal128Array = column(state, 0)?;
-                groups
-                    .iter()
-                    .zip(from)
-                    .for_each(|(group, sum)| sums[*group as usize] = sum);
+                for (row, (group, sum)) in groups.iter().zip(from).enumerate() {
+                    let group = *group as usize;
+                    if more.value(row) == 0 {
+                        continue;
+                    }
+                    sums[group] = match (self.counts[group], sums[group], sum) {
+                        (0, _, sum) => sum,
+                        (_, Some(a), Some(b)) => a.checked_add(b).filter(|sum| sum.abs() <= DECIMAL_MAX),
+                        // One side has overflowed: SUM goes on with the other, AVG has lost it.
+                        (_, a, b) if self.kind == NumberResult::Sum => a.or(b),
+                        _ => None,
+                    };
+                }
             }
         }
+        groups
+            .iter()
+            .zip(more.values())
+            .for_each(|(group, count)| self.counts[*group as usize] += *count);
         Ok(())
     }
 }

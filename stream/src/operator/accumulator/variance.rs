@@ -92,15 +92,15 @@ impl Accumulator for Variance {
         ])
     }
 
-    fn restore(&mut self, groups: &[u32], total: usize, state: &[ArrayRef]) -> Result<(), Error> {
+    fn merge(&mut self, groups: &[u32], total: usize, state: &[ArrayRef]) -> Result<(), Error> {
         self.resize(total);
         let (sums, squares): (&Float64Array, &Float64Array) = (column(state, 0)?, column(state, 1)?);
         let counts: &Int64Array = column(state, 2)?;
         for (row, group) in groups.iter().enumerate() {
             let group = *group as usize;
-            self.sums[group] = sums.value(row);
-            self.squares[group] = squares.value(row);
-            self.counts[group] = counts.value(row);
+            self.sums[group] += sums.value(row);
+            self.squares[group] += squares.value(row);
+            self.counts[group] += counts.value(row);
         }
         Ok(())
     }

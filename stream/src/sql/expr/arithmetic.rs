@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::BinaryExpr;
 use sqlparser::ast::{BinaryOperator, Expr};
 
@@ -13,7 +14,10 @@ use super::decimal;
 use super::literal::is_duration;
 use super::{Binder, Bound, at};
 use crate::Error;
+use crate::expression::{Junction, Kind, Quotient};
+use crate::format::temporal::WIDE_TIMESTAMP;
 use crate::sql::data_type::name;
+use crate::sql::facts::Facts;
 
 const DAY_MILLIS: i64 = 86_400_000;
 
@@ -26,8 +30,8 @@ impl Binder<'_> {
         whole: &Expr,
     ) -> Result<Bound, Error> {
         let logical = match op {
-            BinaryOperator::And => Some(Operator::And),
-            BinaryOperator::Or => Some(Operator::Or),
+            BinaryOperator::And => Some(Kind::And),
+            BinaryOperator::Or => Some(Kind::Or),
             _ => None,
         };
         if let Some(logical) = logical {
@@ -35,10 +39,7 @@ impl Binder<'_> {
                 self.bind_condition(left, "AND/OR")?,
                 self.bind_condition(right, "AND/OR")?,
             );
-            return Ok(Bound::new(
-                Arc::new(BinaryExpr::new(left.expr, logical, right.expr)),
-                DataType::Boolean,
-            ));
+            return Ok(junction(logical, vec![left, right]));
         }
         let place = at(whole);
         let (left, right) = (self.bind(left)?, self.bind(right)?);
@@ -66,6 +67,9 @@ impl Binder<'_> {
 
     pub(super) fn arithmetic(&mut self, left: Bound, op: Operator, right: Bound, at: &str) -> Result<Bound, Error> {
         if is_time_or_interval(&left.data) || is_time_or_interval(&right.data) {
+            if left.data == WIDE_TIMESTAMP || right.data == WIDE_TIMESTAMP {
+                return self.wide_arithmetic(left, op, right, at);
+            }
             return time_arithmetic(left, op, right, at);
         }
         let (left, right) = match (&left.data, &right.data) {
@@ -91,6 +95,31 @@ impl Binder<'_> {
             .all(|data| **data == DataType::Float32 || data.is_signed_integer());
         let data = if single { DataType::Float32 } else { DataType::Float64 };
         plain(cast_to(left, &data)?, op, cast_to(right, &data)?, data)
+    }
+
+    /// A TIMESTAMP(7) to (9) and an interval, as TIMESTAMPADD.
+    fn wide_arithmetic(&mut self, left: Bound, op: Operator, right: Bound, at: &str) -> Result<Bound, Error> {
+        let is_interval =
+            |data: &DataType| is_duration(data) || matches!(data, DataType::Interval(IntervalUnit::YearMonth));
+        let (time, interval) = match op {
+            Operator::Plus if is_interval(&left.data) => (right, left),
+            Operator::Plus | Operator::Minus if is_interval(&right.data) => (left, right),
+            _ => return Err(misfit(&left, op, &right, at)),
+        };
+        let unit = if is_duration(&interval.data) {
+            "MILLISECOND"
+        } else {
+            "MONTH"
+        };
+        let count = self.cast_by_function(interval, &DataType::Int64, at)?;
+        let count = if op == Operator::Minus {
+            let minus = Bound::literal(ScalarValue::Int64(Some(-1)));
+            plain(count, Operator::Multiply, minus, DataType::Int64)?
+        } else {
+            count
+        };
+        let unit = Bound::literal(ScalarValue::Utf8(Some(unit.to_owned())));
+        self.apply("TIMESTAMPADD", vec![unit, count, time], at)
     }
 
     pub(super) fn negate(&mut self, bound: Bound, whole: &Expr) -> Result<Bound, Error> {
@@ -126,7 +155,26 @@ impl Binder<'_> {
 }
 
 fn plain(left: Bound, op: Operator, right: Bound, data: DataType) -> Result<Bound, Error> {
-    Ok(Bound::new(Arc::new(BinaryExpr::new(left.expr, op, right.expr)), data))
+    let facts = strict(&[&left, &right]);
+    let divides = matches!(op, Operator::Divide | Operator::Modulo);
+    let expr: Arc<dyn PhysicalExpr> = if divides && data.is_signed_integer() {
+        Arc::new(Quotient::new(left.expr, op, right.expr, data.clone()))
+    } else {
+        Arc::new(BinaryExpr::new(left.expr, op, right.expr))
+    };
+    Ok(Bound::new(expr, data).with(facts))
+}
+
+/// NULL where an operand is.
+pub(super) fn strict(operands: &[&Bound]) -> Facts {
+    Facts::default().with_not_null(operands.iter().all(|operand| operand.facts.not_null))
+}
+
+/// AND or OR of conditions.
+pub(super) fn junction(kind: Kind, conditions: Vec<Bound>) -> Bound {
+    let facts = strict(&conditions.iter().collect::<Vec<_>>());
+    let expr = Junction::of(kind, conditions.into_iter().map(|condition| condition.expr));
+    Bound::new(expr, DataType::Boolean).with(facts)
 }
 
 fn misfit(left: &Bound, op: Operator, right: &Bound, at: &str) -> Error {

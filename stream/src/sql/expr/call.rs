@@ -1,6 +1,6 @@
 //! Function calls, CAST, and the calls that have a syntax of their own.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -12,11 +12,14 @@ use sqlparser::ast::{
     TrimWhereField,
 };
 
+use super::result::{cast_facts, result_facts};
 use super::{Binder, Bound, at};
 use crate::Error;
+use crate::expression::Kind;
 use crate::functions;
 use crate::sql::data_type::{self, Length, SqlType};
-use crate::sql::dialect::BETWEEN_SYMMETRIC;
+use crate::sql::dialect::{ALL_OF, ANY_OF, BETWEEN_SYMMETRIC};
+use crate::sql::facts::Facts;
 use crate::sql::parse::place;
 
 /// Functions that are called without brackets.
@@ -99,6 +102,29 @@ impl Binder<'_> {
     pub(super) fn apply(&mut self, upper: &str, args: Vec<Bound>, place: &str) -> Result<Bound, Error> {
         match upper {
             BETWEEN_SYMMETRIC => return self.between_symmetric(args, place),
+            ALL_OF => return self.chain(Kind::And, args, place),
+            ANY_OF => return self.chain(Kind::Or, args, place),
+            "TYPEOF" => return self.type_of(&args, place),
+            "ROUND" | "TRUNCATE"
+                if args
+                    .first()
+                    .is_some_and(|arg| matches!(arg.data, DataType::Decimal128(..))) =>
+            {
+                return self.round_decimal(upper, args, place);
+            }
+            "JSON VALUE" => {
+                let target = args.get(2).map_or(DataType::Utf8, |arg| arg.data.clone());
+                if !matches!(
+                    target,
+                    DataType::Utf8 | DataType::Int32 | DataType::Float64 | DataType::Boolean
+                ) {
+                    // Flink fails here when it generates code, behind its validation.
+                    return Err(Error::runtime(format!(
+                        "Unsupported type '{}' for RETURNING in JSON_VALUE().",
+                        data_type::name(&target)
+                    )));
+                }
+            }
             "COALESCE" | "IFNULL" => return self.coalesce(args, place),
             "NULLIF" => return self.nullif(args, place),
             "IF" => return self.choice(args, place),
@@ -114,7 +140,7 @@ impl Binder<'_> {
         if let Some(udf) = functions::scalar(upper, self.session) {
             return self.scalar(udf, args, upper, place);
         }
-        let types: Vec<String> = args.iter().map(|arg| data_type::name(&arg.data)).collect();
+        let types: Vec<String> = args.iter().map(Bound::type_name).collect();
         Err(Error::validate(format!(
             "No match found for function signature {upper}({}){place}",
             types.join(", ")
@@ -128,11 +154,12 @@ impl Binder<'_> {
         name: &str,
         place: &str,
     ) -> Result<Bound, Error> {
+        let facts: Vec<Facts> = args.iter().map(|arg| arg.facts.clone()).collect();
         let args = args.into_iter().map(|arg| arg.expr).collect();
-        let expr = ScalarFunctionExpr::try_new(udf, args, &self.input_schema(), Arc::new(ConfigOptions::default()))
+        let expr = ScalarFunctionExpr::try_new(udf, args, &self.input_schema(), config())
             .map_err(|error| Error::validate(format!("{name}{place}: {}", error.strip_backtrace())))?;
         let data = expr.return_type().clone();
-        Ok(Bound::new(Arc::new(expr), data))
+        Ok(Bound::new(Arc::new(expr), data).with(result_facts(name, &facts)))
     }
 
     pub(super) fn cast(
@@ -159,17 +186,21 @@ impl Binder<'_> {
             .and_then(|part| part.as_ident())
             .map_or("", |ident| ident.value.as_str());
         let target = data_type::from_text(text)?;
+        if let Some(bound) = self.round_text(inner, &target)? {
+            return self.cast_bound(bound, &target, false, &place);
+        }
         let bound = self.bind(inner)?;
         self.cast_bound(bound, &target, matches!(kind, CastKind::TryCast), &place)
     }
 
     /// An explicit cast with Flink's rules.
     pub fn cast_bound(&mut self, bound: Bound, target: &SqlType, lenient: bool, place: &str) -> Result<Bound, Error> {
+        let facts = cast_facts(&bound.facts, target, lenient);
         if bound.data == DataType::Null {
-            return super::coerce::cast_to(bound, &target.data);
+            return Ok(super::coerce::cast_to(bound, &target.data)?.with(facts));
         }
-        if bound.data == target.data && target.length.is_none() {
-            return Ok(bound);
+        if bound.data == target.data && target.length.is_none() && target.precision.is_none() {
+            return Ok(bound.with(facts));
         }
         if !functions::can_cast(&bound.data, &target.data) {
             return Err(Error::validate(format!(
@@ -177,14 +208,19 @@ impl Binder<'_> {
                 data_type::name(&bound.data)
             )));
         }
+        // The digits behind the second: of the target, or those that a text is to show.
+        let precision = match &target.data {
+            DataType::Utf8 => bound.facts.precision,
+            _ => target.precision,
+        };
         let length = target.length.map(|length| match length {
             Length::Char(n) => functions::Length::Char(n),
             Length::VarChar(n) => functions::Length::VarChar(n),
             Length::Binary(n) => functions::Length::Binary(n),
             Length::VarBinary(n) => functions::Length::VarBinary(n),
         });
-        let udf = functions::cast(&target.data, length, lenient, self.session);
-        self.scalar(udf, vec![bound], "CAST", place)
+        let udf = functions::cast(&target.data, length, precision, lenient, self.session);
+        Ok(self.scalar(udf, vec![bound], "CAST", place)?.with(facts))
     }
 
     /// The same where nothing was written: a string beside a number.
@@ -324,14 +360,114 @@ impl Binder<'_> {
     }
 }
 
+impl Binder<'_> {
+    /// ROUND and TRUNCATE of a DECIMAL: Flink derives the type from a constant number of places, and keeps the argument's
+    /// where the number is computed.
+    fn round_decimal(&mut self, upper: &str, args: Vec<Bound>, place: &str) -> Result<Bound, Error> {
+        let places = match args.get(1) {
+            None => Some(0),
+            Some(places) => match places.constant() {
+                Some(ScalarValue::Int8(Some(places))) => Some(i64::from(*places)),
+                Some(ScalarValue::Int16(Some(places))) => Some(i64::from(*places)),
+                Some(ScalarValue::Int32(Some(places))) => Some(i64::from(*places)),
+                Some(ScalarValue::Int64(Some(places))) => Some(*places),
+                _ => None,
+            },
+        };
+        let (Some(places), DataType::Decimal128(precision, scale), true) = (places, &args[0].data, args.len() <= 2)
+        else {
+            let udf = functions::scalar(upper, self.session)
+                .ok_or_else(|| Error::validate(format!("{upper}{place} is not known")))?;
+            return self.scalar(udf, args, upper, place);
+        };
+        let (precision, scale) = (i64::from(*precision), i64::from(*scale));
+        let (precision, scale) = if places >= scale {
+            (precision, scale)
+        } else if places < 0 {
+            ((1 + precision - scale).min(38), 0)
+        } else {
+            (1 + precision - scale + places, places)
+        };
+        let data = DataType::Decimal128(precision as u8, scale as i8);
+        let mut args = args;
+        if args.len() == 1 {
+            args.push(Bound::literal(ScalarValue::Int32(Some(0))));
+        }
+        let facts = super::arithmetic::strict(&args.iter().collect::<Vec<_>>());
+        args.push(super::coerce::cast_to(Bound::literal(ScalarValue::Null), &data)?);
+        let bound = self.apply(&format!("{upper}_TO"), args, place)?;
+        Ok(bound.with(facts))
+    }
+
+    /// `CAST(ROUND(decimal, places) AS STRING)` with places from a column: the text has as many places.
+    fn round_text(&mut self, inner: &Expr, target: &SqlType) -> Result<Option<Bound>, Error> {
+        let inner = match inner {
+            Expr::Nested(inner) => return self.round_text(inner, target),
+            inner => inner,
+        };
+        let Expr::Function(function) = inner else {
+            return Ok(None);
+        };
+        let upper = function.name.to_string().to_ascii_uppercase();
+        if target.data != DataType::Utf8 || self.grouped.is_some() || !["ROUND", "TRUNCATE"].contains(&upper.as_str()) {
+            return Ok(None);
+        }
+        let place = at(inner);
+        let args = self.arguments(function, &upper, &place)?;
+        match args.as_slice() {
+            [value, places]
+                if matches!(value.data, DataType::Decimal128(..))
+                    && places.constant().is_none()
+                    && places.data.is_signed_integer() =>
+            {
+                self.apply(&format!("{upper}_TEXT"), args, &place).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A long chain of conditions, which the dialect hands over in one piece.
+    fn chain(&mut self, kind: Kind, args: Vec<Bound>, place: &str) -> Result<Bound, Error> {
+        let condition = |bound: Bound| match bound.data {
+            DataType::Boolean => Ok(bound),
+            DataType::Null => super::coerce::cast_to(bound, &DataType::Boolean),
+            _ => Err(Error::validate(format!(
+                "AND/OR clause must be a condition, not {}{place}",
+                bound.type_name()
+            ))),
+        };
+        let conditions = args.into_iter().map(condition).collect::<Result<Vec<_>, _>>()?;
+        Ok(super::arithmetic::junction(kind, conditions))
+    }
+
+    /// TYPEOF(value [, whether to write it in full]).
+    fn type_of(&self, args: &[Bound], place: &str) -> Result<Bound, Error> {
+        match args {
+            [value] => Ok(text(&value.type_name()).not_null(false)),
+            [value, full] if full.data == DataType::Boolean && full.constant().is_some() => {
+                Ok(text(&value.type_name()).not_null(false))
+            }
+            _ => Err(Error::validate(format!(
+                "No match found for function signature TYPEOF with {} arguments{place}",
+                args.len()
+            ))),
+        }
+    }
+}
+
 fn text(value: &str) -> Bound {
     Bound::literal(ScalarValue::Utf8(Some(value.to_owned())))
+}
+
+/// DataFusion's options, none of which our functions look at; one copy, for they are many.
+pub(super) fn config() -> Arc<ConfigOptions> {
+    static CONFIG: LazyLock<Arc<ConfigOptions>> = LazyLock::new(Arc::default);
+    Arc::clone(&CONFIG)
 }
 
 fn negate_if(bound: Bound, negated: bool) -> Result<Bound, Error> {
     if !negated {
         return Ok(bound);
     }
-    let expr = datafusion::physical_expr::expressions::not(bound.expr).map_err(Error::validate)?;
-    Ok(Bound::new(expr, DataType::Boolean))
+    super::negated(bound)
 }

@@ -5,20 +5,21 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
-use datafusion::physical_expr::expressions::{CaseExpr, is_not_null};
-use sqlparser::ast::{CaseWhen, Expr};
+use sqlparser::ast::{self, CaseWhen};
 
 use super::coerce::{cast_to, common_type};
 use super::{Binder, Bound, at};
 use crate::Error;
+use crate::expression::{Choice, Coalesce, Expr};
 use crate::sql::data_type::name;
+use crate::sql::facts::Facts;
 
 impl Binder<'_> {
     pub(super) fn case(
         &mut self,
-        operand: Option<&Expr>,
+        operand: Option<&ast::Expr>,
         conditions: &[CaseWhen],
-        otherwise: Option<&Expr>,
+        otherwise: Option<&ast::Expr>,
     ) -> Result<Bound, Error> {
         let operand = operand.map(|operand| self.bind(operand)).transpose()?;
         let mut branches = Vec::new();
@@ -38,26 +39,40 @@ impl Binder<'_> {
     }
 
     pub(super) fn coalesce(&mut self, args: Vec<Bound>, place: &str) -> Result<Bound, Error> {
-        let mut branches = Vec::new();
-        let mut args = args;
-        let last = args
-            .pop()
-            .ok_or_else(|| Error::validate(format!("COALESCE wants arguments{place}")))?;
-        for arg in args {
-            let there = is_not_null(Arc::clone(&arg.expr)).map_err(Error::validate)?;
-            branches.push((Bound::new(there, DataType::Boolean), arg));
-        }
-        if branches.is_empty() {
-            return Ok(last);
-        }
-        choose(branches, Some(last), place)
+        let Some(first) = args.first() else {
+            return Err(Error::validate(format!("COALESCE wants arguments{place}")));
+        };
+        let common = common(&args.iter().collect::<Vec<_>>(), place)?;
+        let either = args
+            .iter()
+            .skip(1)
+            .fold(first.facts.clone(), |facts, arg| facts.either(&arg.facts));
+        let facts = either.with_not_null(args.iter().any(|arg| arg.facts.not_null));
+        // What stands behind a value that is never NULL is not reached.
+        let reached = args
+            .iter()
+            .position(|arg| arg.facts.not_null)
+            .map_or(args.len(), |at| at + 1);
+        let mut values = args
+            .into_iter()
+            .take(reached)
+            .map(|arg| Ok(cast_to(arg, &common)?.expr))
+            .collect::<Result<Vec<_>, Error>>()?;
+        let expr: Expr = match (values.pop(), values.is_empty()) {
+            (Some(only), true) => only,
+            (last, _) => {
+                values.extend(last);
+                Arc::new(Coalesce::new(values, common.clone()))
+            }
+        };
+        Ok(Bound::new(expr, common).with(facts))
     }
 
     pub(super) fn nullif(&mut self, args: Vec<Bound>, place: &str) -> Result<Bound, Error> {
         let [value, other] =
             <[Bound; 2]>::try_from(args).map_err(|_| Error::validate(format!("NULLIF wants two arguments{place}")))?;
         let equal = self.compare(value.clone(), Operator::Eq, other, place)?;
-        choose(vec![(equal, Bound::literal(ScalarValue::Null))], Some(value), place)
+        Ok(choose(vec![(equal, Bound::literal(ScalarValue::Null))], Some(value), place)?.not_null(false))
     }
 
     pub(super) fn choice(&mut self, args: Vec<Bound>, place: &str) -> Result<Bound, Error> {
@@ -66,20 +81,20 @@ impl Binder<'_> {
         if condition.data != DataType::Boolean {
             return Err(Error::validate(format!("IF wants a condition{place}")));
         }
-        choose(vec![(condition, then)], Some(otherwise), place)
+        // Flink's IF may always be NULL, as its type says.
+        Ok(choose(vec![(condition, then)], Some(otherwise), place)?.not_null(false))
     }
 }
 
 fn choose(branches: Vec<(Bound, Bound)>, otherwise: Option<Bound>, place: &str) -> Result<Bound, Error> {
-    let mut types: Vec<DataType> = branches.iter().map(|(_, result)| result.data.clone()).collect();
-    types.extend(otherwise.iter().map(|otherwise| otherwise.data.clone()));
-    let common = common_type(&types).ok_or_else(|| {
-        let names: Vec<String> = types.iter().map(name).collect();
-        Error::validate(format!(
-            "Illegal mixing of types in CASE or COALESCE: {}{place}",
-            names.join(", ")
-        ))
-    })?;
+    let mut results: Vec<&Bound> = branches.iter().map(|(_, result)| result).collect();
+    results.extend(&otherwise);
+    let common = common(&results, place)?;
+    let mut typed = results.iter().filter(|result| result.data != DataType::Null);
+    let facts = typed.next().map_or_else(Facts::default, |first| {
+        typed.fold(first.facts.clone(), |facts, result| facts.either(&result.facts))
+    });
+    let facts = facts.with_not_null(otherwise.is_some() && results.iter().all(|result| result.facts.not_null));
     let branches = branches
         .into_iter()
         .map(|(condition, result)| Ok((condition.expr, cast_to(result, &common)?.expr)))
@@ -88,6 +103,18 @@ fn choose(branches: Vec<(Bound, Bound)>, otherwise: Option<Bound>, place: &str) 
         .map(|otherwise| cast_to(otherwise, &common))
         .transpose()?
         .map(|bound| bound.expr);
-    let case = CaseExpr::try_new(None, branches, otherwise).map_err(Error::validate)?;
-    Ok(Bound::new(Arc::new(case), common))
+    let case = Choice::new(branches, otherwise, common.clone());
+    Ok(Bound::new(Arc::new(case), common).with(facts))
+}
+
+/// The type that all values have in common.
+fn common(values: &[&Bound], place: &str) -> Result<DataType, Error> {
+    let types: Vec<DataType> = values.iter().map(|value| value.data.clone()).collect();
+    common_type(&types).ok_or_else(|| {
+        let names: Vec<String> = types.iter().map(name).collect();
+        Error::validate(format!(
+            "Illegal mixing of types in CASE or COALESCE: {}{place}",
+            names.join(", ")
+        ))
+    })
 }

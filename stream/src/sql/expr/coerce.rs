@@ -2,11 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::common::ScalarValue;
+use datafusion::physical_expr::ScalarFunctionExpr;
 use datafusion::physical_expr::expressions::CastExpr;
 
 use super::Bound;
 use crate::Error;
+use crate::format::temporal::WIDE_TIMESTAMP;
+use crate::functions::{self, SessionFacts};
+use crate::sql::facts::Facts;
+use crate::time::Zone;
 
 /// The type that values of all `types` can have without loss, as Flink finds it for CASE, COALESCE, VALUES and UNION.
 pub fn common_type(types: &[DataType]) -> Option<DataType> {
@@ -38,6 +44,9 @@ fn pair(left: &DataType, right: &DataType) -> Option<DataType> {
             Decimal128(u8::try_from(precision).ok()?, scale)
         }
         (Timestamp(l, zone), Timestamp(r, other)) if zone == other => Timestamp(finer(*l, *r), zone.clone()),
+        (wide, Timestamp(_, None) | Date32) | (Timestamp(_, None) | Date32, wide) if *wide == WIDE_TIMESTAMP => {
+            WIDE_TIMESTAMP
+        }
         (Date32, Timestamp(unit, None)) | (Timestamp(unit, None), Date32) => Timestamp(*unit, None),
         (Time32(l), Time32(r)) => Time32(finer(*l, *r)),
         _ => return None,
@@ -77,15 +86,29 @@ pub fn cast_to(bound: Bound, to: &DataType) -> Result<Bound, Error> {
     if bound.data == *to {
         return Ok(bound);
     }
+    let facts = Facts::default().with_not_null(bound.facts.not_null);
     if let Some(value) = bound.constant()
-        && let Ok(value) = value.cast_to(to)
+        && (value.is_null() || bound.data != WIDE_TIMESTAMP && *to != WIDE_TIMESTAMP)
+        && let Ok(value) = if value.is_null() {
+            ScalarValue::try_from(to)
+        } else {
+            value.cast_to(to)
+        }
     {
-        return Ok(Bound::literal(value));
+        return Ok(Bound::literal(value).with(facts));
     }
-    Ok(Bound::new(
-        Arc::new(CastExpr::new(bound.expr, to.clone(), None)),
-        to.clone(),
-    ))
+    if bound.data == WIDE_TIMESTAMP || *to == WIDE_TIMESTAMP {
+        // Arrow takes the type for an interval. No zone is involved.
+        let session = SessionFacts {
+            zone: Zone::UTC,
+            now_ms: 0,
+        };
+        let udf = functions::cast(to, None, None, false, &session);
+        let field = Arc::new(Field::new("cast", to.clone(), true));
+        let expr = ScalarFunctionExpr::new("CAST", udf, vec![bound.expr], field, super::call::config());
+        return Ok(Bound::new(Arc::new(expr), to.clone()).with(facts));
+    }
+    Ok(Bound::new(Arc::new(CastExpr::new(bound.expr, to.clone(), None)), to.clone()).with(facts))
 }
 
 /// The same for what stands outside of expressions: columns of VALUES, UNION and INSERT.
@@ -107,6 +130,7 @@ pub fn implicit_cast(from: &DataType, to: &DataType) -> bool {
         (l, Float64) => is_numeric(l),
         (l, Float32) => l.is_signed_integer() || matches!(l, Decimal128(..)),
         (Timestamp(..), Timestamp(..)) | (Time32(_), Time32(_)) | (Date32, Timestamp(..)) => true,
+        (wide, Timestamp(..)) | (Timestamp(..) | Date32, wide) if *wide == WIDE_TIMESTAMP => true,
         (Float32, _) => false,
         (List(l), List(r)) => implicit_cast(l.data_type(), r.data_type()),
         (Map(l, _), Map(r, _)) => implicit_cast(l.data_type(), r.data_type()),

@@ -6,20 +6,31 @@ use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, in_list, is_not_null, is_null};
-use sqlparser::ast::Expr;
+use sqlparser::ast;
 
+use super::arithmetic::junction;
 use super::coerce::{cast_to, common_type, decimal_of, is_numeric};
 use super::{Binder, Bound, at};
 use crate::Error;
+use crate::expression::{Choice, Comparison, Expr, Kind, is_deterministic};
+use crate::format::temporal::WIDE_TIMESTAMP;
 use crate::sql::data_type::name;
+use crate::sql::facts::Facts;
 
 impl Binder<'_> {
     pub(super) fn compare(&mut self, left: Bound, op: Operator, right: Bound, at: &str) -> Result<Bound, Error> {
         let (left, right) = self.comparable(left, right, at)?;
-        Ok(Bound::new(
-            Arc::new(BinaryExpr::new(left.expr, op, right.expr)),
-            DataType::Boolean,
-        ))
+        let is_distinct = matches!(op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom);
+        let facts = Facts::default().with_not_null(is_distinct || left.facts.not_null && right.facts.not_null);
+        if left.expr.as_ref() == right.expr.as_ref() && is_deterministic(&left.expr) {
+            return compare_with_itself(left, op, facts);
+        }
+        let expr: Expr = if Comparison::is_for(&left.data, op) {
+            Arc::new(Comparison::new(left.expr, op, right.expr))
+        } else {
+            Arc::new(BinaryExpr::new(left.expr, op, right.expr))
+        };
+        Ok(Bound::new(expr, DataType::Boolean).with(facts))
     }
 
     /// Casts both sides to the type in which they are compared.
@@ -65,17 +76,17 @@ impl Binder<'_> {
         Ok((cast_to(left, &common)?, cast_to(right, &common)?))
     }
 
-    pub(super) fn is_null(&mut self, inner: &Expr, negated: bool) -> Result<Bound, Error> {
+    pub(super) fn is_null(&mut self, inner: &ast::Expr, negated: bool) -> Result<Bound, Error> {
         let bound = self.bind(inner)?;
         let expr = if negated {
             is_not_null(bound.expr)
         } else {
             is_null(bound.expr)
         };
-        Ok(Bound::new(expr.map_err(Error::validate)?, DataType::Boolean))
+        Ok(Bound::new(expr.map_err(Error::validate)?, DataType::Boolean).not_null(true))
     }
 
-    pub(super) fn is_truth(&mut self, inner: &Expr, truth: bool, negated: bool) -> Result<Bound, Error> {
+    pub(super) fn is_truth(&mut self, inner: &ast::Expr, truth: bool, negated: bool) -> Result<Bound, Error> {
         let bound = self.bind_condition(inner, "IS")?;
         let op = if negated {
             Operator::IsDistinctFrom
@@ -83,13 +94,11 @@ impl Binder<'_> {
             Operator::IsNotDistinctFrom
         };
         let truth = Bound::literal(ScalarValue::Boolean(Some(truth)));
-        Ok(Bound::new(
-            Arc::new(BinaryExpr::new(bound.expr, op, truth.expr)),
-            DataType::Boolean,
-        ))
+        let expr = Arc::new(BinaryExpr::new(bound.expr, op, truth.expr));
+        Ok(Bound::new(expr, DataType::Boolean).not_null(true))
     }
 
-    pub(super) fn distinct(&mut self, left: &Expr, right: &Expr, distinct: bool) -> Result<Bound, Error> {
+    pub(super) fn distinct(&mut self, left: &ast::Expr, right: &ast::Expr, distinct: bool) -> Result<Bound, Error> {
         let place = at(left);
         let (left, right) = (self.bind(left)?, self.bind(right)?);
         let op = if distinct {
@@ -100,17 +109,19 @@ impl Binder<'_> {
         self.compare(left, op, right, &place)
     }
 
-    pub(super) fn between(&mut self, inner: &Expr, low: &Expr, high: &Expr, negated: bool) -> Result<Bound, Error> {
+    pub(super) fn between(
+        &mut self,
+        inner: &ast::Expr,
+        low: &ast::Expr,
+        high: &ast::Expr,
+        negated: bool,
+    ) -> Result<Bound, Error> {
         let place = at(inner);
         let (inner, low, high) = (self.bind(inner)?, self.bind(low)?, self.bind(high)?);
         let above = self.compare(inner.clone(), Operator::GtEq, low, &place)?;
         let below = self.compare(inner, Operator::LtEq, high, &place)?;
-        let both = Arc::new(BinaryExpr::new(above.expr, Operator::And, below.expr));
-        if !negated {
-            return Ok(Bound::new(both, DataType::Boolean));
-        }
-        let expr = datafusion::physical_expr::expressions::not(both).map_err(Error::validate)?;
-        Ok(Bound::new(expr, DataType::Boolean))
+        let both = junction(Kind::And, vec![above, below]);
+        if negated { super::negated(both) } else { Ok(both) }
     }
 
     /// `x BETWEEN SYMMETRIC a AND b`: between them in either order.
@@ -120,54 +131,65 @@ impl Binder<'_> {
         let mut side = |low: &Bound, high: &Bound| {
             let above = self.compare(inner.clone(), Operator::GtEq, low.clone(), place)?;
             let below = self.compare(inner.clone(), Operator::LtEq, high.clone(), place)?;
-            Ok::<_, Error>(Arc::new(BinaryExpr::new(above.expr, Operator::And, below.expr)))
+            Ok::<_, Error>(junction(Kind::And, vec![above, below]))
         };
         let (forth, back) = (side(&a, &b)?, side(&b, &a)?);
-        Ok(Bound::new(
-            Arc::new(BinaryExpr::new(forth, Operator::Or, back)),
-            DataType::Boolean,
-        ))
+        Ok(junction(Kind::Or, vec![forth, back]))
     }
 
-    pub(super) fn in_list(&mut self, inner: &Expr, list: &[Expr], negated: bool) -> Result<Bound, Error> {
+    pub(super) fn in_list(&mut self, inner: &ast::Expr, list: &[ast::Expr], negated: bool) -> Result<Bound, Error> {
         let place = at(inner);
         let inner = self.bind(inner)?;
         let list = list.iter().map(|item| self.bind(item)).collect::<Result<Vec<_>, _>>()?;
         let mut types: Vec<DataType> = list.iter().map(|item| item.data.clone()).collect();
         types.push(inner.data.clone());
+        // Strings among others, floats, and values that are computed: each is compared by itself, in the list's order.
         let common = match common_type(&types) {
-            Some(common) => common,
-            // Strings among others: each is compared by itself.
-            None => return self.in_list_singly(inner, list, negated, &place),
+            Some(common)
+                if !Comparison::is_for(&common, Operator::Eq)
+                    && common != WIDE_TIMESTAMP
+                    && list.iter().all(|item| item.constant().is_some()) =>
+            {
+                common
+            }
+            _ => return self.in_list_singly(inner, list, negated, &place),
         };
+        let facts = super::arithmetic::strict(&list.iter().chain([&inner]).collect::<Vec<_>>());
         let list = list
             .into_iter()
             .map(|item| Ok(cast_to(item, &common)?.expr))
             .collect::<Result<Vec<_>, Error>>()?;
         let inner = cast_to(inner, &common)?;
         let expr = in_list(inner.expr, list, &negated, &self.input_schema()).map_err(Error::validate)?;
-        Ok(Bound::new(expr, DataType::Boolean))
+        Ok(Bound::new(expr, DataType::Boolean).with(facts))
     }
 
     fn in_list_singly(&mut self, inner: Bound, list: Vec<Bound>, negated: bool, at: &str) -> Result<Bound, Error> {
-        let mut any: Option<Bound> = None;
-        for item in list {
-            let equal = self.compare(inner.clone(), Operator::Eq, item, at)?;
-            any = Some(match any {
-                None => equal,
-                Some(any) => Bound::new(
-                    Arc::new(BinaryExpr::new(any.expr, Operator::Or, equal.expr)),
-                    DataType::Boolean,
-                ),
-            });
+        if list.is_empty() {
+            return Err(Error::parse(format!("IN wants a list that is not empty{at}")));
         }
-        let any = any.ok_or_else(|| Error::parse(format!("IN wants a list that is not empty{at}")))?;
-        if !negated {
-            return Ok(any);
-        }
-        let expr = datafusion::physical_expr::expressions::not(any.expr).map_err(Error::validate)?;
-        Ok(Bound::new(expr, DataType::Boolean))
+        let equals = list
+            .into_iter()
+            .map(|item| self.compare(inner.clone(), Operator::Eq, item, at))
+            .collect::<Result<Vec<_>, _>>()?;
+        let any = junction(Kind::Or, equals);
+        if negated { super::negated(any) } else { Ok(any) }
     }
+}
+
+/// `x = x` and its kin: Flink's optimizer knows the result of what is not NULL, also where NaN would have another.
+fn compare_with_itself(side: Bound, op: Operator, facts: Facts) -> Result<Bound, Error> {
+    let truth = matches!(
+        op,
+        Operator::Eq | Operator::LtEq | Operator::GtEq | Operator::IsNotDistinctFrom
+    );
+    let result = Bound::literal(ScalarValue::Boolean(Some(truth)));
+    if facts.not_null {
+        return Ok(result);
+    }
+    let there = is_not_null(side.expr).map_err(Error::validate)?;
+    let expr = Choice::new(vec![(there, result.expr)], None, DataType::Boolean);
+    Ok(Bound::new(Arc::new(expr), DataType::Boolean))
 }
 
 /// Whether a string is read as this type when compared with it.
@@ -177,4 +199,5 @@ fn is_readable(data: &DataType) -> bool {
             data,
             DataType::Boolean | DataType::Date32 | DataType::Time32(_) | DataType::Timestamp(..)
         )
+        || *data == WIDE_TIMESTAMP
 }

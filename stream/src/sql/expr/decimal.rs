@@ -8,7 +8,6 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array};
 use arrow::datatypes::{DataType, Decimal128Type, SchemaRef, i256};
 use datafusion::common::{DataFusionError, Result as DfResult};
-use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::{
     ColumnarValue, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -41,10 +40,11 @@ pub fn bind(
         signature: Signature::any(2, Volatility::Immutable),
     };
     let udf = Arc::new(ScalarUDF::from(function));
+    // What outgrows the precision is NULL, which Flink's type does not say.
+    let facts = super::arithmetic::strict(&[&left, &right]);
     let args = vec![left.expr, right.expr];
-    let expr =
-        ScalarFunctionExpr::try_new(udf, args, schema, Arc::new(ConfigOptions::default())).map_err(Error::validate)?;
-    Ok(Bound::new(Arc::new(expr), DataType::Decimal128(precision, scale)))
+    let expr = ScalarFunctionExpr::try_new(udf, args, schema, super::call::config()).map_err(Error::validate)?;
+    Ok(Bound::new(Arc::new(expr), DataType::Decimal128(precision, scale)).with(facts))
 }
 
 /// Flink's LogicalTypeMerging: the result's precision and scale.

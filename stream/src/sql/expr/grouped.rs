@@ -10,9 +10,11 @@ use sqlparser::tokenizer::Span;
 
 use super::{Binder, Bound, at};
 use crate::Error;
+use crate::expression::Choice;
 use crate::operator::accumulator::Function;
 use crate::operator::aggregate::Call;
 use crate::sql::data_type::name;
+use crate::sql::facts::Facts;
 use crate::sql::parse::place;
 use crate::sql::relation::positional;
 use crate::sql::scope::Scope;
@@ -23,7 +25,7 @@ pub struct Grouped {
     /// Bound over the aggregation's input; key `i` is column `i` of its output.
     pub keys: Vec<Bound>,
     /// Behind the keys, column `keys + i` of the output is call `i`.
-    pub calls: Vec<(Call, DataType)>,
+    pub calls: Vec<(Call, DataType, Facts)>,
     /// The input that keys and arguments are bound over.
     pub scope: Scope,
     pub schema: SchemaRef,
@@ -43,7 +45,7 @@ impl Grouped {
     /// The aggregation's output as far as it is known: the keys, then the calls found so far.
     pub(super) fn output(&self) -> SchemaRef {
         let keys = self.keys.iter().map(|key| key.data.clone());
-        positional(keys.chain(self.calls.iter().map(|(_, result)| result.clone())))
+        positional(keys.chain(self.calls.iter().map(|(_, result, _)| result.clone())))
     }
 
     pub(super) fn not_grouped(&self, column: &str, span: Span) -> Error {
@@ -103,7 +105,10 @@ impl Binder<'_> {
             .keys
             .iter()
             .position(|key| key.expr.as_ref() == bound.expr.as_ref());
-        Ok(key.map(|key| Bound::column(key, grouped.keys[key].data.clone())))
+        Ok(key.map(|key| {
+            let bound = &grouped.keys[key];
+            Bound::column(key, bound.data.clone()).with(bound.facts.clone())
+        }))
     }
 }
 
@@ -167,6 +172,7 @@ fn aggregate(
             types.join(", ")
         ))
     })?;
+    let facts = result_facts(kind, &args, filter.is_some(), grouped.keys.is_empty());
     let call = Call {
         function: kind,
         args: args.into_iter().map(|arg| arg.expr).collect(),
@@ -174,8 +180,24 @@ fn aggregate(
         distinct,
         filter,
     };
-    grouped.calls.push((call, result.clone()));
-    Ok(Bound::column(grouped.keys.len() + grouped.calls.len() - 1, result))
+    grouped.calls.push((call, result.clone(), facts.clone()));
+    Ok(Bound::column(grouped.keys.len() + grouped.calls.len() - 1, result).with(facts))
+}
+
+/// COUNT is never NULL; others are where their argument may be, where a filter may leave nothing over, and over no rows.
+fn result_facts(kind: Function, args: &[Bound], filtered: bool, all_rows: bool) -> Facts {
+    let first = args.first().map(|arg| arg.facts.clone()).unwrap_or_default();
+    match kind {
+        Function::Count => Facts::not_null(),
+        Function::Min | Function::Max | Function::Sum | Function::Avg => {
+            let not_null = first.not_null && !filtered && !all_rows;
+            let keeps = matches!(kind, Function::Min | Function::Max);
+            let facts = if keeps { first } else { Facts::default() };
+            facts.with_not_null(not_null)
+        }
+        Function::FirstValue | Function::LastValue => first.with_not_null(false),
+        _ => Facts::default(),
+    }
 }
 
 /// GROUPING(k, …): a bit for each argument, 1 where the row's set leaves it out.
@@ -187,7 +209,7 @@ fn grouping(
 ) -> Result<Bound, Error> {
     use datafusion::common::ScalarValue;
     use datafusion::logical_expr::Operator;
-    use datafusion::physical_expr::expressions::{BinaryExpr, CaseExpr};
+    use datafusion::physical_expr::expressions::BinaryExpr;
     use std::sync::Arc;
 
     let place = at(whole);
@@ -227,6 +249,6 @@ fn grouping(
         (is_this as _, Bound::literal(ScalarValue::Int64(Some(id))).expr)
     });
     let otherwise = Bound::literal(ScalarValue::Int64(Some(0))).expr;
-    let case = CaseExpr::try_new(None, branches.collect(), Some(otherwise)).map_err(Error::validate)?;
-    Ok(Bound::new(Arc::new(case), DataType::Int64))
+    let case = Choice::new(branches.collect(), Some(otherwise), DataType::Int64);
+    Ok(Bound::new(Arc::new(case), DataType::Int64).not_null(true))
 }

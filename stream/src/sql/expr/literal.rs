@@ -8,6 +8,9 @@ use sqlparser::tokenizer::Span;
 
 use super::{Binder, Bound};
 use crate::Error;
+use crate::format::temporal::Moment;
+use crate::sql::data_type::Length;
+use crate::sql::facts::Facts;
 use crate::sql::parse::place;
 
 /// Digits that an interval's first field may have unless it says more, as the SQL standard has it.
@@ -20,7 +23,11 @@ pub fn value(value: &ValueWithSpan) -> Result<Bound, Error> {
     match &value.value {
         Value::Number(text, false) => number(text, &at),
         Value::SingleQuotedString(text) | Value::UnicodeStringLiteral(text) => {
-            Ok(Bound::literal(ScalarValue::Utf8(Some(text.clone()))))
+            let length = u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
+            Ok(Bound::literal(ScalarValue::Utf8(Some(text.clone()))).with(Facts {
+                length: Some(Length::Char(length)),
+                ..Facts::not_null()
+            }))
         }
         Value::HexStringLiteral(text) => {
             let bytes = (0..text.len() / 2).map(|i| u8::from_str_radix(text.get(2 * i..2 * i + 2).unwrap_or(""), 16));
@@ -33,7 +40,11 @@ pub fn value(value: &ValueWithSpan) -> Result<Bound, Error> {
                     "binary literal X'{text}' wants pairs of hexadecimal digits{at}"
                 ))
             })?;
-            Ok(Bound::literal(ScalarValue::Binary(Some(bytes))))
+            let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            Ok(Bound::literal(ScalarValue::Binary(Some(bytes))).with(Facts {
+                length: Some(Length::Binary(length)),
+                ..Facts::not_null()
+            }))
         }
         Value::Boolean(truth) => Ok(Bound::literal(ScalarValue::Boolean(Some(*truth)))),
         Value::Null => Ok(Bound::literal(ScalarValue::Null)),
@@ -103,14 +114,20 @@ impl Binder<'_> {
                 let time =
                     NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").map_err(|_| refuse("TIMESTAMP"))?;
                 let utc = time.and_utc();
-                Ok(Bound::literal(
-                    match text.split_once('.').map_or(0, |(_, fraction)| fraction.len()) {
-                        0 => ScalarValue::TimestampSecond(Some(utc.timestamp()), None),
-                        1..=3 => ScalarValue::TimestampMillisecond(Some(utc.timestamp_millis()), None),
-                        4..=6 => ScalarValue::TimestampMicrosecond(Some(utc.timestamp_micros()), None),
-                        _ => ScalarValue::TimestampNanosecond(utc.timestamp_nanos_opt(), None),
-                    },
-                ))
+                let digits = text.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+                let precision = (digits % 3 != 0).then_some(digits as u8);
+                Ok(Bound::literal(match digits {
+                    0 => ScalarValue::TimestampSecond(Some(utc.timestamp()), None),
+                    1..=3 => ScalarValue::TimestampMillisecond(Some(utc.timestamp_millis()), None),
+                    4..=6 => ScalarValue::TimestampMicrosecond(Some(utc.timestamp_micros()), None),
+                    _ => ScalarValue::IntervalMonthDayNano(
+                        Moment::new(utc.timestamp(), utc.timestamp_subsec_nanos()).to_wide(),
+                    ),
+                })
+                .with(Facts {
+                    precision,
+                    ..Facts::not_null()
+                }))
             }
             other => Err(Error::parse(format!(
                 "Encountered \"{other}\"{at}: no literal of this type in Flink SQL"

@@ -16,6 +16,7 @@ mod decimal;
 mod field;
 mod grouped;
 mod literal;
+mod result;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub use grouped::{Grouped, Sets, contains_aggregate};
 pub use literal::interval_millis;
 
 use super::data_type;
+use super::facts::Facts;
 use super::parse::place;
 use super::scope::Scope;
 use crate::Error;
@@ -40,25 +42,49 @@ use crate::functions::SessionFacts;
 pub struct Bound {
     pub expr: Arc<dyn PhysicalExpr>,
     pub data: DataType,
+    /// What the Arrow type does not say.
+    pub facts: Facts,
 }
 
 impl Bound {
+    /// A value that may be NULL.
     pub fn new(expr: Arc<dyn PhysicalExpr>, data: DataType) -> Self {
-        Self { expr, data }
+        Self {
+            expr,
+            data,
+            facts: Facts::default(),
+        }
+    }
+
+    pub fn with(self, facts: Facts) -> Self {
+        Self { facts, ..self }
+    }
+
+    pub fn not_null(mut self, not_null: bool) -> Self {
+        self.facts.not_null = not_null;
+        self
+    }
+
+    /// The type as Flink writes it.
+    pub fn type_name(&self) -> String {
+        data_type::name_with(&self.data, &self.facts)
     }
 
     pub fn column(index: usize, data: DataType) -> Self {
         Self {
             expr: Arc::new(Column::new(&format!("c{index}"), index)),
             data,
+            facts: Facts::default(),
         }
     }
 
     pub fn literal(value: ScalarValue) -> Self {
         let data = value.data_type();
+        let facts = Facts::default().with_not_null(!value.is_null());
         Self {
             expr: Arc::new(Literal::new(value)),
             data,
+            facts,
         }
     }
 
@@ -170,7 +196,8 @@ impl Binder<'_> {
             // What is a key was found before; this column is not one.
             return Err(grouped.not_grouped(&self.scope.columns[index].name, parts[0].span));
         }
-        let mut bound = Bound::column(index, self.schema.field(index).data_type().clone());
+        let mut bound = Bound::column(index, self.schema.field(index).data_type().clone())
+            .with(self.scope.columns[index].facts.clone());
         for field in &parts[used..] {
             bound = self.field(bound, field)?;
         }
@@ -204,7 +231,10 @@ impl Binder<'_> {
             _ => None,
         };
         let index = found.ok_or_else(|| Error::validate(format!("Column '{}' not found{at}", field.value)))?;
-        self.scalar(field::udf(index), vec![bound], &field.value, &at)
+        let facts = bound.facts.child(index);
+        let not_null = bound.facts.not_null && facts.not_null;
+        let value = self.scalar(field::udf(index), vec![bound], &field.value, &at)?;
+        Ok(value.with(facts.with_not_null(not_null)))
     }
 
     fn unary(&mut self, op: &ast::UnaryOperator, inner: &Expr, whole: &Expr) -> Result<Bound, Error> {
@@ -222,12 +252,17 @@ impl Binder<'_> {
             }
             ast::UnaryOperator::Not => {
                 let bound = self.bind_condition(inner, "NOT")?;
-                let expr = datafusion::physical_expr::expressions::not(bound.expr).map_err(Error::validate)?;
-                Ok(Bound::new(expr, DataType::Boolean))
+                negated(bound)
             }
             other => Err(Error::parse(format!("Encountered \"{other}\"{}", at(whole)))),
         }
     }
+}
+
+/// NOT.
+fn negated(bound: Bound) -> Result<Bound, Error> {
+    let expr = datafusion::physical_expr::expressions::not(bound.expr).map_err(Error::validate)?;
+    Ok(Bound::new(expr, DataType::Boolean).with(bound.facts))
 }
 
 /// ` at line 3, column 7`.

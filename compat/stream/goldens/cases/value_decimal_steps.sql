@@ -1,0 +1,2 @@
+CREATE TABLE sc (id INT, a DECIMAL(20, 3), b INT, d DOUBLE) WITH ('connector' = 'filesystem', 'path' = '${DATA}/scale.csv', 'format' = 'csv');
+SELECT id, CAST(ROUND(a,2) AS STRING) x, CAST(TRUNCATE(a,1) AS STRING) y, CAST(CEIL(a) AS STRING) z, CAST(FLOOR(a) AS STRING) fz, CAST(ABS(a) AS STRING) az, CAST(SIGN(a) AS STRING) sz, CAST(-a AS STRING) na, CAST(MOD(a, 2) AS STRING) ma, CAST(ROUND(a, 5) AS STRING) r5, CAST(ROUND(a,-1) AS STRING) r_1 FROM sc;

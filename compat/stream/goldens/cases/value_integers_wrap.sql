@@ -1,0 +1,2 @@
+CREATE TABLE ii (id INT, i INT, l BIGINT, a INT, b BIGINT) WITH ('connector' = 'filesystem', 'path' = '${DATA}/ints.csv', 'format' = 'csv');
+SELECT id, CAST(i AS TINYINT) t, CAST(i AS SMALLINT) s, CAST(l AS INT) li, i - 1 a1, -l nl, ABS(l) al, CAST(-128 AS TINYINT) / CAST(-1 AS TINYINT) tt, -CAST(-128 AS TINYINT) nt, ABS(CAST(-128 AS TINYINT)) at1, TRUNCATE(i, -1) tr, ROUND(i, -1) ro, ROUND(i, -10) r10, ROUND(l, -2) rl, i * l il, CAST(i AS SMALLINT) * CAST(2 AS SMALLINT) x2 FROM ii;

@@ -1,0 +1,2 @@
+CREATE TABLE j (id INT, v STRING) WITH ('connector' = 'filesystem', 'path' = '${DATA}/jsons.csv', 'format' = 'csv', 'csv.field-delimiter' = '|', 'csv.disable-quote-character' = 'true');
+SELECT id, JSON_EXISTS(v, '$.v') a, JSON_EXISTS(v, 'lax $.zz' TRUE ON ERROR) b, JSON_EXISTS(v, 'strict $.zz' TRUE ON ERROR) c, JSON_EXISTS(v, 'strict $.zz' UNKNOWN ON ERROR) d, JSON_EXISTS(v, 'strict $.zz' FALSE ON ERROR) e, JSON_EXISTS(v, '$.zz' TRUE ON ERROR) f, JSON_EXISTS(v, 'strict $.zz') g FROM j;

@@ -1,0 +1,2 @@
+CREATE TABLE u (id INT, a STRING, b STRING) WITH ('connector' = 'filesystem', 'path' = '${DATA}/uni.csv', 'format' = 'csv');
+SELECT CHAR_LENGTH(a) AS ca, CHAR_LENGTH(b) cb, SUBSTRING(b,1,1) s, REVERSE(b) r, LEFT(b,1) l, UPPER(b) u, POSITION(b IN a) p, LPAD(b,3,'x') lp, OVERLAY(b PLACING 'q' FROM 1) ov, ASCII(b) asc1, INITCAP(b) ic, LOCATE(b, 'x' || b) lo, INSTR('😀x', 'x') ins, REGEXP_INSTR('😀x','x') ri, CHAR_LENGTH('😀') c1 FROM u;
