@@ -246,7 +246,7 @@ fn body(segments: Vec<Bytes>) -> Vec<u8> {
 
 fn file_system() -> io::Result<()> {
     let argument = ClientReadStatusProto::default();
-    let context = rpc::context(&[7; 16], "someone", "protocol");
+    let context = rpc::context(&[7; 16], "someone", None, "protocol");
     seed("dfs_wire", "context", &context[4..])?;
     let call = rpc::call(&[7; 16], 1, "protocol", "method", &argument);
     seed("dfs_wire", "call", &call[4..])?;

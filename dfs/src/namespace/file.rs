@@ -403,7 +403,7 @@ impl Namespace {
             .ok_or_else(|| Error::Io(format!("blk_{id} is not the block that is being written")))?;
         if !stamps.contains(&generation_stamp) {
             return Err(Error::Io(format!(
-                "blk_{id} has the generation stamp {}, not {generation_stamp}",
+                "blk_{id} has the generation stamp {}; {generation_stamp} was not given out for this",
                 open.generation_stamp
             )));
         }

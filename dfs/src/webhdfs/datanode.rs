@@ -142,7 +142,9 @@ async fn open(mut fs: FileSystem, query: &Query) -> Result<Response, Error> {
     let offset = query.number("offset")?.unwrap_or(0);
     let asked = query.number("length")?.unwrap_or(u64::MAX);
     let mut located = fs.locations(&query.path, offset, asked.min(i64::MAX as u64)).await?;
-    fs.add_open_block(&mut located).await?;
+    if offset.saturating_add(asked) > located.file_length {
+        fs.add_open_block(&mut located).await?;
+    }
     if located.file_length > 0 && offset >= located.file_length {
         return Err(super::out_of_range(offset, located.file_length, &query.path));
     }
