@@ -1,14 +1,16 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use coordinator_client::registry::{self, Id, Registrar, Registration};
 use futures::future::{Either, select};
 
 use crate::Error;
-use crate::engine::{Engine, Format, Memory, Options, Sink, partitions};
+use crate::engine::{self, Engine, Format, Memory, Options, Sink, partitions};
 use crate::flight;
 
 /// Cells of `batch partitions` when none are asked for.
@@ -48,17 +50,15 @@ struct Limits {
 
 #[derive(Debug, Args)]
 struct Sql {
-    /// The statements, separated by semicolons.
-    #[arg(
-        short = 'c',
-        value_name = "SQL",
-        required_unless_present = "file",
-        conflicts_with = "file"
-    )]
+    /// The statements, separated by semicolons. Without -c and a file they are read from stdin.
+    #[arg(short = 'c', value_name = "SQL", conflicts_with_all = ["file", "script"])]
     command: Option<String>,
-    /// A file with the statements.
-    #[arg(short = 'f', value_name = "FILE")]
+    /// A file with the statements; `-` is stdin.
+    #[arg(short = 'f', value_name = "FILE", conflicts_with = "script")]
     file: Option<PathBuf>,
+    /// The same, without -f.
+    #[arg(value_name = "FILE")]
+    script: Option<PathBuf>,
     /// How the result looks.
     #[arg(long, value_enum, default_value = "table")]
     output: Format,
@@ -70,6 +70,8 @@ struct Sql {
     partitions: Option<u32>,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    coordinator: coordinator_client::Options,
 }
 
 #[derive(Debug, Args)]
@@ -91,6 +93,8 @@ struct Partitions {
     output: CellFormat,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    coordinator: coordinator_client::Options,
 }
 
 #[derive(Debug, Args)]
@@ -101,8 +105,13 @@ struct Serve {
     /// Where /metrics and /healthz are.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:32011")]
     admin: String,
+    /// Host under which the server is registered in the coordinator, where it is not the one it listens on.
+    #[arg(long, value_name = "HOST")]
+    advertise: Option<String>,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    coordinator: coordinator_client::Options,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -167,19 +176,52 @@ impl Serve {
         };
         let flight = bind("--listen", &self.listen).await?;
         let admin = bind("--admin", &self.admin).await?;
-        flight::serve(engine.context().clone(), flight, admin, shutdown)
-            .await
-            .map_err(Error::Usage)
+        follow(&self.coordinator).await?;
+        let address = |listener: &host::Listener| {
+            let bound = listener.local_addr().map_err(|error| Error::Usage(error.to_string()))?;
+            Ok::<_, Error>(registry::address(bound, self.advertise.as_deref(), &self.coordinator))
+        };
+        let (flight_address, admin_address) = (address(&flight)?, address(&admin)?);
+        let owner = registry::owner_at(&flight_address);
+        let registration = Registration::new("batch", env!("CARGO_PKG_VERSION"), owner)
+            .with_address("flight", flight_address)
+            .with_address("admin", admin_address);
+        let registrar = Registrar::start(&self.coordinator, registration, Id::Next).await;
+        let registrar = registrar.map_err(|error| Error::Usage(error.to_string()))?;
+        let until = shutdown.clone();
+        let registrar = registrar.map(|registrar| tokio::spawn(registrar.keep(async move { until.requested().await })));
+        let outcome = flight::serve(engine.context().clone(), flight, admin, shutdown).await;
+        if let Some(registrar) = registrar {
+            let _ = registrar.await;
+        }
+        outcome.map_err(Error::Usage)
     }
+}
+
+/// Finds services through the coordinator that the flags name, if any.
+async fn follow(options: &coordinator_client::Options) -> Result<(), Error> {
+    let followed = engine::follow(options).await;
+    followed.map_err(|error| Error::Usage(error.to_string()))
 }
 
 impl Sql {
     async fn run(self) -> Result<(), Error> {
-        let script = match (self.command, &self.file) {
+        let stdin = Path::new("-");
+        let script = match (self.command, self.file.as_deref().or(self.script.as_deref())) {
             (Some(command), _) => command,
-            (None, Some(path)) => std::fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?,
-            (None, None) => return Err(Error::Usage("give SQL with -c, or a file with -f".into())),
+            (None, None) if std::io::stdin().is_terminal() => {
+                return Err(Error::Usage(
+                    "give SQL with -c, a file with -f, or statements on stdin".into(),
+                ));
+            }
+            (None, path) if path.is_none_or(|path| path == stdin) => std::io::read_to_string(std::io::stdin())
+                .map_err(|error| Error::file("read", Path::new("/dev/stdin"), error))?,
+            (None, path) => {
+                let path = path.unwrap_or(stdin);
+                std::fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?
+            }
         };
+        follow(&self.coordinator).await?;
         let options = Options {
             memory_limit: self.limits.memory_limit,
             spill: self.limits.spill,
@@ -197,6 +239,7 @@ impl Sql {
 
 impl Partitions {
     async fn run(self) -> Result<(), Error> {
+        follow(&self.coordinator).await?;
         let limits = self.limits;
         let options = Options {
             memory_limit: limits.memory_limit,

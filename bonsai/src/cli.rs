@@ -8,11 +8,11 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::demo::{self, FlightsArgs};
-use crate::launch::{self, LogsArgs, Stack, UpArgs};
+use crate::launch::{self, Known, LogsArgs, Stack, StatusArgs, UpArgs, known};
 
 /// Kafka, HDFS, Spark, Flink and etcd, small: five native programs that speak the originals' protocols.
 #[derive(Debug, Parser)]
-#[command(name = "bonsai", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "bonsai", version, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -33,13 +33,12 @@ enum Command {
         #[command(flatten)]
         args: UpArgs,
     },
-    /// Show each service: address, pid, state, memory.
+    /// Show each service: address, pid, state, memory. Exit code 1 unless all are healthy.
     Status {
         #[command(flatten)]
         place: Place,
-        /// As a JSON list of objects.
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        args: StatusArgs,
     },
     /// Show what the services say.
     Logs {
@@ -57,12 +56,16 @@ enum Command {
     Reset {
         #[command(flatten)]
         place: Place,
+        #[arg(value_parser = known(Known::Groups), hide_possible_values = true)]
         service: Option<String>,
     },
     /// Print the addresses as shell variables, and write core-site.xml, hdfs-site.xml and client.properties.
     Env {
         #[command(flatten)]
         place: Place,
+        /// Instead of this machine's stack, what is registered in a coordinator or an etcd.
+        #[command(flatten)]
+        registry: coordinator_client::Options,
     },
     /// Tell a story on real data.
     Demo {
@@ -96,8 +99,8 @@ enum Story {
 
 #[derive(Debug, clap::Args)]
 struct Place {
-    /// Where the stack keeps everything; `./.bonsai` unless given.
-    #[arg(long, value_name = "DIR")]
+    /// Where the stack keeps everything; `./.bonsai` unless given. BONSAI_DATA sets it for all commands.
+    #[arg(long, value_name = "DIR", global = true)]
     data: Option<PathBuf>,
 }
 
@@ -110,13 +113,9 @@ struct Service {
 }
 
 pub fn run(argv: Vec<OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(&argv) {
+    let cli = match parse(argv) {
         Ok(cli) => cli,
-        Err(error) => {
-            // A closed pipe is no reason to complain.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(code) => return code,
     };
     match dispatch(cli.command) {
         Ok(code) => code,
@@ -124,15 +123,35 @@ pub fn run(argv: Vec<OsString>) -> ExitCode {
     }
 }
 
+/// The launcher's own commands are set by variables and `bonsai.toml` too ([`host::config`]); a service's words are its own,
+/// and it reads its own section.
+fn parse(argv: Vec<OsString>) -> Result<Cli, ExitCode> {
+    let named = argv.get(1).and_then(|word| word.to_str());
+    if named.is_some_and(|word| CONFIGURED.contains(&word)) {
+        return host::config::parse("", argv);
+    }
+    Cli::try_parse_from(&argv).map_err(|error| {
+        // A closed pipe is no reason to complain.
+        let _ = error.print();
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    })
+}
+
+/// The commands whose options have a place in `bonsai.toml`.
+const CONFIGURED: [&str; 7] = ["up", "status", "logs", "down", "reset", "env", "demo"];
+
 fn dispatch(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let stack = |place: &Place| Stack::at(place.data.as_deref());
     match command {
         Command::Up { place, args } => launch::up(place.data.as_deref(), &args)?,
-        Command::Status { place, json } => launch::status(&stack(&place)?, json)?,
+        Command::Status { place, args } => {
+            let is_healthy = launch::status(&stack(&place)?, &args)?;
+            return Ok(ExitCode::from(u8::from(!is_healthy)));
+        }
         Command::Logs { place, args } => launch::logs(&stack(&place)?, &args)?,
         Command::Down { place } => launch::down(&stack(&place)?)?,
         Command::Reset { place, service } => launch::reset(&stack(&place)?, service.as_deref())?,
-        Command::Env { place } => launch::env(&stack(&place)?)?,
+        Command::Env { place, registry } => launch::env(&stack(&place)?, &registry)?,
         Command::Demo {
             story: Story::Flights { place, args },
         } => return Ok(demo::flights(stack(&place)?, args)?),

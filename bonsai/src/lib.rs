@@ -16,6 +16,14 @@ macro_rules! outln {
     }};
 }
 
+/// `eprintln!`, but a terminal that was closed is no reason to panic.
+macro_rules! errln {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr().lock(), $($argument)*);
+    }};
+}
+
 mod cli;
 mod columns;
 mod demo;

@@ -63,6 +63,16 @@ if [ -x "$CACHE/bin/etcd" ] && [ -d "$WORK/etcd" ]; then
     says "etcd on the coordinator's snapshot: get" "$(lines snap/7 value-7)" get snap/7
     like "etcd on the coordinator's snapshot: its leases" "attached keys\(\[snap/leased\]\)" lease timetolive --keys "$KEPT"
     says "etcd on the coordinator's snapshot: it goes on" OK put snap/new 1
+    # And a coordinator on what etcdutl restored.
+    rm -rf "$WORK/bumped"
+    "$ETCDUTL" snapshot restore "$WORK/snapshot.db" --bump-revision 1000000 --mark-compacted --data-dir "$WORK/bumped" >/dev/null 2>&1 || true
+    start bumped coordinator --data-dir "$WORK/bumped" --listen-client-urls http://127.0.0.1:0 --listen-peer-urls http://127.0.0.1:0
+    ETCDCTL_ENDPOINTS=$(address client)
+    like "coordinator on etcdutl's directory: the revision" "\"revision\":$((REVISION + 1000000))," get nowhere -w json
+    says "coordinator on etcdutl's directory: get" "$(lines snap/7 value-7)" get snap/7
+    like "coordinator on etcdutl's directory: what is before is compacted" "required revision has been compacted" get --rev="$REVISION" snap/7
+    stop bumped
+    ETCDCTL_ENDPOINTS=$REAL
     # And back.
     ctl user add root:pw >/dev/null
     HASH=$(ctl endpoint hashkv | cut -d, -f2-)

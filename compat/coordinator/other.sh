@@ -26,4 +26,13 @@ else
 fi
 # What the demo and the broker left in it, read with its own client. The broker's key went with its lease.
 same "demo flights with a real etcd: its result is there" 1 "$(ETCDCTL_ENDPOINTS="127.0.0.1:$FREE" ctl get --prefix /bonsai/demo --keys-only | grep -c result)"
+# Who is there: one key a service while the stack is up, none after.
+registered() { ETCDCTL_ENDPOINTS="127.0.0.1:$FREE" ctl get --prefix /bonsai/services/ --keys-only | grep -c /; }
+"$BIN/bonsai" up --detach --any-port --data "$WORK/demo" >"$WORK/registered.log" 2>&1 </dev/null || true
+"$BIN/bonsai" status --wait 60s --data "$WORK/demo" >>"$WORK/registered.log" 2>&1 </dev/null || true
+same "registry on a real etcd: log-broker, name node, data node, stream, batch" 5 "$(registered)"
+same "registry on a real etcd: bonsai env finds the broker" 1 \
+    "$("$BIN/bonsai" env --data "$WORK/elsewhere" --coordinator "127.0.0.1:$FREE" | grep -c '^export BOOTSTRAP_SERVERS=127')"
+"$BIN/bonsai" down --data "$WORK/demo" >>"$WORK/registered.log" 2>&1 </dev/null || true
+same "registry on a real etcd: nothing is left after down" 0 "$(registered || true)"
 stop etcd-of-others

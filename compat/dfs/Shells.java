@@ -110,6 +110,88 @@ public class Shells {
                     System.out.printf("%.0f%n", count * 1e9 / (System.nanoTime() - began));
                     return 0;
                 }
+                case ":checksums": { // :checksums PATH : appends by clients with other checksum types and chunk sizes than the file's
+                    Object[][] others = {{"CRC32", 4096}, {"CRC32", 512}, {"CRC32C", 4096}, {"NULL", 512}, {"CRC32C", 512}};
+                    byte[] data = new byte[1_000_001];
+                    new java.util.Random(8).nextBytes(data);
+                    int written = 777_777;
+                    try (FSDataOutputStream out = fs.create(path, true)) {
+                        out.write(data, 0, written);
+                    }
+                    for (Object[] other : others) {
+                        Configuration set = new Configuration(conf);
+                        set.set("dfs.checksum.type", (String) other[0]);
+                        set.setInt("dfs.bytes-per-checksum", (int) other[1]);
+                        try (FileSystem appender = FileSystem.newInstance(set); FSDataOutputStream out = appender.append(path)) {
+                            out.write(data, written, 7_001);
+                            written += 7_001;
+                        }
+                        try (FSDataInputStream in = fs.open(path)) {
+                            if (!Arrays.equals(in.readAllBytes(), Arrays.copyOf(data, written))) {
+                                System.out.println("other bytes after " + Arrays.toString(other));
+                                return 1;
+                            }
+                        }
+                    }
+                    return 0;
+                }
+                case ":recover": { // :recover PATH : as Flink's file sink: a lost writer's file is closed, then cut to a checkpoint
+                    var hdfs = (org.apache.hadoop.hdfs.DistributedFileSystem) fs;
+                    byte[] data = new byte[1_700_000];
+                    new java.util.Random(9).nextBytes(data);
+                    Configuration other = new Configuration(conf);
+                    FSDataOutputStream lost = FileSystem.newInstance(other).create(path, true);
+                    lost.write(data);
+                    lost.hflush();
+                    for (int i = 0; !hdfs.recoverLease(path); i++) {
+                        if (i > 200) {
+                            return 1;
+                        }
+                        Thread.sleep(100);
+                    }
+                    boolean done = hdfs.truncate(path, 1_200_000);
+                    for (int i = 0; !done && !hdfs.isFileClosed(path); i++) {
+                        if (i > 200) {
+                            return 2;
+                        }
+                        Thread.sleep(100);
+                    }
+                    try (FSDataInputStream in = fs.open(path)) {
+                        return Arrays.equals(in.readAllBytes(), Arrays.copyOf(data, 1_200_000)) ? 0 : 3;
+                    }
+                }
+                case ":batched": { // :batched DIR : lists two directories, one of them longer than a page, and one that is absent
+                    var hdfs = (org.apache.hadoop.hdfs.DistributedFileSystem) fs;
+                    var dirs = new java.util.ArrayList<org.apache.hadoop.fs.Path>();
+                    for (int dir = 0; dir < 2; dir++) {
+                        dirs.add(new org.apache.hadoop.fs.Path(path, "d" + dir));
+                        for (int i = 0; i < (dir == 0 ? 1003 : 2); i++) {
+                            fs.mkdirs(new org.apache.hadoop.fs.Path(dirs.get(dir), "e" + i));
+                        }
+                    }
+                    dirs.add(1, new org.apache.hadoop.fs.Path(path, "absent"));
+                    int seen = 0;
+                    int absent = 0;
+                    for (var page = hdfs.batchedListStatusIterator(dirs); page.hasNext(); ) {
+                        try {
+                            seen += page.next().get().size();
+                        } catch (java.io.FileNotFoundException e) {
+                            absent++;
+                        }
+                    }
+                    System.out.println(seen + " " + absent);
+                    return seen == 1005 && absent == 1 ? 0 : 1;
+                }
+                case ":handle": { // :handle PATH : a file is opened by its handle after it moved
+                    try (FSDataOutputStream out = fs.create(path, true)) {
+                        out.write(7);
+                    }
+                    var handle = fs.getPathHandle(fs.getFileStatus(path), org.apache.hadoop.fs.Options.HandleOpt.content());
+                    fs.rename(path, path.suffix(".moved"));
+                    try (FSDataInputStream in = fs.open(handle)) {
+                        return in.read() == 7 && in.read() < 0 ? 0 : 1;
+                    }
+                }
                 default:
                     System.out.println("no such command");
                     return 2;

@@ -63,7 +63,7 @@ def creates_and_deletes_topics():
 
 
 def refuses_what_it_cannot_do_by_name():
-    for config, said in [({"cleanup.policy": "compact"}, "compaction"), ({"no.such": "1"}, "no.such")]:
+    for config, said in [({"remote.storage.enable": "true"}, "tiered storage"), ({"no.such": "1"}, "no.such")]:
         topic = "ck-" + uuid.uuid4().hex[:8]
         try:
             admin().create_topics([NewTopic(topic, 1, 1, config=config)])[topic].result(15)
@@ -216,6 +216,50 @@ def lists_describes_and_deletes_groups():
     assert admin().list_consumer_group_offsets([request])[group].result(15).topic_partitions[0].offset == 5
     admin().delete_consumer_groups([group])[group].result(15)
     assert group not in [listed.group_id for listed in admin().list_consumer_groups().result(15).valid]
+
+
+def shows_every_property_of_the_broker():
+    resource = ConfigResource(ResourceType.BROKER, "0")
+    shown = admin().describe_configs([resource])[resource].result(15)
+    assert len(shown) == 340, len(shown)  # Kafka 4.3.1 shows as many.
+    assert shown["node.id"].value == "0" and shown["listeners"].value.startswith("PLAINTEXT://"), shown["listeners"]
+
+
+def compacts_a_topic_and_keeps_the_newest_of_each_key():
+    topic = fresh_topic(1, {"cleanup.policy": "compact", "segment.ms": "300", "min.cleanable.dirty.ratio": "0.01"})
+    for i in range(4):
+        produce(topic, 21, 1, **{"compression.type": ["none", "gzip", "lz4", "zstd"][i]})
+        time.sleep(0.5)
+    produce(topic, 1, 1)  # Seals what was before.
+    reader, deadline, found = consumer(uuid.uuid4().hex), time.time() + 30, []
+    while len(found) > 15 or not found:
+        assert time.time() < deadline, f"{len(found)} records are left"
+        time.sleep(1)
+        reader.assign([ck.TopicPartition(topic, 0, 0)])
+        found = []
+        while not found or found[-1].offset() < 84:
+            found += [message for message in reader.consume(100, 2) if not message.error()]
+    newest = {message.key(): int(message.value()) for message in found if message.offset() < 84}
+    assert newest == {str(key).encode(): 14 + key for key in range(7)}, newest
+    producer = ck.Producer(SERVERS)
+    errors = []
+    producer.produce(topic, "no key", on_delivery=lambda error, message: errors.append(error))
+    assert producer.flush(10) == 0 and errors[0].code() == ck.KafkaError.INVALID_RECORD, errors
+
+
+def reads_what_the_broker_compressed_and_stamped():
+    for codec in ["uncompressed", "gzip", "snappy", "lz4", "zstd"]:
+        topic = fresh_topic(1, {"compression.type": codec, "message.timestamp.type": "LogAppendTime"})
+        before = int(time.time() * 1000)
+        produce(topic, 500, 1, **{"compression.type": "gzip", "linger.ms": 100})
+        reader = consumer(uuid.uuid4().hex)
+        reader.assign([ck.TopicPartition(topic, 0, 0)])
+        messages, deadline = [], time.time() + 20
+        while len(messages) < 500 and time.time() < deadline:
+            messages += reader.consume(500, 1)
+        assert [int(message.value()) for message in messages] == list(range(500)), codec
+        kinds = {message.timestamp()[0] for message in messages}
+        assert kinds == {ck.TIMESTAMP_LOG_APPEND_TIME} and messages[0].timestamp()[1] >= before, (codec, kinds)
 
 
 def refuses_transactions_and_says_so():

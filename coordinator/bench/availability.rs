@@ -1,4 +1,4 @@
-//! How soon there is somebody to write to: after a start, and after the leader was killed.
+//! How soon there is someone to write to: after a start, and after the leader was killed.
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ pub async fn start(arguments: &Arguments, programs: &[Program], progress: &Progr
     Ok(line)
 }
 
-/// From SIGKILL of the leader to the first put that somebody acknowledges.
+/// From SIGKILL of the leader to the first put that someone acknowledges.
 pub async fn failover(arguments: &Arguments, programs: &[Program], nodes: usize, progress: &Progress) -> Result<Line> {
     let mut line = Line::new(
         &format!("{nodes} nodes: leader killed to first put, median"),

@@ -29,7 +29,7 @@ impl Connection {
             .initial_max_send_streams(4_096)
             .handshake(TokioIo::new(stream))
             .await?;
-        // Its end is seen by whoever sends.
+        // Its end is seen by the one that sends.
         tokio::spawn(driver);
         let origin = format!("http://{address}").parse()?;
         Ok(Self { sender, origin })

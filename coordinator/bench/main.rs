@@ -9,7 +9,7 @@
 //! # What it shows
 //! Rate and latency as the client sees them; the CPU time of all server processes per operation, which is the steadiest
 //! figure on a busy machine; and the syncs of the write-ahead log per operation as each server counts them, so that
-//! nobody wins by not syncing.
+//! no one wins by not syncing.
 //!
 //! # Where it stops
 //! Loopback, no TLS, no authentication; one machine, so three members share its disk and its processors.
@@ -37,7 +37,7 @@ use crate::operations::Operation;
 use crate::server::{Contender, Program};
 use crate::table::{Progress, Row, Table};
 
-/// What goes wrong ends the measurement: a half-measured table helps nobody.
+/// What goes wrong ends the measurement: a half-measured table helps no one.
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Measures the coordinator beside a real etcd.
@@ -74,7 +74,7 @@ struct Arguments {
     /// Seconds of a round.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Also fill one member with so many keys: memory, restart and snapshot.
+    /// Also fill one member with this many keys: memory, restart and snapshot.
     #[arg(long)]
     keys: Option<usize>,
     /// Bytes of a value.

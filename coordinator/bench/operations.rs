@@ -130,7 +130,7 @@ async fn get(mut client: KvClient<Connection>, key: Bytes, serializable: bool) -
     }
 }
 
-/// Each client has a key of its own, and puts it if nobody else has.
+/// Each client has a key of its own, and puts it if no one else has.
 async fn compare_puts(client: KvClient<Connection>, number: usize, value: Bytes, end: Instant) -> Result<Latencies> {
     let key = Bytes::from(format!("txn/{number:028}"));
     let request = pb::RangeRequest {

@@ -182,7 +182,7 @@ impl Drop for Contender {
             }
         }
         if let Some(directory) = &self.directory {
-            // What is left in a temporary directory harms nobody.
+            // What is left in a temporary directory harms no one.
             let _ = std::fs::remove_dir_all(directory);
         }
     }

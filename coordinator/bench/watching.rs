@@ -1,4 +1,4 @@
-//! Many watchers of one key: a put, then everybody must have been told before the next.
+//! Many watchers of one key: a put, then everyone must have been told before the next.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::{Arguments, Result};
 
 /// Watchers of the one key.
 pub const WATCHERS: usize = 1_000;
-/// Each of so many connections has one stream, on which its part of the watchers are.
+/// Each of this many connections has one stream, on which its part of the watchers are.
 const CONNECTIONS: usize = 20;
 const KEY: &[u8] = b"watched";
 
@@ -109,7 +109,7 @@ impl Watching {
                 Ok(None) => Err("the stream of watches ended".into()),
                 Err(status) => Err(status.into()),
             };
-            // Nobody listens once the round is over.
+            // No one listens once the round is over.
             let _ = told.send(report).await;
             return;
         }

@@ -1,7 +1,7 @@
 //! Whose copy of the keys is wrong: what the hashes of all members say when they are laid side by side.
 //!
 //! Members that applied the same entries have the same keys, so at one revision and after the same compaction they have the
-//! same hash. Where they have not, a bit has flipped on somebody's disk or somebody's program is wrong, and the sooner
+//! same hash. Where they have not, a bit has flipped on someone's disk or someone's program is wrong, and the sooner
 //! writes end the better. Three comparisons, all etcd's: of a member with the others before it serves ([`differs`]), by the
 //! leader now and then ([`mismatches`]), and by the leader after compactions ([`verdict`]), which alone can tell by majority
 //! who is wrong. Whom they blame is etcd's choice as well, since operators know it: of a follower and its leader it is the
@@ -35,11 +35,11 @@ pub struct Mismatch {
 pub enum Verdict {
     /// All members have the same.
     Same,
-    /// Nobody has anything else, but not all could be compared.
+    /// No one has anything else, but not all could be compared.
     Incomplete,
     /// These have not what the majority has.
     Corrupt(Vec<u64>),
-    /// There is no majority, so nobody knows who is wrong.
+    /// There is no majority, so no one knows who is wrong.
     Divided,
 }
 

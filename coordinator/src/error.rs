@@ -29,7 +29,7 @@ macro_rules! refusals {
         }
 
         impl Error {
-            /// All refusals, for tests and for whoever translates them.
+            /// All refusals, for tests and for those that translates them.
             pub const REFUSALS: &'static [Self] = &[$(Self::$variant),*];
 
             /// The gRPC code that goes with the text.
@@ -73,7 +73,7 @@ refusals! {
     LeaseExists: FailedPrecondition, "etcdserver: lease already exists";
     /// Caller: ask for a shorter time.
     LeaseTtlTooLarge: OutOfRange, "etcdserver: too large lease TTL";
-    /// Nobody: the caller ended its watch.
+    /// No one: the caller ended its watch.
     WatchCanceled: Cancelled, "etcdserver: watch canceled";
     /// Caller: this member is there already.
     MemberExists: FailedPrecondition, "etcdserver: member ID already exist";
@@ -127,7 +127,7 @@ refusals! {
     AuthNotEnabled: FailedPrecondition, "etcdserver: authentication is not enabled";
     /// Caller: authenticate again.
     InvalidAuthToken: Unauthenticated, "etcdserver: invalid auth token";
-    /// Caller: this change would lock everybody out.
+    /// Caller: this change would lock everyone out.
     InvalidAuthManagement: InvalidArgument, "etcdserver: invalid auth management";
     /// Caller: permissions have changed meanwhile; authenticate again.
     AuthOldRevision: InvalidArgument, "etcdserver: revision of auth store is old";
@@ -161,13 +161,13 @@ refusals! {
     WrongDowngradeVersionFormat: InvalidArgument, "etcdserver: wrong downgrade target version format";
     /// Caller: only the release line before this one can be a target.
     InvalidDowngradeTarget: InvalidArgument, "etcdserver: invalid downgrade target version";
-    /// Caller: retry once the cluster has agreed upon its version.
+    /// Caller: retry once the cluster has decided on its version.
     ClusterVersionUnavailable: FailedPrecondition, "etcdserver: cluster version not found during downgrade";
     /// Caller: cancel the one under way first.
     DowngradeInProcess: FailedPrecondition, "etcdserver: cluster has a downgrade job in progress";
     /// Caller: there is none to cancel.
     NoInflightDowngrade: FailedPrecondition, "etcdserver: no inflight downgrade job";
-    /// Nobody: the caller gave up.
+    /// No one: the caller gave up.
     Canceled: Cancelled, "etcdserver: request canceled";
     /// Caller: retry with more time; whether the request was carried out is not known.
     DeadlineExceeded: DeadlineExceeded, "etcdserver: context deadline exceeded";

@@ -15,9 +15,9 @@
 //! # How a put moves
 //! `server` checks it and proposes it to consensus (`raft::node`), which sends it to the other members and makes it durable
 //! together with whatever else waits; once a majority has it, the applier, one thread, gives it to the machine in the log's
-//! order, its change to the watchers and the answer to the client. A member that does not lead passes it on to the one that
-//! does. Reads look at the machine and wait for nobody's disk; with several members they ask first whether their leader
-//! still is one, many reads with one question. Every second or so the archivist, another thread, moves
+//! order, its change to the watchers and the answer to the client. A member that does not lead forwards it to the one that
+//! does. Reads look at the machine and wait for no one's disk; with several members they ask first whether their leader
+//! still is one, many reads with one question. Every second or so the persister, another thread, moves
 //! what is new into a `redb` file together with the index of the last entry in it, and the log behind it is purged.
 //!
 //! # Where it stops

@@ -20,7 +20,7 @@ pub enum Plant {
     CompactsTooMuch,
     /// Compaction removes a tombstone of just its revision.
     TombstoneForgotten,
-    /// Nobody looks at which revision of users and roles a caller was established.
+    /// No one looks at which revision of users and roles a caller was established.
     OldCallersPass,
     /// What roles allow is not put together again after a change.
     PermissionsNotUnited,

@@ -36,6 +36,9 @@ pub enum Error {
     /// Client: not allowed to this user.
     #[error("{0}")]
     AccessControl(String),
+    /// Client: it may not act for that user.
+    #[error("{0}")]
+    Authorization(String),
     /// Client: not served here.
     #[error("{0}")]
     Unsupported(String),
@@ -77,6 +80,7 @@ impl Error {
             Self::NotReplicatedYet(_) => "org.apache.hadoop.hdfs.server.namenode.NotReplicatedYetException",
             Self::SafeMode(_) => "org.apache.hadoop.hdfs.server.namenode.SafeModeException",
             Self::AccessControl(_) => "org.apache.hadoop.security.AccessControlException",
+            Self::Authorization(_) => "org.apache.hadoop.security.authorize.AuthorizationException",
             Self::Unsupported(_) => "java.lang.UnsupportedOperationException",
             Self::NoSuchMethod(..) => "org.apache.hadoop.ipc.RpcNoSuchMethodException",
             Self::NoSuchProtocol(_) => "org.apache.hadoop.ipc.RpcNoSuchProtocolException",

@@ -58,9 +58,10 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-const USAGE: &str = "Usage: dfs <namenode|datanode> [OPTIONS]
+const USAGE: &str = "Usage: dfs <COMMAND> [OPTIONS]
 
-  dfs namenode   the namespace: Hadoop RPC and WebHDFS
-  dfs datanode   the blocks: data transfer, IPC and HTTP
+Commands:
+  namenode  Serve the namespace: Hadoop RPC and WebHDFS
+  datanode  Serve blocks: data transfer, IPC and HTTP
 
-`dfs namenode --help` and `dfs datanode --help` list the options.";
+'dfs namenode --help' and 'dfs datanode --help' list the options.";

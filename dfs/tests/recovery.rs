@@ -3,64 +3,12 @@
 
 mod cluster;
 
-use cluster::{Cluster, eventually};
-use dfs::datanode::link::{BlockWriter, read_block};
-use dfs::ipc::{CLIENT_PROTOCOL, Client};
-use dfs_wire::checksum::Checksum;
-use dfs_wire::proto::hdfs::op_write_block_proto::BlockConstructionStage as Stage;
+use cluster::{Cluster, client, eventually, write_and_vanish};
+use dfs::datanode::link::read_block;
 use dfs_wire::proto::hdfs::*;
 
 fn content(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i * 31 % 251) as u8).collect()
-}
-
-fn client(cluster: &Cluster, id: u8) -> Client {
-    Client::new(cluster.rpc().to_string(), "alice", CLIENT_PROTOCOL, [id; 16])
-}
-
-/// Creates a file, writes `data` without closing it, and returns once all of it is acknowledged.
-async fn write_and_vanish(client: &mut Client, replication: u32, data: &[u8]) -> BlockWriter {
-    let asked = CreateRequestProto {
-        src: "/x".to_owned(),
-        masked: FsPermissionProto { perm: 0o644 },
-        client_name: "writer".to_owned(),
-        create_flag: 1,
-        create_parent: true,
-        replication,
-        block_size: 128 << 20,
-        ..Default::default()
-    };
-    client.call::<CreateResponseProto>("create", &asked).await.unwrap();
-    let asked = AddBlockRequestProto {
-        src: "/x".to_owned(),
-        client_name: "writer".to_owned(),
-        ..Default::default()
-    };
-    let located = client
-        .call::<AddBlockResponseProto>("addBlock", &asked)
-        .await
-        .unwrap()
-        .block;
-    let mut writer = BlockWriter::open(
-        &located.b,
-        &located.locs,
-        Stage::PipelineSetupCreate,
-        "writer",
-        Checksum::default(),
-    )
-    .unwrap();
-    for piece in data.chunks(50_000 / 512 * 512) {
-        writer.write(piece).unwrap();
-    }
-    writer.wait_acknowledged().unwrap();
-    let asked = FsyncRequestProto {
-        src: "/x".to_owned(),
-        client: "writer".to_owned(),
-        last_block_length: Some(data.len() as i64),
-        file_id: None,
-    };
-    client.call::<FsyncResponseProto>("fsync", &asked).await.unwrap();
-    writer
 }
 
 async fn recover_and_read(cluster: &Cluster) -> Vec<u8> {
@@ -131,4 +79,29 @@ async fn three_data_nodes_agree_on_what_a_vanished_writer_left() {
         replicas.iter().all(|replica| *replica == data),
         "all replicas are the same bytes"
     );
+}
+
+/// Freezes the data node at `position` of a pipeline of three, writes, and returns what the acknowledgements say.
+async fn freeze(position: usize) -> String {
+    let mut cluster = Cluster::start(0);
+    for index in 0..3 {
+        cluster.start_data_node_with(index, &["dfs.client.socket-timeout=1000"]);
+    }
+    let mut client = client(&cluster, 1);
+    let mut writer = write_and_vanish(&mut client, 3, &content(1000)).await;
+    let port = writer.pipeline()[position].id.xfer_port;
+    let index = (0..3).find(|index| u32::from(cluster.data_node(*index).address("transfer").port()) == port);
+    cluster.data_node(index.unwrap()).freeze();
+    let outcome = tokio::task::block_in_place(|| {
+        writer.write(&content(24)).unwrap();
+        writer.wait_acknowledged()
+    });
+    outcome.unwrap_err().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_data_node_before_a_frozen_one_names_it() {
+    let (middle, last) = tokio::join!(freeze(1), freeze(2));
+    assert!(middle.ends_with("[0, 1]"), "{middle}");
+    assert!(last.ends_with("[0, 0, 1]"), "{last}");
 }

@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "namenode.proto",
         "datatransfer.proto",
         "cluster.proto",
+        "admin.proto",
     ];
     for file in files {
         println!("cargo::rerun-if-changed=proto/{file}");
@@ -16,6 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes([
             ".hadoop.hdfs.HdfsFileStatusProto.path",
             ".hadoop.hdfs.GetListingRequestProto.startAfter",
+            ".hadoop.hdfs.GetBatchedListingRequestProto.startAfter",
+            ".hadoop.hdfs.GetBatchedListingResponseProto.startAfter",
         ])
         .compile_fds(descriptors)?;
     Ok(())

@@ -1,7 +1,8 @@
 -- How late are the flights from New York to where people live?
 --
 -- For every zip code the nearest airport that is served from New York (great circle, R = 6371 km), then the county that
--- holds the zip code, then the means per county.
+-- holds the zip code, then the means per county, with the fewest flights that any of its airports has: a mean over a few flights
+-- says little.
 
 CREATE EXTERNAL TABLE flights STORED AS PARQUET LOCATION 'hdfs://127.0.0.1:8020/flights/data/flights.parquet';
 CREATE EXTERNAL TABLE airports STORED AS PARQUET LOCATION 'hdfs://127.0.0.1:8020/flights/data/airports.parquet';
@@ -20,18 +21,19 @@ FROM (
 JOIN airports a ON a.code = d.dest;
 
 CREATE VIEW stops AS
-SELECT code, mean_delay, ST_Point(lon, lat) AS point FROM served;
+SELECT code, flights, mean_delay, ST_Point(lon, lat) AS point FROM served;
 
 CREATE VIEW homes AS
 SELECT zip, ST_Point(CAST(lon AS DOUBLE), CAST(lat AS DOUBLE)) AS point FROM zipcodes;
 
 CREATE VIEW nearest AS
-SELECT homes.zip, homes.point, stops.mean_delay, ST_DistanceSphere(homes.point, stops.point, 6371000) / 1000 AS km
+SELECT homes.zip, homes.point, stops.flights, stops.mean_delay,
+    ST_DistanceSphere(homes.point, stops.point, 6371000) / 1000 AS km
 FROM homes
 JOIN stops ON ST_KNN(homes.point, stops.point, 1, TRUE);
 
 CREATE TABLE county_delays AS
-SELECT c.fips, c.name, COUNT(*) AS zips, AVG(n.mean_delay) AS mean_delay, AVG(n.km) AS mean_km
+SELECT c.fips, c.name, COUNT(*) AS zips, MIN(n.flights) AS flights, AVG(n.mean_delay) AS mean_delay, AVG(n.km) AS mean_km
 FROM nearest n
 JOIN counties c ON ST_Contains(ST_GeomFromWKB(c.wkb), n.point)
 GROUP BY c.fips, c.name;

@@ -143,7 +143,7 @@ fn raft_messages() -> io::Result<()> {
         },
         Body::AppendAck {
             session: 1,
-            matched: 11,
+            match_index: 11,
         },
         Body::AppendReject {
             session: 1,

@@ -207,6 +207,6 @@ mod tests {
         shutdown.trigger();
         assert!(running.await.unwrap().ends_with("slow"));
         server.await.unwrap();
-        assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+        assert!(TcpStream::connect(address).await.is_err(), "the listener is closed");
     }
 }

@@ -36,7 +36,8 @@ use layers::Layers;
 const PRINT_CONFIG: &str = "print-config";
 
 /// Parses the arguments of `service` (the first of `argv` is the program's name). `service` is the path of the command
-/// that `A` describes, such as `log-broker` or, where `A` is one subcommand of several, `dfs namenode`.
+/// that `A` describes, such as `log-broker` or, where `A` is one subcommand of several, `dfs namenode`. It is empty for a
+/// program whose subcommands stand at the top: `[up]`, `BONSAI_UP_ANY_PORT`.
 ///
 /// `Err` carries the code to exit with: 0 after `--help`, `--version` and `--print-config`, 2 after a usage error, which
 /// has been printed.
@@ -64,6 +65,25 @@ pub fn parse<A: Parser>(service: &str, argv: impl IntoIterator<Item = OsString>)
             Err(ExitCode::from(2))
         }
     }
+}
+
+/// Whether a variable or the file sets `option` of the command at `path` (`dfs namenode`), for a program that starts that
+/// command with arguments of its own: they would win.
+pub fn is_set(path: &str, option: &str) -> bool {
+    let Ok(surroundings) = Surroundings::of_this_process() else {
+        return false; // The command itself says what is wrong with the file.
+    };
+    is_set_in(&surroundings, path, option)
+}
+
+fn is_set_in(surroundings: &Surroundings, path: &str, option: &str) -> bool {
+    let words: Vec<String> = path.split(' ').map(str::to_owned).collect();
+    let variable = layers::variable_name(words.iter().map(String::as_str), option);
+    let in_file = || {
+        let section = surroundings.file.as_ref()?.section(&words).ok()??;
+        section.get(option)
+    };
+    surroundings.variables.contains_key(&variable) || in_file().is_some()
 }
 
 /// What a process sees besides its arguments.
@@ -164,8 +184,12 @@ fn print_is_asked_for(matches: &ArgMatches) -> bool {
 }
 
 fn explain_layers(command: Command, service: &str) -> Command {
-    let section = service.replace(' ', ".");
-    let variable = layers::variable_name(service.split(' '), "option");
+    let section = if service.is_empty() {
+        "command".to_owned()
+    } else {
+        service.replace(' ', ".")
+    };
+    let variable = layers::variable_name(section.split('.'), "option");
     let text = format!("Each option can also be set as {variable} or in bonsai.toml under [{section}].");
     match command.get_after_help() {
         Some(own) => {

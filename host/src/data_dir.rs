@@ -48,6 +48,15 @@ impl DataDir {
     /// # Errors
     /// See [`DataDirError`]. Nothing is written into a directory that is refused.
     pub fn open(path: &Path, service: &str, version: u32) -> Result<Self, DataDirError> {
+        Self::open_beside(path, service, version, &[])
+    }
+
+    /// As [`DataDir::open`], where a directory that is not marked yet may hold what is named: something that the service
+    /// takes over.
+    ///
+    /// # Errors
+    /// See [`DataDirError`].
+    pub fn open_beside(path: &Path, service: &str, version: u32, tolerated: &[&str]) -> Result<Self, DataDirError> {
         let io_error = |error| DataDirError::Io {
             path: path.to_owned(),
             error,
@@ -57,11 +66,11 @@ impl DataDir {
         }
         fs::create_dir_all(path).map_err(io_error)?;
         let path = path.canonicalize().map_err(io_error)?;
-        // Before anything is written: a directory of somebody else must not even get a lock file.
-        check_format(&path, service, version)?;
+        // Before anything is written: a directory of another program must not even get a lock file.
+        check_format(&path, service, version, tolerated)?;
         let lock = hold(&path)?;
         // And again: what held it until now may have been the first to mark it.
-        if check_format(&path, service, version)? == Marked::No {
+        if check_format(&path, service, version, tolerated)? == Marked::No {
             mark(&path, service, version).map_err(io_error)?;
         }
         Ok(Self { path, _lock: lock })
@@ -78,7 +87,7 @@ enum Marked {
     No,
 }
 
-fn check_format(path: &Path, service: &str, version: u32) -> Result<Marked, DataDirError> {
+fn check_format(path: &Path, service: &str, version: u32, tolerated: &[&str]) -> Result<Marked, DataDirError> {
     let io_error = |error| DataDirError::Io {
         path: path.to_owned(),
         error,
@@ -93,7 +102,7 @@ fn check_format(path: &Path, service: &str, version: u32) -> Result<Marked, Data
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             for entry in fs::read_dir(path).map_err(io_error)? {
                 let name = entry.map_err(io_error)?.file_name();
-                if !HARMLESS.iter().any(|harmless| name == *harmless) {
+                if !HARMLESS.iter().chain(tolerated).any(|harmless| name == *harmless) {
                     return Err(foreign(format!("there is {} in it", name.to_string_lossy())));
                 }
             }

@@ -1,7 +1,7 @@
-//! Ports that are free and stay so while nobody listens on them for a moment.
+//! Ports that are free, and stay free while a process restarts.
 //!
-//! They are looked for below the range from which the kernel gives ports to outgoing connections, and to whoever binds
-//! port 0: from within it, a stranger could have the port just when a killed process is started again.
+//! They are looked for below the range from which the kernel gives ports to outgoing connections, and to a bind of
+//! port 0: from within it, another process could take the port just when a killed process is started again.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -43,7 +43,7 @@ fn listen_from(next: &AtomicU32) -> io::Result<TcpListener> {
         })
 }
 
-/// An address on the loopback that nobody has now, for a process that is started, and started again, with it.
+/// A free address on the loopback, for a process that is started, and started again, with it.
 ///
 /// # Errors
 /// As [`listen`].

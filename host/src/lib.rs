@@ -2,7 +2,7 @@
 //!
 //! A service's `main` is three steps: [`config::parse`] turns flags, `BONSAI_*` variables and `bonsai.toml` into its
 //! arguments; [`run`] gives it a runtime, logs and a [`Shutdown`] that SIGTERM and SIGINT trigger; inside, it opens its
-//! [`DataDir`], its [`Listener`], with [`tls`] if that is wanted, and its [`admin`] page, and says so with
+//! [`DataDir`], its [`Listener`], with [`tls`] if that is wanted, and its [`admin`] page, and reports readiness with
 //! [`announce_ready`]. This crate knows no protocol but HTTP and TLS, and no service.
 //!
 //! Every way out is one of four: exit code 0 after an orderly shutdown, 1 with one line `error: …` that says what to do,
@@ -10,10 +10,13 @@
 //! (the launcher and other supervisors do that) and log files (they keep stderr).
 
 pub mod admin;
+pub mod bounded;
 pub mod config;
 mod data_dir;
 pub mod free_port;
 mod listener;
+pub mod metrics;
+mod open_files;
 mod shutdown;
 pub mod telemetry;
 pub mod tls;
@@ -25,6 +28,7 @@ use std::process::ExitCode;
 
 pub use data_dir::{DataDir, DataDirError};
 pub use listener::{Listener, Permit, UnixListener, bind_path};
+pub use open_files::open_files_max;
 pub use shutdown::{DRAIN_DEADLINE, Shutdown};
 
 /// Runs a service to its end: a tokio runtime, logs, and a [`Shutdown`] triggered by SIGTERM or SIGINT.
@@ -38,6 +42,7 @@ where
     E: Display,
 {
     telemetry::init(telemetry);
+    open_files::raise();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name(service)
@@ -60,7 +65,7 @@ where
 
 /// Says `error: …` on stderr and returns exit code 1.
 pub fn fail(error: &dyn Display) -> ExitCode {
-    // Not `eprintln!`, which panics when nobody reads stderr any more.
+    // Not `eprintln!`, which panics when stderr is closed.
     let _ = writeln!(std::io::stderr(), "error: {error}");
     ExitCode::FAILURE
 }
@@ -76,7 +81,7 @@ pub fn announce_ready(service: &str, addresses: &[(&str, std::net::SocketAddr)])
     print_line(&line);
 }
 
-/// Prints a line on stdout, at once. Whether anybody reads it is not the process's concern.
+/// Prints a line on stdout and flushes it. A closed stdout is not an error.
 fn print_line(line: &str) {
     let mut stdout = std::io::stdout().lock();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());

@@ -49,6 +49,14 @@ impl Listener {
             .map_err(|error| io::Error::new(error.kind(), format!("{error}; choose another address with {flag}")))
     }
 
+    /// Takes a socket that listens already.
+    pub fn with(inner: TcpListener, connections_max: usize) -> Self {
+        Self {
+            inner,
+            permits: Arc::new(Semaphore::new(connections_max)),
+        }
+    }
+
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }

@@ -2,8 +2,10 @@
 
 mod json;
 
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
@@ -18,6 +20,40 @@ pub struct Options {
     /// What is logged: off, error, warn, info, debug or trace, or directives such as `info,log_broker=debug`.
     #[arg(long, default_value = "info", global = true, value_parser = check_level)]
     pub log_level: String,
+    /// Where lines go; to stderr if nothing is named.
+    #[arg(skip)]
+    pub outputs: Vec<Output>,
+}
+
+/// Where log lines go.
+#[derive(Debug, Clone)]
+pub enum Output {
+    Stderr,
+    Stdout,
+    /// A file that is open for appending.
+    File(Arc<File>),
+}
+
+/// Writes each line to all outputs. One that fails does not keep the line from the others.
+struct Outputs(Vec<Output>);
+
+impl Write for Outputs {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut outcome = Ok(line.len());
+        for output in &self.0 {
+            let written = match output {
+                Output::Stderr => io::stderr().write_all(line),
+                Output::Stdout => io::stdout().write_all(line),
+                Output::File(file) => (&**file).write_all(line),
+            };
+            outcome = written.and(outcome);
+        }
+        outcome
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -44,11 +80,16 @@ fn check_level(text: &str) -> Result<String, String> {
 /// Installs the subscriber; a second call in one process (tests) changes nothing.
 pub fn init(options: &Options) {
     let filter = EnvFilter::try_new(&options.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let outputs = match options.outputs.as_slice() {
+        [] => vec![Output::Stderr],
+        named => named.to_vec(),
+    };
+    let is_terminal = matches!(outputs[..], [Output::Stderr]) && io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        // Where stderr is closed there is nobody to tell, and a panic about it would end the task that logs.
+        .with_writer(move || Outputs(outputs.clone()))
+        .with_ansi(is_terminal)
+        // With stderr closed, an error about the log cannot be reported, and a panic would end the task that logs.
         .log_internal_errors(false);
     let _already_set = match options.log_format {
         Format::Text => builder.try_init(),

@@ -1,4 +1,4 @@
-//! A whole process's life: this test program starts itself anew as a service.
+//! A whole process's life: this test program starts itself again as a service.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::io::{BufRead, BufReader, Read};
@@ -27,6 +27,7 @@ fn service(role: String) -> ExitCode {
     let telemetry = Options {
         log_format: Format::Json,
         log_level: "info".to_owned(),
+        outputs: Vec::new(),
     };
     host::run("test", &telemetry, |shutdown| async move {
         if role == "failing" {

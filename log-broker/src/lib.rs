@@ -5,14 +5,15 @@
 //! - [`server`] is the only room with sockets, threads and a clock. It reads frames, answers them in order, and puts the
 //!   pure rooms to work. A produced batch is appended, then the *syncer* makes it durable together with everybody else's,
 //!   and only then is it acknowledged and visible to consumers.
-//! - [`log`] is one partition on disk: segments, indexes, recovery, retention, idempotent producers.
+//! - [`log`] is one partition on disk: segments, indexes, recovery, retention, compaction, idempotent producers.
 //! - [`group`] decides who is in a consumer group and reads which partition; committed positions are its data too.
 //! - [`catalog`] names the topics; [`property`] holds every property with its default and source.
 //!
-//! The bytes of a batch are never looked into: it arrives as a slice of its frame, is checked by its CRC, is written with
-//! twelve bytes changed, is read back in one piece and leaves as it is. Compressed batches stay compressed.
+//! A batch is checked but not rebuilt: it arrives as a slice of its frame, its CRC and then each of its records are checked,
+//! it is written behind a header with its offset, epoch and largest timestamp, and leaves as it is. A compressed batch is
+//! inflated for the check, through a small buffer, and stays compressed.
 //!
-//! Deliberately missing: replication and several brokers, transactions, compaction, SASL and TLS, KRaft's own calls.
+//! Deliberately missing: replication and several brokers, transactions, SASL and TLS, KRaft's own calls.
 
 pub mod catalog;
 pub mod group;
@@ -36,15 +37,15 @@ pub struct Args {
     /// Address to serve clients on; port 0 picks a free one.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
     pub listen: String,
-    /// Address that clients are told to connect to, where it is another one.
+    /// Address that clients connect to, where it is another one. On 0.0.0.0, the one a client came in on unless given.
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Option<String>,
     /// Address of the page with /metrics and /healthz.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9644")]
     pub admin: String,
-    /// Coordinator (or etcd) to register in; the broker serves also while it cannot be reached.
-    #[arg(long, value_name = "ADDR")]
-    pub coordinator: Option<String>,
+    /// The broker serves also while the coordinator cannot be reached.
+    #[command(flatten)]
+    pub coordinator: coordinator_client::Options,
     /// When acks=all is answered and records become visible.
     #[arg(long, value_enum, default_value = "sync")]
     pub flush: Flush,

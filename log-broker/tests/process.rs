@@ -10,6 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use log_broker_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use log_broker_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use log_broker_wire::{batch, frame};
+
 use log_broker_client::{At, Client, Codec, Error, ErrorCode, FetchOptions, ProducerOptions, Record};
 
 struct Broker {
@@ -386,6 +390,115 @@ async fn garbage_closes_connections_and_nothing_else() {
     let answer = exchange(&broker.listen, &asked, true);
     assert_eq!(answer[4..14], [0, 0, 0, 7, 0, 35, 0, 0, 0, 1]);
     assert!(answer.len() > 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_take_nothing_cost_no_memory() {
+    let data = tempfile::tempdir().unwrap();
+    let broker = Broker::start(data.path(), "127.0.0.1:0", &["--flush", "os"]);
+    let client = broker.client().await;
+    client.create_topic("t", 1, 1, &[]).await.unwrap();
+    let producer = client.producer(ProducerOptions::default()).await.unwrap();
+    for _ in 0..32 {
+        producer.send("t", 0, vec![value("x".repeat(900_000))]).await.unwrap();
+    }
+    let before = broker.rss_kib();
+    let partition = FetchPartition {
+        partition: 0,
+        partition_max_bytes: 50 << 20,
+        ..Default::default()
+    };
+    let request = FetchRequest {
+        min_bytes: 1,
+        max_bytes: 50 << 20,
+        topics: vec![FetchTopic {
+            topic: "t".to_owned(),
+            partitions: vec![partition],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let asked = frame::write_request(&request, 11, 7, "slow").concat();
+    let mut readers: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&broker.listen).unwrap();
+            stream.write_all(&asked).unwrap();
+            stream
+        })
+        .collect();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    for reader in &readers {
+        reader.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        // It has an answer, and takes none of it.
+        assert!(reader.peek(&mut [0; 4]).unwrap() > 0 && Instant::now() < deadline);
+    }
+    let grown = broker.rss_kib().saturating_sub(before);
+    assert!(grown < 20 << 10, "RSS grew by {grown} KiB");
+    // What comes in the end is whole: a length, then as much.
+    let mut length = [0; 4];
+    readers[0].read_exact(&mut length).unwrap();
+    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+    readers[0].read_exact(&mut answer).unwrap();
+    assert!(answer.len() > 32 * 900_000);
+    let response = frame::read_response::<FetchRequest>(answer.into(), 11, 7).unwrap();
+    let mut records = response.responses[0].partitions[0]
+        .records
+        .clone()
+        .unwrap()
+        .into_bytes();
+    for offset in 0..32 {
+        let header = batch::check(&records).unwrap();
+        assert_eq!(header.base_offset, offset);
+        let _ = records.split_to(header.len);
+    }
+    assert!(records.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn senders_that_do_not_get_on_hold_up_no_other() {
+    let data = tempfile::tempdir().unwrap();
+    let broker = Broker::start(data.path(), "127.0.0.1:0", &["--flush", "os"]);
+    let client = broker.client().await;
+    client.create_topic("t", 1, 1, &[]).await.unwrap();
+    let producer = client.producer(ProducerOptions::default()).await.unwrap();
+    let announce = |sent: usize| {
+        let mut stream = TcpStream::connect(&broker.listen).unwrap();
+        stream.write_all(&(100_i32 << 20).to_be_bytes()).unwrap();
+        stream.write_all(&vec![0; sent]).unwrap();
+        stream
+    };
+    // Announced only.
+    let announced: Vec<TcpStream> = (0..5).map(|_| announce(100)).collect();
+    let begun = Instant::now();
+    producer.send("t", 0, vec![value("x".repeat(200_000))]).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    // All memory taken, and then nothing more.
+    let stalled: Vec<TcpStream> = (0..4).map(|_| announce(90 << 20)).collect();
+    let begun = Instant::now();
+    producer.send("t", 0, vec![value("x".repeat(200_000))]).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    drop((announced, stalled));
+}
+
+#[tokio::test]
+async fn a_producer_without_answers_is_told_by_the_end_of_its_connection() {
+    let data = tempfile::tempdir().unwrap();
+    let broker = Broker::start(data.path(), "127.0.0.1:0", &[]);
+    let topic = TopicProduceData {
+        name: "nowhere".to_owned(),
+        partition_data: vec![PartitionProduceData {
+            index: 0,
+            records: Some(log_broker_wire::record::encode_batch(&[value("v")], Codec::None, None).unwrap()),
+        }],
+        ..Default::default()
+    };
+    let request = ProduceRequest {
+        acks: 0,
+        topic_data: vec![topic],
+        ..Default::default()
+    };
+    let produce = frame::write_request(&request, 7, 1, "silent").concat();
+    assert_eq!(exchange(&broker.listen, &produce, false), b"");
 }
 
 #[test]

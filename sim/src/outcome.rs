@@ -17,7 +17,7 @@ pub struct Outcome {
     pub answered: u64,
     /// Elections won.
     pub leaders: u64,
-    /// Entries agreed upon.
+    /// Entries committed.
     pub committed: u64,
     /// Histories whose check was given up.
     pub undecided: u64,

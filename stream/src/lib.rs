@@ -27,11 +27,13 @@ pub mod sql;
 pub mod time;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
+use connector::discovery;
+use coordinator_client::registry::{self, Id, Registrar, Registration};
 use host::telemetry;
 use prometheus::Registry;
 use runtime::Meter;
@@ -71,13 +73,26 @@ struct ServeArguments {
     /// Where jobs and their checkpoints are kept: started again with the same directory, the server's jobs go on.
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Host under which the gateway is registered in the coordinator, where it is not the one it listens on.
+    #[arg(long, value_name = "HOST")]
+    advertise: Option<String>,
+    /// Also finds brokers for tables without a bootstrap address, and the name node of hdfs://bonsai/.
+    #[command(flatten)]
+    coordinator: coordinator_client::Options,
 }
 
 #[derive(Debug, Args)]
 struct RunArguments {
     /// The program.
-    #[arg(value_name = "FILE.sql")]
-    file: PathBuf,
+    #[arg(
+        value_name = "FILE.sql",
+        required_unless_present = "script",
+        conflicts_with = "script"
+    )]
+    file: Option<PathBuf>,
+    /// The program, as `sql-client.sh -f` has it; `-` is stdin.
+    #[arg(short = 'f', value_name = "FILE.sql")]
+    script: Option<PathBuf>,
     /// How many tasks share the keys of an aggregation.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=128))]
     parallelism: u32,
@@ -93,6 +108,8 @@ struct RunArguments {
     /// Serves /metrics and /healthz here while the program runs.
     #[arg(long, value_name = "HOST:PORT")]
     admin: Option<String>,
+    #[command(flatten)]
+    coordinator: coordinator_client::Options,
 }
 
 /// The program's entry point; the first argument is the program's name.
@@ -125,14 +142,32 @@ async fn run_gateway(serve: ServeArguments, shutdown: host::Shutdown) -> Result<
         None => None,
         Some(path) => Some(host::DataDir::open(path, "stream-gateway", 1).map_err(|error| error.to_string())?),
     };
-    gateway::serve(listener, serve.state.as_deref(), shutdown).await
+    let bound = listener.local_addr().map_err(|error| error.to_string())?;
+    discovery::follow(&serve.coordinator)
+        .await
+        .map_err(|error| error.to_string())?;
+    let address = registry::address(bound, serve.advertise.as_deref(), &serve.coordinator);
+    let registration = Registration::new("stream", env!("CARGO_PKG_VERSION"), registry::owner_at(&address))
+        .with_address("sql", address);
+    let registrar = Registrar::start(&serve.coordinator, registration, Id::Next).await;
+    let registrar = registrar.map_err(|error| error.to_string())?;
+    let until = shutdown.clone();
+    let registrar = registrar.map(|registrar| tokio::spawn(registrar.keep(async move { until.requested().await })));
+    let outcome = gateway::serve(listener, serve.state.as_deref(), shutdown).await;
+    if let Some(registrar) = registrar {
+        let _ = registrar.await;
+    }
+    outcome
 }
 
 async fn run_program(run: RunArguments, shutdown: host::Shutdown) -> Result<(), String> {
     let registry = Registry::new();
     let meter = Meter::new(&registry);
-    let text =
-        std::fs::read_to_string(&run.file).map_err(|error| format!("cannot read {}: {error}", run.file.display()))?;
+    let file = run.script.or(run.file).unwrap_or_default();
+    let text = read_script(&file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    discovery::follow(&run.coordinator)
+        .await
+        .map_err(|error| error.to_string())?;
     let _held = match &run.state {
         None => None,
         Some(path) => Some(host::DataDir::open(path, "stream", 1).map_err(|error| error.to_string())?),
@@ -152,6 +187,15 @@ async fn run_program(run: RunArguments, shutdown: host::Shutdown) -> Result<(), 
     shown.abort();
     progress::clear();
     outcome.map_err(|error| error.to_string())
+}
+
+/// A program's text; `-` is stdin.
+fn read_script(file: &Path) -> std::io::Result<String> {
+    if file == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(file)
+    }
 }
 
 /// Serves the metrics until the process ends.

@@ -24,6 +24,7 @@ use futures::TryStreamExt;
 
 pub use output::{Format, Sink};
 pub use session::{Memory, Options};
+pub use tables::follow;
 
 use crate::Error;
 

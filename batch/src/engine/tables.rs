@@ -7,6 +7,8 @@
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
+use coordinator_client::OptionsError;
+use coordinator_client::registry::{Directory, NAME_SERVICE};
 use datafusion::catalog::{DynamicFileCatalog, TableProvider, UrlTableFactory};
 use datafusion::common::{DataFusionError, Result, plan_err};
 use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableConfigExt, ListingTableUrl};
@@ -18,6 +20,17 @@ use futures::future::BoxFuture;
 use hdfs_native_object_store::HdfsObjectStoreBuilder;
 use object_store::ObjectStore;
 use url::Url;
+
+/// What the coordinator knows of the other services, where the process was given one.
+static DIRECTORY: OnceLock<Directory> = OnceLock::new();
+
+/// Finds the name node of `hdfs://bonsai/` through the coordinator that `options` name, if any, from now on.
+pub async fn follow(options: &coordinator_client::Options) -> std::result::Result<(), OptionsError> {
+    if let Some(client) = options.client()? {
+        let _first_and_only = DIRECTORY.set(Directory::follow(client).await);
+    }
+    Ok(())
+}
 
 /// The stores by scheme and authority; those of hdfs are opened when they are first asked for.
 #[derive(Debug, Default)]
@@ -44,9 +57,13 @@ impl ObjectStoreRegistry for Stores {
                 url.scheme()
             );
         }
+        let registered = |host: &str| {
+            let directory = DIRECTORY.get().filter(|_| host == NAME_SERVICE)?;
+            directory.addresses("namenode", "rpc").into_iter().next()
+        };
         let authority = match (url.host_str(), url.port()) {
             (Some(host), Some(port)) => format!("hdfs://{host}:{port}"),
-            (Some(host), None) => format!("hdfs://{host}"),
+            (Some(host), None) => format!("hdfs://{}", registered(host).as_deref().unwrap_or(host)),
             (None, _) => return plan_err!("{url}: name the name node, as in hdfs://127.0.0.1:8020/path"),
         };
         let store = HdfsObjectStoreBuilder::new().with_url(&authority).build();

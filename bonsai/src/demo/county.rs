@@ -13,6 +13,8 @@ pub struct CountyDelay {
     pub fips: String,
     pub name: String,
     pub zips: u64,
+    /// The fewest flights that any airport nearest to its zips has: what the means rest on.
+    pub flights: u64,
     /// Over the county's zips, the mean of the nearest served airport's mean arrival delay; minutes.
     pub mean_delay: f64,
     /// The mean distance to it.
@@ -23,12 +25,14 @@ pub struct CountyDelay {
 pub fn read(parquet: Bytes) -> Result<Vec<CountyDelay>, ReadError> {
     let table = Columns::read(parquet)?;
     let (fips, names, zips) = (table.texts("fips")?, table.texts("name")?, table.integers("zips")?);
+    let flights = table.integers("flights")?;
     let (delays, kms) = (table.floats("mean_delay")?, table.floats("mean_km")?);
     let mut rows: Vec<CountyDelay> = (0..fips.len())
         .map(|row| CountyDelay {
             fips: fips.value(row).to_owned(),
             name: names.value(row).to_owned(),
             zips: u64::try_from(zips.value(row)).unwrap_or(0),
+            flights: u64::try_from(flights.value(row)).unwrap_or(0),
             mean_delay: delays.value(row),
             mean_km: kms.value(row),
         })
@@ -37,16 +41,17 @@ pub fn read(parquet: Bytes) -> Result<Vec<CountyDelay>, ReadError> {
     Ok(rows)
 }
 
-/// `fips,name,zips,mean_delay,mean_km`, numbers with four decimals.
+/// `fips,name,zips,flights,mean_delay,mean_km`, numbers with four decimals.
 pub fn csv(rows: &[CountyDelay]) -> String {
-    let mut text = String::from("fips,name,zips,mean_delay,mean_km\n");
+    let mut text = String::from("fips,name,zips,flights,mean_delay,mean_km\n");
     for row in rows {
         let _ = writeln!(
             text,
-            "{},{},{},{},{}",
+            "{},{},{},{},{},{}",
             row.fips,
             quoted(&row.name),
             row.zips,
+            row.flights,
             decimals(row.mean_delay),
             decimals(row.mean_km)
         );
@@ -69,15 +74,42 @@ fn decimals(number: f64) -> String {
     if text == "-0.0000" { "0.0000".to_owned() } else { text }
 }
 
-/// The `count` counties with the longest delays, or with the shortest; ties by number.
-pub fn extremes(rows: &[CountyDelay], count: usize, worst: bool) -> Vec<&CountyDelay> {
-    let mut sorted: Vec<&CountyDelay> = rows.iter().collect();
+/// Fewer flights than this make no mean.
+pub const FLIGHTS_MIN: u64 = 30;
+
+/// Counties with the same airports have the same delay: they stand together, behind the one with the most zips.
+#[derive(Debug)]
+pub struct Neighbours<'a> {
+    pub county: &'a CountyDelay,
+    /// How many more counties there are.
+    pub others: u64,
+}
+
+/// The `count` longest delays, or the shortest, among counties whose airports have [`FLIGHTS_MIN`] flights each; ties by
+/// number.
+pub fn extremes(rows: &[CountyDelay], count: usize, worst: bool) -> Vec<Neighbours<'_>> {
+    let mut sorted: Vec<&CountyDelay> = rows.iter().filter(|row| row.flights >= FLIGHTS_MIN).collect();
     sorted.sort_by(|left, right| {
         let by_delay = left.mean_delay.total_cmp(&right.mean_delay);
-        (if worst { by_delay.reverse() } else { by_delay }).then_with(|| left.fips.cmp(&right.fips))
+        (if worst { by_delay.reverse() } else { by_delay })
+            .then_with(|| right.zips.cmp(&left.zips))
+            .then_with(|| left.fips.cmp(&right.fips))
     });
-    sorted.truncate(count);
-    sorted
+    let same = |left: &CountyDelay, right: &CountyDelay| {
+        left.flights == right.flights && decimals(left.mean_delay) == decimals(right.mean_delay)
+    };
+    let mut found = Vec::new();
+    for group in sorted.chunk_by(|left, right| same(left, right)).take(count) {
+        // Equal but for the last bits of their sums, so the order within is to be made once more.
+        let first = group
+            .iter()
+            .max_by(|left, right| left.zips.cmp(&right.zips).then_with(|| right.fips.cmp(&left.fips)));
+        found.extend(first.map(|county| Neighbours {
+            county,
+            others: group.len() as u64 - 1,
+        }));
+    }
+    found
 }
 
 pub fn delays(rows: &[CountyDelay]) -> BTreeMap<String, f64> {
@@ -155,11 +187,12 @@ pub fn state(fips: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn row(fips: &str, name: &str, mean_delay: f64) -> CountyDelay {
+    fn row(fips: &str, name: &str, zips: u64, flights: u64, mean_delay: f64) -> CountyDelay {
         CountyDelay {
             fips: fips.into(),
             name: name.into(),
-            zips: 2,
+            zips,
+            flights,
             mean_delay,
             mean_km: 12.345_67,
         }
@@ -167,23 +200,32 @@ mod tests {
 
     #[test]
     fn csv_has_four_decimals_and_quotes_only_where_needed() {
-        let text = csv(&[row("01001", "Autauga", -0.000_01), row("01003", "Bald, \"win\"", 8.5)]);
+        let text = csv(&[
+            row("01001", "Autauga", 2, 40, -0.000_01),
+            row("01003", "Bald, \"win\"", 2, 50, 8.5),
+        ]);
         assert_eq!(
             text,
-            "fips,name,zips,mean_delay,mean_km\n01001,Autauga,2,0.0000,12.3457\n01003,\"Bald, \"\"win\"\"\",2,8.5000,12.3457\n"
+            "fips,name,zips,flights,mean_delay,mean_km\n01001,Autauga,2,40,0.0000,12.3457\n01003,\"Bald, \"\"win\"\"\",2,50,8.5000,12.3457\n"
         );
     }
 
     #[test]
-    fn extremes_come_sorted_with_ties_by_number() {
-        let rows = [row("3", "c", 1.0), row("1", "a", 5.0), row("2", "b", 5.0)];
-        let fips = |worst| {
+    fn extremes_rest_on_enough_flights_and_neighbours_stand_together() {
+        let rows = [
+            row("1", "a", 2, 29, 99.0),
+            row("2", "b", 3, 30, 5.0),
+            row("3", "c", 7, 30, 5.0 + 1e-12),
+            row("4", "d", 1, 400, 1.0),
+            row("5", "e", 1, 400, 2.0),
+        ];
+        let found = |worst| {
             extremes(&rows, 2, worst)
                 .iter()
-                .map(|row| row.fips.clone())
+                .map(|found| (found.county.name.clone(), found.others))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(fips(true), ["1", "2"]);
-        assert_eq!(fips(false), ["3", "1"]);
+        assert_eq!(found(true), [("c".to_owned(), 1), ("e".to_owned(), 0)]);
+        assert_eq!(found(false), [("d".to_owned(), 0), ("e".to_owned(), 0)]);
     }
 }

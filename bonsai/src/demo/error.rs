@@ -30,6 +30,22 @@ pub enum Error {
     },
     #[error("{program} answered something unexpected: {answer}")]
     Answer { program: String, answer: String },
+    /// Operator: make room, or use another disk.
+    #[error(
+        "the demo needs {needed_mb} MB in {directory}, and {free_mb} MB are free: make room, or use another disk with --data DIR"
+    )]
+    Space {
+        directory: PathBuf,
+        free_mb: u64,
+        needed_mb: u64,
+    },
+    /// Operator: mend what the service says.
+    #[error("{service} has not been healthy for {seconds} seconds: {reason}")]
+    Lost {
+        service: String,
+        reason: String,
+        seconds: u64,
+    },
     /// Operator: wait for the other one.
     #[error("another demo runs on this stack: wait for its end, or use another directory (--data DIR --any-port)")]
     Busy,

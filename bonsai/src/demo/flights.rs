@@ -15,9 +15,10 @@ use super::error::Error;
 use super::files::{Files, ROOT};
 use super::job::Job;
 use super::landing::Landings;
+use super::patience;
 use super::registry::{self, Registration};
 use super::replay::{self, TOPIC};
-use super::story::{Story, thousands};
+use super::story::{Story, counted, thousands};
 use crate::columns::{Columns, ReadError};
 use crate::launch::{Borrowed, Stack, UpArgs};
 use crate::map::{self, Airport, Cell, Picture};
@@ -104,10 +105,10 @@ pub fn flights(stack: Stack, args: FlightsArgs) -> Result<ExitCode, Error> {
     story.step("start what is not running");
     let up = UpArgs {
         any_port: args.any_port,
-        datanodes: 1,
         coordinator: args.coordinator.clone(),
         ..UpArgs::default()
     };
+    patience::check_space(stack.directory(), args.year)?;
     // From here, the main thread: the stack must not outlive it.
     let borrowed = Borrowed::new(&stack, &up, args.keep)?;
     for status in &borrowed.snapshot.services {
@@ -123,7 +124,8 @@ pub fn flights(stack: Stack, args: FlightsArgs) -> Result<ExitCode, Error> {
     runtime.block_on(async {
         tokio::select! {
             told = demo.tell(&mut story) => told,
-            _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+            () = patience::told_to_end() => Err(Error::Interrupted),
+            error = patience::lost(&stack) => Err(error),
         }
     })?;
     story.costs();
@@ -323,8 +325,11 @@ impl Demo {
         );
         story.number(windows.flights, "flights in them", Some(expected.counted));
         story.say(&match summary.restored_from {
-            Some(epoch) => format!("{} checkpoints; went on from checkpoint {epoch}", summary.checkpoints),
-            None => format!("{} checkpoints", summary.checkpoints),
+            Some(epoch) => format!(
+                "{}; went on from checkpoint {epoch}",
+                counted(summary.checkpoints, "checkpoint")
+            ),
+            None => counted(summary.checkpoints, "checkpoint"),
         });
         story.same_with(&format!("hdfs dfs -fs hdfs://{} -ls {ROOT}/windows", self.namenode));
         Ok(summary.late_rows)
@@ -424,20 +429,40 @@ impl Demo {
     }
 
     fn show_extremes(&self, story: &Story, counties: &[CountyDelay]) {
-        for (worst, title) in [(true, "the ten worst counties"), (false, "the ten best")] {
+        let worst = county::extremes(counties, EXTREMES, true);
+        let best = county::extremes(counties, EXTREMES, false);
+        for (found, title) in [(&worst, "the latest"), (&best, "the earliest")] {
             story.heading(&format!(
-                "{title} (mean delay in minutes, mean distance to the airport in km)"
+                "{title} arrivals by county, where each airport has at least {} flights (mean delay in minutes, flights)",
+                county::FLIGHTS_MIN
             ));
-            for row in county::extremes(counties, EXTREMES, worst) {
-                let place = format!("{}, {}", row.name, county::state(&row.fips));
-                story.say(&format!(
-                    "{}  {place:32} {:>9.4} {:>9.1}  {:>4} zips",
+            for found in found {
+                let row = found.county;
+                let alike = match found.others {
+                    0 => String::new(),
+                    others => format!("and {} near the same airport", counted_counties(others)),
+                };
+                let line = format!(
+                    "{}  {:32} {:>9.4} {:>7}  {alike}",
                     row.fips,
+                    place(row),
                     row.mean_delay,
-                    row.mean_km,
-                    thousands(row.zips)
-                ));
+                    thousands(row.flights)
+                );
+                story.say(line.trim_end());
             }
+        }
+        if let (Some(worst), Some(best)) = (worst.first(), best.first()) {
+            story.heading(&format!(
+                "In {}, New York's flights came {} on average to the airport near {} ({} flights), and {} near {} ({} flights).",
+                period(&self.args),
+                lateness(worst.county.mean_delay),
+                place(worst.county),
+                thousands(worst.county.flights),
+                lateness(best.county.mean_delay),
+                place(best.county),
+                thousands(best.county.flights),
+            ));
         }
     }
 
@@ -459,6 +484,24 @@ impl Demo {
         let path = self.out.join(name);
         fs::write(&path, bytes).map_err(Error::io(format!("cannot write {}", path.display())))
     }
+}
+
+fn place(row: &CountyDelay) -> String {
+    format!("{}, {}", row.name, county::state(&row.fips))
+}
+
+fn counted_counties(number: u64) -> String {
+    match number {
+        1 => "1 more county".to_owned(),
+        number => format!("{} more counties", thousands(number)),
+    }
+}
+
+/// `31 minutes late`.
+fn lateness(minutes: f64) -> String {
+    let rounded = minutes.abs().round() as u64;
+    let side = if minutes < 0.0 { "early" } else { "late" };
+    format!("{} {side}", counted(rounded, "minute"))
 }
 
 fn read_airports(parquet: bytes::Bytes) -> Result<Vec<Airport>, ReadError> {

@@ -2,7 +2,6 @@
 //! because a service below it was, is started again; the stream job then goes on from its newest checkpoint.
 
 use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -41,12 +40,11 @@ impl Job {
     pub async fn run(&self) -> Result<String, Error> {
         let mut attempt = 1;
         loop {
-            let output = self.run_once().await?;
-            self.keep_log(&output)?;
+            let (output, said) = self.run_once().await?;
             if output.status.success() {
                 return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
             }
-            let reason = self.reason(&output);
+            let reason = reason(&output, &said);
             let hopeless = output.status.code() == Some(2) || HOPELESS.iter().any(|word| reason.starts_with(word));
             if hopeless || attempt >= ATTEMPTS_MAX {
                 return Err(Error::Job {
@@ -61,36 +59,37 @@ impl Job {
         }
     }
 
-    async fn run_once(&self) -> Result<Output, Error> {
+    /// What became of it, and what it said on stderr, which is in its log as it is said.
+    async fn run_once(&self) -> Result<(Output, String), Error> {
         let program = program()?;
-        Command::new(&program)
+        let failed = || Error::io(format!("cannot use {}", self.log.display()));
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .map_err(failed())?;
+        let before = log.metadata().map_err(failed())?.len();
+        let output = Command::new(&program)
             .args(&self.arguments)
             .env(lifeline::VARIABLE, std::process::id().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(log)
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(Error::io(format!("cannot run {}", program.display())))?
             .wait_with_output()
             .await
-            .map_err(Error::io(format!("cannot watch {}", self.name)))
+            .map_err(Error::io(format!("cannot watch {}", self.name)))?;
+        let text = std::fs::read(&self.log).map_err(failed())?;
+        let said = text.get(usize::try_from(before).unwrap_or(0)..).unwrap_or_default();
+        Ok((output, String::from_utf8_lossy(said).into_owned()))
     }
+}
 
-    /// The program's own sentence, or how it ended.
-    fn reason(&self, output: &Output) -> String {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let error = said.lines().rev().find_map(|line| line.strip_prefix("error: "));
-        error.map_or_else(|| describe_exit(&output.status), str::to_owned)
-    }
-
-    fn keep_log(&self, output: &Output) -> Result<(), Error> {
-        File::options()
-            .create(true)
-            .append(true)
-            .open(&self.log)
-            .and_then(|mut log| log.write_all(&output.stderr))
-            .map_err(Error::io(format!("cannot write {}", self.log.display())))
-    }
+/// The program's own sentence, or how it ended.
+fn reason(output: &Output, said: &str) -> String {
+    let error = said.lines().rev().find_map(|line| line.strip_prefix("error: "));
+    error.map_or_else(|| describe_exit(&output.status), str::to_owned)
 }

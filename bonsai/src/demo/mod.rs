@@ -16,6 +16,7 @@ mod files;
 mod flights;
 mod job;
 mod landing;
+mod patience;
 mod registry;
 mod replay;
 mod story;

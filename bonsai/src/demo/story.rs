@@ -162,6 +162,12 @@ fn seconds(duration: Duration) -> String {
     format!("{:.2} s", duration.as_secs_f64())
 }
 
+/// `1 checkpoint`, `2 checkpoints`; of a noun whose plural ends in s.
+pub fn counted(number: u64, noun: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", thousands(number))
+}
+
 /// 26398 → 26,398.
 pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -186,6 +192,12 @@ mod tests {
             .map(thousands)
             .collect();
         assert_eq!(texts, ["0", "999", "1,000", "26,398", "327,346", "1,000,000"]);
+    }
+
+    #[test]
+    fn one_is_not_several() {
+        assert_eq!(counted(1, "zip code"), "1 zip code");
+        assert_eq!(counted(1_763, "window"), "1,763 windows");
     }
 
     #[test]

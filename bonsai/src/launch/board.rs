@@ -56,10 +56,16 @@ pub struct Status {
     pub restarts: u32,
     /// Why it failed, in its own words.
     pub reason: Option<String>,
+    /// How it ended the last time that it died.
+    #[serde(default)]
+    pub last_exit: Option<String>,
+    /// Its health page: `HOST:PORT/PATH`.
+    #[serde(default)]
+    pub health: String,
 }
 
 impl Status {
-    pub fn new(service: &str, address: String) -> Self {
+    pub fn new(service: &str, address: String, health: String) -> Self {
         Self {
             service: service.to_owned(),
             address,
@@ -68,6 +74,8 @@ impl Status {
             ready_ms: None,
             restarts: 0,
             reason: None,
+            last_exit: None,
+            health,
         }
     }
 }
@@ -144,7 +152,7 @@ impl Board {
             .map_err(|error| Error::io("cannot write the state", error.into()))
             .and_then(|bytes| write_atomically(&self.path, &bytes));
         if let Err(error) = saved {
-            eprintln!("bonsai: {error}");
+            errln!("bonsai: {error}");
         }
     }
 }
@@ -166,7 +174,7 @@ mod tests {
         assert!(Snapshot::load(directory.path()).unwrap().is_none());
         let board = Board::new(
             directory.path(),
-            vec![Status::new("log-broker", "127.0.0.1:9092".to_owned())],
+            vec![Status::new("log-broker", "127.0.0.1:9092".to_owned(), String::new())],
         );
         board.change("log-broker", |status| status.state = State::Ready);
         let snapshot = Snapshot::load(directory.path()).unwrap().unwrap();

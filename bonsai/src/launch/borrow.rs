@@ -31,22 +31,20 @@ pub struct Background {
 pub fn start_behind(stack: &Stack, args: &UpArgs, lifeline: bool) -> Result<Background, Error> {
     let log = stack.log_of("bonsai");
     let io_error = |error| Error::io(format!("cannot write {}", log.display()), error);
-    let file = File::create(&log).map_err(io_error)?;
+    let file = File::options().create(true).append(true).open(&log).map_err(io_error)?;
+    let before = file.metadata().map_or(0, |metadata| metadata.len());
     let mut command = Command::new(program()?);
     command
         .arg("up")
         .arg("--data")
         .arg(stack.directory())
         .arg("--background");
-    command.arg("--datanodes").arg(args.datanodes.to_string());
-    if let Some(coordinators) = args.coordinators {
-        command.arg("--coordinators").arg(coordinators.to_string());
+    // The rest of what was asked for is in the stack's directory by now.
+    if args.any_port {
+        command.arg("--any-port");
     }
     if !args.only.is_empty() {
         command.arg("--only").arg(args.only.join(","));
-    }
-    if !args.coordinator.is_empty() {
-        command.arg("--coordinator").arg(args.coordinator.join(","));
     }
     if lifeline {
         command.env(lifeline::VARIABLE, std::process::id().to_string());
@@ -65,13 +63,14 @@ pub fn start_behind(stack: &Stack, args: &UpArgs, lifeline: bool) -> Result<Back
             .try_wait()
             .map_err(|error| Error::io("cannot watch the background process", error))?;
         if ended.is_some() || Instant::now() >= deadline {
-            let text = fs::read_to_string(&log).unwrap_or_default();
-            let reason = text
+            let text = fs::read(&log).unwrap_or_default();
+            let text = text.get(usize::try_from(before).unwrap_or(0)..).unwrap_or_default();
+            let reason = String::from_utf8_lossy(text)
                 .lines()
                 .rev()
                 .find_map(|line| line.strip_prefix("error: "))
-                .unwrap_or("it said nothing");
-            return Err(Error::Background(reason.to_owned()));
+                .map_or_else(|| "it said nothing".to_owned(), str::to_owned);
+            return Err(Error::Background(reason));
         }
         if let Some(snapshot) = stack.running()?
             && snapshot.supervisor.pid == child.id()

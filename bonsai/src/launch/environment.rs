@@ -5,44 +5,111 @@
 use std::fs;
 use std::path::Path;
 
+use coordinator_client::Options;
+use coordinator_client::registry::Registration;
+
 use super::Error;
 use super::ports::Ports;
 use super::stack::Stack;
+use super::status::find_registered;
 
-/// Prints the variables and writes `DIR/conf`.
-pub fn env(stack: &Stack) -> Result<(), Error> {
-    let ports = stack.ports()?;
-    if ports == Ports::default() {
-        return Err(Error::NoState(stack.directory().to_owned()));
+/// Where clients connect to; empty for what does not run.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Endpoints {
+    coordinators: Vec<String>,
+    brokers: Vec<String>,
+    namenode: Option<String>,
+    webhdfs: Option<String>,
+    datanodes: usize,
+    sql_gateway: Option<String>,
+    flight: Option<String>,
+}
+
+impl Endpoints {
+    /// Of the services that run, in `running`.
+    fn of_stack(ports: &Ports, running: &[&str]) -> Self {
+        let runs = |service: &str| running.contains(&service);
+        let address = |service: &str, port: &str| runs(service).then(|| ports.address(service, port));
+        Self {
+            coordinators: if runs("coordinator") || ports.is_coordinator_elsewhere() {
+                ports.coordinators()
+            } else {
+                Vec::new()
+            },
+            brokers: address("log-broker", "listen").into_iter().collect(),
+            namenode: address("namenode", "rpc"),
+            webhdfs: address("namenode", "http"),
+            datanodes: running.iter().filter(|name| name.starts_with("datanode")).count(),
+            sql_gateway: address("stream", "sql"),
+            flight: address("batch", "flight"),
+        }
     }
-    let conf = stack.conf();
-    let variables = write(&ports, &conf)?;
-    for (name, value) in variables {
+
+    /// Of what is registered in a coordinator.
+    fn of_registry(coordinator: &str, registrations: &[Registration]) -> Self {
+        let all = |program: &str, listener: &str| -> Vec<String> {
+            registrations
+                .iter()
+                .filter(|registration| registration.program == program)
+                .filter_map(|registration| registration.address(listener).map(str::to_owned))
+                .collect()
+        };
+        let first = |program: &str, listener: &str| all(program, listener).into_iter().next();
+        Self {
+            coordinators: coordinator.split(',').map(str::to_owned).collect(),
+            brokers: all("log-broker", "listen"),
+            namenode: first("namenode", "rpc"),
+            webhdfs: first("namenode", "http"),
+            datanodes: all("datanode", "transfer").len(),
+            sql_gateway: first("stream", "sql"),
+            flight: first("batch", "flight"),
+        }
+    }
+}
+
+/// Prints the variables and writes `DIR/conf`: of the stack that is up, or of what is registered in a coordinator.
+pub fn env(stack: &Stack, registry: &Options) -> Result<(), Error> {
+    let endpoints = match &registry.coordinator {
+        Some(coordinator) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| Error::io("cannot start the runtime", error))?;
+            let found = runtime.block_on(find_registered(registry))?;
+            Endpoints::of_registry(coordinator, &found)
+        }
+        None => {
+            stack.snapshot()?;
+            let snapshot = stack
+                .running()?
+                .ok_or_else(|| Error::NotUp(stack.directory().to_owned()))?;
+            let running: Vec<&str> = snapshot.services.iter().map(|status| status.service.as_str()).collect();
+            Endpoints::of_stack(&stack.ports()?, &running)
+        }
+    };
+    for (name, value) in write(&endpoints, &stack.conf())? {
         outln!("export {name}={}", quoted(&value));
     }
     Ok(())
 }
 
-fn write(ports: &Ports, conf: &Path) -> Result<Vec<(&'static str, String)>, Error> {
+fn write(endpoints: &Endpoints, conf: &Path) -> Result<Vec<(&'static str, String)>, Error> {
     let io_error = |error| Error::io(format!("cannot write to {}", conf.display()), error);
     fs::create_dir_all(conf).map_err(io_error)?;
     let mut variables = Vec::new();
-    let coordinators = ports.coordinators();
-    if !coordinators.is_empty() {
-        variables.push(("ETCDCTL_ENDPOINTS", coordinators.join(",")));
+    if !endpoints.coordinators.is_empty() {
+        variables.push(("ETCDCTL_ENDPOINTS", endpoints.coordinators.join(",")));
     }
-    if ports.contains("log-broker") {
-        let broker = ports.address("log-broker", "listen");
+    if !endpoints.brokers.is_empty() {
+        let brokers = endpoints.brokers.join(",");
         let properties = conf.join("client.properties");
-        fs::write(&properties, format!("bootstrap.servers={broker}\n")).map_err(io_error)?;
-        variables.push(("BOOTSTRAP_SERVERS", broker));
+        fs::write(&properties, format!("bootstrap.servers={brokers}\n")).map_err(io_error)?;
+        variables.push(("BOOTSTRAP_SERVERS", brokers));
         // kcat reads its settings from there.
         variables.push(("KCAT_CONFIG", properties.to_string_lossy().into_owned()));
     }
-    if ports.contains("namenode") {
-        let namenode = format!("hdfs://{}", ports.address("namenode", "rpc"));
+    if let Some(namenode) = &endpoints.namenode {
+        let namenode = format!("hdfs://{namenode}");
         fs::write(conf.join("core-site.xml"), site(&[("fs.defaultFS", &namenode)])).map_err(io_error)?;
-        let replication = ports.addresses("datanode", "transfer").len().clamp(1, 3);
+        let replication = endpoints.datanodes.clamp(1, 3);
         fs::write(
             conf.join("hdfs-site.xml"),
             site(&[("dfs.replication", &replication.to_string())]),
@@ -50,16 +117,15 @@ fn write(ports: &Ports, conf: &Path) -> Result<Vec<(&'static str, String)>, Erro
         .map_err(io_error)?;
         variables.push(("HADOOP_CONF_DIR", conf.to_string_lossy().into_owned()));
         variables.push(("HDFS_URL", namenode));
-        variables.push((
-            "WEBHDFS_URL",
-            format!("http://{}/webhdfs/v1", ports.address("namenode", "http")),
-        ));
     }
-    if ports.contains("stream") {
-        variables.push(("SQL_GATEWAY_URL", format!("http://{}", ports.address("stream", "sql"))));
+    if let Some(webhdfs) = &endpoints.webhdfs {
+        variables.push(("WEBHDFS_URL", format!("http://{webhdfs}/webhdfs/v1")));
     }
-    if ports.contains("batch") {
-        variables.push(("FLIGHT_SQL_URI", format!("grpc://{}", ports.address("batch", "flight"))));
+    if let Some(gateway) = &endpoints.sql_gateway {
+        variables.push(("SQL_GATEWAY_URL", format!("http://{gateway}")));
+    }
+    if let Some(flight) = &endpoints.flight {
+        variables.push(("FLIGHT_SQL_URI", format!("grpc://{flight}")));
     }
     Ok(variables)
 }
@@ -99,7 +165,18 @@ mod tests {
                 datanodes: 2,
             },
         ));
-        let variables = write(&ports, directory.path()).unwrap();
+        let running = [
+            "coordinator",
+            "coordinator-2",
+            "coordinator-3",
+            "log-broker",
+            "namenode",
+            "datanode",
+            "datanode-2",
+            "stream",
+            "batch",
+        ];
+        let variables = write(&Endpoints::of_stack(&ports, &running), directory.path()).unwrap();
         let value = |name: &str| variables.iter().find(|(other, _)| *other == name).unwrap().1.clone();
         assert_eq!(
             value("ETCDCTL_ENDPOINTS"),
@@ -114,6 +191,31 @@ mod tests {
         assert!(hdfs.contains("<name>dfs.replication</name><value>2</value>"));
         let client = fs::read_to_string(directory.path().join("client.properties")).unwrap();
         assert_eq!(client, "bootstrap.servers=127.0.0.1:9092\n");
+    }
+
+    #[test]
+    fn what_does_not_run_is_not_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let ports = Ports::defaults(&instances(None, Copies::SINGLE));
+        let endpoints = Endpoints::of_stack(&ports, &["namenode", "datanode"]);
+        let names: Vec<_> = write(&endpoints, directory.path())
+            .unwrap()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(names, ["HADOOP_CONF_DIR", "HDFS_URL", "WEBHDFS_URL"]);
+    }
+
+    #[test]
+    fn what_is_registered_is_told_in_the_same_words() {
+        let registrations = [
+            Registration::new("log-broker", "1", "x").with_address("listen", "10.0.0.1:9092"),
+            Registration::new("namenode", "1", "y").with_address("rpc", "10.0.0.1:8020"),
+        ];
+        let endpoints = Endpoints::of_registry("10.0.0.1:2379", &registrations);
+        assert_eq!(endpoints.brokers, ["10.0.0.1:9092"]);
+        assert_eq!(endpoints.namenode.as_deref(), Some("10.0.0.1:8020"));
+        assert_eq!(endpoints.flight, None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub enum Error {
     /// Operator: mend the flag.
     #[error("--port {0} is not SERVICE=NUMBER or SERVICE.PORT=NUMBER, such as log-broker=9093 or namenode.http=9871")]
     BadPort(String),
-    #[error("{0} is unreadable: delete it, and ports are chosen anew")]
+    #[error("{0} is unreadable: delete it, and ports are chosen again")]
     BadPortsFile(PathBuf),
     #[error("{0} is unreadable: end the processes of this stack by hand, then delete it")]
     BadStateFile(PathBuf),
@@ -21,9 +21,25 @@ pub enum Error {
     Missing(&'static str, &'static str),
     /// Operator: a cluster's members are not changed by counting them.
     #[error(
-        "the cluster in {0} has {1} coordinators, not {2}: leave --coordinators out, begin anew with `bonsai reset coordinator`, or change its members with `etcdctl member`"
+        "the cluster in {0} has {1} coordinators, not {2}: leave --coordinators out, start over with `bonsai reset coordinator`, or change its members with `etcdctl member`"
     )]
     OtherCluster(PathBuf, u16, u16),
+    /// Operator: the blocks of the others would be unreadable.
+    #[error(
+        "the stack in {0} has {1} data nodes, not {2}, and blocks may be on any of them: leave --datanodes out, or start over with `bonsai reset dfs`"
+    )]
+    FewerDataNodes(PathBuf, u16, u16),
+    #[error(
+        "--set {0} is not SERVICE.NAME=VALUE, such as log-broker.num.partitions=4; the services with settings are log-broker, namenode and datanode"
+    )]
+    BadSetting(String),
+    #[error("{0} is unreadable: delete it, and give the numbers and settings of the stack once more")]
+    BadShapeFile(PathBuf),
+    /// Operator: the launcher decides this one.
+    #[error(
+        "the setting {1} of `{0}` (an environment variable or bonsai.toml) has no effect under `bonsai up`, which decides it: use up's --port, --host, --advertise, --set or --coordinator"
+    )]
+    Overruled(String, String),
     /// Operator: the stack runs already.
     #[error("bonsai is already up in {0} ({1}): see it with `bonsai status`, end it with `bonsai down`")]
     AlreadyUp(PathBuf, String),
@@ -47,6 +63,8 @@ pub enum Error {
     NotReady(PathBuf),
     #[error("the stack in {0} runs without {1}: end it with `bonsai down`, or use another directory with --data")]
     Lacks(PathBuf, &'static str),
+    #[error("the registrations in the coordinator at {0} cannot be read: {1}")]
+    Registry(String, String),
     #[error("the stack did not end within {0} seconds: end pid {1} by hand")]
     NotEnded(u64, u32),
     #[error(transparent)]
@@ -56,6 +74,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// A service found its port taken, though it was free when it was chosen.
+    pub fn is_taken_port(&self) -> bool {
+        matches!(self, Self::NotStarted { reason, .. } if reason.contains("Address already in use") || reason.contains("address already in use"))
+    }
+
     pub fn io(what: impl Into<String>, source: io::Error) -> Self {
         Self::Io {
             what: what.into(),

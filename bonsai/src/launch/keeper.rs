@@ -28,6 +28,9 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 /// A little more than the services give themselves (`host::DRAIN_DEADLINE`).
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 
+/// A service that drains longer than this is mentioned.
+const SLOW_DRAIN: Duration = Duration::from_secs(2);
+
 /// What the supervisor wants of a keeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Order {
@@ -100,6 +103,11 @@ impl Keeper {
                 status.state = State::Restarting;
                 status.process = None;
                 status.restarts += 1;
+                status.last_exit = Some(match &last_words {
+                    Some(words) => format!("{how}: {words}"),
+                    None => how.clone(),
+                });
+                status.reason.clone_from(&status.last_exit);
             });
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -204,6 +212,7 @@ impl Keeper {
             self.board.change(&self.service, |status| {
                 status.state = State::Ready;
                 status.ready_ms = Some(ready_ms);
+                status.reason = None;
             });
             if self
                 .board
@@ -229,11 +238,21 @@ impl Keeper {
             .change(&self.service, |status| status.state = State::Stopping);
         if *self.orders.borrow() < Order::Kill {
             process.signal(Signal::TERM);
+            // One that was stopped (SIGSTOP) must go on to drain.
+            process.signal(Signal::CONT);
         }
         let deadline = tokio::time::sleep(DRAIN_DEADLINE);
         tokio::pin!(deadline);
+        let slow = tokio::time::sleep(SLOW_DRAIN);
+        tokio::pin!(slow);
+        let mut told = false;
         loop {
             tokio::select! {
+                () = &mut slow, if !told => {
+                    told = true;
+                    let left = (DRAIN_DEADLINE - SLOW_DRAIN).as_secs();
+                    self.output.say(&format!("{} is still draining; it is killed after {left} s more", self.service));
+                }
                 _ = child.wait() => break,
                 Some(line) = said.recv() => self.output.line(&self.service, &line),
                 () = ordered(&mut self.orders, Order::Kill) => {

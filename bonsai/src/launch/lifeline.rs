@@ -18,7 +18,7 @@ pub fn hold() {
     let asked = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
     if asked.is_ok() && parent != Some(supervisor) {
-        eprintln!("error: the launcher that started this is gone");
+        errln!("error: the launcher that started this is gone");
         std::process::exit(1);
     }
 }

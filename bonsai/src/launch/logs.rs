@@ -8,7 +8,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Error;
-use super::output::{self, LOG_BYTES_MAX, Lines};
+use super::names::{Known, known};
+use super::output::{self, LAUNCHER, LOG_BYTES_MAX, Lines};
 use super::service;
 use super::stack::{Stack, unknown};
 
@@ -16,7 +17,8 @@ const POLL: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
 pub struct LogsArgs {
-    /// Only this service's.
+    /// Only this service's, or `bonsai` for the launcher's own.
+    #[arg(value_parser = known(Known::Logs), hide_possible_values = true)]
     service: Option<String>,
     /// Go on with what is added, until Ctrl-C.
     #[arg(short, long)]
@@ -28,7 +30,7 @@ pub struct LogsArgs {
 
 pub fn logs(stack: &Stack, args: &LogsArgs) -> Result<(), Error> {
     let names = names(stack, args.service.as_deref())?;
-    // An error means that nobody reads any more.
+    // An error means that the reader has gone away.
     let _ = show(stack, args, &names);
     Ok(())
 }
@@ -56,7 +58,9 @@ fn show(stack: &Stack, args: &LogsArgs, names: &[String]) -> io::Result<()> {
 
 fn names(stack: &Stack, wanted: Option<&str>) -> Result<Vec<String>, Error> {
     if let Some(name) = wanted {
-        service::find(name).ok_or_else(|| unknown(name))?;
+        if name != LAUNCHER {
+            service::find(name).ok_or_else(|| unknown(name))?;
+        }
         return Ok(vec![name.to_owned()]);
     }
     let Ok(entries) = fs::read_dir(stack.logs()) else {
@@ -64,7 +68,7 @@ fn names(stack: &Stack, wanted: Option<&str>) -> Result<Vec<String>, Error> {
     };
     let mut names: Vec<String> = entries
         .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".log")?.to_owned()))
-        .filter(|name| service::find(name).is_some())
+        .filter(|name| name == LAUNCHER || service::find(name).is_some())
         .collect();
     names.sort();
     Ok(names)

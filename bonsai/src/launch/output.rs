@@ -1,7 +1,8 @@
-//! What the services print: each line goes to `DIR/logs/SERVICE.log` and, with a coloured prefix, to the terminal.
+//! What the services print: each line goes to `DIR/logs/SERVICE.log`; warnings and errors also, with a coloured prefix, to
+//! the terminal, so that the table of addresses stays in sight. The launcher's own lines go to `bonsai.log` and the terminal.
 //!
 //! A log file is bounded: at [`LOG_BYTES_MAX`] it becomes `SERVICE.log.1`, which replaces the one before. The terminal is
-//! held back while the services start, so that the table comes before the logs.
+//! held back while the services start, so that the table comes last.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -10,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anstyle::{AnsiColor, Color, Style};
+
+use super::up::Shown;
 
 /// Enough for a day of warnings, small enough for a laptop.
 pub const LOG_BYTES_MAX: u64 = 8 << 20;
@@ -34,6 +37,7 @@ pub const LAUNCHER: &str = "bonsai";
 pub struct Output {
     directory: PathBuf,
     names: Vec<String>,
+    shown: Shown,
     inner: Mutex<Inner>,
 }
 
@@ -45,7 +49,7 @@ struct Inner {
 }
 
 impl Output {
-    pub fn new(directory: &Path, names: Vec<String>) -> Self {
+    pub fn new(directory: &Path, names: Vec<String>, shown: Shown) -> Self {
         let inner = Mutex::new(Inner {
             logs: BTreeMap::new(),
             held: Some(Vec::new()),
@@ -53,6 +57,7 @@ impl Output {
         Self {
             directory: directory.to_owned(),
             names,
+            shown,
             inner,
         }
     }
@@ -64,17 +69,30 @@ impl Output {
     /// A line of a service's output.
     pub fn line(&self, service: &str, line: &str) {
         let mut inner = self.inner();
-        let log = inner
-            .logs
-            .entry(service.to_owned())
-            .or_insert_with(|| BoundedLog::open(path(&self.directory, service), LOG_BYTES_MAX));
-        log.write(line);
-        self.show(&mut inner, service, line);
+        self.keep(&mut inner, service, line);
+        match self.shown {
+            Shown::Everything => self.show(&mut inner, service, line),
+            // What is said while a service starts is in the logs, and in the error if it does not.
+            Shown::Warnings if inner.held.is_none() && is_warning(line) => self.show(&mut inner, service, line),
+            Shown::Warnings | Shown::Nothing => {}
+        }
     }
 
-    /// A line of the launcher itself; it is in no log file of a service.
+    /// A line of the launcher itself.
     pub fn say(&self, line: &str) {
-        self.show(&mut self.inner(), LAUNCHER, line);
+        let mut inner = self.inner();
+        self.keep(&mut inner, LAUNCHER, line);
+        if self.shown != Shown::Nothing {
+            self.show(&mut inner, LAUNCHER, line);
+        }
+    }
+
+    fn keep(&self, inner: &mut Inner, name: &str, line: &str) {
+        let log = inner
+            .logs
+            .entry(name.to_owned())
+            .or_insert_with(|| BoundedLog::open(path(&self.directory, name), LOG_BYTES_MAX));
+        log.write(line);
     }
 
     /// Shows what was held back, and from now on everything at once.
@@ -101,6 +119,23 @@ impl Output {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A line that deserves attention, in text and in JSON.
+fn is_warning(line: &str) -> bool {
+    let levels = [
+        "WARN",
+        "ERROR",
+        "\"level\":\"warn\"",
+        "\"level\":\"error\"",
+        "\"WARN\"",
+        "\"ERROR\"",
+    ];
+    let head: String = line.chars().take(80).collect();
+    line.starts_with("error: ")
+        || line.contains("panicked at")
+        || head.split_whitespace().any(|word| levels[..2].contains(&word))
+        || levels[2..].iter().any(|level| head.contains(level))
 }
 
 pub fn path(directory: &Path, service: &str) -> PathBuf {
@@ -156,7 +191,7 @@ impl BoundedLog {
                 self.file = Some(file);
             }
             Err(error) => {
-                eprintln!("bonsai: cannot write {}: {error}", self.path.display());
+                errln!("bonsai: cannot write {}: {error}", self.path.display());
                 self.file = None;
             }
         }
@@ -173,7 +208,7 @@ impl BoundedLog {
         match writeln!(file, "{line}") {
             Ok(()) => self.len += line.len() as u64 + 1,
             Err(error) => {
-                eprintln!("bonsai: cannot write {}: {error}", self.path.display());
+                errln!("bonsai: cannot write {}: {error}", self.path.display());
                 self.file = None;
             }
         }
@@ -220,6 +255,32 @@ mod tests {
         assert_eq!(lines.push(b"o\r\n\nthree"), ["two", ""]);
         assert_eq!(lines.finish().as_deref(), Some("three"));
         assert_eq!(lines.finish(), None);
+    }
+
+    #[test]
+    fn warnings_are_told_from_the_rest() {
+        for line in [
+            "2026-12-01T12:00:00.000Z  WARN log_broker::server: x",
+            "error: cannot listen",
+            r#"{"level":"warn","ts":"x"}"#,
+            "thread 'main' panicked at src/x.rs:1",
+        ] {
+            assert!(is_warning(line), "{line}");
+        }
+        assert!(!is_warning(
+            "2026-12-01T12:00:00.000Z  INFO raft: leader of term 2 WARNING not"
+        ));
+    }
+
+    #[test]
+    fn each_line_is_kept_once_and_the_launchers_own_are_bounded_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let output = Output::new(directory.path(), vec!["x".to_owned()], Shown::Nothing);
+        output.line("x", "from the service");
+        output.say("from the launcher");
+        let read = |name| fs::read_to_string(path(directory.path(), name)).unwrap();
+        assert_eq!(read("x"), "from the service\n");
+        assert_eq!(read(LAUNCHER), "from the launcher\n");
     }
 
     #[test]

@@ -38,6 +38,11 @@ impl Process {
         }
     }
 
+    /// Whether it was stopped, by SIGSTOP or by a debugger.
+    pub fn is_stopped(&self) -> bool {
+        stat(self.pid).is_some_and(|stat| matches!(stat.state, 'T' | 't'))
+    }
+
     /// Sends `signal` if it still runs.
     pub fn signal(&self, signal: Signal) -> bool {
         self.is_alive() && pid_of(self.pid).is_some_and(|pid| kill_process(pid, signal).is_ok())

@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use super::ports::Ports;
+use super::shape::Shape;
 
 /// A port of a service.
 #[derive(Debug)]
@@ -15,6 +16,16 @@ pub struct Port {
     pub name: &'static str,
     /// That of the original.
     pub default: u16,
+    /// Only other processes of this stack connect to it: it stays on the loopback whatever `--host` says.
+    pub is_internal: bool,
+}
+
+const fn port(name: &'static str, default: u16) -> Port {
+    Port {
+        name,
+        default,
+        is_internal: false,
+    }
 }
 
 /// One row of the table.
@@ -33,7 +44,18 @@ pub struct Service {
     pub reset_too: &'static [&'static str],
     /// May there be several (`datanode`, `datanode-2`, …)?
     pub several: bool,
+    /// Has it `--set NAME=VALUE`, so that `up --set SERVICE.NAME=VALUE` reaches it?
+    pub takes_settings: bool,
+    /// Where it says how it is: the port, by its name, and the page.
+    pub health: (&'static str, &'static str),
     arguments: fn(&Wiring<'_>) -> Vec<String>,
+}
+
+impl Service {
+    /// The path of its command, as the configuration file has it: `dfs namenode`.
+    pub fn command_path(&self) -> String {
+        self.command.join(" ")
+    }
 }
 
 /// In the order of starting; stopped in reverse.
@@ -42,112 +64,79 @@ pub const SERVICES: &[Service] = &[
         name: "coordinator",
         command: &["coordinator"],
         ports: &[
-            Port {
-                name: "client",
-                default: 2379,
-            },
+            port("client", 2379),
             Port {
                 name: "peer",
                 default: 2380,
+                is_internal: true,
             },
         ],
         after: &[],
         requires: &[],
         reset_too: &[],
         several: true,
+        takes_settings: false,
+        health: ("client", "/health"),
         arguments: coordinator,
     },
     Service {
         name: "log-broker",
         command: &["log-broker"],
-        ports: &[
-            Port {
-                name: "listen",
-                default: 9092,
-            },
-            Port {
-                name: "admin",
-                default: 9644,
-            },
-        ],
+        ports: &[port("listen", 9092), port("admin", 9644)],
         after: &["coordinator"],
         requires: &[],
         reset_too: &[],
         several: false,
+        takes_settings: true,
+        health: ("admin", "/healthz"),
         arguments: log_broker,
     },
     Service {
         name: "namenode",
         command: &["dfs", "namenode"],
-        ports: &[
-            Port {
-                name: "rpc",
-                default: 8020,
-            },
-            Port {
-                name: "http",
-                default: 9870,
-            },
-        ],
-        after: &[],
+        ports: &[port("rpc", 8020), port("http", 9870)],
+        after: &["coordinator"],
         requires: &[],
         reset_too: &["datanode"],
         several: false,
+        takes_settings: true,
+        health: ("http", "/healthz"),
         arguments: namenode,
     },
     Service {
         name: "datanode",
         command: &["dfs", "datanode"],
-        ports: &[
-            Port {
-                name: "transfer",
-                default: 9866,
-            },
-            Port {
-                name: "ipc",
-                default: 9867,
-            },
-            Port {
-                name: "http",
-                default: 9864,
-            },
-        ],
+        ports: &[port("transfer", 9866), port("ipc", 9867), port("http", 9864)],
         after: &["namenode"],
         requires: &["namenode"],
         reset_too: &[],
         several: true,
+        takes_settings: true,
+        health: ("http", "/healthz"),
         arguments: datanode,
     },
     Service {
         name: "stream",
         command: &["stream", "serve"],
-        ports: &[Port {
-            name: "sql",
-            default: 8083,
-        }],
-        after: &[],
+        ports: &[port("sql", 8083)],
+        after: &["coordinator"],
         requires: &[],
         reset_too: &[],
         several: false,
+        takes_settings: false,
+        health: ("sql", "/healthz"),
         arguments: stream,
     },
     Service {
         name: "batch",
         command: &["batch", "serve"],
-        ports: &[
-            Port {
-                name: "flight",
-                default: 32010,
-            },
-            Port {
-                name: "admin",
-                default: 32011,
-            },
-        ],
-        after: &[],
+        ports: &[port("flight", 32010), port("admin", 32011)],
+        after: &["coordinator"],
         requires: &[],
         reset_too: &[],
         several: false,
+        takes_settings: false,
+        health: ("admin", "/healthz"),
         arguments: batch,
     },
 ];
@@ -178,15 +167,20 @@ impl Instance {
     }
 
     /// Everything behind the program's name on the command line.
-    pub fn command_line(&self, data: &Path, ports: &Ports, all: &[Instance]) -> Vec<String> {
+    pub fn command_line(&self, data: &Path, ports: &Ports, all: &[Instance], shape: &Shape) -> Vec<String> {
         let wiring = Wiring {
             instance: self,
             data,
             ports,
             all,
+            shape,
         };
         let mut words: Vec<String> = self.service.command.iter().map(|word| (*word).to_owned()).collect();
         words.extend((self.service.arguments)(&wiring));
+        if self.service.takes_settings {
+            let settings = shape.settings_of(self.service.name);
+            words.extend(settings.flat_map(|(name, value)| ["--set".to_owned(), format!("{name}={value}")]));
+        }
         words
     }
 }
@@ -262,11 +256,13 @@ struct Wiring<'a> {
     data: &'a Path,
     ports: &'a Ports,
     all: &'a [Instance],
+    shape: &'a Shape,
 }
 
 impl Wiring<'_> {
+    /// Where a port of the process itself listens.
     fn own(&self, port: &str) -> String {
-        self.ports.address(&self.instance.name, port)
+        self.ports.listen(&self.instance.name, port)
     }
 
     /// All processes of a service that are started too.
@@ -286,6 +282,21 @@ impl Wiring<'_> {
     fn data(&self) -> String {
         self.data.to_string_lossy().into_owned()
     }
+
+    /// The flags of a service that registers: the coordinator, where there is one, and the host to be known under.
+    fn registered(&self) -> Vec<String> {
+        let elsewhere = || {
+            let is_elsewhere = self.ports.is_coordinator_elsewhere();
+            is_elsewhere.then(|| self.ports.coordinators().join(","))
+        };
+        let coordinator = self.of("coordinator").or_else(elsewhere);
+        coordinator.map_or(Vec::new(), |address| flags([("--coordinator", address)]))
+    }
+
+    fn advertised(&self) -> Vec<String> {
+        let host = self.ports.advertise();
+        host.map_or(Vec::new(), |host| flags([("--advertise", host.to_owned())]))
+    }
 }
 
 fn flags<const N: usize>(pairs: [(&str, String); N]) -> Vec<String> {
@@ -302,17 +313,18 @@ fn member(instance: &Instance) -> String {
 
 fn coordinator(wiring: &Wiring<'_>) -> Vec<String> {
     let client = format!("http://{}", wiring.own("client"));
+    let advertised = format!("http://{}", wiring.ports.advertised(&wiring.instance.name, "client"));
     let peer = format!("http://{}", wiring.own("peer"));
     let cluster: Vec<String> = wiring
         .members("coordinator")
-        .map(|other| format!("{}=http://{}", member(other), wiring.ports.address(&other.name, "peer")))
+        .map(|other| format!("{}=http://{}", member(other), wiring.ports.listen(&other.name, "peer")))
         .collect();
     flags([
         ("--log-format", "text".to_owned()),
         ("--name", member(wiring.instance)),
         ("--data-dir", wiring.data()),
-        ("--listen-client-urls", client.clone()),
-        ("--advertise-client-urls", client),
+        ("--listen-client-urls", client),
+        ("--advertise-client-urls", advertised),
         ("--listen-peer-urls", peer.clone()),
         ("--initial-advertise-peer-urls", peer),
         ("--initial-cluster", cluster.join(",")),
@@ -325,40 +337,55 @@ fn log_broker(wiring: &Wiring<'_>) -> Vec<String> {
         ("--listen", wiring.own("listen")),
         ("--admin", wiring.own("admin")),
     ]);
-    let elsewhere = || {
-        let is_elsewhere = wiring.ports.is_coordinator_elsewhere();
-        is_elsewhere.then(|| wiring.ports.coordinators().join(","))
-    };
-    if let Some(coordinator) = wiring.of("coordinator").or_else(elsewhere) {
-        arguments.extend(flags([("--coordinator", coordinator)]));
+    if wiring.ports.advertise().is_some() {
+        let address = wiring.ports.advertised(&wiring.instance.name, "listen");
+        arguments.extend(flags([("--advertise", address)]));
     }
+    arguments.extend(wiring.registered());
     arguments
 }
 
 fn namenode(wiring: &Wiring<'_>) -> Vec<String> {
-    flags([
+    let mut arguments = flags([
         ("--data", wiring.data()),
         ("--rpc", wiring.own("rpc")),
         ("--http", wiring.own("http")),
-    ])
+    ]);
+    arguments.extend(wiring.advertised());
+    arguments.extend(wiring.registered());
+    // As many replicas as HDFS makes, but no more than there can be: else every file would be under-replicated for good.
+    if wiring.shape.setting("namenode", "dfs.replication").is_none() && !host::config::is_set("dfs namenode", "set") {
+        let replicas = wiring.members("datanode").count().clamp(1, 3);
+        arguments.extend(flags([("--set", format!("dfs.replication={replicas}"))]));
+    }
+    arguments
 }
 
 fn datanode(wiring: &Wiring<'_>) -> Vec<String> {
-    flags([
+    let mut arguments = flags([
         ("--data", wiring.data()),
         ("--namenode", wiring.of("namenode").unwrap_or_default()),
         ("--transfer", wiring.own("transfer")),
         ("--ipc", wiring.own("ipc")),
         ("--http", wiring.own("http")),
-    ])
+    ]);
+    arguments.extend(wiring.advertised());
+    arguments.extend(wiring.registered());
+    arguments
 }
 
 fn stream(wiring: &Wiring<'_>) -> Vec<String> {
-    flags([("--listen", wiring.own("sql"))])
+    let mut arguments = flags([("--listen", wiring.own("sql")), ("--state", wiring.data())]);
+    arguments.extend(wiring.advertised());
+    arguments.extend(wiring.registered());
+    arguments
 }
 
 fn batch(wiring: &Wiring<'_>) -> Vec<String> {
-    flags([("--listen", wiring.own("flight")), ("--admin", wiring.own("admin"))])
+    let mut arguments = flags([("--listen", wiring.own("flight")), ("--admin", wiring.own("admin"))]);
+    arguments.extend(wiring.advertised());
+    arguments.extend(wiring.registered());
+    arguments
 }
 
 #[cfg(test)]
@@ -415,7 +442,9 @@ mod tests {
             let all = instances(Some(only), Copies::SINGLE);
             let ports = Ports::defaults(&all);
             let broker = all.iter().find(|instance| instance.name == "log-broker").unwrap();
-            broker.command_line(Path::new("d"), &ports, &all).join(" ")
+            broker
+                .command_line(Path::new("d"), &ports, &all, &Shape::default())
+                .join(" ")
         };
         assert_eq!(
             arguments(&["coordinator", "log-broker"]),
@@ -434,7 +463,9 @@ mod tests {
         let ports = Ports::defaults(&all);
         let line = |name: &str| {
             let instance = all.iter().find(|instance| instance.name == name).unwrap();
-            instance.command_line(Path::new("d"), &ports, &all).join(" ")
+            instance
+                .command_line(Path::new("d"), &ports, &all, &Shape::default())
+                .join(" ")
         };
         let second = line("coordinator-2");
         assert!(second.contains("--name bonsai-2 "), "{second}");

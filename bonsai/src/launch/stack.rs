@@ -9,7 +9,7 @@ use host::{DataDir, DataDirError};
 use rustix::process::Signal;
 
 use super::Error;
-use super::board::{Snapshot, Status};
+use super::board::{Snapshot, State, Status};
 use super::output;
 use super::ports::Ports;
 use super::procfs::Process;
@@ -20,9 +20,11 @@ pub const DEFAULT_DIRECTORY: &str = ".bonsai";
 const OWNER: &str = "bonsai";
 const FORMAT: u32 = 1;
 /// What a stack keeps beside the services' own directories.
-const OWN_ENTRIES: [&str; 5] = ["logs", "conf", "demo", "ports", "state.json"];
+const OWN_ENTRIES: [&str; 6] = ["logs", "conf", "demo", "ports", "shape.json", "state.json"];
 /// All services one after the other, each within its own deadline, and some.
 const DOWN_DEADLINE: Duration = Duration::from_secs(60);
+/// What drains longer than this is named.
+const SLOW_DOWN: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone)]
@@ -94,6 +96,7 @@ impl Stack {
             .collect();
         for (_, process) in &left {
             process.signal(Signal::TERM);
+            process.signal(Signal::CONT);
         }
         let deadline = Instant::now() + PATIENCE;
         for (_, process) in &left {
@@ -135,7 +138,21 @@ pub fn down(stack: &Stack) -> Result<(), Error> {
     }
     let started = Instant::now();
     supervisor.signal(Signal::TERM);
-    if !gone_by(&supervisor, started + DOWN_DEADLINE) {
+    // A launcher that was stopped (SIGSTOP, Ctrl-Z) must go on to end.
+    supervisor.signal(Signal::CONT);
+    let mut told = Vec::new();
+    while !gone_by(&supervisor, Instant::now() + SLOW_DOWN) && started.elapsed() < DOWN_DEADLINE {
+        for status in stack.snapshot()?.services {
+            if status.state == State::Stopping && !told.contains(&status.service) {
+                outln!(
+                    "waiting for {} to drain; `bonsai down` once more forces it",
+                    status.service
+                );
+                told.push(status.service);
+            }
+        }
+    }
+    if supervisor.is_alive() {
         return Err(Error::NotEnded(DOWN_DEADLINE.as_secs(), supervisor.pid));
     }
     outln!(

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -10,12 +10,18 @@ use tokio::task::JoinHandle;
 
 use super::Error;
 use super::board::{Board, State, Status};
+use super::health;
 use super::keeper::{Keeper, Order};
 use super::output::Output;
 use super::ports::Ports;
 use super::service::Instance;
+use super::shape::Shape;
 use super::stack::Stack;
 use super::status::print_table;
+use super::up::Shown;
+
+/// How long the table waits for services that are ready to be healthy too.
+pub const SETTLE_MAX: Duration = Duration::from_secs(3);
 
 /// Everything decided before the first process is started.
 #[derive(Debug)]
@@ -23,6 +29,9 @@ pub struct Plan {
     pub stack: Stack,
     pub instances: Vec<Instance>,
     pub ports: Ports,
+    pub shape: Shape,
+    /// Which of the services' lines the terminal shows.
+    pub shown: Shown,
     /// Whose subcommands the services are.
     pub program: PathBuf,
 }
@@ -33,11 +42,15 @@ pub async fn run(plan: Plan) -> Result<(), Error> {
     let started = Instant::now();
     let mut signals = Signals::new()?;
     let names: Vec<String> = plan.instances.iter().map(|instance| instance.name.clone()).collect();
-    let output = Arc::new(Output::new(&plan.stack.logs(), names));
+    let output = Arc::new(Output::new(&plan.stack.logs(), names, plan.shown));
     let statuses = plan
         .instances
         .iter()
-        .map(|instance| Status::new(&instance.name, instance.address(&plan.ports)))
+        .map(|instance| {
+            let (port, page) = instance.service.health;
+            let health = format!("{}{page}", plan.ports.address(&instance.name, port));
+            Status::new(&instance.name, instance.address(&plan.ports), health)
+        })
         .collect();
     let board = Arc::new(Board::new(plan.stack.directory(), statuses));
     let running = start(&plan, &board, &output);
@@ -67,9 +80,12 @@ pub async fn run(plan: Plan) -> Result<(), Error> {
             log,
         });
     }
-    print_table(&board.services());
-    outln!("\nall ready in {} ms\n", started.elapsed().as_millis());
+    let ready_ms = started.elapsed().as_millis();
     output.release();
+    let services = board.services();
+    let health = health::settled(&services, SETTLE_MAX).await;
+    print_table(&services, &health);
+    outln!("\nall ready in {ready_ms} ms\n");
     signals.next().await;
     output.say("draining; once more to force");
     drain(running, &mut signals, &output).await
@@ -96,7 +112,12 @@ fn start(plan: &Plan, board: &Arc<Board>, output: &Arc<Output>) -> Vec<Running> 
                 service: instance.name.clone(),
                 program_name: instance.service.name,
                 program: plan.program.clone(),
-                arguments: instance.command_line(&plan.stack.data_of(&instance.name), &plan.ports, &plan.instances),
+                arguments: instance.command_line(
+                    &plan.stack.data_of(&instance.name),
+                    &plan.ports,
+                    &plan.instances,
+                    &plan.shape,
+                ),
                 after,
                 board: Arc::clone(board),
                 output: Arc::clone(output),
@@ -118,7 +139,7 @@ async fn drain(running: Vec<Running>, signals: &mut Signals, output: &Output) ->
         last.orders.send_replace(Order::Drain);
         tokio::select! {
             _ = &mut last.task => {}
-            () = signals.next() => {
+            () = signals.force() => {
                 output.say("forced");
                 rest.push(last);
                 for one in &rest {
@@ -138,6 +159,8 @@ async fn drain(running: Vec<Running>, signals: &mut Signals, output: &Output) ->
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// The terminal was closed.
+    hangup: Signal,
 }
 
 impl Signals {
@@ -146,13 +169,23 @@ impl Signals {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
         })
+    }
+
+    /// A closed terminal can send several hangups: they ask for an end, and force none.
+    async fn force(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 
     async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

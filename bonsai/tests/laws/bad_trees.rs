@@ -107,6 +107,42 @@ fn a_service_may_not_depend_on_another() {
 }
 
 #[test]
+fn a_pure_room_may_not_import_from_the_edge() {
+    let tree = SmallTree::new();
+    tree.write("log-broker/src/group/offsets.rs", "use crate::server::Broker;\n");
+    tree.is_refused(&["log-broker/src/group/offsets.rs:1", "imports from server"]);
+}
+
+#[test]
+fn a_message_is_in_the_words_of_the_field() {
+    let tree = SmallTree::new();
+    tree.write(
+        "log-broker/src/server/mod.rs",
+        "//! Nobody minds comments.\nconst A: &str = \"a leader is there\";\nconst B: &str = \"there is nobody\";\n",
+    );
+    tree.is_refused(&["log-broker/src/server/mod.rs:3", "nobody"]);
+}
+
+#[test]
+fn the_crate_for_tests_is_in_no_program() {
+    let tree = SmallTree::new();
+    let workspace = fs::read_to_string(tree.root.path().join("Cargo.toml")).unwrap();
+    let workspace = workspace
+        .replace("members = [\n", "members = [\n    \"testing\",\n")
+        .replace(
+            "[workspace.dependencies]\n",
+            "[workspace.dependencies]\ntesting = { path = \"testing\" }\n",
+        );
+    tree.write("Cargo.toml", &workspace);
+    tree.write("testing/Cargo.toml", &manifest("testing", &["host"]));
+    tree.write("testing/src/lib.rs", "//! For tests.\n");
+    tree.depend("stream", "dev-dependencies", "testing.workspace = true");
+    assert_eq!(tree.broken(), Vec::<String>::new());
+    tree.depend("log-broker", "build-dependencies", "testing.workspace = true");
+    tree.is_refused(&["log-broker may not depend on testing"]);
+}
+
+#[test]
 fn what_lies_below_knows_nothing_of_what_stands_on_it() {
     for (below, above) in [
         ("host", "disk"),

@@ -1,7 +1,8 @@
 //! Law: who may depend on whom.
 //!
 //! A service knows no other service but by its `client` or `wire`, so that each can be replaced by the original. What lies
-//! below knows nothing of what stands on it. Only the launcher links the five. The simulated world is for tests.
+//! below knows nothing of what stands on it. Only the launcher links the five. The simulated world and the tests' own crate
+//! are development dependencies.
 
 use cargo_metadata::DependencyKind;
 
@@ -12,7 +13,7 @@ pub fn broken(tree: &Tree) -> Vec<String> {
     for krate in &tree.crates {
         if krate.role == Role::Unknown {
             broken.push(format!(
-                "{}: a crate is a service, its wire or client, host, host/disk, raft, bonsai or sim",
+                "{}: a crate is a service, its wire or client, host, host/disk, raft, bonsai, sim or testing",
                 krate.folder
             ));
         }
@@ -32,7 +33,8 @@ pub fn broken(tree: &Tree) -> Vec<String> {
 fn allowed(from: &Crate, to: &Crate, kind: DependencyKind) -> bool {
     let for_tests = kind == DependencyKind::Development;
     match (&from.role, &to.role) {
-        (_, Role::Simulation) => for_tests,
+        (_, Role::Simulation | Role::Testing) => for_tests,
+        (Role::Testing, _) => to.role == Role::Host,
         // A crate's own tests may enable more of its features.
         _ if for_tests && from.name == to.name => true,
         (Role::Launcher | Role::Simulation, _) => true,

@@ -14,6 +14,7 @@ mod rooms;
 mod sizes;
 mod source;
 mod tree;
+mod words;
 
 use std::path::Path;
 
@@ -21,13 +22,14 @@ use tree::Tree;
 
 /// Everything that is wrong with a tree, law by law.
 fn broken_laws(tree: &Tree) -> Vec<String> {
-    let laws: [fn(&Tree) -> Vec<String>; 6] = [
+    let laws: [fn(&Tree) -> Vec<String>; 7] = [
         edges::broken,
         rooms::broken,
         folders::broken,
         sizes::broken,
         manifests::broken,
         pages::broken,
+        words::broken,
     ];
     laws.iter().flat_map(|law| law(tree)).collect()
 }

@@ -5,6 +5,37 @@ pub fn code_of(text: &str) -> String {
     without_tests(&without_comments_and_strings(text))
 }
 
+/// The string literals of `text` outside of its tests, without their quotes, each with the line on which it begins.
+pub fn strings_of(text: &str) -> Vec<(usize, String)> {
+    let text = without_tests(text);
+    let mut strings = Vec::new();
+    let mut rest = text.as_str();
+    let mut before = ' ';
+    while let Some(first) = rest.chars().next() {
+        let is_raw = first == 'r' && !(before.is_alphanumeric() || before == '_');
+        let (skipped, is_string) = match first {
+            '/' if rest.starts_with("//") => (rest.find('\n').unwrap_or(rest.len()), false),
+            '/' if rest.starts_with("/*") => (block_comment(rest), false),
+            '"' => (string(rest), true),
+            'r' if is_raw => (raw_string(rest), true),
+            '\'' => (character(rest), false),
+            _ => (0, false),
+        };
+        let skipped = skipped.max(first.len_utf8());
+        if is_string && skipped > 1 {
+            let line = text[..text.len() - rest.len()].matches('\n').count() + 1;
+            let literal = rest[..skipped].strip_prefix('r').unwrap_or(&rest[..skipped]);
+            let literal = literal.trim_matches('#').trim_matches('"');
+            // A backslash at the end of a line joins it with the next.
+            let joined = literal.split("\\\n").map(str::trim_start).collect::<Vec<_>>().join("");
+            strings.push((line, joined));
+        }
+        before = rest[..skipped].chars().next_back().unwrap_or(' ');
+        rest = &rest[skipped..];
+    }
+    strings
+}
+
 /// The modules in files of their own that `text`, the file at `path`, has for its tests: their paths without `.rs`.
 pub fn test_modules(path: &str, text: &str) -> Vec<String> {
     let (folder, name) = path.rsplit_once('/').unwrap_or_default();
@@ -151,6 +182,15 @@ mod tests {
                 .count(),
             1
         );
+    }
+
+    #[test]
+    fn strings_are_found_with_their_lines() {
+        let code = "// \"no\"\nlet a = \"one \\\n    two\"; let c = '\"';\nfn f<'a>() { g(r#\"raw \"x\" \"#) }\n#[cfg(test)]\nmod tests {\n    \"no\"\n}\n";
+        let strings = strings_of(code);
+        assert_eq!(strings[0], (2, "one two".to_owned()));
+        assert_eq!(strings.len(), 2, "{strings:?}");
+        assert!(strings[1].0 == 4 && strings[1].1.starts_with("raw "), "{strings:?}");
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn a_coordinator_that_others_run_is_used_instead_of_an_own_one() {
     let runtime = runtime();
     let client = runtime.block_on(Client::connect(&address)).unwrap();
     soon("the broker is registered there", || {
-        let found = runtime.block_on(client.get("/bonsai/log-broker/brokers/0")).unwrap();
+        let found = runtime.block_on(client.get("/bonsai/services/log-broker/0")).unwrap();
         found.is_some_and(|pair| String::from_utf8_lossy(&pair.value).contains(&port))
     });
 }

@@ -212,7 +212,7 @@ fn assert_table_is_right(path: &Path) {
     const ROUNDING: f64 = 1e-9;
     let text = fs::read_to_string(path).unwrap();
     let mut lines = text.lines();
-    assert_eq!(lines.next(), Some("fips,name,zips,mean_delay,mean_km"));
+    assert_eq!(lines.next(), Some("fips,name,zips,flights,mean_delay,mean_km"));
     let expected = reference::counties();
     assert_eq!(lines.clone().count(), expected.len());
     for (
@@ -221,18 +221,20 @@ fn assert_table_is_right(path: &Path) {
             fips,
             County {
                 zips,
+                flights,
                 mean_delay,
                 mean_km,
             },
         ),
     ) in lines.zip(expected)
     {
-        let fields: Vec<&str> = line.rsplitn(4, ',').collect();
-        let [km, delay, count, place] = fields[..] else {
+        let fields: Vec<&str> = line.rsplitn(5, ',').collect();
+        let [km, delay, behind, count, place] = fields[..] else {
             panic!("{line}")
         };
         assert!(place.starts_with(&fips), "{line} in the place of {fips}");
         assert_eq!(count.parse::<u64>().unwrap(), zips, "{line}");
+        assert_eq!(behind.parse::<u64>().unwrap(), flights, "{line}");
         for (text, exact) in [(delay, mean_delay), (km, mean_km)] {
             assert_eq!(text.split_once('.').unwrap().1.len(), 4, "{line}");
             let error = (text.parse::<f64>().unwrap() - exact).abs();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use log_broker_client::{At, Bytes, Client, Error, FetchOptions, ProducerOptions, Record};
 
-use crate::harness::{Stack, soon};
+use crate::harness::{Stack, refusal, soon};
 
 const UNSHARE: [&str; 4] = ["unshare", "--user", "--map-root-user", "--mount"];
 const TOPIC: &str = "ballast";
@@ -66,6 +66,30 @@ fn a_full_disk_refuses_and_recovers_and_loses_nothing() {
     assert_eq!(stack.service("log-broker")["restarts"], 0, "it died of the full disk");
     assert!(stack.bonsai(&["down"]).status.success());
     up.wait().unwrap();
+}
+
+#[test]
+fn a_demo_without_room_says_so_before_it_starts_anything() {
+    if !namespaces_are_allowed() {
+        println!("not tested: this kernel gives no mount namespaces to its users");
+        return;
+    }
+    let stack = Stack::new();
+    let output = Command::new(UNSHARE[0])
+        .args(&UNSHARE[1..])
+        .args([
+            "sh",
+            "-c",
+            r#"mount -t tmpfs -o size=8m none "$1" && exec "$2" demo flights --any-port --data "$1/data""#,
+            "sh",
+        ])
+        .arg(stack.path())
+        .arg(env!("CARGO_BIN_EXE_bonsai"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = refusal(&output);
+    assert!(said.contains("needs 64 MB") && said.contains("--data DIR"), "{said}");
 }
 
 fn namespaces_are_allowed() -> bool {

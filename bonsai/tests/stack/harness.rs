@@ -68,11 +68,21 @@ impl Stack {
             .unwrap()
     }
 
-    /// `status --json`.
+    /// `status --json`, whatever its exit code says of the services' health.
     pub fn status(&self) -> Vec<Value> {
         let output = self.bonsai(&["status", "--json"]);
-        assert!(output.status.success(), "{}", text(&output));
-        serde_json::from_slice(&output.stdout).unwrap()
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)))
+    }
+
+    /// What `env` says of a variable.
+    pub fn variable(&self, name: &str) -> String {
+        let env = text(&self.bonsai(&["env"]));
+        let line = env
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("export {name}=")));
+        line.unwrap_or_else(|| panic!("{name} is not in\n{env}"))
+            .trim_matches('\'')
+            .to_owned()
     }
 
     pub fn service(&self, name: &str) -> Value {
@@ -143,4 +153,18 @@ pub fn refusal(output: &Output) -> String {
     let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!(errors.len(), 1, "{said}");
     errors[0].to_owned()
+}
+
+/// The whole answer.
+pub fn http(host: &str, method: &str, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }

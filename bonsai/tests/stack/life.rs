@@ -1,6 +1,9 @@
 //! Up, seen, down, and up again.
 
 use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -101,10 +104,24 @@ fn a_second_ctrl_c_forces() {
     let mut up = stack.spawn(&["up", "--any-port", "--only", "coordinator"]);
     stack.wait_until_ready();
     let coordinator = stack.pid("coordinator").unwrap();
-    // It cannot drain now.
-    signal(coordinator, Signal::STOP);
+    // It cannot drain now: the launcher lets it go on (SIGCONT) once, and it is stopped again at once.
+    let keeps_stopping = Arc::new(AtomicBool::new(true));
+    let stopper = std::thread::spawn({
+        let keeps_stopping = Arc::clone(&keeps_stopping);
+        move || {
+            while keeps_stopping.load(Ordering::Relaxed) {
+                signal(coordinator, Signal::STOP);
+            }
+        }
+    });
     signal(u64::from(up.id()), Signal::INT);
-    soon("it is draining", || stack.service("coordinator")["state"] == "stopping");
+    let state = stack.data().join("state.json");
+    soon("it is draining", || {
+        std::fs::read_to_string(&state).is_ok_and(|text| text.contains("\"stopping\""))
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    keeps_stopping.store(false, Ordering::Relaxed);
+    stopper.join().unwrap();
     assert!(is_alive(coordinator));
     signal(u64::from(up.id()), Signal::INT);
     up.wait().unwrap();

@@ -3,10 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "all of this is a test, its helpers too")]
 
 mod cluster;
+mod comfort;
 mod demo;
 mod full_disk;
 mod harness;
 mod life;
+mod reach;
+mod readme;
 mod reference;
 mod refusals;
+mod registry;
+mod shape;
+mod stand_in;
 mod trouble;

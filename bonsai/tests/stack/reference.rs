@@ -1,6 +1,6 @@
 //! What the demo must find, computed in the plainest way: row by row, every pair, no index, none of the services' code.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{Array, Float64Array, Int64Array, RecordBatchReader, StringArray};
 use arrow::compute::{cast, concat_batches};
@@ -25,6 +25,8 @@ pub struct Window {
 #[derive(Debug, Clone, Copy)]
 pub struct County {
     pub zips: u64,
+    /// The fewest of any airport that its zips are nearest to.
+    pub flights: u64,
     pub mean_delay: f64,
     pub mean_km: f64,
 }
@@ -128,21 +130,27 @@ pub fn counties() -> BTreeMap<String, County> {
         .collect();
     let counties = Table::read("counties.parquet");
     let outlines = outlines(&counties);
-    let mut found: BTreeMap<String, (u64, f64, f64)> = BTreeMap::new();
+    let mut found: BTreeMap<String, (u64, f64, f64, BTreeSet<usize>)> = BTreeMap::new();
     for home in homes {
         for (fips, bounds, outline) in &outlines {
             if !holds(bounds, &home) || !outline.contains(&home) {
                 continue;
             }
-            let (km, delay) = nearest(&served, home);
+            let (km, airport) = nearest(&served, home);
             let county = found.entry(fips.clone()).or_default();
             county.0 += 1;
-            county.1 += delay;
+            county.1 += served[airport].delay;
             county.2 += km;
+            county.3.insert(airport);
         }
     }
-    let mean = |(zips, delay, km): (u64, f64, f64)| County {
+    let mean = |(zips, delay, km, airports): (u64, f64, f64, BTreeSet<usize>)| County {
         zips,
+        flights: airports
+            .into_iter()
+            .map(|airport| served[airport].flights)
+            .min()
+            .unwrap(),
         mean_delay: delay / zips as f64,
         mean_km: km / zips as f64,
     };
@@ -166,8 +174,15 @@ fn outlines(counties: &Table) -> Vec<(String, Rect<f64>, Geometry<f64>)> {
     counties.texts("fips").into_iter().enumerate().map(outline).collect()
 }
 
-/// Place and mean arrival delay of each airport where a flight landed whose arrival delay is known.
-fn served() -> Vec<(Point<f64>, f64)> {
+/// An airport where a flight landed whose arrival delay is known.
+struct Airport {
+    place: Point<f64>,
+    /// The mean, in minutes.
+    delay: f64,
+    flights: u64,
+}
+
+fn served() -> Vec<Airport> {
     let flights = Table::read("flights_2013_01.parquet");
     let mut delays: BTreeMap<String, (i64, i64)> = BTreeMap::new();
     for (dest, delay) in flights.texts("dest").into_iter().zip(flights.integers("arr_delay")) {
@@ -182,15 +197,21 @@ fn served() -> Vec<(Point<f64>, f64)> {
     (0..codes.len())
         .filter_map(|row| {
             let (sum, count) = delays.get(&codes[row])?;
-            Some((Point::new(longitudes[row], latitudes[row]), *sum as f64 / *count as f64))
+            Some(Airport {
+                place: Point::new(longitudes[row], latitudes[row]),
+                delay: *sum as f64 / *count as f64,
+                flights: u64::try_from(*count).unwrap(),
+            })
         })
         .collect()
 }
 
-fn nearest(served: &[(Point<f64>, f64)], home: Point<f64>) -> (f64, f64) {
+/// The distance in kilometres, and which airport.
+fn nearest(served: &[Airport], home: Point<f64>) -> (f64, usize) {
     served
         .iter()
-        .map(|(airport, delay)| (haversine_km(home, *airport), *delay))
+        .enumerate()
+        .map(|(number, airport)| (haversine_km(home, airport.place), number))
         .min_by(|left, right| left.0.total_cmp(&right.0))
         .unwrap()
 }

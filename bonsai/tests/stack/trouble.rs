@@ -6,7 +6,7 @@ use std::time::Duration;
 use log_broker_client::{At, Client, ProducerOptions, Record};
 use rustix::process::Signal;
 
-use crate::harness::{Stack, is_alive, refusal, signal, soon, text};
+use crate::harness::{Stack, http, is_alive, refusal, signal, soon, text};
 
 #[test]
 fn each_service_that_is_killed_comes_back() {
@@ -170,17 +170,4 @@ fn file_with(directory: &std::path::Path, needle: &str) -> std::path::PathBuf {
         }
     }
     panic!("{needle} is in no file of {}", directory.display());
-}
-
-fn http(host: &str, method: &str, path: &str) -> String {
-    use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(host).unwrap();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }

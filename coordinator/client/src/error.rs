@@ -14,7 +14,7 @@ pub enum Error {
     /// Look before trying again: the write may or may not have been carried out.
     #[error("the connection broke during a write, it may have been carried out or not: {0}")]
     Unknown(String),
-    /// Read the current state and start anew from it: the history up to this revision is gone.
+    /// Read the current state and start again from it: the history up to this revision is gone.
     #[error("the revision asked for has been compacted; the oldest kept is {0}")]
     Compacted(i64),
     /// Grant a new lease: this one has expired or was revoked.

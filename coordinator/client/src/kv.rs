@@ -4,9 +4,8 @@ use bytes::Bytes;
 use coordinator_wire::etcdserverpb as pb;
 use coordinator_wire::mvccpb::KeyValue;
 use pb::kv_client::KvClient;
-use tonic::transport::Channel;
 
-use crate::connection::Kind;
+use crate::connection::{Kind, Transport};
 use crate::{Client, Error};
 
 /// Answers are not bounded by the protocol: a range without a limit returns all keys.
@@ -65,7 +64,7 @@ impl Keys {
 /// How a range is read. The default is a linearizable read of everything at the current revision.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RangeOptions {
-    /// At most so many keys; 0 for all.
+    /// At most this many keys; 0 for all.
     pub limit: i64,
     /// As of this revision; 0 for now.
     pub revision: i64,
@@ -141,7 +140,7 @@ impl Compare {
         )
     }
 
-    /// The key was put so many times since its creation.
+    /// The key was put this many times since its creation.
     pub fn version(key: impl Into<Bytes>, version: i64) -> Self {
         Self::equal(
             key,
@@ -254,7 +253,7 @@ fn revision_of(header: Option<&pb::ResponseHeader>) -> i64 {
     header.map_or(0, |header| header.revision)
 }
 
-fn kv_client(channel: Channel) -> KvClient<Channel> {
+fn kv_client(channel: Transport) -> KvClient<Transport> {
     KvClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
 }
 

@@ -48,7 +48,7 @@ impl Drop for LeaseKeeper {
 }
 
 impl Client {
-    /// Grants a lease of so many seconds; the server may choose a longer time. Returns its id and its time to live.
+    /// Grants a lease of this many seconds; the server may choose a longer time. Returns its id and its time to live.
     pub async fn lease_grant(&self, ttl_seconds: i64) -> Result<(i64, i64), Error> {
         let request = pb::LeaseGrantRequest {
             ttl: ttl_seconds,
@@ -114,10 +114,10 @@ impl Client {
         let mut backoff = Backoff::default();
         let mut renewed = Instant::now();
         loop {
-            let (endpoint, channel) = self.connection.channel();
+            let (endpoint, transport) = self.connection.transport().await;
             let (requests, receiver) = mpsc::channel(1);
-            let mut client = LeaseClient::new(channel);
             let outcome: Result<(), Status> = async {
+                let mut client = LeaseClient::new(transport?);
                 requests
                     .send(pb::LeaseKeepAliveRequest { id: lease })
                     .await
@@ -146,6 +146,7 @@ impl Client {
             .await;
             match outcome {
                 Ok(()) => return,
+                Err(status) if self.connection.renews(&status) => {}
                 Err(status) if Fate::of(&status) == Fate::Answered && renewed.elapsed() > ttl => return,
                 Err(status) => tracing::debug!(lease, %status, "keep-alive interrupted"),
             }

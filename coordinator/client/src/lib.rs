@@ -6,13 +6,18 @@
 //! is unknown, the caller gets [`Error::Unknown`] and must look. [`Watch`] and [`LeaseKeeper`] mend themselves: a watch
 //! goes on at the revision after the last one it delivered, so nothing is missed or told twice.
 //!
-//! Missing on purpose: authentication, TLS and the maintenance calls. The generated types are in [`wire`], the raw
-//! channel is given by [`Client::channel`], for whoever needs more.
+//! [`registry`] is the one scheme by which programs register in the coordinator and find each other; [`Options`] are the
+//! flags of a program that does.
+//!
+//! Missing on purpose: the maintenance calls. The generated types are in [`wire`], the raw channel is given by
+//! [`Client::channel`], for callers that need more.
 
 mod connection;
 mod error;
 mod kv;
 mod lease;
+mod options;
+pub mod registry;
 mod watch;
 
 use std::sync::Arc;
@@ -25,6 +30,7 @@ use connection::Connection;
 pub use error::Error;
 pub use kv::{Compare, Keys, Op, PutOptions, RangeOptions, Ranged, TxnResult};
 pub use lease::LeaseKeeper;
+pub use options::{Options, OptionsError};
 pub use watch::{Change, Changes, Watch};
 
 /// How long a call is tried before its last error is returned.
@@ -59,8 +65,17 @@ impl Client {
 
     /// Like [`Client::connect`] without waiting for an answer: the first call connects. Must be called inside a runtime.
     pub fn lazy(endpoints: &str) -> Result<Self, Error> {
+        Self::secured(endpoints, None, None)
+    }
+
+    /// Like [`Client::lazy`], with certificates for `https://` endpoints and as a user with a password.
+    pub(crate) fn secured(
+        endpoints: &str,
+        tls: Option<tonic::transport::ClientTlsConfig>,
+        user: Option<(String, String)>,
+    ) -> Result<Self, Error> {
         Ok(Self {
-            connection: Arc::new(Connection::new(endpoints)?),
+            connection: Arc::new(Connection::new(endpoints, tls, user)?),
         })
     }
 

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use crate::connection::{Backoff, Fate};
+use crate::connection::{Backoff, Fate, Transport};
 use crate::{Client, Error, Keys};
 
 /// Batches of changes that may wait for the reader; then the server is slowed down.
@@ -90,12 +90,19 @@ impl Follower {
         let mut backoff = Backoff::default();
         let started = tokio::time::Instant::now();
         loop {
-            let (endpoint, channel) = client.connection.channel();
+            let (endpoint, transport) = client.connection.transport().await;
             let before = self.next;
-            let status = match self.follow_once(WatchClient::new(channel)).await {
-                Ended::Done => return,
-                Ended::Broken(status) => status,
+            let status = match transport {
+                Ok(transport) => match self.follow_once(WatchClient::new(transport)).await {
+                    Ended::Done => return,
+                    Ended::Broken(status) => status,
+                },
+                Err(status) => status,
             };
+            if client.connection.renews(&status) {
+                backoff.pause().await;
+                continue;
+            }
             if Fate::of(&status) == Fate::Answered {
                 return self.end(Error::refused(&status)).await;
             }
@@ -124,7 +131,7 @@ impl Follower {
         }
     }
 
-    async fn follow_once(&mut self, client: WatchClient<tonic::transport::Channel>) -> Ended {
+    async fn follow_once(&mut self, client: WatchClient<Transport>) -> Ended {
         let mut client = client.max_decoding_message_size(512 << 20);
         let (requests, receiver) = mpsc::channel(1);
         let create = pb::WatchCreateRequest {

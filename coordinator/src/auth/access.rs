@@ -9,7 +9,7 @@ use super::{Auth, Caller};
 use crate::Error;
 use crate::lease::Leases;
 
-/// What somebody is about to do.
+/// What someone is about to do.
 #[derive(Debug, Clone, Copy)]
 pub enum Access<'a> {
     Range(&'a pb::RangeRequest),
@@ -27,7 +27,7 @@ pub enum Access<'a> {
     LeaseRead(i64),
     /// To see all leases.
     Leases,
-    /// What nobody in particular may do, but not nobody: to grant a lease, to ask for the status.
+    /// What no one in particular may do, but not no one: to grant a lease, to ask for the status.
     Somebody,
     /// To manage users, members or the server.
     Root,
@@ -37,7 +37,7 @@ impl Auth {
     /// Whether `caller` may.
     ///
     /// # Errors
-    /// As [`Auth::is_enabled`] and etcd have it: [`Error::UserEmpty`] for nobody, [`Error::AuthOldRevision`] for somebody
+    /// As [`Auth::is_enabled`] and etcd have it: [`Error::UserEmpty`] for no one, [`Error::AuthOldRevision`] for someone
     /// established before the last change, [`Error::PermissionDenied`], and [`Error::UserNotFound`] where root is needed.
     pub fn check(&self, leases: &Leases, caller: &Caller, access: Access<'_>) -> Result<(), Error> {
         if !self.is_enabled() {
@@ -76,7 +76,7 @@ impl Auth {
     fn check_put(&self, leases: &Leases, caller: &Caller, request: &pb::PutRequest) -> Result<(), Error> {
         let one = Bytes::new();
         self.permit(caller, Right::Write, &request.key, &one)?;
-        // Whoever hangs a key on a lease could not take it off again if the lease has keys that he may not write.
+        // Anyone who hangs a key on a lease could not take it off again if the lease has keys that he may not write.
         self.check_lease(leases, caller, Right::Write, request.lease)?;
         if request.prev_kv {
             self.permit(caller, Right::Read, &request.key, &one)?;

@@ -8,10 +8,10 @@
 //! same questions at the edge, under the machine's lock.
 //!
 //! # Rules
-//! - While authentication is off, everybody may do everything. To turn it on takes a user `root` with the role `root`, and
+//! - While authentication is off, everyone may do everything. To turn it on takes a user `root` with the role `root`, and
 //!   while it is on neither can be removed.
 //! - A user of the role `root` may do everything. All others have the union of their roles' ranges ([`Permissions`]).
-//! - Every change raises the revision, and every caller of an older one has to be established anew.
+//! - Every change raises the revision, and every caller of an older one has to be established again.
 //! - Entries without credentials are refused; what the server does itself (ending a lease) is done as root ([`root`]).
 //!
 //! # Where it stops

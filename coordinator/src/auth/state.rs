@@ -1,4 +1,4 @@
-//! What is agreed upon: users, roles, whether it matters, and the revision of all that.
+//! What is committed: users, roles, whether it matters, and the revision of all that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ pub(super) struct User {
 pub struct Credential {
     /// bcrypt, in its usual text form.
     pub hash: Bytes,
-    /// The revision at which it was looked up; if that has moved on since, look it up anew.
+    /// The revision at which it was looked up; if that has moved on since, look it up again.
     pub auth_revision: u64,
 }
 
@@ -144,7 +144,7 @@ impl Auth {
         })
     }
 
-    /// Something is different now: whoever was established before has to be anew.
+    /// Something is different now: anyone who was established before has to be again.
     pub(super) fn touch(&mut self) {
         self.revision += 1;
         self.changed = true;
@@ -170,7 +170,7 @@ impl Auth {
     /// Whether a caller may do what `right` says to all keys of a range.
     ///
     /// # Errors
-    /// [`Error::UserEmpty`] for nobody, [`Error::AuthOldRevision`] for somebody established too long ago,
+    /// [`Error::UserEmpty`] for no one, [`Error::AuthOldRevision`] for someone established too long ago,
     /// [`Error::PermissionDenied`].
     pub(super) fn permit(&self, caller: &Caller, right: Right, key: &Bytes, range_end: &Bytes) -> Result<(), Error> {
         if !self.enabled || is_the_server(caller) {
@@ -192,7 +192,7 @@ impl Auth {
         }
     }
 
-    /// Whether a caller may manage users, members and the server. As in etcd this does not look at the revision: somebody
+    /// Whether a caller may manage users, members and the server. As in etcd this does not look at the revision: someone
     /// who was root when he asked, and is still, may.
     ///
     /// # Errors
@@ -213,7 +213,7 @@ impl Auth {
     }
 }
 
-/// No caller from outside is root at revision 0: those who are somebody carry the revision at which they became it.
+/// No caller from outside is root at revision 0: those who are someone carry the revision at which they became it.
 fn is_the_server(caller: &Caller) -> bool {
     caller.auth_revision == 0 && caller.user == ROOT
 }

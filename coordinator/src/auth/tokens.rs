@@ -1,4 +1,4 @@
-//! Simple tokens: words that stand for a user until nobody has used them for a while.
+//! Simple tokens: words that stand for a user until no one has used them for a while.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Auto-compaction: which revision the history may be forgotten up to, and when.
 //!
-//! Two rules, etcd's. By *revisions*: keep so many of the latest. By *time*: keep all that were current within a period;
-//! for that the revision is noted now and then, a tenth of the period apart. The rule decides; whoever asks it proposes the
+//! Two rules, etcd's. By *revisions*: keep this many of the latest. By *time*: keep all that were current within a period;
+//! for that the revision is noted now and then, a tenth of the period apart. The rule decides; anyone who asks it proposes the
 //! compaction, through the log like any other.
 
 use std::collections::VecDeque;

@@ -20,7 +20,7 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
-    /// This member leads from now on, and gives each lease so many seconds.
+    /// This member leads from now on, and gives each lease this many seconds.
     pub fn promote(&mut self, leases: impl IntoIterator<Item = (i64, i64)>, extra_ms: u64, now_ms: u64) {
         self.demote();
         self.leading = true;
@@ -41,7 +41,7 @@ impl Deadlines {
         self.leading
     }
 
-    /// The leases that have at least so many milliseconds left, and how many: for checkpoints.
+    /// The leases that have at least this many milliseconds left, and how many: for checkpoints.
     pub fn with_at_least(&self, remaining_ms: u64, now_ms: u64) -> impl Iterator<Item = (i64, u64)> {
         self.queue
             .range((now_ms.saturating_add(remaining_ms), i64::MIN)..)

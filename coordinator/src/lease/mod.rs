@@ -6,8 +6,8 @@
 //! a deadline that passed makes the leader propose a revocation, and the log decides. So the expiry of a lease is one
 //! entry, and all its keys go in one revision.
 //!
-//! A lease never ends early: after a change of leader all deadlines start anew, with the full time or with what the lease
-//! had left at its last *checkpoint*, since nobody else knows when it was renewed last. The leader notes checkpoints in the
+//! A lease never ends early: after a change of leader all deadlines start again, with the full time or with what the lease
+//! had left at its last *checkpoint*, since no one else knows when it was renewed last. The leader notes checkpoints in the
 //! log now and then for leases of more than a few minutes, so that a cluster whose leader changes often still ends them.
 
 mod deadlines;

@@ -2,7 +2,7 @@
 //!
 //! # How it moves
 //! A request from outside is first checked for what can be told without any state ([`validate`]), then written to the
-//! log, and once it is agreed upon given to [`Machine::apply`] in the log's order.
+//! log, and once it is committed given to [`Machine::apply`] in the log's order.
 //! What it answers goes back to the client, what it changed goes to the watchers. Reads do not come this way: they look at
 //! the machine as it is, which is linearizable on one member, since nothing is acknowledged before it is applied, and on
 //! several once the leader has confirmed that it still leads.
@@ -195,7 +195,7 @@ impl Machine {
     pub fn apply(&mut self, index: u64, caller: &Caller, request: &Request) -> Result<Applied, ArchiveError> {
         debug_assert_eq!(index, self.applied + 1, "entries are applied in order, each once");
         self.applied = index;
-        // As in etcd, an alarm is told even to somebody who may not.
+        // As in etcd, an alarm is told even to someone who may not.
         let outcome = match self.alarms.refusal(request) {
             Some(refusal) => Err(refusal),
             None => self

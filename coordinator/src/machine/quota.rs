@@ -26,7 +26,7 @@ fn of_put(put: &pb::PutRequest) -> u64 {
     VERSION_OVERHEAD_BYTES + (put.key.len() + put.value.len()) as u64
 }
 
-/// Of the two ways the dearer one, since nobody knows yet which is gone.
+/// Of the two ways the dearer one, since no one knows yet which is gone.
 fn of_txn(txn: &pb::TxnRequest) -> u64 {
     let of_steps = |steps: &[pb::RequestOp]| -> u64 {
         steps

@@ -2,7 +2,7 @@
 
 use sha1::{Digest, Sha1};
 
-/// The id of a member with these peer URLs. Founding members are told apart from those of other clusters by the `token`;
+/// The id of a member with these peer URLs. InitialState members are told apart from those of other clusters by the `token`;
 /// those that are added later by the time, in seconds since 1970.
 pub fn member_id(peer_urls: &[String], token: &str, added_at: Option<u64>) -> u64 {
     let mut urls: Vec<&str> = peer_urls.iter().map(String::as_str).collect();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator_wire::coordinatorpb::{MemberAttributes, MemberChange, StoredMembers, member_change::Change};
 use coordinator_wire::etcdserverpb as pb;
+use raft::consensus::Membership;
 
 /// All members, and who was one.
 ///
@@ -49,6 +50,14 @@ impl Members {
         std::mem::take(&mut self.changed).then(|| self.to_stored())
     }
 
+    /// Who votes and who learns, for consensus.
+    pub fn membership(&self) -> Membership {
+        Membership::new(
+            self.voters().map(|member| member.id),
+            self.learners().map(|member| member.id),
+        )
+    }
+
     /// All, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &pb::Member> {
         self.members.values()
@@ -82,7 +91,7 @@ impl Members {
             .any(|member| member.peer_ur_ls.iter().any(|url| peer_urls.contains(url)))
     }
 
-    /// A change that is agreed upon.
+    /// A change that is committed.
     pub fn apply(&mut self, change: &MemberChange) {
         self.changed = true;
         match &change.change {

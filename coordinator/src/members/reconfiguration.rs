@@ -2,7 +2,7 @@
 //!
 //! A change that consensus could carry out can still stop a cluster: who adds a second member to one, and mistypes its
 //! address, has lost the majority. So a change is refused when too few members have ever started, or when members are out of
-//! reach at that moment. The rules and their order are etcd's; `--strict-reconfig-check=false` turns them off.
+//! reach at that moment. The rules and their order are etcd's; `--strict-reconfig-check=false` queue them off.
 
 use std::collections::BTreeSet;
 

@@ -10,14 +10,18 @@ use coordinator_wire::etcdserverpb as pb;
 use disk::Disk;
 use disk::faulty::{FaultyDisk, Loss, MemoryDisk};
 
-use super::bell::Call;
-use super::config::{Arguments, Settings};
-use super::node::Node;
-use super::serve::{Threads, start, stop};
-use super::store_file::Founding;
 use crate::Error;
 use crate::auth;
 use crate::machine::{Outcome, Request};
+use crate::members::Members;
+use crate::server::replica::node::Node;
+use crate::server::serve::{Threads, start, stop};
+use crate::server::settings::data_directory::Directories;
+use crate::server::settings::flags::{Arguments, Settings};
+use crate::server::storage::redb_disk::Space;
+use crate::server::storage::store_file::{Identity, InitialState, StoreFile};
+use crate::server::storage::wake_up::WakeReason;
+use crate::store::{Archive, Revision, Version};
 
 const DIRECTORY: &str = "/data";
 
@@ -27,15 +31,15 @@ fn launch(disk: &Arc<dyn Disk>) -> (Arc<Node>, Threads) {
     // So small that the log is purged all the time.
     settings.log.segment_bytes = 2_000;
     disk.create_dir_all(Path::new(DIRECTORY)).expect("a directory");
-    let (identity, members) = settings.peering.found();
-    let founding = Founding {
+    let (identity, members) = settings.bootstrap.found();
+    let founding = InitialState {
         identity,
         members,
         applied: 1,
     };
     start(
         &settings,
-        Path::new(DIRECTORY),
+        &Directories::both(Path::new(DIRECTORY)),
         disk,
         &founding,
         Arc::new(raft::node::Plain),
@@ -82,7 +86,7 @@ async fn put_many(node: &Arc<Node>, round: u64, tasks: u64, each: u64) -> Vec<St
         .collect()
 }
 
-/// Twelve power losses, each while puts are under way and at another moment of the archivist's work.
+/// Twelve power losses, each while puts are under way and at another moment of the persister's work.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_power_loss_takes_nothing_that_was_acknowledged() {
     let memory = MemoryDisk::new();
@@ -101,7 +105,7 @@ async fn a_power_loss_takes_nothing_that_was_acknowledged() {
         }
         let putting = put_many(&node, round, 4, 25);
         if round % 3 != 0 {
-            node.bell().ring(Call::Now);
+            node.persister_wake_up().wake(WakeReason::Requested);
         }
         acknowledged.extend(putting.await);
         revision = node.machine().store().revision();
@@ -118,7 +122,7 @@ async fn a_power_loss_takes_nothing_that_was_acknowledged() {
         // Some more, whose fate is open.
         let (late, last_round) = (Arc::clone(&node), round + 1_000);
         let late = tokio::spawn(async move { put_many(&late, last_round, 4, 50).await });
-        node.bell().ring(Call::Now);
+        node.persister_wake_up().wake(WakeReason::Requested);
         tokio::time::sleep(Duration::from_millis(round)).await;
         memory.crash(if round % 2 == 0 {
             Loss::Sectors { seed: round }
@@ -134,7 +138,7 @@ async fn a_power_loss_takes_nothing_that_was_acknowledged() {
     let (node, threads) = launch(&disk);
     node.propose(auth::root(), put("last", "1")).await.expect("it serves");
     let archived = node.archived(node.machine().applied());
-    node.bell().ring(Call::Now);
+    node.persister_wake_up().wake(WakeReason::Requested);
     tokio::time::timeout(Duration::from_secs(20), archived)
         .await
         .expect("it is archived");
@@ -164,7 +168,7 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
         Err(Error::NoSpace)
     );
     assert!(node.unhealthy().is_some(), "the health page tells it");
-    node.bell().ring(Call::Now);
+    node.persister_wake_up().wake(WakeReason::Requested);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(read(&node, "before").as_deref(), Some(&b"1"[..]));
     assert_eq!(read(&node, "during"), None);
@@ -176,7 +180,7 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
     let went_on = tokio::time::timeout(Duration::from_secs(5), archived).await;
     assert!(
         went_on.is_ok(),
-        "the archivist goes on by itself: {:?}",
+        "the persister goes on by itself: {:?}",
         node.unhealthy()
     );
     assert_eq!(node.unhealthy(), None);
@@ -205,4 +209,50 @@ async fn after_a_failed_sync_nothing_is_acknowledged_and_the_process_is_told_to_
     let told = tokio::time::timeout(Duration::from_secs(5), failures.wait_for(Option::is_some)).await;
     assert!(told.is_ok(), "the process is told why it must end");
     stop(&node, threads);
+}
+
+/// A hand-over in steps that a crash cut short: the file's numbers do not cover the first steps, so they are dropped, and
+/// the log brings them again.
+#[test]
+fn steps_of_an_unfinished_hand_over_are_dropped_at_the_next_start() {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    disk.create_dir_all(Path::new(DIRECTORY)).expect("a directory");
+    let path = Path::new(DIRECTORY).join("store.redb");
+    let initial = InitialState {
+        identity: Identity { cluster: 1, member: 2 },
+        members: Members::default(),
+        applied: 1,
+    };
+    let open = || StoreFile::open(&disk, &path, Arc::new(Space::default()), &initial).expect("it opens");
+    let version = |main: i64| {
+        Arc::new(Version {
+            revision: Revision::new(main, 0),
+            deleted: false,
+            kv: coordinator_wire::mvccpb::KeyValue {
+                key: Bytes::from(format!("k{main}")),
+                mod_revision: main,
+                ..Default::default()
+            },
+        })
+    };
+    let count = |file: &StoreFile| {
+        let mut found = 0;
+        let all = (Revision::default(), Revision::end_of(i64::MAX));
+        let snapshot = file.snapshot().expect("readable");
+        let scanned = snapshot.scan(all.0, all.1, &mut |_| {
+            found += 1;
+            true
+        });
+        scanned.expect("readable");
+        found
+    };
+    let (mut file, numbers) = open();
+    assert_eq!(numbers.revision, 1);
+    let empty = file.stored_bytes();
+    file.take_versions(&[version(2), version(3)]).expect("durable");
+    assert_eq!(count(&file), 2);
+    assert!(file.stored_bytes() > empty);
+    drop(file);
+    let (file, numbers) = open();
+    assert_eq!((numbers.revision, count(&file), file.stored_bytes()), (1, 0, empty));
 }

@@ -10,26 +10,35 @@ use disk::{Disk, RealDisk};
 use host::{DataDir, Shutdown};
 use raft::consensus;
 use raft::node::{Connect, Door, Inbox, Transport};
-use tokio::net::TcpListener;
 
-use super::bell::Call;
-use super::config::Settings;
-use super::connections::Endpoint;
-use super::metrics::Metrics;
-use super::node::{Node, Parts};
-use super::peers::PeerDoor;
-use super::recovery::{self, Recovered};
-use super::redb_disk::Space;
-use super::replica::Replica;
-use super::store_file::{Founding, Identity};
-use super::timed_disk::TimedDisk;
-use super::url::Url;
-use super::{announcements, applier, archivist, auth, connections, corruption, defragment, expiry, forced, services};
 use crate::machine::Request;
 use crate::members::Members;
+use crate::server::listen::connections;
+use crate::server::listen::connections::Endpoint;
+use crate::server::listen::router;
+use crate::server::metrics::Metrics;
+use crate::server::replica::applier;
+use crate::server::replica::corruption;
+use crate::server::replica::expiry;
+use crate::server::replica::force_new_cluster;
+use crate::server::replica::node::{Node, Parts};
+use crate::server::replica::peers::PeerInbox;
+use crate::server::replica::state_machine::Replica;
+use crate::server::service::auth::gate::Gate;
+use crate::server::settings::data_directory::{Directories, FORMAT_VERSION, has_state};
+use crate::server::settings::flags::Settings;
+use crate::server::settings::url::Url;
+use crate::server::startup_log;
+use crate::server::storage::defragment;
+use crate::server::storage::import;
+use crate::server::storage::log_directory::LogDirectory;
+use crate::server::storage::persister;
+use crate::server::storage::recovery::{self, Recovered};
+use crate::server::storage::redb_disk::Space;
+use crate::server::storage::store_file::{Identity, InitialState};
+use crate::server::storage::timed_disk::{TimedDisk, UnsyncedDisk};
+use crate::server::storage::wake_up::WakeReason;
 
-/// The format of the data directory that this program writes.
-pub(super) const FORMAT_VERSION: u32 = 2;
 /// Portions of entries that may wait for the applier; then consensus waits.
 const WORK_MAX: usize = 1_024;
 /// How often a member that the others do not know the name of says it again.
@@ -43,31 +52,38 @@ const PAGES_FLAG: &str = "--listen-metrics-urls";
 /// Why the coordinator could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Fatal(String);
+pub(in crate::server) struct Fatal(String);
 
 fn fatal(error: impl std::fmt::Display) -> Fatal {
     Fatal(error.to_string())
 }
 
 /// Serves until `shutdown`.
-pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), Fatal> {
-    announcements::starting(&settings);
-    let directory = DataDir::open(&settings.data_dir, "coordinator", FORMAT_VERSION)
-        .map_err(|error| etcds(&settings.data_dir).unwrap_or_else(|| fatal(error)))?;
+pub(in crate::server) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), Fatal> {
+    startup_log::starting(&settings);
+    let directory = open_data_directory(&settings.data_dir).await?;
     let (endpoints, addresses) = bind(&settings, directory.path()).await?;
     let (pages, page_addresses) = bind_urls(&settings, directory.path(), PAGES_FLAG, &settings.listen_metrics).await?;
     let peer_listeners = bind_for_peers(&settings).await?;
     let streams = settings
         .security
-        .peer_streams(directory.path(), &settings.peering.listen);
+        .peer_streams(directory.path(), &settings.bootstrap.listen);
     let streams = streams.map_err(fatal)?;
     let connect = streams.connect();
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let disk: Arc<dyn Disk> = match settings.syncs {
+        true => Arc::new(RealDisk),
+        false => Arc::new(UnsyncedDisk(Arc::new(RealDisk))),
+    };
+    let log_directory = LogDirectory::open(&settings, &*disk, directory.path()).map_err(fatal)?;
     let founding = founding(&settings, &*disk, directory.path(), &connect).await?;
     let (node, threads) = {
-        let (settings, path) = (settings.clone(), directory.path().to_owned());
+        let settings = settings.clone();
+        let directories = Directories {
+            store: directory.path().to_owned(),
+            log: log_directory.path().to_owned(),
+        };
         let connect = Arc::clone(&connect);
-        let start = move || start(&settings, &path, &disk, &founding, connect);
+        let start = move || start(&settings, &directories, &disk, &founding, connect);
         tokio::task::spawn_blocking(start).await.map_err(fatal)??
     };
     if settings.checks.initial
@@ -90,17 +106,17 @@ pub(super) async fn serve(settings: Settings, shutdown: Shutdown) -> Result<(), 
     };
     compare_keys(&node, &settings, &shutdown);
     let introduced = tokio::spawn(introduce(Arc::clone(&node), attributes, shutdown.clone()));
-    let port = services::port(&node, &settings, &shutdown);
-    services::serve_pages(&node, &settings, pages, &shutdown);
+    let port = router::port(&node, &settings, &shutdown);
+    router::serve_pages(&node, &settings, pages, &shutdown);
     let incoming = connections::accept(endpoints, &shutdown);
     let server = port.serve(incoming, &shutdown);
     let announces = settings.announces;
     let listening = settings.listen_client.clone();
     tokio::spawn(async move {
-        // With others, only when they have agreed upon something that this member said.
+        // With others, only when they have committed something that this member said.
         let _aborted = introduced.await;
         tracing::info!(addresses = ?addresses, "ready to serve client requests");
-        announcements::serving(&listening);
+        startup_log::serving(&listening);
         if announces {
             let mut named: Vec<_> = addresses.iter().map(|address| ("client", *address)).collect();
             named.extend(page_addresses.iter().map(|address| ("metrics", *address)));
@@ -135,16 +151,21 @@ fn compare_keys(node: &Arc<Node>, settings: &Settings, shutdown: &Shutdown) {
     }
 }
 
-/// What to do with a data directory of etcd, if it is one.
-fn etcds(directory: &Path) -> Option<Fatal> {
-    let theirs = directory.join("member/snap/db");
-    theirs.exists().then(|| {
-        Fatal(format!(
-            "{} is a data directory of etcd: let etcd save a snapshot (etcdctl snapshot save FILE), then `coordinator restore \
-             FILE --data-dir` a new directory and start with that",
-            directory.display()
-        ))
-    })
+/// Opens the data directory; one that `etcdutl snapshot restore` made is imported first.
+async fn open_data_directory(path: &Path) -> Result<DataDir, Fatal> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let mut tolerated = &[][..];
+    if import::is_wanted(&*disk, path) {
+        import::check(&*disk, path).map_err(Fatal)?;
+        tolerated = &[import::ETCD_DIRECTORY];
+    }
+    let directory = DataDir::open_beside(path, "coordinator", FORMAT_VERSION, tolerated).map_err(fatal)?;
+    if import::is_wanted(&*disk, directory.path()) {
+        let path = directory.path().to_owned();
+        let imported = tokio::task::spawn_blocking(move || import::import(&disk, &path)).await;
+        imported.map_err(fatal)?.map_err(Fatal)?;
+    }
+    Ok(directory)
 }
 
 /// Tells the others what this member's name is and where its clients connect, unless they know.
@@ -172,11 +193,11 @@ async fn introduce(node: Arc<Node>, attributes: MemberAttributes, shutdown: Shut
 }
 
 /// Opens streams to the others. A member that joins and has not been told yet who they are asks them, since it must be able
-/// to answer whoever tells it.
+/// to answer anyone who tells it.
 async fn connect_members(node: &Node, settings: &Settings, connect: &Arc<dyn Connect>) -> Result<(), Fatal> {
     let knows_nobody = node.machine().members().iter().next().is_none();
     if knows_nobody {
-        let (_identity, members) = settings.peering.join(Arc::clone(connect)).await.map_err(Fatal)?;
+        let (_identity, members) = settings.bootstrap.join(Arc::clone(connect)).await.map_err(Fatal)?;
         let peers = members.list().into_iter().map(|member| (member.id, member.peer_ur_ls));
         node.transport.set_peers(peers);
     } else {
@@ -191,19 +212,19 @@ async fn founding(
     disk: &dyn Disk,
     directory: &Path,
     connect: &Arc<dyn Connect>,
-) -> Result<Founding, Fatal> {
-    let (identity, members) = settings.peering.found();
-    if recovery::has_state(disk, directory) || !settings.peering.joins() {
-        return Ok(Founding {
+) -> Result<InitialState, Fatal> {
+    let (identity, members) = settings.bootstrap.found();
+    if has_state(disk, directory) || !settings.bootstrap.joins() {
+        return Ok(InitialState {
             identity,
             members,
             applied: 1,
         });
     }
-    let (identity, _members) = settings.peering.join(Arc::clone(connect)).await.map_err(Fatal)?;
-    Ok(Founding {
+    let (identity, _members) = settings.bootstrap.join(Arc::clone(connect)).await.map_err(Fatal)?;
+    Ok(InitialState {
         identity,
-        // Whoever joins knows nobody until it is told: it must not vote before.
+        // Anyone who joins knows no one until it is told: it must not vote before.
         members: Members::default(),
         applied: 0,
     })
@@ -234,7 +255,7 @@ async fn bind_urls(
             addresses.extend(endpoint.local_addr().map_err(fatal)?);
             continue;
         }
-        let endpoint = Endpoint::bind(flag, url, tls.as_ref()).await;
+        let endpoint = Endpoint::bind(flag, url, tls.as_ref(), settings.connections.reuse_port).await;
         let endpoint = endpoint.map_err(fatal)?;
         addresses.extend(endpoint.local_addr().map_err(fatal)?);
         bound.push((url, endpoint));
@@ -243,54 +264,56 @@ async fn bind_urls(
     Ok((endpoints, addresses))
 }
 
-/// Binds the peers' addresses. Where nobody asked for one and it is taken, a member that is alone goes without.
+/// Binds the peers' addresses. Where no one asked for one and it is taken, a member that is alone goes without.
 async fn bind_for_peers(settings: &Settings) -> Result<Vec<(Door, Url)>, Fatal> {
     let mut listeners = Vec::new();
-    for url in &settings.peering.listen {
+    for url in &settings.bootstrap.listen {
         let address = url.address();
         let bound = match url.path() {
-            Some(path) => host::bind_path(&path).map(Door::from),
-            None => TcpListener::bind(address).await.map(Door::from),
+            Some(path) => host::bind_path(&path).map(Door::from).map_err(|error| {
+                let sentence =
+                    format!("cannot listen on {address}: {error}; choose another path with --listen-peer-urls");
+                std::io::Error::new(error.kind(), sentence)
+            }),
+            None => connections::bind_tcp("--listen-peer-urls", address, settings.connections.reuse_port)
+                .await
+                .map(Door::from),
         };
         match bound {
             Ok(door) => listeners.push((door, url.clone())),
-            Err(error) if settings.peering.listen_is_default => {
-                tracing::warn!(%address, %error, "no other member can connect: give another --listen-peer-urls");
+            Err(error) if settings.bootstrap.listen_is_default => {
+                tracing::warn!(%address, %error, "cannot listen for peers; other members cannot connect: choose another --listen-peer-urls");
             }
-            Err(error) => {
-                return Err(Fatal(format!(
-                    "cannot listen on {address}: {error}; choose another address with --listen-peer-urls"
-                )));
-            }
+            Err(error) => return Err(fatal(error)),
         }
     }
     Ok(listeners)
 }
 
 /// The threads that stand between the log and the store file.
-pub(super) struct Threads {
+pub(in crate::server) struct Threads {
     applier: std::thread::JoinHandle<()>,
-    archivist: std::thread::JoinHandle<()>,
+    persister: std::thread::JoinHandle<()>,
 }
 
 /// Recovers the state and starts the threads. Blocks; within a runtime.
-pub(super) fn start(
+pub(in crate::server) fn start(
     settings: &Settings,
-    directory: &Path,
+    directories: &Directories,
     disk: &Arc<dyn Disk>,
-    founding: &Founding,
+    founding: &InitialState,
     connect: Arc<dyn Connect>,
 ) -> Result<(Arc<Node>, Threads), Fatal> {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(settings.extensive_metrics);
     let space = Arc::new(Space::default());
     let timed: Arc<dyn Disk> = Arc::new(TimedDisk {
         inner: Arc::clone(disk),
         syncs: metrics.log_sync.clone(),
     });
-    let recovered = recovery::recover(disk, timed, directory, Arc::clone(&space), founding, &settings.log);
+    let recovered = recovery::recover(disk, timed, directories, Arc::clone(&space), founding, &settings.log);
     let mut recovered = recovered.map_err(fatal)?;
-    if settings.peering.force_new_cluster {
-        forced::make_alone(&mut recovered, settings.peering.own_urls()).map_err(fatal)?;
+    if settings.bootstrap.force_new_cluster {
+        force_new_cluster::force(&mut recovered, settings.bootstrap.own_urls()).map_err(fatal)?;
     }
     if let Some(threshold_bytes) = settings.bootstrap_defragmentation_bytes {
         let Recovered { machine, file, .. } = &mut recovered;
@@ -321,12 +344,12 @@ pub(super) fn start(
         limits: settings.limits.clone(),
         metrics,
         space,
-        gate: auth::Gate::new(&settings.security.auth),
+        gate: Gate::new(&settings.security.auth),
         machine,
         transport: transport.clone(),
         runtime,
         disk: Arc::clone(disk),
-        directory: directory.to_owned(),
+        directory: directories.store.clone(),
         work: work.clone(),
         archived: snapshot.last.index,
         replay_to,
@@ -338,9 +361,9 @@ pub(super) fn start(
         work,
     };
     let config = consensus::Config {
-        election_ms: settings.peering.election_ms,
-        heartbeat_ms: settings.peering.heartbeat_ms,
-        pre_vote: settings.peering.pre_vote,
+        election_ms: settings.bootstrap.election_ms,
+        heartbeat_ms: settings.bootstrap.heartbeat_ms,
+        pre_vote: settings.bootstrap.pre_vote,
         ..consensus::Config::new(identity.member)
     };
     let begin = raft::node::Start {
@@ -351,18 +374,18 @@ pub(super) fn start(
     };
     let raft = raft::node::Node::start(begin, replica, transport.clone()).map_err(fatal)?;
     node.set_raft(raft);
-    let door = PeerDoor::new();
+    let door = PeerInbox::new();
     door.open(&node);
     let inbox: Arc<dyn Inbox> = door;
     transport.deliver_to(&inbox);
     let applier = applier::start(Arc::clone(&node), queue).map_err(fatal)?;
-    let archivist = archivist::start(Arc::clone(&node), file, archived).map_err(fatal)?;
+    let persister = persister::start(Arc::clone(&node), file, archived).map_err(fatal)?;
     node.keep(inbox);
     until_replayed(&node, replay_to);
-    Ok((node, Threads { applier, archivist }))
+    Ok((node, Threads { applier, persister }))
 }
 
-/// A member that is alone has all that was ever acknowledged in its log; nobody sees it before it is applied.
+/// A member that is alone has all that was ever acknowledged in its log; no one sees it before it is applied.
 fn until_replayed(node: &Node, replay_to: u64) {
     let raft = node.raft().gauges();
     let is_ready = || {
@@ -384,15 +407,15 @@ fn id_seed(identity: &Identity) -> u64 {
 }
 
 /// Applies what is durable, archives it, and ends the threads. Blocks.
-pub(super) fn stop(node: &Node, threads: Threads) {
+pub(in crate::server) fn stop(node: &Node, threads: Threads) {
     node.raft().stop();
     node.transport.end();
     node.stop_applier();
     let applied = threads.applier.join();
     node.space.end();
-    node.bell().ring(Call::Last);
-    let archived = threads.archivist.join();
+    node.persister_wake_up().wake(WakeReason::Shutdown);
+    let archived = threads.persister.join();
     if applied.is_err() || archived.is_err() {
-        tracing::error!("a thread ended with a panic; the log has all that was acknowledged");
+        tracing::error!("a thread panicked; all acknowledged writes are in the write-ahead log");
     }
 }

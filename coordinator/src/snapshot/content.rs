@@ -168,7 +168,7 @@ pub struct Found {
 
 /// Reads a file: each version, in order, is shown to `visit`.
 ///
-/// The members are not read: whoever restores a snapshot founds a new cluster.
+/// The members are not read: anyone who restores a snapshot founds a new cluster.
 pub fn read(
     reader: &Reader<'_>,
     visit: &mut dyn FnMut(Version) -> Result<(), SnapshotError>,
@@ -212,6 +212,21 @@ pub fn read(
     })?;
     found.revision = revision;
     Ok(found)
+}
+
+/// The revision up to which a compaction was begun and not finished; etcd finishes it at its next start.
+pub fn pending_compaction(reader: &Reader<'_>) -> Result<Option<i64>, SnapshotError> {
+    let (mut scheduled, mut finished) = (NEVER_COMPACTED, NEVER_COMPACTED);
+    reader.scan(Bucket::Meta, &mut |key, value| {
+        let to = match key {
+            SCHEDULED_COMPACTION => &mut scheduled,
+            FINISHED_COMPACTION => &mut finished,
+            _ => return Ok(()),
+        };
+        *to = parse_revision_key(value).ok_or(unreadable(Bucket::Meta))?.0.main;
+        Ok(())
+    })?;
+    Ok((scheduled > finished).then_some(scheduled))
 }
 
 fn accounts(reader: &Reader<'_>) -> Result<StoredAuth, SnapshotError> {

@@ -15,11 +15,12 @@
 //!
 //! # Where it stops
 //! Files only ever made in one go: no free pages, no updates in place, no inline buckets in what is written (read they
-//! are). The 32 bytes of SHA-256 behind the file are the protocol's, not the format's, and added by whoever sends it.
+//! are). The 32 bytes of SHA-256 behind the file are the protocol's, not the format's, and added by the one that sends it.
 //!
 //! [bbolt]: https://github.com/etcd-io/bbolt
 
 pub mod content;
+mod key_hash;
 mod page;
 mod reader;
 mod schema;
@@ -30,6 +31,7 @@ mod tests;
 
 use std::io;
 
+pub use key_hash::Unhashed;
 pub use reader::{Reader, split_checksum};
 pub use writer::{Layout, measure, write};
 
@@ -49,7 +51,7 @@ pub enum SnapshotError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// Nobody: whoever asked for it does not want it any more.
+    /// No one: anyone who asked for it does not want it any more.
     #[error("the snapshot's receiver is gone")]
     Gone,
 }

@@ -33,7 +33,7 @@ pub(super) fn header(id: u64, flags: u16, count: usize, overflow: usize) -> [u8;
     header[8..10].copy_from_slice(&flags.to_le_bytes());
     let count = u16::try_from(count).expect("a page has no room for more elements");
     header[10..12].copy_from_slice(&count.to_le_bytes());
-    let overflow = u32::try_from(overflow).expect("requests are far smaller than so many pages");
+    let overflow = u32::try_from(overflow).expect("a request is far smaller than u32::MAX pages");
     header[12..].copy_from_slice(&overflow.to_le_bytes());
     header
 }

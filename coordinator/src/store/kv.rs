@@ -61,7 +61,7 @@ enum Selected {
 /// The versions that a range means, to be loaded without holding the store.
 #[derive(Debug)]
 pub struct Selection {
-    selected: Vec<Selected>,
+    selected: VecDeque<Selected>,
     archive: Arc<dyn Archive>,
     /// How many keys the range has, whatever the limit.
     pub total: usize,
@@ -78,19 +78,38 @@ impl Selection {
 
     /// The versions in the order of their keys.
     pub fn load(self) -> Result<Vec<Arc<Version>>, ArchiveError> {
-        self.selected
-            .into_iter()
-            .map(|selected| match selected {
-                Selected::Here(version) => Ok(version),
-                Selected::Archived(revision) => match self.archive.get(revision)? {
-                    Some(version) => Ok(Arc::new(version)),
-                    None => Err(ArchiveError(format!(
-                        "revision {}.{} is missing",
-                        revision.main, revision.sub
-                    ))),
-                },
-            })
-            .collect()
+        let archive = self.archive;
+        let selected = self.selected.into_iter();
+        selected.map(|selected| selected.load(archive.as_ref())).collect()
+    }
+
+    /// The next version in the order of the keys, which is then not selected any more.
+    pub fn load_next(&mut self) -> Option<Result<Arc<Version>, ArchiveError>> {
+        let selected = self.selected.pop_front()?;
+        Some(selected.load(self.archive.as_ref()))
+    }
+
+    pub fn len(&self) -> usize {
+        self.selected.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.selected.is_empty()
+    }
+}
+
+impl Selected {
+    fn load(self, archive: &dyn Archive) -> Result<Arc<Version>, ArchiveError> {
+        match self {
+            Self::Here(version) => Ok(version),
+            Self::Archived(revision) => match archive.get(revision)? {
+                Some(version) => Ok(Arc::new(version)),
+                None => Err(ArchiveError(format!(
+                    "revision {}.{} is missing",
+                    revision.main, revision.sub
+                ))),
+            },
+        }
     }
 }
 
@@ -166,11 +185,11 @@ impl Store {
     pub fn select(&self, bounds: &Bounds, revision: i64, limit: usize) -> Selection {
         let revision = if revision <= 0 { i64::MAX } else { revision };
         let limit = if limit == 0 { usize::MAX } else { limit };
-        let (mut selected, mut total) = (Vec::new(), 0);
+        let (mut selected, mut total) = (VecDeque::new(), 0);
         self.index.visit(bounds, revision, |_, found| {
             total += 1;
             if selected.len() < limit {
-                selected.push(match self.in_tail(found) {
+                selected.push_back(match self.in_tail(found) {
                     Some(version) => Selected::Here(Arc::clone(version)),
                     None => Selected::Archived(found),
                 });
@@ -255,8 +274,13 @@ impl Store {
 
     /// `archive` has taken over everything up to `up_to`: reads go there from now on.
     pub fn archived(&mut self, up_to: Revision, archive: Arc<dyn Archive>) {
-        self.archive = archive;
+        self.archived_in_part(up_to, archive);
         self.removing.clear();
+    }
+
+    /// As [`Store::archived`], of the first part of a hand-over: what it removes is still in the archive.
+    pub fn archived_in_part(&mut self, up_to: Revision, archive: Arc<dyn Archive>) {
+        self.archive = archive;
         while self.tail.front().is_some_and(|version| version.revision <= up_to) {
             if let Some(version) = self.tail.pop_front() {
                 self.tail_bytes -= version.bytes();
@@ -280,7 +304,7 @@ impl Store {
         )
     }
 
-    /// All versions from revision `from` on, for whoever catches up.
+    /// All versions from revision `from` on, for those that catches up.
     ///
     /// # Errors
     /// [`Error::Compacted`] where some of them are gone.

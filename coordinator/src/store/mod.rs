@@ -7,7 +7,7 @@
 //!
 //! # How it moves
 //! The [`Index`] in memory knows, for each key in order, the revisions at which it changed, but no values. The versions
-//! themselves are first in the *tail*, also in memory, and later in an [`Archive`] on disk: whoever owns the store takes
+//! themselves are first in the *tail*, also in memory, and later in an [`Archive`] on disk: anyone who owns the store takes
 //! what is new ([`Store::hand_over`]), makes it durable at leisure, and gives the new archive back ([`Store::archived`]),
 //! upon which the tail is cut. A reader selects versions under a lock ([`Store::select`]) and loads them without it
 //! ([`Selection::load`]), because an archive never changes: a new one takes its place.
@@ -38,7 +38,7 @@ pub use bounds::Bounds;
 pub use history::History;
 pub use index::Index;
 pub use kv::{HandOver, NEVER_COMPACTED, Selection, Store};
-pub use range::RangePlan;
+pub use range::{RangeChunks, RangePlan};
 pub use version::{Revision, Version};
 pub use view::View;
 pub use writer::Writer;

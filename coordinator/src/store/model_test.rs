@@ -31,7 +31,7 @@ enum Step {
     /// Transactions of puts and deletions, each of one key.
     Write(Vec<(u8, bool)>),
     DeleteRange(u8, u8),
-    /// At the current revision minus so many.
+    /// At the current revision minus this many.
     Compact(i64),
     /// The archive takes over what is new; true if it takes until the next such step.
     Archive(bool),

@@ -73,7 +73,10 @@ impl RangePlan {
             versions.truncate(limit);
             more = true;
         }
-        let kvs = versions.iter().map(|version| shown(request, version)).collect();
+        let kvs = versions
+            .iter()
+            .map(|version| shown(request.keys_only, version))
+            .collect();
         Ok(RangeResponse {
             header: Some(ResponseHeader {
                 revision: self.revision,
@@ -86,9 +89,78 @@ impl RangePlan {
     }
 }
 
-fn shown(request: &RangeRequest, version: &Arc<Version>) -> KeyValue {
+/// The answer to a range, piece by piece.
+#[derive(Debug)]
+pub struct RangeChunks {
+    rest: Option<Selection>,
+    keys_only: bool,
+    /// Pairs that may still be shown.
+    left: usize,
+    total: usize,
+    revision: i64,
+}
+
+impl RangePlan {
+    /// The answer piece by piece, of a request without an order or a filter; those need all pairs at once.
+    ///
+    /// # Errors
+    /// Which of them the request has.
+    pub fn chunks(self, request: &RangeRequest) -> Result<RangeChunks, &'static str> {
+        if sort_order(request).is_some() {
+            return Err("custom sort orders");
+        }
+        if has_filter(request) {
+            return Err("revision filters");
+        }
+        let limit = usize::try_from(request.limit).ok().filter(|limit| *limit > 0);
+        Ok(RangeChunks {
+            rest: self.selection,
+            keys_only: request.keys_only,
+            left: limit.unwrap_or(usize::MAX),
+            total: self.total,
+            revision: self.revision,
+        })
+    }
+}
+
+impl RangeChunks {
+    /// The next pairs, of `bytes` together or somewhat more, and whether they are the last. Only the last piece says how
+    /// many there are, at which revision.
+    ///
+    /// # Errors
+    /// Where the archive cannot be read.
+    pub fn next(&mut self, bytes: usize) -> Result<(RangeResponse, bool), ArchiveError> {
+        let (mut kvs, mut shown_bytes) = (Vec::new(), 0);
+        while self.left > 0 && shown_bytes < bytes {
+            let Some(version) = self.rest.as_mut().and_then(Selection::load_next).transpose()? else {
+                break;
+            };
+            let kv = shown(self.keys_only, &version);
+            shown_bytes += kv.key.len() + kv.value.len();
+            kvs.push(kv);
+            self.left -= 1;
+        }
+        let remaining = self.rest.as_ref().map_or(0, Selection::len);
+        let is_last = self.left == 0 || remaining == 0;
+        let mut piece = RangeResponse {
+            kvs,
+            ..Default::default()
+        };
+        if is_last {
+            piece.header = Some(ResponseHeader {
+                revision: self.revision,
+                ..Default::default()
+            });
+            piece.more = remaining > 0;
+            piece.count = i64::try_from(self.total).unwrap_or(i64::MAX);
+        }
+        Ok((piece, is_last))
+    }
+}
+
+fn shown(keys_only: bool, version: &Arc<Version>) -> KeyValue {
     let mut kv = version.kv.clone();
-    if request.keys_only {
+    if keys_only {
         kv.value.clear();
     }
     kv

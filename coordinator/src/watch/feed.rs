@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::store::Version;
 
-/// What the feed holds at most, in bytes: some seconds of a busy store. Whoever falls behind further reads the store.
+/// What the feed holds at most, in bytes: some seconds of a busy store. Anyone who falls behind further reads the store.
 pub const FEED_BYTES_MAX: usize = 16 << 20;
 
 /// The changes of one revision.
@@ -44,7 +44,7 @@ impl Feed {
         self.last = first.revision.main;
         self.bytes += bytes(&changes);
         self.revisions.push_back(changes.into());
-        // The newest revision stays whatever its size, or nobody could be told of it at once.
+        // The newest revision stays whatever its size, or no one could be told of it at once.
         while self.bytes > self.bytes_max && self.revisions.len() > 1 {
             if let Some(oldest) = self.revisions.pop_front() {
                 self.bytes -= bytes(&oldest);

@@ -1,7 +1,7 @@
 //! Watching: who is told what, in which order.
 //!
 //! # What it is
-//! All changes go once into the [`Feed`], a bounded ring of the latest revisions, whoever watches. Each client stream has
+//! All changes go once into the [`Feed`], a bounded ring of the latest revisions, anyone who watches. Each client stream has
 //! its [`Watchers`]: a *cursor* in the feed, up to which its watchers have been told everything, and a list of those that
 //! are *behind* the cursor because they start in the past.
 //!

@@ -251,7 +251,10 @@ impl Watchers {
 
     fn tell(&mut self, id: i64, changes: Vec<Arc<Version>>) -> Answer {
         let revision = self.cursor;
-        let watcher = self.watchers.get_mut(&id).expect("only watchers that exist are told");
+        let watcher = self
+            .watchers
+            .get_mut(&id)
+            .expect("only watchers that exist are notified");
         watcher.told = true;
         Answer::Changes {
             id,
@@ -292,7 +295,7 @@ impl Watchers {
     /// Part of what [`Watchers::missing`] asked for: all changes from there up to revision `to`, in order.
     pub fn catch_up(&mut self, changes: &[Arc<Version>], to: i64) -> Vec<Answer> {
         let mut told: BTreeMap<i64, Vec<Arc<Version>>> = BTreeMap::new();
-        debug_assert!(to <= self.cursor, "what comes after the cursor is told by the feed");
+        debug_assert!(to <= self.cursor, "events after the cursor come from the feed");
         for version in changes {
             for id in &self.behind {
                 if self.watchers[id].wants(version) {
@@ -336,7 +339,7 @@ impl Watchers {
         self.progress_wanted = true;
     }
 
-    /// The answer to [`Watchers::want_progress`], once nobody is behind or waits for a future revision.
+    /// The answer to [`Watchers::want_progress`], once no one is behind or waits for a future revision.
     pub fn progress(&mut self) -> Option<Answer> {
         let ready = self.progress_wanted
             && self.behind.is_empty()

@@ -52,7 +52,7 @@ impl Network {
                 };
                 let network = Arc::clone(&network);
                 tokio::spawn(async move {
-                    // A member that is gone again already: nobody to carry anything for.
+                    // A member that is gone again already: no one to carry anything for.
                     if let Some(from) = network.member_at(peer) {
                         network.carry(stream, from, to, target).await;
                     }

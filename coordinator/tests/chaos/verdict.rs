@@ -185,12 +185,12 @@ fn every_change_was_asked_for(operations: &[Operation], told: &[Told]) {
     }
 }
 
-/// Sweeps over all beginnings and ends in the order of time: who begins must come after everybody who has ended.
+/// Sweeps over all beginnings and ends in the order of time: who begins must come after everyone who has ended.
 fn respects_real_time(placed: &[(&Operation, Place)]) {
     let mut moments: Vec<(Duration, bool, usize)> = Vec::new();
     for (number, (operation, _)) in placed.iter().enumerate() {
         moments.push((operation.began, false, number));
-        // One whose end is unknown may end at any later time: it holds nobody to anything.
+        // One whose end is unknown may end at any later time: it holds no one to anything.
         if operation.is_acknowledged() {
             moments.push((operation.ended, true, number));
         }

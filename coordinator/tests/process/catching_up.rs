@@ -7,7 +7,7 @@ use coordinator_client::Client;
 use coordinator_client::wire::etcdserverpb as pb;
 use pb::maintenance_client::MaintenanceClient;
 
-use crate::members::{Cluster, PATIENCE, eventually_local};
+use crate::members::{Cluster, PATIENCE, PATIENT, eventually_local};
 
 /// Puts of nearly a megabyte each: two segments of the log, so that what the absent member needs is purged.
 const PUTS: usize = 36;
@@ -18,7 +18,7 @@ const KEYS: usize = 12;
 /// When the member is killed.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
-    /// So many bytes of the state have arrived.
+    /// This many bytes of the state have arrived.
     Arrived(u64),
     /// It has written this line.
     Logged(&'static str),
@@ -57,7 +57,7 @@ async fn leave_behind(cluster: &Cluster, leader: usize, round: usize) {
         .await
         .expect("it serves");
     let data = &cluster.members[leader].data;
-    // Whoever is away has nothing later than this.
+    // Anyone who is away has nothing later than this.
     let before = cluster.members[leader].status().await.expect("it serves").raft_index;
     put_much(&client, round).await;
     let deadline = Instant::now() + PATIENCE;
@@ -102,7 +102,7 @@ async fn hash(cluster: &Cluster, number: usize, revision: i64) -> (u32, i64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_killed_at_any_stage_of_a_snapshot_catches_up_and_has_the_same_hash() {
-    let mut cluster = Cluster::start_with(3, &["--snapshot-catchup-entries=2"]);
+    let mut cluster = Cluster::start_with(3, &["--snapshot-catchup-entries=2", PATIENT]);
     let leader = cluster.leader().await;
     let follower = (leader + 1) % 3;
     cluster.members[follower].kill();
@@ -124,7 +124,7 @@ async fn a_follower_killed_at_any_stage_of_a_snapshot_catches_up_and_has_the_sam
     cluster.restart(follower);
     eventually_local(&cluster.members[follower], &format!("round/{round}")).await;
     cluster.members[follower].until_logged(logged, "applied snapshot").await;
-    // It takes part again: with the other one gone, nothing is agreed upon without it.
+    // It takes part again: with the other one gone, nothing is committed without it.
     let client = Client::connect(&cluster.members[leader].endpoint())
         .await
         .expect("it serves");

@@ -13,7 +13,7 @@ use pb::lease_client::LeaseClient;
 use pb::maintenance_client::MaintenanceClient;
 
 use crate::gateway::figures;
-use crate::members::{Cluster, Member, PATIENCE, eventually_local, local};
+use crate::members::{Cluster, Member, PATIENCE, PATIENT, eventually_local, local};
 
 /// Writes numbered keys through all members until told to stop; what was acknowledged, and when.
 fn writer(
@@ -380,25 +380,25 @@ async fn a_learner_joins_by_snapshot_is_promoted_and_another_is_removed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_far_behind_gets_a_snapshot_and_leases_outlive_the_leader() {
-    let mut cluster = Cluster::start_with(3, &["--snapshot-catchup-entries=10"]);
+    let mut cluster = Cluster::start_with(3, &["--snapshot-catchup-entries=10", PATIENT]);
     let leader = cluster.leader().await;
     let follower = (leader + 1) % 3;
     cluster.members[follower].kill();
     let client = Client::connect(&cluster.members[leader].endpoint())
         .await
         .expect("it serves");
-    let (lease, _) = client.lease_grant(3).await.expect("granted");
-    let options = PutOptions {
-        lease,
-        ..Default::default()
-    };
-    client.put_with("leased", "1", options).await.expect("acknowledged");
     // Several segments of the log, so that the follower's part of it is purged.
     let value = vec![b'y'; 1 << 20];
     let putting = (0..40).map(|number| client.put(format!("big/{number}"), value.clone()));
     for put in futures::future::join_all(putting).await {
         put.expect("acknowledged");
     }
+    let (lease, _) = client.lease_grant(3).await.expect("granted");
+    let options = PutOptions {
+        lease,
+        ..Default::default()
+    };
+    client.put_with("leased", "1", options).await.expect("acknowledged");
     let first = cluster.members[leader].data.join("log/00000000000000000002.wal");
     let deadline = Instant::now() + PATIENCE;
     let mut renewed = Instant::now();

@@ -68,7 +68,7 @@ async fn corrupt_members(member: &Member) -> Vec<u64> {
     alarms.into_iter().map(|alarm| alarm.member_id).collect()
 }
 
-/// Waits for the alarm and says who is blamed; then nobody takes writes.
+/// Waits for the alarm and says who is blamed; then no one takes writes.
 async fn until_alarmed(cluster: &Cluster, through: usize) -> Vec<u64> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -158,7 +158,7 @@ async fn after_a_compaction_the_one_that_differs_from_the_majority_is_blamed() {
         corrupt_members(&cluster.members[leader]).await.is_empty(),
         "all is well"
     );
-    // The leader itself: whoever leads next finds it by the majority.
+    // The leader itself: anyone who leads next finds it by the majority.
     let member = id(&cluster.members[leader]).await;
     corrupt(&mut cluster, leader).await;
     cluster.restart(leader);

@@ -1,4 +1,4 @@
-//! A downgrade: agreed upon by all, kept over restarts, refused and cancelled with etcd's words.
+//! A downgrade: committed by all, kept over restarts, refused and cancelled with etcd's words.
 
 use coordinator_client::wire::etcdserverpb as pb;
 use pb::downgrade_request::DowngradeAction;

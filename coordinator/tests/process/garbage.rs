@@ -50,6 +50,14 @@ fn frame(claimed: u32, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<
 
 /// A call of KV.Put whose message claims to be of `claimed` bytes, with headers that any gRPC client sends.
 fn call_with_length(claimed: u32) -> Vec<u8> {
+    let mut message = vec![0];
+    message.extend(claimed.to_be_bytes());
+    message.extend([0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f]);
+    call("h", &message)
+}
+
+/// A call of KV.Put under some authority.
+fn call(authority: &str, message: &[u8]) -> Vec<u8> {
     let literal = |name: &str, value: &str| {
         let mut bytes = vec![0, name.len() as u8];
         bytes.extend(name.as_bytes());
@@ -62,7 +70,7 @@ fn call_with_length(claimed: u32) -> Vec<u8> {
         (":method", "POST"),
         (":scheme", "http"),
         (":path", "/etcdserverpb.KV/Put"),
-        (":authority", "h"),
+        (":authority", authority),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
     ] {
@@ -71,11 +79,45 @@ fn call_with_length(claimed: u32) -> Vec<u8> {
     let mut bytes = PREFACE.to_vec();
     bytes.extend(frame(0, 4, 0, 0, &[]));
     bytes.extend(frame(headers.len() as u32, 1, 4, 1, &headers));
-    let mut message = vec![0];
-    message.extend(claimed.to_be_bytes());
-    message.extend([0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f]);
-    bytes.extend(frame(message.len() as u32, 0, 1, 1, &message));
+    bytes.extend(frame(message.len() as u32, 0, 1, 1, message));
     bytes
+}
+
+/// The kind of the first frame of stream 1 in an answer.
+fn first_kind(answer: &[u8]) -> Option<u8> {
+    let mut rest = answer;
+    while let Some((head, behind)) = rest.split_first_chunk::<9>() {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        if head[8] == 1 {
+            return Some(head[3]);
+        }
+        rest = behind.get(length..)?;
+    }
+    None
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_is_served_under_any_authority() {
+    let data = tempfile::tempdir().expect("a directory");
+    let coordinator = Coordinator::start(data.path());
+    // grpc-go makes `a%2Fb` of the target `etcd:///a/b`.
+    for authority in ["a%2Fb", "a/b", "%", "/", "h:2379"] {
+        let key = authority.as_bytes();
+        let put = [&[0x0a, key.len() as u8][..], key].concat();
+        let message = [&[0, 0, 0, 0, put.len() as u8][..], &put].concat();
+        let mut stream = TcpStream::connect(coordinator.address).expect("it listens");
+        stream.write_all(&call(authority, &message)).expect("sent");
+        let mut answer = Vec::new();
+        let mut read = [0; 4096];
+        while first_kind(&answer).is_none() {
+            let length = stream.read(&mut read).expect("answered");
+            assert!(length > 0, "{authority}: the connection was closed");
+            answer.extend(&read[..length]);
+        }
+        assert_eq!(first_kind(&answer), Some(1), "{authority}: HEADERS, no RST_STREAM");
+    }
+    let client = coordinator.client().await;
+    assert!(client.get("a%2Fb").await.expect("it serves").is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -254,3 +254,78 @@ async fn pages_say_how_it_is() {
     );
     assert_eq!(send(&coordinator, "POST", "/health", "").await.0, 405);
 }
+
+/// All lines of an answer that are objects, up to its end.
+async fn objects(coordinator: &Coordinator, path: &str, body: &str) -> (u16, Vec<Value>) {
+    let (status, mut stream) = send(coordinator, "POST", path, body).await;
+    let mut answer = String::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await;
+    read.expect("it ends").expect("readable");
+    let lines = answer.lines().filter(|line| line.starts_with('{'));
+    (
+        status,
+        lines.map(|line| serde_json::from_str(line).expect("JSON")).collect(),
+    )
+}
+
+#[tokio::test]
+async fn nonsense_on_a_stream_gets_its_error_behind_the_answers_to_what_was_right() {
+    let data = tempfile::tempdir().expect("a directory");
+    let coordinator = Coordinator::start(data.path());
+    call(&coordinator, "/v3/lease/grant", json!({"ID": 9, "TTL": 600})).await;
+    let watch = r#"{"create_request":{"key":"YQ=="}}"#;
+    let keep = r#"{"ID":9}"#;
+    for (path, right, answer) in [
+        ("/v3/watch", watch, json!({"created": true})),
+        ("/v3/lease/keepalive", keep, json!({"ID": "9", "TTL": "600"})),
+    ] {
+        for wrong in [
+            "nonsense",
+            "[]",
+            r#"{"ID":"#,
+            r#"{"ID":{}}{"#,
+            r#"{"create_request":5}"#,
+        ] {
+            if path == "/v3/watch" && wrong.contains("{}") || path != "/v3/watch" && wrong.contains("create") {
+                // An unknown field is ignored.
+                continue;
+            }
+            let (status, alone) = objects(&coordinator, path, wrong).await;
+            assert_eq!(status, 400, "{path} {wrong}: {alone:?}");
+            assert_eq!(alone[0]["error"]["code"], json!(3), "{path} {wrong}: {alone:?}");
+            let (status, both) = objects(&coordinator, path, &format!("{right} {wrong}")).await;
+            assert_eq!((status, both.len()), (200, 2), "{path} {wrong}: {both:?}");
+            let mut first = both[0]["result"].clone();
+            first.as_object_mut().expect("an object").remove("header");
+            assert_eq!(first, answer, "{path} {wrong}");
+            assert_eq!(both[1]["error"]["code"], json!(3), "{path} {wrong}: {both:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn hosts_and_origins_are_those_that_the_flags_name() {
+    let data = tempfile::tempdir().expect("a directory");
+    let flags = ["--host-whitelist=known".to_owned(), "--cors=http://page".to_owned()];
+    let coordinator = Coordinator::start_with(data.path(), "http://127.0.0.1:0", &flags);
+    let ask = async |host: &str, origin: &str| {
+        let mut stream = TcpStream::connect(coordinator.address).await.expect("it listens");
+        let request = format!("GET /version HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answered");
+        answer
+    };
+    let allowed = ask("known:2379", "http://page").await;
+    assert!(allowed.starts_with("HTTP/1.1 200"), "{allowed}");
+    assert!(
+        allowed.contains("access-control-allow-origin: http://page"),
+        "{allowed}"
+    );
+    let elsewhere = ask("known", "http://elsewhere").await;
+    assert!(!elsewhere.contains("access-control-allow-origin"), "{elsewhere}");
+    let rebound = ask("attacker.example", "http://page").await;
+    assert!(rebound.starts_with("HTTP/1.1 421"), "{rebound}");
+    // gRPC does not look at it.
+    coordinator.client().await.put("a", "1").await.expect("served");
+}

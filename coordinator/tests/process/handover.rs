@@ -1,4 +1,4 @@
-//! A leader that is asked to end hands over: nobody waits for an election, nothing acknowledged is lost.
+//! A leader that is asked to end hands over: no one waits for an election, nothing acknowledged is lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -44,7 +44,7 @@ async fn a_new_leader_gives_a_lease_what_it_had_left_and_a_renewed_one_its_full_
     tokio::time::sleep(USED).await;
     let logged = cluster.members[leader].log().len();
     cluster.members[leader]
-        .until_logged(logged, "noted what leases have left")
+        .until_logged(logged, "checkpointed lease TTLs")
         .await;
     let renewed = Instant::now();
     assert_eq!(client.lease_keep_alive_once(kept).await.expect("kept"), TTL);
@@ -72,7 +72,7 @@ async fn a_new_leader_gives_a_lease_what_it_had_left_and_a_renewed_one_its_full_
     }
 }
 
-/// The renewal waits in the socket of a leader that is stopped, until another one leads. Whoever answers it: it counts.
+/// The renewal waits in the socket of a leader that is stopped, until another one leads. Anyone who answers it: it counts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_renewal_that_reaches_a_leader_of_the_past_is_no_promise_of_its_own() {
     const TTL: i64 = 5;

@@ -20,5 +20,6 @@ mod members;
 mod moving;
 mod peer_security;
 mod program;
+mod require_leader;
 mod security;
 mod start;

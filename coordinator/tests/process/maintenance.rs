@@ -44,12 +44,17 @@ async fn save_snapshot(coordinator: &Coordinator, to: &Path) {
 }
 
 fn restore(snapshot: &Path, data: &Path) -> std::process::Output {
+    restore_with(snapshot, data, &[])
+}
+
+fn restore_with(snapshot: &Path, data: &Path, flags: &[&str]) -> std::process::Output {
     Command::new(env!("CARGO_BIN_EXE_coordinator"))
         .env_clear()
         .arg("restore")
         .arg(snapshot)
         .arg("--data-dir")
         .arg(data)
+        .args(flags)
         .output()
         .expect("the program is there")
 }
@@ -100,7 +105,10 @@ async fn a_snapshot_is_restored_whole_and_a_damaged_one_not_at_all() {
     fs::write(&snapshot, bytes).expect("written");
     let output = restore(&snapshot, &other.path().join("none"));
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && stderr.contains("checksum"), "{stderr}");
+    assert!(
+        !output.status.success() && stderr.contains("integrity hash"),
+        "{stderr}"
+    );
 }
 
 /// What is saved while others write is the store at one revision, hash and all.
@@ -273,4 +281,130 @@ async fn a_compaction_to_revision_0_is_taken_once_and_a_finished_one_is_logged()
     cluster.members[0].kill();
     cluster.restart(0);
     assert_eq!(compacted(&cluster).await, revision);
+}
+
+#[tokio::test]
+async fn a_restore_bumps_the_revision_and_marks_all_before_as_compacted() {
+    let (data, other) = (
+        tempfile::tempdir().expect("a directory"),
+        tempfile::tempdir().expect("a directory"),
+    );
+    let coordinator = Coordinator::start(data.path());
+    let client = coordinator.client().await;
+    for value in ["1", "2"] {
+        client.put("kept", value).await.expect("acknowledged");
+    }
+    client.put("gone", "1").await.expect("acknowledged");
+    client.delete(Keys::one("gone")).await.expect("acknowledged");
+    let snapshot = other.path().join("snapshot.db");
+    save_snapshot(&coordinator, &snapshot).await;
+    for flags in [&["--bump-revision=5"][..], &["--mark-compacted"]] {
+        let output = restore_with(&snapshot, &other.path().join("none"), flags);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            told.contains("--bump-revision") && told.contains("--mark-compacted"),
+            "{told}"
+        );
+    }
+    let restored = other.path().join("data");
+    let output = restore_with(&snapshot, &restored, &["--bump-revision=1000000", "--mark-compacted"]);
+    assert!(output.status.success(), "{output:?}");
+    for _start in 0..2 {
+        let coordinator = Coordinator::start(&restored);
+        let client = coordinator.client().await;
+        let at = |revision| RangeOptions {
+            revision,
+            ..Default::default()
+        };
+        let found = client.range(Keys::prefix(""), at(0)).await.expect("read");
+        assert!(found.revision >= 1_000_005, "{found:?}");
+        assert_eq!(found.kvs.len(), 1);
+        assert_eq!((found.kvs[0].value.as_ref(), found.kvs[0].mod_revision), (&b"2"[..], 3));
+        let refused = client.range(Keys::prefix(""), at(5)).await.expect_err("compacted");
+        assert!(refused.to_string().contains("compacted"), "{refused}");
+        client.put("new", "1").await.expect("it goes on");
+        client.delete(Keys::one("new")).await.expect("it goes on");
+        coordinator.kill();
+    }
+}
+
+#[tokio::test]
+async fn a_streamed_range_is_the_same_in_pieces() {
+    let data = tempfile::tempdir().expect("a directory");
+    let coordinator = Coordinator::start_with(
+        data.path(),
+        "http://127.0.0.1:0",
+        &["--max-request-bytes=20000".to_owned()],
+    );
+    let client = coordinator.client().await;
+    for number in 0..40 {
+        client
+            .put(format!("k{number:02}"), vec![b'x'; 2_000])
+            .await
+            .expect("acknowledged");
+    }
+    let mut kv = pb::kv_client::KvClient::new(coordinator.channel().await);
+    let all = pb::RangeRequest {
+        key: "k".into(),
+        range_end: "l".into(),
+        ..Default::default()
+    };
+    for request in [
+        all.clone(),
+        pb::RangeRequest {
+            limit: 25,
+            ..all.clone()
+        },
+        pb::RangeRequest {
+            limit: 40,
+            keys_only: true,
+            ..all.clone()
+        },
+        pb::RangeRequest {
+            count_only: true,
+            ..all.clone()
+        },
+        pb::RangeRequest {
+            revision: 5,
+            ..all.clone()
+        },
+        pb::RangeRequest {
+            key: "x".into(),
+            range_end: "y".into(),
+            ..all.clone()
+        },
+    ] {
+        let whole = kv.range(request.clone()).await.expect("read").into_inner();
+        let mut stream = kv.range_stream(request.clone()).await.expect("read").into_inner();
+        let (mut merged, mut pieces) = (pb::RangeResponse::default(), 0);
+        while let Some(piece) = stream.message().await.expect("goes on") {
+            let piece = piece.range_response.expect("a part");
+            assert!(merged.header.is_none(), "only the last one has a header");
+            merged.kvs.extend(piece.kvs);
+            (merged.header, merged.more, merged.count) = (piece.header, piece.more, piece.count);
+            pieces += 1;
+        }
+        assert_eq!(merged, whole);
+        assert!(request != all || pieces > 2, "{pieces} pieces");
+    }
+    let sorted = pb::RangeRequest {
+        sort_order: pb::range_request::SortOrder::Descend.into(),
+        ..all
+    };
+    let refused = kv.range_stream(sorted).await.expect_err("as in etcd");
+    assert_eq!(refused.code(), tonic::Code::Unimplemented);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_puts_large_values_one_after_the_other_is_slowed_down_not_refused() {
+    let data = tempfile::tempdir().expect("a directory");
+    let flag = ["--unsafe-no-fsync".to_owned()];
+    let coordinator = Coordinator::start_with(data.path(), "http://127.0.0.1:0", &flag);
+    let client = coordinator.client().await;
+    let value = vec![b'x'; 1 << 20];
+    // More than waits for the persister in memory.
+    for number in 0..200 {
+        let key = format!("large/{}", number % 8);
+        client.put(key, value.clone()).await.expect("it waits for room");
+    }
 }

@@ -1,4 +1,4 @@
-//! Thousands of watches over a few streams, some of which nobody reads.
+//! Thousands of watches over a few streams, some of which no one reads.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,11 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Streams that are read, and the watches of each.
 const READ: usize = 3;
 const WATCHES: i64 = 900;
-/// Streams that nobody reads until the end, and the watches of each: of the few changes, and of the many.
+/// Streams that no one reads until the end, and the watches of each: of the few changes, and of the many.
 const UNREAD: usize = 2;
 const UNREAD_WATCHES: i64 = 150;
 const UNREAD_OF_MANY: i64 = 8;
-/// The few changes, that everybody watches.
+/// The few changes, that everyone watches.
 const FEW: usize = 40;
 /// The many: 24 MB, more than the feed holds. For each unread watch of them to have its own would take 384 MB.
 const MANY: usize = 1_500;

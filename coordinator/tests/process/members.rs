@@ -15,6 +15,9 @@ use tonic::transport::{Channel, Endpoint};
 /// How long something may take that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// So that a busy machine elects no other leader while megabytes are written.
+pub const PATIENT: &str = "--election-timeout=2000";
+
 /// A port for a member that may be started again with it.
 pub fn free_port() -> u16 {
     host::free_port::address().expect("a port").port()

@@ -24,7 +24,7 @@ async fn tell(cluster: &Cluster, through: usize, id: u64, url: String) {
     assert_eq!(moved.expect("it is still one").peer_ur_ls, [url]);
 }
 
-/// Nothing is agreed upon without `needed`: the third member is away.
+/// Nothing is committed without `needed`: the third member is away.
 async fn takes_part(cluster: &mut Cluster, needed: usize, away: usize, key: &'static str) {
     cluster.members[away].kill();
     let other = 3 - needed - away;
@@ -60,7 +60,7 @@ async fn a_member_that_moved_is_reached_at_its_new_address_and_so_is_one_that_mo
     cluster.restart(moving);
     takes_part(&mut cluster, moving, other, "told first").await;
 
-    // Moved first: it reaches the others, who do not reach it before somebody says where it is.
+    // Moved first: it reaches the others, who do not reach it before someone says where it is.
     cluster.members[moving].kill();
     cluster.members[moving].peer = free_port();
     cluster.spawn(moving);

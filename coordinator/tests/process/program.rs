@@ -27,7 +27,7 @@ pub fn command(data: &Path, listen: &str) -> Command {
             "--log-format",
             "text",
         ])
-        // Nobody else's, and not the default, which may be taken; a flag says otherwise.
+        // No one else's, and not the default, which may be taken; a flag says otherwise.
         .env("ETCD_LISTEN_PEER_URLS", "http://127.0.0.1:0");
     command
 }

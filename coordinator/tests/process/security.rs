@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use coordinator_client::registry::{self, ClaimError, Id, Registration};
 use coordinator_wire::authpb::permission::Type;
 use coordinator_wire::authpb::{Permission, UserAddOptions};
 use coordinator_wire::etcdserverpb as pb;
@@ -222,7 +223,7 @@ impl Authority {
         std::fs::write(self.path(&format!("{name}.pem")), certificate.pem()).expect("written");
     }
 
-    /// Somebody who shows `name`'s certificate, or none.
+    /// Someone who shows `name`'s certificate, or none.
     fn connector(&self, name: Option<&str>) -> Connector {
         let file = |end: &str| name.map_or_else(PathBuf::new, |name| self.path(&format!("{name}.{end}")));
         let options = Options {
@@ -340,6 +341,67 @@ async fn a_certificate_is_needed_and_says_who_asks() {
     assert_eq!(by_token.expect("root may").into_inner().count, 1);
 }
 
+/// What the flags of every program lead to: TLS with a certificate, a user, and a token that is renewed when it has ended.
+#[tokio::test]
+async fn our_own_client_comes_with_a_certificate_and_a_password_and_registers() {
+    let authority = Authority::new();
+    authority.sign("server", "localhost");
+    authority.sign("bob", "client");
+    let data = tempfile::tempdir().expect("a directory");
+    let coordinator = start(data.path(), &authority);
+    let dial = Dial {
+        address: coordinator.address,
+        host: "localhost",
+        connector: authority.connector(Some("bob")),
+    };
+    let mut auth = AuthClient::new(dial.channel().await.expect("signed"));
+    let mut options = coordinator_client::Options {
+        coordinator: Some(format!("https://localhost:{}", coordinator.address.port())),
+        coordinator_cacert: Some(authority.path("ca.pem")),
+        coordinator_cert: Some(authority.path("bob.pem")),
+        coordinator_key: Some(authority.path("bob.key")),
+        coordinator_user: Some("root:root's".to_owned()),
+    };
+    let client = options.client().expect("usable").expect("an endpoint");
+    client.put("k", "1").await.expect("authentication is off so far");
+    enable(&mut auth, false).await.expect("it is off so far");
+    client.put("k", "2").await.expect("root may");
+
+    let registration = Registration::new("test", "1", "this test").with_address("listen", "127.0.0.1:1");
+    let claim = registry::claim(&client, &registration, &Id::Fixed("0".to_owned())).await;
+    let claim = claim.expect("it is free");
+    let other = Registration::new("test", "1", "another one");
+    let taken = registry::claim(&client, &other, &Id::Fixed("0".to_owned())).await;
+    assert!(matches!(taken, Err(ClaimError::Taken { .. })), "{taken:?}");
+    let next = registry::claim(&client, &other, &Id::Next).await.expect("1 is free");
+    assert_eq!(next.registration.id, "1");
+    assert_eq!(registry::find(&client, "test").await.expect("read").len(), 2);
+    let fenced = client.txn(vec![claim.fence()], Vec::new(), Vec::new()).await;
+    assert!(fenced.expect("asked").succeeded);
+
+    // A change of the users ends the token; the next call brings a new one.
+    let root = token(&mut auth, "root", "root's").await.expect("the password");
+    let user = pb::AuthUserAddRequest {
+        name: "eve".to_owned(),
+        password: "x".to_owned(),
+        ..Default::default()
+    };
+    auth.user_add(with(&root, user)).await.expect("root may");
+    client.put("k", "3").await.expect("with a new token");
+    let fence = claim.fence();
+    claim.release().await;
+    let fenced = client.txn(vec![fence], Vec::new(), Vec::new()).await;
+    assert!(!fenced.expect("asked").succeeded, "released");
+
+    options.coordinator_user = Some("root:wrong".to_owned());
+    let client = options.client().expect("usable").expect("an endpoint");
+    let refused = client.put("k", "4").await.expect_err("the wrong password");
+    assert_eq!(
+        refused.to_string(),
+        "etcdserver: authentication failed, invalid user ID or password"
+    );
+}
+
 #[tokio::test]
 async fn a_renewed_certificate_counts_for_new_connections_and_ends_no_old_one() {
     let authority = Authority::new();
@@ -387,7 +449,7 @@ async fn one_port_serves_with_tls_and_without() {
     };
     let mut kv = KvClient::new(secure.channel().await.expect("with TLS"));
     assert_eq!(kv.range(get("k", "")).await.expect("read").into_inner().count, 1);
-    // Whoever says nothing keeps nobody waiting.
+    // Anyone who says nothing keeps no one waiting.
     let _silent = std::net::TcpStream::connect(address).expect("accepted");
     coordinator.client().await.put("k", "2").await.expect("meanwhile");
 }

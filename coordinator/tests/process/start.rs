@@ -137,3 +137,80 @@ async fn a_clean_end_keeps_everything_and_needs_no_replay() {
         .expect("read");
     assert_eq!((after.kvs, after.revision), (before.kvs, before.revision));
 }
+
+#[test]
+fn flags_that_ask_for_what_is_not_served_end_the_start() {
+    let data = tempfile::tempdir().expect("a directory");
+    for flag in [
+        "--discovery=http://h/x",
+        "--enable-pprof",
+        "--grpc-keepalive-min-time=1s",
+    ] {
+        let output = run(&data.path().join("new"), "http://127.0.0.1:0", &[flag]);
+        assert_eq!(output.status.code(), Some(2), "{flag}");
+        let error = error_line(&output);
+        assert!(error.contains(flag.split('=').next().expect("a flag")), "{error}");
+    }
+    assert!(!data.path().join("new").exists(), "nothing was founded");
+}
+
+#[tokio::test]
+async fn the_log_is_where_wal_dir_says_and_never_begun_anew() {
+    let data = tempfile::tempdir().expect("a directory");
+    let (store, log, other) = (data.path().join("d"), data.path().join("w"), data.path().join("o"));
+    let flag = |path: &std::path::Path| format!("--wal-dir={}", path.display());
+    let coordinator = Coordinator::start_with(&store, "http://127.0.0.1:0", &[flag(&log)]);
+    coordinator.client().await.put("a", "1").await.expect("acknowledged");
+    coordinator.kill();
+    assert!(log.join("log").exists() && !store.join("log").exists());
+    for flags in [vec![], vec![flag(&other)]] {
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let output = run(&store, "http://127.0.0.1:0", &flags);
+        let error = error_line(&output);
+        assert!(error.contains(&log.display().to_string()), "it says where: {error}");
+    }
+    // Its disk is not mounted.
+    fs::rename(&log, data.path().join("away")).expect("moved");
+    let output = run(&store, "http://127.0.0.1:0", &[&flag(&log)]);
+    assert!(
+        error_line(&output).contains("not there any more"),
+        "{}",
+        error_line(&output)
+    );
+    // It was moved.
+    fs::remove_dir_all(&log).expect("removed");
+    let moved = data.path().join("away");
+    let coordinator = Coordinator::start_with(&store, "http://127.0.0.1:0", &[flag(&moved)]);
+    let found = coordinator.client().await.get("a").await.expect("it serves");
+    assert!(found.is_some(), "what was acknowledged is there");
+}
+
+#[test]
+fn log_lines_go_where_log_outputs_says() {
+    let data = tempfile::tempdir().expect("a directory");
+    let log = data.path().join("lines");
+    let flags = [
+        format!("--log-outputs={},stderr", log.display()),
+        "--log-level=info".to_owned(),
+    ];
+    let coordinator = Coordinator::start_with(&data.path().join("d"), "http://127.0.0.1:0", &flags);
+    coordinator.terminate();
+    let lines = fs::read_to_string(&log).expect("it is there");
+    assert!(lines.contains("ready to serve client requests"), "{lines}");
+    let output = run(
+        &data.path().join("d"),
+        "http://127.0.0.1:0",
+        &["--log-outputs=/no/such/file"],
+    );
+    assert!(error_line(&output).contains("--log-outputs"), "{}", error_line(&output));
+}
+
+#[tokio::test]
+async fn two_members_share_a_port_where_the_flag_says_so() {
+    let data = tempfile::tempdir().expect("a directory");
+    let flag = ["--socket-reuse-port".to_owned()];
+    let first = Coordinator::start_with(&data.path().join("a"), "http://127.0.0.1:0", &flag);
+    let second = Coordinator::start_with(&data.path().join("b"), &first.listen_url(), &flag);
+    assert_eq!(first.address, second.address);
+    assert!(run(&data.path().join("c"), &first.listen_url(), &[]).status.code() == Some(1));
+}

@@ -5,7 +5,7 @@
 //! get KEY [END] [rev=N] [limit=N] [order=asc|desc] [by=key|version|create|mod|value] [keys_only] [count_only] [min_mod=N] …
 //! del KEY [END] [prev_kv]
 //! txn [if COMPARE [, COMPARE]…] [then OP [; OP]…] [else OP [; OP]…]     an OP is put, get, del or ( txn … )
-//! as USER|nobody
+//! as USER|no one
 //! auth enable|disable|status|login USER
 //! user add NAME [no_password] | get NAME | list | delete NAME | passwd NAME | grant NAME ROLE | revoke NAME ROLE
 //! role add NAME | get NAME | list | delete NAME | grant NAME read|write|readwrite KEY [END] | revoke NAME KEY [END]

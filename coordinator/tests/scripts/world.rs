@@ -43,7 +43,7 @@ pub struct World {
     watchers: Watchers,
     now_ms: u64,
     index: u64,
-    /// Who the commands come from; nobody in particular until `as` says.
+    /// Who the commands come from; no one in particular until `as` says.
     caller: Caller,
     archived_auth: Option<StoredAuth>,
 }
@@ -208,7 +208,7 @@ impl World {
         }
     }
 
-    /// The commands that follow come from this user, established now; `nobody` is nobody.
+    /// The commands that follow come from this user, established now; `nobody` is no one.
     fn become_user(&mut self, name: &str) -> String {
         self.caller = match name {
             "nobody" => Caller::default(),

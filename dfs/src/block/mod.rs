@@ -10,7 +10,8 @@
 //!
 //! # Safe mode
 //! Nothing is known at the start but what should exist. Until enough blocks have been reported ([`safemode`]), no
-//! replica is copied and, above all, none is removed.
+//! replica is copied and, above all, none is removed. A replica from the future (its id or stamp was never given out) shows
+//! that the namespace is older than the data: it holds safe mode, and only an operator's force makes it go.
 //!
 //! # Where it stops
 //! One rack, one storage per data node. Deliberately missing: rack awareness, storage policies, decommissioning, balancing.
@@ -81,6 +82,8 @@ pub enum Command {
     Recover {
         block: Block,
         new_stamp: u64,
+        /// Cut the replicas to the block's length.
+        truncating: bool,
         locations: Vec<NodeId>,
     },
 }
@@ -146,6 +149,14 @@ impl Default for Policy {
     }
 }
 
+/// Which block ids and generation stamps the namespace has given out: a replica with another one is from the future, and
+/// tells of a namespace that was newer than this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Issued {
+    next_block: u64,
+    generation_stamp: u64,
+}
+
 /// The block map.
 ///
 /// - A location exists exactly if the node's own set has the block.
@@ -158,8 +169,11 @@ pub struct Blocks {
     nodes: Vec<Node>,
     queue: BTreeSet<(u64, u64)>,
     pub(crate) safe_mode: SafeMode,
+    issued: Issued,
     /// Replicas that nothing wants, reported in safe mode: looked at again after it.
     postponed: Vec<(NodeId, Replica)>,
+    /// Replicas with a block id or generation stamp that was never given out: kept, and not served.
+    future: BTreeMap<(NodeId, u64), Replica>,
 }
 
 impl Blocks {
@@ -170,7 +184,9 @@ impl Blocks {
             nodes: Vec::new(),
             queue: BTreeSet::new(),
             safe_mode: SafeMode::Starting,
+            issued: Issued::default(),
             postponed: Vec::new(),
+            future: BTreeMap::new(),
         }
     }
 
@@ -311,8 +327,22 @@ impl Blocks {
             }
             BlockChange::Reopened { block } => {
                 if let Some(info) = self.blocks.get_mut(&block.id) {
+                    info.block = block;
                     info.complete = false;
                     info.pipeline = info.locations.iter().filter(|l| l.good).map(|l| l.node).collect();
+                }
+            }
+            BlockChange::Moved {
+                block,
+                inode,
+                replication,
+            } => {
+                if let Some(info) = self.blocks.get_mut(&block) {
+                    info.inode = inode;
+                    if info.replication != replication {
+                        info.replication = replication;
+                        self.due(block, now);
+                    }
                 }
             }
             BlockChange::Replication { block, replication } => {
@@ -322,6 +352,15 @@ impl Blocks {
                 }
             }
             BlockChange::Removed { block } => self.remove(block, effects),
+            BlockChange::Issued {
+                next_block,
+                generation_stamp,
+            } => {
+                self.issued = Issued {
+                    next_block,
+                    generation_stamp,
+                }
+            }
         }
     }
 

@@ -43,6 +43,8 @@ pub struct Node {
     pub suspect: bool,
     /// True once it has reported all its replicas since it registered.
     pub reported: bool,
+    /// When it last did, in milliseconds.
+    pub reported_at: Option<u64>,
     pub(super) blocks: BTreeSet<u64>,
 }
 
@@ -84,6 +86,7 @@ impl Blocks {
                 heard: now,
                 suspect: false,
                 reported: false,
+                reported_at: None,
                 blocks: BTreeSet::new(),
             }),
         }
@@ -103,6 +106,7 @@ impl Blocks {
             node.alive = false;
             node.reported = false;
             let lost = std::mem::take(&mut node.blocks);
+            self.future.retain(|(node, _), _| *node != id);
             effects.push(Effect::Died(id));
             for block in lost {
                 if let Some(info) = self.blocks.get_mut(&block) {
@@ -120,11 +124,11 @@ impl Blocks {
     /// Sums of capacity, used and remaining bytes.
     pub fn usage(&self) -> Usage {
         self.live_nodes().fold(Usage::default(), |sum, node| Usage {
-            capacity: sum.capacity + node.usage.capacity,
-            used: sum.used + node.usage.used,
-            remaining: sum.remaining + node.usage.remaining,
-            transfers: sum.transfers + node.usage.transfers,
-            connections: sum.connections + node.usage.connections,
+            capacity: sum.capacity.saturating_add(node.usage.capacity),
+            used: sum.used.saturating_add(node.usage.used),
+            remaining: sum.remaining.saturating_add(node.usage.remaining),
+            transfers: sum.transfers.saturating_add(node.usage.transfers),
+            connections: sum.connections.saturating_add(node.usage.connections),
         })
     }
 

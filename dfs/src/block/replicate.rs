@@ -83,7 +83,8 @@ impl Blocks {
             .min_by_key(|node| (self.node(*node).usage.transfers, *node));
         match source {
             Some(source) if !targets.is_empty() => {
-                self.nodes[source.0 as usize].usage.transfers += targets.len() as u32;
+                let usage = &mut self.nodes[source.0 as usize].usage;
+                usage.transfers = usage.transfers.saturating_add(targets.len() as u32);
                 if let Some(info) = self.blocks.get_mut(&id) {
                     info.copying.extend(&targets);
                     info.copy_deadline = now + self.policy.copy_timeout_ms;

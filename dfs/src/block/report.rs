@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::safemode::SafeMode;
 use super::{Blocks, Command, Effect, Location, NodeId};
 
 /// A replica as its data node has it.
@@ -20,6 +21,8 @@ pub enum ReplicaState {
     Rbw,
     /// Was being written when its data node ended.
     Rwr,
+    /// Its checksums are gone: nothing vouches for its data.
+    Corrupt,
 }
 
 impl Blocks {
@@ -28,12 +31,15 @@ impl Blocks {
         let Some(node) = self.node_mut(uuid) else { return };
         let id = node.id;
         node.reported = true;
+        node.reported_at = Some(now);
         node.heard = now;
         let listed: BTreeSet<u64> = replicas.iter().map(|replica| replica.block).collect();
         let gone: Vec<u64> = node.blocks.difference(&listed).copied().collect();
         for block in gone {
             self.forget(id, block, now);
         }
+        self.future
+            .retain(|(node, block), _| *node != id || listed.contains(block));
         for replica in replicas {
             self.store(id, replica, now, effects);
         }
@@ -51,6 +57,7 @@ impl Blocks {
         let id = node.id;
         for block in deleted {
             self.forget(id, *block, now);
+            self.future.remove(&(id, *block));
         }
         for replica in replicas {
             self.store(id, replica, now, effects);
@@ -58,10 +65,16 @@ impl Blocks {
     }
 
     fn store(&mut self, node: NodeId, replica: &Replica, now: u64, effects: &mut Vec<Effect>) {
+        if replica.block >= self.issued.next_block || replica.generation_stamp > self.issued.generation_stamp {
+            return self.keep_future(node, replica);
+        }
         let Some(info) = self.blocks.get_mut(&replica.block) else {
             return self.unwanted(node, replica, effects);
         };
         let current = info.block.generation_stamp;
+        if replica.state == ReplicaState::Corrupt {
+            return self.store_corrupt(node, replica, now);
+        }
         if replica.state != ReplicaState::Finalized {
             // Being written, or left by a writer that is gone: a place to recover the block from.
             if info.complete {
@@ -114,6 +127,58 @@ impl Blocks {
         if needs_work {
             self.due(replica.block, now);
         }
+    }
+
+    /// A replica whose checksums are gone counts as corrupt: it goes once enough good ones are there, and stays if there are
+    /// none, since its data may be all that is left.
+    fn store_corrupt(&mut self, node: NodeId, replica: &Replica, now: u64) {
+        let Some(info) = self.blocks.get_mut(&replica.block) else {
+            return;
+        };
+        if !info.complete {
+            return;
+        }
+        let location = Location {
+            node,
+            generation_stamp: info.block.generation_stamp,
+            length: replica.length,
+            good: false,
+        };
+        match info.locations.binary_search_by_key(&node, |location| location.node) {
+            Ok(at) => info.locations[at] = location,
+            Err(at) => info.locations.insert(at, location),
+        }
+        self.nodes[node.0 as usize].blocks.insert(replica.block);
+        self.due(replica.block, now);
+    }
+
+    /// A replica that this namespace never gave out: it was written under a newer one, which this may be an old copy of. It
+    /// is kept, and nothing is changed until that is settled.
+    fn keep_future(&mut self, node: NodeId, replica: &Replica) {
+        self.future.insert((node, replica.block), *replica);
+        if self.safe_mode == SafeMode::Off {
+            self.safe_mode = SafeMode::Starting;
+        }
+    }
+
+    /// Removes the replicas from the future: an operator accepts that their data is lost.
+    pub(super) fn discard_future(&mut self, effects: &mut Vec<Effect>) {
+        for ((node, block), replica) in std::mem::take(&mut self.future) {
+            let command = Command::Invalidate {
+                block,
+                generation_stamp: replica.generation_stamp,
+            };
+            effects.push(Effect::Command(node, command));
+        }
+    }
+
+    /// Replicas from the future, and their bytes.
+    pub fn future(&self) -> (u64, u64) {
+        let bytes = self
+            .future
+            .values()
+            .fold(0, |sum: u64, replica| sum.saturating_add(replica.length));
+        (self.future.len() as u64, bytes)
     }
 
     /// A replica that nothing wants: removed, but never in safe mode.

@@ -23,18 +23,23 @@ impl Blocks {
         matches!(self.safe_mode, SafeMode::Starting | SafeMode::Extended(_))
     }
 
-    /// An operator's word.
-    pub fn set_safe_mode(&mut self, on: bool, now: u64) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        match on {
-            true => self.safe_mode = SafeMode::Manual,
-            false if self.in_safe_mode() => {
-                self.safe_mode = SafeMode::Off;
-                self.catch_up(now, &mut effects);
-            }
-            false => {}
+    /// An operator enters safe mode.
+    pub fn enter_safe_mode(&mut self) {
+        self.safe_mode = SafeMode::Manual;
+    }
+
+    /// An operator leaves safe mode. Replicas from the future hold it: with `force` they are removed, without it `None`.
+    pub fn leave_safe_mode(&mut self, force: bool, now: u64) -> Option<Vec<Effect>> {
+        if !force && !self.future.is_empty() {
+            return None;
         }
-        effects
+        let mut effects = Vec::new();
+        self.discard_future(&mut effects);
+        if self.in_safe_mode() {
+            self.safe_mode = SafeMode::Off;
+            self.catch_up(now, &mut effects);
+        }
+        Some(effects)
     }
 
     /// Complete blocks, and those of them with at least one good replica.
@@ -49,6 +54,9 @@ impl Blocks {
     }
 
     fn enough_reported(&self) -> bool {
+        if !self.future.is_empty() {
+            return false;
+        }
         let (total, stored) = self.reported_blocks();
         let nodes = self.live_nodes().filter(|node| node.reported).count();
         stored >= (total as f64 * self.policy.safe_part).ceil() as u64 && nodes >= self.policy.safe_nodes
@@ -69,8 +77,16 @@ impl Blocks {
         }
     }
 
-    /// What clients are told.
+    /// Why it is on, for clients.
     pub fn safe_mode_reason(&self) -> String {
+        let (replicas, bytes) = self.future();
+        if replicas > 0 {
+            return format!(
+                "Name node detected blocks with generation stamps in future: {replicas} replica(s) with {bytes} byte(s) were \
+                 written under newer metadata than this. Start the name node from its newest directory. \"hdfs dfsadmin \
+                 -safemode forceExit\" is the only other way out, and deletes these {bytes} byte(s)."
+            );
+        }
         let (total, stored) = self.reported_blocks();
         match self.safe_mode {
             SafeMode::Off => "Safe mode is OFF".to_owned(),

@@ -11,6 +11,11 @@ fn address(name: &str) -> Address {
     }
 }
 
+const ISSUED: BlockChange = BlockChange::Issued {
+    next_block: 1000,
+    generation_stamp: 1000,
+};
+
 fn block(id: u64, length: u64) -> Block {
     Block {
         id,
@@ -31,6 +36,7 @@ fn finalized(block: Block) -> Replica {
 /// A block map with nodes a, b, c, … that have room.
 fn map(nodes: &[&str]) -> Blocks {
     let mut blocks = Blocks::new(Policy::default());
+    blocks.step(Event::Changed(&[ISSUED]), 0);
     for name in nodes {
         blocks.step(Event::Registered(address(name)), 0);
         beat(&mut blocks, name, 0);
@@ -233,6 +239,7 @@ fn safe_mode_removes_nothing_and_ends_when_enough_is_reported() {
         ];
         blocks.step(Event::Changed(&changes), 0);
     }
+    blocks.step(Event::Changed(&[ISSUED]), 0);
     blocks.step(Event::Registered(address("a")), 0);
     beat(&mut blocks, "a", 0);
     let report = [finalized(block(7, 10)), finalized(block(99, 10))];
@@ -321,4 +328,65 @@ fn placement_honours_exclusions_room_and_staleness() {
     };
     blocks.step(Event::Heartbeat { uuid: "b", usage: full }, 6_000);
     assert!(!blocks.place(3, 1, &[], "", 6_000, 3).contains(&NodeId(1)));
+}
+
+#[test]
+fn a_replica_from_the_future_holds_safe_mode_and_is_removed_by_force_only() {
+    let newer_stamp = Replica {
+        generation_stamp: 1001,
+        ..finalized(block(7, 10))
+    };
+    for (at_start, future) in [(true, finalized(block(1000, 10))), (false, newer_stamp)] {
+        let mut blocks = map(&["a"]);
+        if at_start {
+            blocks = Blocks::new(Policy::default());
+            blocks.step(Event::Changed(&[ISSUED]), 0);
+            blocks.step(Event::Registered(address("a")), 0);
+        } else {
+            assert!(!blocks.in_safe_mode());
+        }
+        let reported = Event::Reported {
+            uuid: "a",
+            replicas: &[future],
+        };
+        assert!(removals(&blocks.step(reported, 1)).is_empty());
+        assert!(removals(&blocks.step(Event::Tick, 100)).is_empty());
+        assert!(blocks.in_safe_mode() && blocks.future() == (1, 10));
+        assert!(blocks.safe_mode_reason().contains("10 byte(s)"));
+        assert!(blocks.leave_safe_mode(false, 101).is_none());
+        blocks.enter_safe_mode();
+        assert!(blocks.leave_safe_mode(false, 101).is_none() && blocks.in_safe_mode());
+        let effects = blocks.leave_safe_mode(true, 102).unwrap();
+        assert_eq!(removals(&effects), [0]);
+        assert!(!blocks.in_safe_mode() && blocks.future() == (0, 0));
+    }
+}
+
+#[test]
+fn a_replica_without_checksums_is_corrupt_and_stays_while_it_is_all_there_is() {
+    let mut blocks = map(&["a", "b"]);
+    written(&mut blocks, block(7, 10), 1, &["a"], 0);
+    let corrupt = Replica {
+        generation_stamp: 0,
+        state: ReplicaState::Corrupt,
+        ..finalized(block(7, 10))
+    };
+    let reported = Event::Reported {
+        uuid: "a",
+        replicas: &[corrupt],
+    };
+    blocks.step(reported, 10);
+    let effects = blocks.step(Event::Tick, 10_000);
+    assert!(removals(&effects).is_empty(), "{effects:?}");
+    assert_eq!((blocks.health().missing, blocks.health().corrupt), (1, 1));
+    let good = Event::Received {
+        uuid: "b",
+        replicas: &[finalized(block(7, 10))],
+        deleted: &[],
+    };
+    blocks.step(good, 10_001);
+    for name in ["a", "b"] {
+        beat(&mut blocks, name, 10_001);
+    }
+    assert_eq!(removals(&blocks.step(Event::Tick, 10_002)), [0]);
 }

@@ -55,12 +55,6 @@ impl Identity {
             "uuid={}\nstorage={}\npool={}\n",
             self.uuid, self.storage_uuid, self.pool_id
         );
-        let new = directory.join("identity.new");
-        let file = disk.open(&new, Mode::Write)?;
-        file.set_len(0)?;
-        file.write_at(text.as_bytes(), 0)?;
-        file.sync_data()?;
-        disk.rename(&new, &directory.join(FILE))?;
-        disk.sync_dir(directory)
+        disk.replace(&directory.join(FILE), text.as_bytes())
     }
 }

@@ -4,9 +4,8 @@
 
 use std::io::{self, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use dfs_wire::checksum::Checksum;
@@ -19,7 +18,7 @@ use dfs_wire::proto::hdfs::{
 };
 use prost::Message;
 
-use super::wire::{Packet, connect, invalid, read_message, write_both};
+use super::wire::{NODE_TIMEOUT, Packet, connect, connect_within, invalid, node_timeout, read_message, write_both};
 use crate::pipeline;
 
 /// Packets on their way.
@@ -39,15 +38,46 @@ pub fn address(node: &DatanodeInfoProto) -> String {
     format!("{}:{}", node.id.ip_addr, node.id.xfer_port)
 }
 
+/// How far the acknowledgements of a pipeline are.
+#[derive(Debug, Default)]
+struct Acknowledged {
+    progress: Mutex<Progress>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    /// Packets that all nodes have.
+    packets: i64,
+    /// No more acknowledgements come.
+    ended: bool,
+}
+
+impl Acknowledged {
+    fn update(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_all();
+    }
+
+    /// Waits until so many packets are acknowledged; false if they will not be.
+    fn wait_for(&self, packets: i64) -> bool {
+        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = |progress: &mut Progress| progress.packets < packets && !progress.ended;
+        let progress = self.changed.wait_while(progress, waiting);
+        progress.unwrap_or_else(PoisonError::into_inner).packets >= packets
+    }
+}
+
 /// Writes one block through a pipeline.
 #[derive(Debug)]
 pub struct BlockWriter {
     stream: TcpStream,
+    pipeline: Vec<DatanodeInfoProto>,
     checksum: Checksum,
     seqno: i64,
     offset: u64,
     window: Option<std::sync::mpsc::SyncSender<(i64, bool)>>,
-    acknowledged: Arc<AtomicI64>,
+    acknowledged: Arc<Acknowledged>,
     acknowledgements: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -63,7 +93,7 @@ impl BlockWriter {
         let (first, rest) = targets
             .split_first()
             .ok_or_else(|| invalid("a block needs a data node"))?;
-        let mut stream = connect(&address(first))?;
+        let mut stream = connect_within(&address(first), node_timeout(NODE_TIMEOUT, targets.len()))?;
         let asked = OpWriteBlockProto {
             header: header(block, client),
             targets: rest.to_vec(),
@@ -83,12 +113,16 @@ impl BlockWriter {
         }
         let (window, sent) = sync_channel(WINDOW);
         let reading = stream.try_clone()?;
-        let acknowledged = Arc::new(AtomicI64::new(-1));
+        let acknowledged = Arc::new(Acknowledged::default());
         let seen = Arc::clone(&acknowledged);
         let acknowledgements = std::thread::Builder::new()
             .name("dn-acks".to_owned())
             .stack_size(super::STACK_BYTES)
-            .spawn(move || read_acknowledgements(reading, &sent, &seen))?;
+            .spawn(move || {
+                let outcome = read_acknowledgements(reading, &sent, &seen);
+                seen.update(|progress| progress.ended = true);
+                outcome
+            })?;
         let offset = if stage == Stage::PipelineSetupAppend {
             block.num_bytes()
         } else {
@@ -96,6 +130,7 @@ impl BlockWriter {
         };
         Ok(Self {
             stream,
+            pipeline: targets.to_vec(),
             checksum,
             seqno: 0,
             offset,
@@ -103,6 +138,11 @@ impl BlockWriter {
             acknowledged,
             acknowledgements: Some(acknowledgements),
         })
+    }
+
+    /// The data nodes that it writes to, the first of them directly.
+    pub fn pipeline(&self) -> &[DatanodeInfoProto] {
+        &self.pipeline
     }
 
     pub fn offset(&self) -> u64 {
@@ -160,13 +200,10 @@ impl BlockWriter {
 
     /// Waits until all nodes have what was sent so far, as `hflush` does.
     pub fn wait_acknowledged(&mut self) -> io::Result<()> {
-        while self.acknowledged.load(Ordering::SeqCst) + 1 < self.seqno {
-            if self.acknowledgements.as_ref().is_none_or(JoinHandle::is_finished) {
-                return Err(self.failure(io::ErrorKind::BrokenPipe.into()));
-            }
-            std::thread::sleep(std::time::Duration::from_millis(1));
+        match self.acknowledged.wait_for(self.seqno) {
+            true => Ok(()),
+            false => Err(self.failure(io::ErrorKind::BrokenPipe.into())),
         }
-        Ok(())
     }
 
     /// Sends the last packet and waits until all nodes have the block. Returns its length.
@@ -180,10 +217,17 @@ impl BlockWriter {
     }
 }
 
+impl Drop for BlockWriter {
+    /// The thread that reads acknowledgements holds the socket as well: without this the data node would wait for more.
+    fn drop(&mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+}
+
 fn read_acknowledgements(
     mut stream: TcpStream,
     sent: &Receiver<(i64, bool)>,
-    acknowledged: &AtomicI64,
+    acknowledged: &Acknowledged,
 ) -> io::Result<()> {
     while let Ok((seqno, last)) = sent.recv() {
         let ack: PipelineAckProto = read_message(&mut stream)?;
@@ -202,7 +246,7 @@ fn read_acknowledgements(
                 format!("a data node of the pipeline failed: {:?}", ack.reply),
             ));
         }
-        acknowledged.store(seqno, Ordering::SeqCst);
+        acknowledged.update(|progress| progress.packets = seqno + 1);
         if last {
             return Ok(());
         }

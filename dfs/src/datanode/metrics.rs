@@ -1,20 +1,14 @@
-//! Numbers for `/metrics`, gathered when asked for.
+//! Gauges for `/metrics`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use prometheus::{IntGauge, Registry};
+use host::metrics::{Gauge, register};
+use prometheus::Registry;
 
 use super::DataNode;
 
-/// Where a number comes from.
-type Source = fn(&DataNode) -> u64;
-/// A name, what it says, and where it comes from.
-type Number = (&'static str, &'static str, Source);
-
-const NUMBERS: &[Number] = &[
+const GAUGES: &[Gauge<DataNode>] = &[
     ("dfs_datanode_replicas", "Replicas on disk.", |node| {
         node.store.len() as u64
     }),
@@ -45,33 +39,8 @@ const NUMBERS: &[Number] = &[
     }),
 ];
 
-struct Numbers {
-    node: Arc<DataNode>,
-    gauges: Vec<(IntGauge, Source)>,
-}
-
-impl Collector for Numbers {
-    fn desc(&self) -> Vec<&Desc> {
-        self.gauges.iter().flat_map(|(gauge, _)| gauge.desc()).collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        for (gauge, number) in &self.gauges {
-            gauge.set(number(&self.node) as i64);
-        }
-        self.gauges.iter().flat_map(|(gauge, _)| gauge.collect()).collect()
-    }
-}
-
 pub fn registry(node: &Arc<DataNode>) -> Result<Registry, prometheus::Error> {
     let registry = Registry::new();
-    let gauges = NUMBERS
-        .iter()
-        .map(|(name, help, number)| Ok((IntGauge::new(*name, *help)?, *number)))
-        .collect::<Result<Vec<_>, prometheus::Error>>()?;
-    registry.register(Box::new(Numbers {
-        node: Arc::clone(node),
-        gauges,
-    }))?;
+    register(&registry, node, GAUGES)?;
     Ok(registry)
 }

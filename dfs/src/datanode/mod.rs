@@ -11,6 +11,7 @@ pub mod live;
 pub mod metrics;
 pub mod receive;
 pub mod recovery;
+mod registration;
 pub mod reporter;
 pub mod send;
 pub mod service;
@@ -25,8 +26,8 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use clap::Parser;
@@ -34,6 +35,7 @@ use dfs_wire::proto::hdfs::DatanodeIdProto;
 use disk::{Disk, RealDisk};
 use host::{DataDir, Listener, Shutdown};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 
 use crate::Error;
 use crate::ipc::{CLUSTER_PROTOCOL, Client};
@@ -56,9 +58,9 @@ struct Args {
     /// Where replicas are kept; a fresh directory is formatted.
     #[arg(long, value_name = "DIR", default_value = "data/datanode")]
     data: PathBuf,
-    /// The name node's RPC address.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8020")]
-    namenode: String,
+    /// The name node's RPC address; 127.0.0.1:8020, or with --coordinator the one that is registered there.
+    #[arg(long, value_name = "HOST:PORT")]
+    namenode: Option<String>,
     /// Where block contents are read and written.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9866")]
     transfer: String,
@@ -71,6 +73,11 @@ struct Args {
     /// A setting under Hadoop's name, such as dfs.datanode.du.reserved=1g; may be repeated.
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
+    /// Host that clients and other data nodes connect to, where it is not the one this data node listens on.
+    #[arg(long, value_name = "HOST")]
+    advertise: Option<String>,
+    #[command(flatten)]
+    coordinator: coordinator_client::Options,
     #[command(flatten)]
     telemetry: host::telemetry::Options,
 }
@@ -81,7 +88,9 @@ pub struct DataNode {
     pub store: Store,
     pub identity: Identity,
     pub settings: Settings,
-    pub name_node: String,
+    name_node: RwLock<String>,
+    /// Host that clients are given, where it is not the one listened on.
+    advertised: Option<String>,
     disk: Arc<dyn Disk>,
     directory: PathBuf,
     pool: Mutex<String>,
@@ -89,7 +98,7 @@ pub struct DataNode {
     news: UnboundedSender<News>,
     /// Replicas that are to be compared with their checksums, or are just being.
     suspects: Mutex<HashSet<u64>>,
-    registered: AtomicBool,
+    registered: watch::Sender<bool>,
     pub connections: AtomicU32,
     pub transfers: AtomicU32,
     pub read_bytes: AtomicU64,
@@ -112,6 +121,7 @@ impl DataNode {
         name_node: String,
         settings: Settings,
         addresses: Addresses,
+        advertised: Option<String>,
     ) -> std::io::Result<(Arc<Self>, UnboundedReceiver<News>)> {
         let identity = Identity::open(&disk, directory)?;
         let store = Store::open(Arc::clone(&disk), directory.join("blocks"), settings.reserved)?;
@@ -121,13 +131,14 @@ impl DataNode {
             pool: Mutex::new(identity.pool_id.clone()),
             identity,
             settings,
-            name_node,
+            name_node: RwLock::new(name_node),
+            advertised,
             disk,
             directory: directory.to_owned(),
             addresses,
             news,
             suspects: Mutex::default(),
-            registered: AtomicBool::new(false),
+            registered: watch::Sender::new(false),
             connections: AtomicU32::new(0),
             transfers: AtomicU32::new(0),
             read_bytes: AtomicU64::new(0),
@@ -166,13 +177,15 @@ impl DataNode {
 
     fn id_message(&self) -> DatanodeIdProto {
         let ip = self.addresses.transfer.ip();
+        let host = match &self.advertised {
+            Some(host) => host.clone(),
+            // The name node finds out.
+            None if ip.is_unspecified() => String::new(),
+            None => ip.to_string(),
+        };
         DatanodeIdProto {
-            ip_addr: ip.to_string(),
-            host_name: if ip.is_unspecified() {
-                String::new()
-            } else {
-                ip.to_string()
-            },
+            ip_addr: host.clone(),
+            host_name: host,
             datanode_uuid: self.identity.uuid.clone(),
             xfer_port: self.addresses.transfer.port().into(),
             info_port: self.addresses.http.port().into(),
@@ -181,10 +194,19 @@ impl DataNode {
         }
     }
 
+    /// The name node's RPC address.
+    pub fn name_node(&self) -> String {
+        self.name_node.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_name_node(&self, address: String) {
+        *self.name_node.write().unwrap_or_else(PoisonError::into_inner) = address;
+    }
+
     /// A new connection to the name node, as this data node.
     pub fn name_node_client(&self) -> Client {
         Client::new(
-            self.name_node.clone(),
+            self.name_node(),
             "datanode",
             CLUSTER_PROTOCOL,
             *uuid::Uuid::new_v4().as_bytes(),
@@ -209,14 +231,7 @@ impl DataNode {
         if !live.stop_and_wait() {
             return Err(Error::Io(format!("the writer of blk_{block} does not stop")));
         }
-        // The writer lets go of the replica right after it has finished.
-        for _ in 0..1000 {
-            if self.store.get(block).is_none_or(|replica| replica.live.is_none()) {
-                return Ok(());
-            }
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
-        Err(Error::Io(format!("the writer of blk_{block} does not let go")))
+        Ok(())
     }
 
     /// Compares a replica with its checksums, because a reader was not content; the name node hears of a corrupt one.
@@ -253,11 +268,11 @@ impl DataNode {
     }
 
     fn set_registered(&self, registered: bool) {
-        self.registered.store(registered, Ordering::Relaxed);
+        self.registered.send_replace(registered);
     }
 
     pub fn is_registered(&self) -> bool {
-        self.registered.load(Ordering::Relaxed)
+        *self.registered.borrow()
     }
 }
 
@@ -287,9 +302,8 @@ async fn bind(flag: &str, address: &str, connections_max: usize) -> Result<(List
 
 /// Ready is who can be written to: once the name node knows this data node and all it has.
 async fn announce(node: Arc<DataNode>) {
-    while !node.is_registered() {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    // The sender lives in the node.
+    let _ = node.registered.subscribe().wait_for(|registered| *registered).await;
     let Addresses { transfer, ipc, http } = node.addresses;
     host::announce_ready("datanode", &[("transfer", transfer), ("ipc", ipc), ("http", http)]);
 }
@@ -305,9 +319,15 @@ async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(),
         http: http_address,
     };
     let path = directory.path().to_owned();
-    let name_node = args.namenode.clone();
-    let opened =
-        tokio::task::spawn_blocking(move || DataNode::open(Arc::new(RealDisk), &path, name_node, settings, addresses));
+    let coordinator = args.coordinator.client().map_err(|error| error.to_string())?;
+    let found = registration::name_node(args.namenode.as_deref(), coordinator.as_ref(), &shutdown).await;
+    let Some(name_node) = found else {
+        return Ok(()); // Told to end meanwhile.
+    };
+    let advertised = args.advertise.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        DataNode::open(Arc::new(RealDisk), &path, name_node, settings, addresses, advertised)
+    });
     let (node, news) = opened
         .await
         .map_err(|error| error.to_string())?
@@ -317,7 +337,7 @@ async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(),
     let watched = Arc::clone(&node);
     let health: host::admin::Health = Arc::new(move || match watched.is_registered() {
         true => Ok(()),
-        false => Err(format!("no word from the name node at {}", watched.name_node)),
+        false => Err(format!("no word from the name node at {}", watched.name_node())),
     });
     let pages = host::admin::router(registry, health).merge(crate::webhdfs::datanode_router(Arc::clone(&node)));
     let tasks = [
@@ -326,10 +346,21 @@ async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(),
         tokio::spawn(host::admin::serve(http, pages, shutdown.clone())),
     ];
     tokio::spawn(announce(Arc::clone(&node)));
+    if let Some(client) = coordinator.filter(|_| args.namenode.is_none()) {
+        tokio::spawn(registration::follow_name_node(client, Arc::clone(&node)));
+    }
+    let registrar = registration::start(&args, &node)
+        .await
+        .map_err(|error| error.to_string())?;
+    let until = shutdown.clone();
+    let registrar = registrar.map(|registrar| tokio::spawn(registrar.keep(async move { until.requested().await })));
     let outcome = reporter::run(node, news, shutdown.clone()).await;
     shutdown.trigger();
     for task in tasks {
         let _ = task.await;
+    }
+    if let Some(registrar) = registrar {
+        let _ = registrar.await;
     }
     outcome
 }

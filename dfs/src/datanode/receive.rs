@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dfs_wire::checksum::Checksum;
 use dfs_wire::op::{Op, write_answer};
@@ -19,7 +19,7 @@ use prost::Message;
 use super::DataNode;
 use super::live::Live;
 use super::store::Files;
-use super::wire::{Packet, connect, invalid, read_message};
+use super::wire::{Packet, connect_within, invalid, node_timeout, read_message};
 use crate::Error;
 use crate::pipeline::{self, Action, Progress, Refusal};
 
@@ -28,6 +28,8 @@ const OUTSTANDING_MAX: usize = 1024;
 /// A writer that was told of a failure closes within this time, after at most these bytes.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const DRAIN_BYTES_MAX: u64 = 64 << 20;
+/// The next data node has at least so long for an acknowledgement: the writer may have been silent before.
+const ACK_TIMEOUT_MIN: Duration = Duration::from_secs(10);
 
 /// What the responder has to answer next.
 struct Outstanding {
@@ -42,6 +44,8 @@ struct Mirror {
     stream: TcpStream,
     /// Nodes behind this one.
     nodes: usize,
+    /// How long the next one may be silent.
+    timeout: Duration,
 }
 
 /// Serves one write. `Ok`: the connection can be used again.
@@ -63,11 +67,31 @@ pub fn serve(node: &Arc<DataNode>, stream: &mut TcpStream, asked: OpWriteBlockPr
             return Err(invalid(error));
         }
     };
-    let outcome = write(node, stream, &asked, &live, &files);
-    live.finish();
-    let length = live.snapshot().length.max(start);
-    node.store.release(block.block_id, &live, length);
-    outcome
+    let _release = Release {
+        node,
+        block: block.block_id,
+        live: &live,
+        start,
+    };
+    write(node, stream, &asked, &live, &files)
+}
+
+/// Lets go of a replica however its writer ends, by a panic too: a replica that is held can neither be recovered nor written.
+struct Release<'a> {
+    node: &'a DataNode,
+    block: u64,
+    live: &'a Arc<Live>,
+    /// Bytes that it had before.
+    start: u64,
+}
+
+impl Drop for Release<'_> {
+    fn drop(&mut self) {
+        // First let go of the replica, then say so: who stopped this writer goes on with the replica at once.
+        let length = self.live.snapshot().length.max(self.start);
+        self.node.store.release(self.block, self.live, length);
+        self.live.finish();
+    }
 }
 
 /// Opens the replica as the stage of the writer asks.
@@ -109,7 +133,7 @@ fn write(
     live: &Arc<Live>,
     files: &Files,
 ) -> io::Result<()> {
-    let mirror = match connect_mirror(asked, live) {
+    let mirror = match connect_mirror(asked, live, node.settings.socket_timeout) {
         Ok(mirror) => mirror,
         Err((bad_link, error)) => {
             tracing::warn!(block = asked.header.base_header.block.block_id, bad_link, %error, "the next data node is gone");
@@ -124,10 +148,7 @@ fn write(
     }
     let (queue, outstanding) = sync_channel(OUTSTANDING_MAX);
     let upstream = stream.try_clone()?;
-    let behind = mirror
-        .as_ref()
-        .map(|mirror| Ok::<_, io::Error>((mirror.stream.try_clone()?, mirror.nodes)));
-    let behind = behind.transpose()?;
+    let behind = mirror.as_ref().map(Behind::new).transpose()?;
     let responder_live = Arc::clone(live);
     let responder = std::thread::Builder::new()
         .name("dn-responder".to_owned())
@@ -140,10 +161,15 @@ fn write(
     received.and(responded)
 }
 
-fn connect_mirror(asked: &OpWriteBlockProto, live: &Live) -> Result<Option<Mirror>, (String, io::Error)> {
+fn connect_mirror(
+    asked: &OpWriteBlockProto,
+    live: &Live,
+    socket_timeout: Duration,
+) -> Result<Option<Mirror>, (String, io::Error)> {
     let Some((next, rest)) = asked.targets.split_first() else {
         return Ok(None);
     };
+    let timeout = node_timeout(socket_timeout, asked.targets.len());
     let address = format!("{}:{}", next.id.ip_addr, next.id.xfer_port);
     let mut forwarded = asked.clone();
     forwarded.targets = rest.to_vec();
@@ -154,7 +180,7 @@ fn connect_mirror(asked: &OpWriteBlockProto, live: &Live) -> Result<Option<Mirro
         forwarded.storage_id = Some(forwarded.target_storage_ids.remove(0));
     }
     let open = || -> io::Result<(TcpStream, BlockOpResponseProto)> {
-        let mut stream = connect(&address)?;
+        let mut stream = connect_within(&address, timeout)?;
         stream.write_all(&Op::WriteBlock.encode(&forwarded))?;
         let answer = read_message(&mut stream)?;
         Ok((stream, answer))
@@ -165,6 +191,7 @@ fn connect_mirror(asked: &OpWriteBlockProto, live: &Live) -> Result<Option<Mirro
             Ok(Some(Mirror {
                 stream,
                 nodes: rest.len() + 1,
+                timeout,
             }))
         }
         Ok((_, answer)) => {
@@ -184,6 +211,8 @@ fn receive(
     mut mirror: Option<Mirror>,
     queue: SyncSender<Outstanding>,
 ) -> io::Result<()> {
+    // Each data node translates for itself: the packet goes on as it came.
+    let sent = Checksum::from_proto(&asked.requested_checksum).map_err(invalid)?;
     let mut packet = Packet::default();
     loop {
         let header = packet.read(stream)?;
@@ -194,7 +223,7 @@ fn receive(
             tracing::warn!(%error, "the next data node is gone");
             mirror = None;
         }
-        let written = store_packet(live, files, &header, &packet).and_then(|()| {
+        let written = store_packet(live, files, sent, &header, &packet).and_then(|()| {
             if header.last {
                 return finish(node, asked, live, files);
             }
@@ -242,7 +271,7 @@ fn drain(stream: &mut TcpStream) {
 
 /// Writes a packet's data, then its checksums, then says how far the replica is: in this order, so that a reader who is
 /// told of a length finds it.
-fn store_packet(live: &Live, files: &Files, header: &Header, packet: &Packet) -> Result<(), Error> {
+fn store_packet(live: &Live, files: &Files, sent: Checksum, header: &Header, packet: &Packet) -> Result<(), Error> {
     if live.is_stopped() {
         return Err(Error::Io("the writer was stopped".to_owned()));
     }
@@ -250,10 +279,11 @@ fn store_packet(live: &Live, files: &Files, header: &Header, packet: &Packet) ->
     let progress = Progress {
         length: live.snapshot().length,
     };
-    let action = pipeline::receive(files.checksum, progress, header, crcs, data).map_err(|refusal| match refusal {
-        Refusal::Checksum(_) => Error::IllegalArgument(refusal.to_string()),
-        other => Error::Io(other.to_string()),
-    })?;
+    let action =
+        pipeline::receive(sent, files.checksum, progress, header, crcs, data).map_err(|refusal| match refusal {
+            Refusal::Checksum(_) => Error::IllegalArgument(refusal.to_string()),
+            other => Error::Io(other.to_string()),
+        })?;
     let filled;
     let (offset, chunk) = match action {
         Action::Nothing => return Ok(()),
@@ -271,10 +301,11 @@ fn store_packet(live: &Live, files: &Files, header: &Header, packet: &Packet) ->
         }
     };
     files.data.write_at(data, offset)?;
-    if !crcs.is_empty() {
+    if files.checksum.crc_bytes() > 0 {
         files.meta.write_at(crcs, pipeline::crc_offset(files.checksum, chunk))?;
     }
-    live.wrote(offset + data.len() as u64, pipeline::last_crc(crcs));
+    let last_crc = pipeline::last_crc(crcs).filter(|_| files.checksum.crc_bytes() > 0);
+    live.wrote(offset + data.len() as u64, last_crc);
     Ok(())
 }
 
@@ -292,21 +323,52 @@ fn finish(node: &Arc<DataNode>, asked: &OpWriteBlockProto, live: &Arc<Live>, fil
     Ok(())
 }
 
+/// The next data node's acknowledgements.
+struct Behind {
+    stream: TcpStream,
+    nodes: usize,
+    timeout: Duration,
+    /// When it was last heard of.
+    heard: Instant,
+}
+
+impl Behind {
+    fn new(mirror: &Mirror) -> io::Result<Self> {
+        Ok(Self {
+            stream: mirror.stream.try_clone()?,
+            nodes: mirror.nodes,
+            timeout: mirror.timeout,
+            heard: Instant::now(),
+        })
+    }
+
+    /// The acknowledgement of `seqno`; `None` if the next node is gone or silent for too long. The time is counted from the
+    /// last acknowledgement, as the writer upstream does, which waits for 5 s longer.
+    fn acknowledgement(&mut self, seqno: i64) -> Option<PipelineAckProto> {
+        let left = self.timeout.saturating_sub(self.heard.elapsed());
+        self.stream.set_read_timeout(Some(left.max(ACK_TIMEOUT_MIN))).ok()?;
+        let read = read_message::<PipelineAckProto>(&mut self.stream);
+        if let Err(error) = &read {
+            tracing::warn!(%error, "no acknowledgement from the next data node");
+        }
+        self.heard = Instant::now();
+        read.ok().filter(|ack| ack.seqno == seqno)
+    }
+}
+
 /// Sends acknowledgements upstream, in order.
 fn respond(
     mut upstream: TcpStream,
-    mut behind: Option<(TcpStream, usize)>,
+    mut behind: Option<Behind>,
     queue: &Receiver<Outstanding>,
     live: &Live,
 ) -> io::Result<()> {
-    let nodes_behind = behind.as_ref().map_or(0, |(_, nodes)| *nodes);
+    let nodes_behind = behind.as_ref().map_or(0, |behind| behind.nodes);
     while let Ok(outstanding) = queue.recv() {
-        let word = match &mut behind {
-            Some((stream, _)) => read_message::<PipelineAckProto>(stream).ok(),
-            None => None,
-        };
-        let word = word.filter(|word| word.seqno == outstanding.seqno);
-        let ack = pipeline::combine(outstanding.seqno, outstanding.own, word.as_ref(), nodes_behind);
+        let downstream = behind
+            .as_mut()
+            .and_then(|behind| behind.acknowledgement(outstanding.seqno));
+        let ack = pipeline::combine(outstanding.seqno, outstanding.own, downstream.as_ref(), nodes_behind);
         let success = pipeline::is_success(&ack);
         if success && outstanding.seqno >= 0 {
             live.acknowledged(outstanding.end);

@@ -34,6 +34,7 @@ impl DataNode {
             State::Rbw => replica::State::Rbw,
             State::Rwr => replica::State::Rwr,
             State::Temporary => return Ok(None),
+            State::Corrupt => return Err(Error::Io(format!("the checksums of blk_{block} are gone"))),
         };
         Ok(Some(Replica {
             block_id: block,
@@ -83,8 +84,15 @@ async fn try_lead(node: &Arc<DataNode>, order: &RecoverBlock) -> Result<u64, Str
     if found.is_empty() && unreachable > 0 {
         return Err("no data node with a replica can be reached".to_owned());
     }
-    let chosen = choose(&found);
-    let length = chosen.iter().map(|(_, replica)| replica.length).min().unwrap_or(0);
+    let mut chosen = choose(&found);
+    let mut length = chosen.iter().map(|(_, replica)| replica.length).min().unwrap_or(0);
+    if let Some(cut) = order.truncate_length {
+        chosen.retain(|(_, replica)| replica.length >= cut);
+        if chosen.is_empty() {
+            return Err("no data node has a replica to cut".to_owned());
+        }
+        length = cut;
+    }
     let mut agreed = Vec::new();
     for (location, _) in chosen {
         match finish(node, location, block, stamp, length).await {

@@ -58,6 +58,9 @@ pub async fn run(node: Arc<DataNode>, mut news: UnboundedReceiver<News>, shutdow
                     () = shutdown.requested() => return Ok(()),
                 }
                 retry = (retry * 2).min(RETRY_MAX);
+                if client.address() != node.name_node() {
+                    client = node.name_node_client();
+                }
             }
         }
     }
@@ -151,6 +154,7 @@ fn message_of(id: u64, found: &super::store::Replica) -> Replica {
         State::Finalized => replica::State::Finalized,
         State::Rwr => replica::State::Rwr,
         State::Rbw | State::Temporary => replica::State::Rbw,
+        State::Corrupt => replica::State::Corrupt,
     };
     let length = found.live.as_ref().map_or(found.length, |live| live.snapshot().length);
     Replica {

@@ -102,6 +102,8 @@ pub fn serve(node: &Arc<DataNode>, stream: &mut TcpStream, asked: &OpReadBlockPr
     let (view, span) = match opened {
         Ok(opened) => opened,
         Err(error) => {
+            // Perhaps a file of it is gone.
+            node.suspect(block.block_id);
             stream.write_all(&dfs_wire::op::failure(Status::Error, &error.to_string()))?;
             return Ok(());
         }

@@ -11,6 +11,8 @@ pub struct Settings {
     pub block_report_interval: Duration,
     /// Connections for block contents at a time.
     pub transfer_connections: usize,
+    /// How long the last data node of a pipeline may be silent.
+    pub socket_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -19,6 +21,7 @@ impl Default for Settings {
             reserved: 0,
             block_report_interval: Duration::from_secs(6 * 3600),
             transfer_connections: 4096,
+            socket_timeout: super::wire::NODE_TIMEOUT,
         }
     }
 }
@@ -40,10 +43,14 @@ impl Settings {
                 "dfs.datanode.max.transfer.threads" => {
                     settings.transfer_connections = number(name, value, 1, 1 << 20)? as usize;
                 }
+                "dfs.client.socket-timeout" => {
+                    settings.socket_timeout = Duration::from_millis(duration(name, value, 1)?.max(1000));
+                }
                 _ => {
                     return Err(format!(
                         "--set {name}: not a setting of the data node; it knows dfs.datanode.du.reserved, \
-                         dfs.blockreport.intervalMsec, dfs.datanode.max.transfer.threads"
+                         dfs.blockreport.intervalMsec, dfs.datanode.max.transfer.threads, \
+                         dfs.client.socket-timeout"
                     ));
                 }
             }

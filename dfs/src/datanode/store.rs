@@ -7,6 +7,7 @@
 //! # What survives
 //! A replica is finalized only after its data, checksums and name are on disk. After a crash, one that was being written is
 //! cut to what its checksums vouch for: everything that was synced, and maybe more. Copies that were under way are removed.
+//! Data whose checksums are gone is kept, as corrupt: only the name node knows whether there are other replicas.
 
 use std::collections::HashMap;
 use std::io;
@@ -33,12 +34,14 @@ pub enum State {
     Rwr,
     /// Being copied here from another data node.
     Temporary,
+    /// Its checksums are gone or unreadable: kept as it is, and reported corrupt.
+    Corrupt,
 }
 
 impl State {
     fn suffix(self) -> &'static str {
         match self {
-            Self::Finalized => "meta",
+            Self::Finalized | Self::Corrupt => "meta",
             Self::Rbw | Self::Rwr => "rbw",
             Self::Temporary => "tmp",
         }
@@ -135,46 +138,84 @@ impl Store {
                 }
             }
         }
+        // The newest last. Where there are several, an operator has put an older one beside it.
+        metas.sort();
+        let mut found: HashMap<u64, (u64, String, String)> = HashMap::new();
         for (id, stamp, suffix, name) in metas {
-            let meta_path = directory.join(&name);
-            let length = data.remove(&id);
-            let (state, length) = match (suffix.as_str(), length) {
-                ("meta", Some(length)) => (State::Finalized, length),
-                ("rbw", Some(_)) => {
-                    let length = self.vouched(&directory.join(format!("blk_{id}")), &meta_path)?;
-                    tracing::info!(block = id, length, "found a replica that was being written");
-                    (State::Rwr, length)
-                }
-                _ => {
-                    self.disk.remove_file(&meta_path)?;
+            if suffix == "tmp" {
+                if !found.contains_key(&id) {
                     let _ = self.disk.remove_file(&directory.join(format!("blk_{id}")));
-                    continue;
+                    data.remove(&id);
                 }
-            };
-            self.used.fetch_add(length, Ordering::Relaxed);
-            self.lock().insert(
-                id,
-                Replica {
-                    stamp,
-                    length,
-                    state,
-                    live: None,
-                },
-            );
+                self.disk.remove_file(&directory.join(&name))?;
+            } else if !data.contains_key(&id) {
+                tracing::warn!(block = id, meta = name, "there are checksums of a replica, but no data");
+            } else {
+                found.insert(id, (stamp, suffix, name));
+            }
         }
-        for id in data.keys() {
-            self.disk.remove_file(&directory.join(format!("blk_{id}")))?;
+        for (id, length) in data {
+            let replica = match found.remove(&id) {
+                Some((stamp, suffix, name)) => self.found(id, (stamp, &suffix), directory, &name, length)?,
+                None => None,
+            };
+            let replica = replica.unwrap_or_else(|| {
+                tracing::error!(
+                    block = id,
+                    length,
+                    "a replica has no readable checksums: it is kept as corrupt"
+                );
+                Replica {
+                    stamp: 0,
+                    length,
+                    state: State::Corrupt,
+                    live: None,
+                }
+            });
+            self.used.fetch_add(replica.length, Ordering::Relaxed);
+            self.lock().insert(id, replica);
         }
         Ok(())
     }
 
-    /// Cuts a replica to what its checksums vouch for, and returns that length.
-    fn vouched(&self, data: &Path, meta: &Path) -> io::Result<u64> {
+    /// A replica with a meta file; `None` if that one is damaged.
+    fn found(
+        &self,
+        id: u64,
+        (stamp, suffix): (u64, &str),
+        directory: &Path,
+        meta: &str,
+        length: u64,
+    ) -> io::Result<Option<Replica>> {
+        let (state, length) = match suffix {
+            "meta" => (State::Finalized, length),
+            "rbw" => {
+                let data = directory.join(format!("blk_{id}"));
+                let Some(length) = self.vouched(&data, &directory.join(meta))? else {
+                    return Ok(None);
+                };
+                tracing::info!(block = id, length, "found a replica that was being written");
+                (State::Rwr, length)
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Replica {
+            stamp,
+            length,
+            state,
+            live: None,
+        }))
+    }
+
+    /// Cuts a replica to what its checksums vouch for, and returns that length; `None` if they say nothing at all.
+    fn vouched(&self, data: &Path, meta: &Path) -> io::Result<Option<u64>> {
         let data = self.disk.open(data, Mode::Write)?;
         let meta = self.disk.open(meta, Mode::Write)?;
-        let Ok(checksum) = read_checksum(&*meta) else {
-            data.set_len(0)?;
-            return Ok(0);
+        let checksum = match read_checksum(&*meta) {
+            Ok(checksum) => checksum,
+            // The header is written before any data; without data there is nothing to keep.
+            Err(_) if data.is_empty()? => return Ok(Some(0)),
+            Err(_) => return Ok(None),
         };
         let chunk = u64::from(checksum.chunk);
         let (total, width) = (data.len()?, checksum.crc_bytes() as u64);
@@ -205,7 +246,7 @@ impl Store {
         }
         data.set_len(vouched)?;
         meta.set_len(crc_offset(checksum, checksum.chunks(vouched)))?;
-        Ok(vouched)
+        Ok(Some(vouched))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Replica>> {
@@ -278,7 +319,10 @@ impl Store {
         {
             let mut replicas = self.lock();
             match replicas.get(&block) {
-                Some(old) if old.live.is_none() && old.state != State::Finalized && old.stamp < stamp => {}
+                Some(old)
+                    if old.live.is_none()
+                        && !matches!(old.state, State::Finalized | State::Corrupt)
+                        && old.stamp < stamp => {}
                 Some(old) => {
                     return Err(Error::AlreadyExists(format!(
                         "blk_{block}_{stamp} already exists in state {:?} with stamp {} and thus cannot be created.",
@@ -325,7 +369,8 @@ impl Store {
     pub fn reopen(&self, block: u64, stamp: u64, live: &Arc<Live>) -> Result<(Files, u64), Error> {
         let mut replicas = self.lock();
         let replica = replicas.get_mut(&block).ok_or_else(|| not_found(block, stamp))?;
-        if stamp < replica.stamp || replica.state == State::Temporary || replica.live.is_some() {
+        let closed = matches!(replica.state, State::Temporary | State::Corrupt);
+        if stamp < replica.stamp || closed || replica.live.is_some() {
             return Err(Error::Io(format!(
                 "blk_{block} cannot be written under stamp {stamp}: it is {:?} with stamp {}",
                 replica.state, replica.stamp
@@ -341,7 +386,13 @@ impl Store {
         replica.live = Some(Arc::clone(live));
         let length = replica.length;
         drop(replicas);
-        Ok((self.files(&to, block, Mode::Write)?, length))
+        let files = self.files(&to, block, Mode::Write);
+        if files.is_err()
+            && let Some(replica) = self.lock().get_mut(&block)
+        {
+            replica.live = None;
+        }
+        Ok((files?, length))
     }
 
     fn files(&self, meta: &Path, block: u64, mode: Mode) -> Result<Files, Error> {
@@ -357,7 +408,8 @@ impl Store {
         for _ in 0..3 {
             let replica = self
                 .get(block)
-                .filter(|replica| replica.stamp >= stamp && replica.state != State::Temporary);
+                .filter(|replica| replica.stamp >= stamp)
+                .filter(|replica| !matches!(replica.state, State::Temporary | State::Corrupt));
             let replica = replica.ok_or_else(|| not_found(block, stamp))?;
             match self.files(&self.meta_path(block, replica.stamp, replica.state), block, Mode::Read) {
                 Ok(files) => return Ok((files, replica)),
@@ -432,8 +484,11 @@ impl Store {
     }
 
     fn remove_files(&self, block: u64, stamp: u64, state: State) {
-        // The meta file first: data without it is removed at the next start.
+        // The meta file first: the name node asks again for the removal of data without one.
         for path in [self.meta_path(block, stamp, state), self.data_path(block)] {
+            if state == State::Corrupt && !matches!(self.disk.exists(&path), Ok(true)) {
+                continue;
+            }
             if let Err(error) = self.disk.remove_file(&path) {
                 tracing::warn!(path = %path.display(), %error, "could not remove a file");
             }
@@ -457,14 +512,30 @@ impl Store {
         self.finalize(block, &files, length)
     }
 
-    /// Compares a finalized replica with its checksums. False if it is corrupt.
+    /// Compares a finalized replica with its checksums. False if it is corrupt, or a file of it is gone.
     pub fn verify(&self, block: u64) -> bool {
-        let Ok((files, replica)) = self.read(block, 0) else {
+        let Some(replica) = self.get(block).filter(|replica| replica.state == State::Finalized) else {
             return true;
         };
-        if replica.state != State::Finalized {
-            return true;
+        let changed = || {
+            // It may have been reopened or removed meanwhile; then it is not for us to judge.
+            self.get(block)
+                .is_none_or(|now| now.state != State::Finalized || now.stamp != replica.stamp)
+        };
+        let meta = self.meta_path(block, replica.stamp, State::Finalized);
+        let gone = |path: &Path| matches!(self.disk.exists(path), Ok(false));
+        if gone(&meta) || gone(&self.data_path(block)) {
+            return changed();
         }
+        let Ok(meta_file) = self.disk.open(&meta, Mode::Read) else {
+            return true;
+        };
+        if read_checksum(&*meta_file).is_err() {
+            return changed();
+        }
+        let Ok(files) = self.files(&meta, block, Mode::Read) else {
+            return true;
+        };
         let step = files.checksum.chunk as usize * 256;
         let (mut data, mut crcs) = (vec![0; step], vec![0; 256 * files.checksum.crc_bytes()]);
         let mut offset = 0;
@@ -477,10 +548,7 @@ impl Store {
                 .read_exact_at(&mut data[..bytes], offset)
                 .and_then(|()| files.meta.read_exact_at(&mut crcs[..width], at));
             if read.is_err() || !files.checksum.verify(&data[..bytes], &crcs[..width]) {
-                // It may have been reopened or removed meanwhile; then it is not for us to judge.
-                return self
-                    .get(block)
-                    .is_none_or(|now| now.state != State::Finalized || now.stamp != replica.stamp);
+                return changed();
             }
             offset += bytes as u64;
         }

@@ -122,3 +122,69 @@ fn a_full_disk_refuses_and_recovers() {
     store.finalize(300, &files, 10).unwrap();
     assert!(store.verify(300));
 }
+
+#[test]
+fn data_outlives_its_checksums() {
+    for state in [State::Finalized, State::Rbw] {
+        for damage in ["gone", "empty", "damaged"] {
+            let directory = tempfile::tempdir().unwrap();
+            let store = open(directory.path());
+            let data = content(1300);
+            let (files, live) = write(&store, 300, &data, 1300);
+            if state == State::Finalized {
+                store.finalize(300, &files, 1300).unwrap();
+            } else {
+                store.release(300, &live, 1300);
+            }
+            let meta = store.meta_path(300, 1, state);
+            let copy = std::fs::read(&meta).unwrap();
+            match damage {
+                "gone" => std::fs::remove_file(&meta).unwrap(),
+                "empty" => std::fs::write(&meta, []).unwrap(),
+                _ => std::fs::write(&meta, [9; 7]).unwrap(),
+            }
+            if state == State::Finalized {
+                assert!(!store.verify(300), "noticed while it runs: {damage}");
+            }
+            drop(store);
+
+            let store = open(directory.path());
+            assert_eq!(std::fs::read(store.data_path(300)).unwrap(), data, "{state:?} {damage}");
+            if state == State::Rbw || damage == "gone" {
+                assert_eq!(store.get(300).unwrap().state, State::Corrupt, "{state:?} {damage}");
+                assert!(store.recover(300, 9, 10).is_err() && store.read(300, 0).is_err());
+                assert!(
+                    store
+                        .create(300, 9, CHECKSUM, true, &Arc::new(Live::default()))
+                        .is_err(),
+                    "nothing is written over it"
+                );
+            }
+            drop(store);
+
+            std::fs::write(&meta, copy).unwrap();
+            let store = open(directory.path());
+            assert_eq!(store.get(300).unwrap().length, 1300, "once its meta file is back");
+            assert_ne!(store.get(300).unwrap().state, State::Corrupt);
+        }
+    }
+}
+
+#[test]
+fn an_older_meta_file_beside_the_newer_one_removes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let (files, _live) = write(&store, 300, &content(1300), 1300);
+    store.finalize(300, &files, 1300).unwrap();
+    store.recover(300, 5, 1300).unwrap();
+    let newer = store.meta_path(300, 5, State::Finalized);
+    std::fs::copy(&newer, store.meta_path(300, 1, State::Finalized)).unwrap();
+    drop(store);
+    let store = open(directory.path());
+    let replica = store.get(300).unwrap();
+    assert_eq!(
+        (replica.stamp, replica.length, replica.state),
+        (5, 1300, State::Finalized)
+    );
+    assert!(store.verify(300));
+}

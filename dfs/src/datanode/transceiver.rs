@@ -87,7 +87,7 @@ async fn read_message(stream: &mut TcpStream) -> io::Result<Bytes> {
             break length;
         }
     };
-    crate::ipc::read_claimed(stream, length).await
+    host::bounded::read(stream, length).await
 }
 
 /// Runs an operation on a thread of its own and gives the connection back.

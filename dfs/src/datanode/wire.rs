@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dfs_wire::op::{LengthReader, MESSAGE_BYTES_MAX};
 use dfs_wire::packet::{Header, LENGTHS_BYTES, Lengths};
+use host::bounded;
 use prost::Message;
 
 /// Writers send a heartbeat every 30 s; one that is silent for four of them is gone.
@@ -17,11 +18,27 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(120);
 /// A peer that takes nothing for so long is gone.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Believed of a claimed length before any of it has come.
-const READ_AHEAD_BYTES: usize = 128 << 10;
+/// A data node that says nothing for so long has failed: the default of HDFS' `dfs.client.socket-timeout`.
+pub const NODE_TIMEOUT: Duration = Duration::from_secs(60);
+/// And for each node behind it so much longer: HDFS' `READ_TIMEOUT_EXTENSION`.
+const NODE_TIMEOUT_EXTENSION: Duration = Duration::from_secs(5);
+
+/// How long the next of `nodes` data nodes in a pipeline may be silent, where one alone may be for `base`. The further
+/// down the pipeline, the shorter: so the node right before the one that does not answer is the first to give up, and names it. A client that writes to three nodes
+/// waits for 75 s, the first of them for 70 s, the second for 65 s.
+pub fn node_timeout(base: Duration, nodes: usize) -> Duration {
+    base + NODE_TIMEOUT_EXTENSION * nodes.min(100) as u32
+}
 
 pub fn invalid(error: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+}
+
+/// Connects to a data node, whose answers may take so long.
+pub fn connect_within(address: &str, read_timeout: Duration) -> io::Result<TcpStream> {
+    let stream = connect(address)?;
+    stream.set_read_timeout(Some(read_timeout))?;
+    Ok(stream)
 }
 
 /// Connects to the address of a data node.
@@ -51,20 +68,8 @@ pub fn read_message<M: Message + Default>(stream: &mut impl Read) -> io::Result<
         }
     };
     let mut bytes = Vec::new();
-    read_claimed(stream, length, &mut bytes)?;
+    bounded::read_blocking(stream, length, &mut bytes)?;
     M::decode(Bytes::from(bytes)).map_err(invalid)
-}
-
-/// Reads exactly `length` bytes into `buffer`, which grows as they come.
-pub fn read_claimed(stream: &mut impl Read, length: usize, buffer: &mut Vec<u8>) -> io::Result<()> {
-    buffer.clear();
-    while buffer.len() < length {
-        let start = buffer.len();
-        let step = (length - start).min(READ_AHEAD_BYTES.max(start));
-        buffer.resize(start + step, 0);
-        stream.read_exact(&mut buffer[start..])?;
-    }
-    Ok(())
 }
 
 /// A packet as it came: the raw bytes can be passed on.
@@ -88,7 +93,7 @@ impl Packet {
         self.head.resize(LENGTHS_BYTES + parsed.header, 0);
         stream.read_exact(&mut self.head[LENGTHS_BYTES..])?;
         let header = Header::parse(&self.head[LENGTHS_BYTES..], parsed.body).map_err(invalid)?;
-        read_claimed(stream, parsed.body, &mut self.body)?;
+        bounded::read_blocking(stream, parsed.body, &mut self.body)?;
         self.crc_bytes = parsed.body - header.data_bytes;
         Ok(header)
     }

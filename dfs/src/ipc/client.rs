@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use dfs_wire::proto::common::rpc_response_header_proto::RpcStatusProto;
 use dfs_wire::rpc;
+use host::bounded;
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-use super::read_claimed;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -47,6 +46,7 @@ impl From<prost::DecodeError> for CallError {
 pub struct Client {
     address: String,
     user: String,
+    real_user: Option<String>,
     protocol: &'static str,
     client_id: [u8; 16],
     next_call: i32,
@@ -64,11 +64,18 @@ impl Client {
         Self {
             address: address.into(),
             user: user.into(),
+            real_user: None,
             protocol,
             client_id,
             next_call: 0,
             stream: None,
         }
+    }
+
+    /// Acts for its user as `real_user`.
+    pub fn on_behalf_by(mut self, real_user: Option<String>) -> Self {
+        self.real_user = real_user;
+        self
     }
 
     pub fn address(&self) -> &str {
@@ -87,7 +94,7 @@ impl Client {
             stream.write_all(&frame).await?;
             loop {
                 let length = rpc::check_frame_length(stream.read_u32().await?)?;
-                let (header, response) = rpc::parse_reply(read_claimed(&mut stream, length).await?)?;
+                let (header, response) = rpc::parse_reply(bounded::read(&mut stream, length).await?)?;
                 if header.call_id == self.next_call as u32 || header.status() == RpcStatusProto::Fatal {
                     return Ok::<_, CallError>((header, response));
                 }
@@ -116,7 +123,12 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.write_all(&rpc::preamble()).await?;
         stream
-            .write_all(&rpc::context(&self.client_id, &self.user, self.protocol))
+            .write_all(&rpc::context(
+                &self.client_id,
+                &self.user,
+                self.real_user.as_deref(),
+                self.protocol,
+            ))
             .await?;
         Ok(stream)
     }

@@ -14,27 +14,12 @@ pub use server::{Call, Service, serve};
 pub const CLIENT_PROTOCOL: &str = "org.apache.hadoop.hdfs.protocol.ClientProtocol";
 /// What clients ask a data node's IPC port.
 pub const CLIENT_DATANODE_PROTOCOL: &str = "org.apache.hadoop.hdfs.protocol.ClientDatanodeProtocol";
+/// Between HDFS' name nodes; a benchmark asks it for the version.
+pub const NAMENODE_PROTOCOL: &str = "org.apache.hadoop.hdfs.server.protocol.NamenodeProtocol";
+/// Users and their groups, for administrators.
+pub const REFRESH_USER_MAPPINGS_PROTOCOL: &str = "org.apache.hadoop.security.RefreshUserMappingsProtocol";
+pub const GET_USER_MAPPINGS_PROTOCOL: &str = "org.apache.hadoop.tools.GetUserMappingsProtocol";
 /// Hadoop's question which methods a server has.
 pub const PROTOCOL_INFO: &str = "org.apache.hadoop.ipc.ProtocolMetaInfoPB";
 /// Data node to name node, data node to data node: our own.
 pub const CLUSTER_PROTOCOL: &str = "bonsai.dfs.ClusterProtocol";
-
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt};
-
-/// How much is allocated ahead of what has arrived.
-const READ_AHEAD_BYTES: usize = 64 << 10;
-
-/// Reads exactly `length` bytes, which were claimed and are believed only as they come.
-pub(crate) async fn read_claimed(stream: &mut (impl AsyncRead + Unpin), length: usize) -> std::io::Result<Bytes> {
-    let mut buffer = BytesMut::with_capacity(length.min(READ_AHEAD_BYTES));
-    while buffer.len() < length {
-        let missing = length - buffer.len();
-        buffer.reserve(missing.min(READ_AHEAD_BYTES.max(buffer.len())));
-        let read = (&mut *stream).take(missing as u64).read_buf(&mut buffer).await?;
-        if read == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    Ok(buffer.freeze())
-}

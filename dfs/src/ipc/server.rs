@@ -1,7 +1,8 @@
 //! The server's side of a connection.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +10,13 @@ use bytes::Bytes;
 use dfs_wire::proto::common::rpc_response_header_proto::RpcErrorCodeProto;
 use dfs_wire::proto::common::{IpcConnectionContextProto, RpcRequestHeaderProto};
 use dfs_wire::rpc;
-use host::{Listener, Shutdown};
+use futures::FutureExt;
+use host::{Listener, Shutdown, bounded};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::read_claimed;
 use crate::Error;
 
 /// Calls of one connection that are being answered. hdfs-native sends hundreds at once.
@@ -34,6 +35,8 @@ pub struct Call {
     pub connection: u64,
     pub user: Arc<str>,
     pub peer: SocketAddr,
+    /// This server's address that the caller connected to.
+    pub reached: IpAddr,
     pub client_id: Vec<u8>,
     pub call_id: i32,
     pub protocol: String,
@@ -45,6 +48,12 @@ pub struct Call {
 pub trait Service: Send + Sync + 'static {
     /// The encoded response, or the exception.
     fn call(self: Arc<Self>, call: Call) -> impl Future<Output = Result<Bytes, Error>> + Send;
+
+    /// Fails unless `real` may act for `effective`.
+    fn check_impersonation(&self, real: &str, effective: &str, ip: &str) -> Result<(), Error> {
+        let _ = (real, effective, ip);
+        Ok(())
+    }
 
     /// A connection was closed.
     fn closed(&self, connection: u64) {
@@ -88,10 +97,12 @@ async fn connection<S: Service>(
         return Ok(());
     }
     rpc::parse_preamble(&preamble)?;
+    let reached = stream.local_addr().map_or(peer.ip(), |address| address.ip());
+    let ends = (peer, reached.to_canonical());
     let (reader, writer) = stream.into_split();
     let (answers, queue) = mpsc::channel(CALLS_MAX);
     let writing = tokio::spawn(write_answers(writer, queue));
-    let outcome = read_calls(reader, (number, peer), service, answers).await;
+    let outcome = read_calls(reader, (number, ends), service, answers).await;
     // Calls that are still being answered hold a sender; the writer ends with the last of them.
     let _ = writing.await;
     outcome
@@ -115,7 +126,7 @@ async fn write_answers(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Byt
 
 async fn read_calls<S: Service>(
     mut reader: OwnedReadHalf,
-    (connection, peer): (u64, SocketAddr),
+    (connection, (peer, reached)): (u64, (SocketAddr, IpAddr)),
     service: Arc<S>,
     answers: mpsc::Sender<Bytes>,
 ) -> Result<(), Error> {
@@ -127,14 +138,30 @@ async fn read_calls<S: Service>(
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let frame = tokio::time::timeout(FRAME_TIMEOUT, read_claimed(&mut reader, length))
+        let frame = tokio::time::timeout(FRAME_TIMEOUT, bounded::read(&mut reader, length))
             .await
             .map_err(|_| Error::Io("a frame did not arrive in time".to_owned()))??;
         let (header, rest) = rpc::parse_request(frame)?;
         match (header.call_id, &user) {
             (rpc::CALL_SASL, _) => send(&answers, rpc::reply_sasl_success(&header)).await?,
             (rpc::CALL_PING, _) => {}
-            (rpc::CALL_CONTEXT, _) => user = Some(parse_context(rest)?),
+            (rpc::CALL_CONTEXT, _) => {
+                let (effective, real) = parse_context(rest)?;
+                let checked = match &real {
+                    Some(real) => service.check_impersonation(real, &effective, &peer.ip().to_string()),
+                    None => Ok(()),
+                };
+                if let Err(error) = checked {
+                    let code = RpcErrorCodeProto::FatalUnauthorized;
+                    send(
+                        &answers,
+                        rpc::reply_error(&header, true, code, error.java_class(), &error.to_string()),
+                    )
+                    .await?;
+                    return Ok(());
+                }
+                user = Some(effective);
+            }
             (_, Some(user)) => {
                 let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
                     return Ok(());
@@ -144,6 +171,7 @@ async fn read_calls<S: Service>(
                     connection,
                     user: Arc::clone(user),
                     peer,
+                    reached,
                     client_id: header.client_id.clone(),
                     call_id: header.call_id,
                     protocol: method.declaring_class_protocol_name,
@@ -175,23 +203,30 @@ async fn send(answers: &mpsc::Sender<Bytes>, answer: Bytes) -> Result<(), Error>
         .map_err(|_| Error::Io("the connection is closed".to_owned()))
 }
 
-fn parse_context(mut rest: Bytes) -> Result<Arc<str>, Error> {
+/// The user that a connection acts as, and the one that it acts through if that is another.
+fn parse_context(mut rest: Bytes) -> Result<(Arc<str>, Option<Arc<str>>), Error> {
     let context: IpcConnectionContextProto = dfs_wire::take_delimited(&mut rest)?;
-    let user = context
-        .user_info
-        .and_then(|info| info.effective_user.or(info.real_user))
-        .unwrap_or_default();
+    let info = context.user_info.unwrap_or_default();
     // "name/host@REALM" is the user "name", as Hadoop's default rule has it.
-    let short = user.split(['/', '@']).next().unwrap_or_default();
-    Ok(if short.is_empty() {
-        "anonymous".into()
-    } else {
-        short.into()
+    let short = |user: Option<String>| -> Option<Arc<str>> {
+        let user = user?;
+        let short = user.split(['/', '@']).next().unwrap_or_default();
+        (!short.is_empty()).then(|| short.into())
+    };
+    let (effective, real) = (short(info.effective_user), short(info.real_user));
+    Ok(match (effective, real) {
+        (Some(effective), real) => (effective, real),
+        (None, Some(real)) => (real, None),
+        (None, None) => ("anonymous".into(), None),
     })
 }
 
 async fn answer<S: Service>(service: Arc<S>, header: &RpcRequestHeaderProto, call: Call) -> Bytes {
-    match service.call(call).await {
+    let method = call.method.clone();
+    let outcome = AssertUnwindSafe(service.call(call)).catch_unwind().await;
+    // A client whose call panicked is answered: it would wait for ever.
+    let outcome = outcome.unwrap_or_else(|_| Err(Error::Io(format!("an internal error in {method}: see the log"))));
+    match outcome {
         Ok(response) => rpc::reply(header, &response),
         Err(error) => {
             let code = match error {

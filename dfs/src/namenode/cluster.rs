@@ -5,13 +5,16 @@ use dfs_wire::proto::cluster::{self, replica};
 use prost::Message;
 
 use super::directory::Asker;
+use super::reach;
 use super::state::{NameNode, State};
 use super::status::datanode_info;
 use crate::Error;
 use crate::block::{Address, Command, Event, Replica, ReplicaState, Usage};
 use crate::ipc::Call;
-use crate::namespace::{Block, RECOVERY_HOLDER};
+use crate::namespace::{BLOCK_BYTES_MAX, Block, RECOVERY_HOLDER};
 
+/// Data nodes that are remembered, dead ones included: a registration costs memory until the next start.
+const DATA_NODES_MAX: usize = 20_000;
 /// Commands that one heartbeat carries.
 const COMMANDS_PER_HEARTBEAT: usize = 500;
 
@@ -24,6 +27,7 @@ fn replica_of(message: &cluster::Replica) -> Replica {
             replica::State::Finalized => ReplicaState::Finalized,
             replica::State::Rbw => ReplicaState::Rbw,
             replica::State::Rwr => ReplicaState::Rwr,
+            replica::State::Corrupt => ReplicaState::Corrupt,
         },
     }
 }
@@ -55,7 +59,18 @@ impl NameNode {
                     uuid: &asked.datanode_uuid,
                     replicas: &replicas,
                 };
-                self.lock().step(event, self.now());
+                let mut state = self.lock();
+                state.step(event, self.now());
+                let (future, bytes) = state.blocks.future();
+                drop(state);
+                if future > 0 {
+                    tracing::error!(
+                        replicas = future,
+                        bytes,
+                        "replicas have block ids or generation stamps that were never given out: is this an old copy of the \
+                         name node's directory? Safe mode holds"
+                    );
+                }
                 cluster::BlockReportResponse {}.encode_to_vec()
             }
             "blockReceived" => {
@@ -90,6 +105,7 @@ impl NameNode {
             }
             _ => return Err(Error::NoSuchMethod(call.method.clone(), call.protocol.clone())),
         };
+        self.data_nodes_changed.notify_waiters();
         Ok(Bytes::from(answer))
     }
 
@@ -101,13 +117,13 @@ impl NameNode {
                 asked.pool_id, self.pool_id
             )));
         }
-        // A data node that listens on all addresses is reached at the one it called from.
-        let unspecified = asked.id.ip_addr.is_empty() || asked.id.ip_addr == "0.0.0.0" || asked.id.ip_addr == "::";
-        let ip = if unspecified {
-            call.peer.ip().to_string()
-        } else {
-            asked.id.ip_addr
-        };
+        let ports = [asked.id.xfer_port, asked.id.info_port, asked.id.ipc_port];
+        if asked.id.datanode_uuid.is_empty() || ports.iter().any(|port| *port > u32::from(u16::MAX)) {
+            return Err(Error::IllegalArgument(
+                "a data node registers with a uuid and with ports below 65536".to_owned(),
+            ));
+        }
+        let ip = reach::registered(&asked.id.ip_addr, call.peer.ip());
         let host = if asked.id.host_name.is_empty() {
             ip.clone()
         } else {
@@ -129,6 +145,9 @@ impl NameNode {
             ipc_port: asked.id.ipc_port,
         };
         let mut state = self.lock();
+        if state.blocks.find_node(&address.uuid).is_none() && state.blocks.nodes().len() >= DATA_NODES_MAX {
+            return Err(Error::Io(format!("there are {DATA_NODES_MAX} data nodes already")));
+        }
         state.speakers.insert(call.connection, address.uuid.clone());
         state.step(Event::Registered(address), self.now());
         Ok(cluster::RegisterResponse {
@@ -203,9 +222,16 @@ impl NameNode {
             };
             state.recoveries.remove(&asked.block_id);
             let file = state.names.inode(pending.file).and_then(|inode| inode.as_file());
-            let open = file
-                .filter(|file| file.holder.as_deref() == Some(RECOVERY_HOLDER))
-                .and_then(|f| f.open_block());
+            let file = file.filter(|file| file.holder.as_deref() == Some(RECOVERY_HOLDER));
+            let open = file.and_then(|file| file.open_block());
+            if let Some(cut) = state.names.truncation(pending.file)
+                && cut != asked.length
+            {
+                return Err(Error::Io(format!(
+                    "blk_{} is to be cut to {cut} bytes, not {}",
+                    asked.block_id, asked.length
+                )));
+            }
             if open.is_none_or(|open| open.id != asked.block_id) {
                 return Err(Error::Io(format!("blk_{} is not under recovery", asked.block_id)));
             }
@@ -220,7 +246,13 @@ impl NameNode {
                 generation_stamp: asked.new_generation_stamp,
                 length: asked.length,
             };
-            state.names.finish_recovery(asker.at(now), pending.file, block);
+            if block.length > BLOCK_BYTES_MAX {
+                return Err(Error::Io(format!(
+                    "blk_{} cannot have {} bytes",
+                    block.id, block.length
+                )));
+            }
+            state.names.finish_recovery(asker.at(now), pending.file, block)?;
             tracing::info!(block = asked.block_id, length = asked.length, "recovered a block");
             Ok(cluster::CommitRecoveryResponse {})
         })
@@ -263,12 +295,14 @@ fn command_message(state: &State, command: Command) -> cluster::Command {
         Command::Recover {
             block,
             new_stamp,
+            truncating,
             locations,
         } => cluster::Command {
             recover: Some(cluster::RecoverBlock {
                 block: replica_message(block),
                 new_generation_stamp: new_stamp,
                 locations: infos(locations),
+                truncate_length: truncating.then_some(block.length),
             }),
             ..Default::default()
         },

@@ -3,9 +3,12 @@
 use dfs_wire::proto::hdfs::*;
 
 use super::retry::CallKey;
-use super::state::NameNode;
+use super::state::{Answered, NameNode, wall_clock};
 use crate::Error;
 use crate::namespace::Caller;
+
+/// Paths of one batched listing: HDFS' `dfs.batched.ls.limit`.
+const BATCHED_PATHS_MAX: usize = 100;
 
 /// Who makes a call.
 #[derive(Debug, Clone)]
@@ -19,14 +22,22 @@ pub struct Asker {
 
 impl Asker {
     pub(super) fn at(&self, now: u64) -> Caller<'_> {
-        Caller { user: &self.user, now }
+        Caller {
+            user: &self.user,
+            now,
+            time: wall_clock(),
+        }
     }
 }
 
 impl NameNode {
-    pub async fn mkdirs(&self, asker: &Asker, asked: MkdirsRequestProto) -> Result<MkdirsResponseProto, Error> {
+    pub async fn mkdirs(
+        &self,
+        asker: &Asker,
+        asked: MkdirsRequestProto,
+    ) -> Result<Answered<MkdirsResponseProto>, Error> {
         let what = format!("create directory {}", asked.src);
-        self.change(&what, asker.key.clone(), |state, now| {
+        self.change(&what, asker.key, |state, now| {
             state
                 .names
                 .mkdirs(asker.at(now), &asked.src, asked.masked.perm as u16, asked.create_parent)?;
@@ -35,8 +46,12 @@ impl NameNode {
         .await
     }
 
-    pub async fn delete(&self, asker: &Asker, asked: DeleteRequestProto) -> Result<DeleteResponseProto, Error> {
-        self.change(&format!("delete {}", asked.src), asker.key.clone(), |state, now| {
+    pub async fn delete(
+        &self,
+        asker: &Asker,
+        asked: DeleteRequestProto,
+    ) -> Result<Answered<DeleteResponseProto>, Error> {
+        self.change(&format!("delete {}", asked.src), asker.key, |state, now| {
             Ok(DeleteResponseProto {
                 result: state.names.delete(asker.at(now), &asked.src, asked.recursive)?,
             })
@@ -44,16 +59,24 @@ impl NameNode {
         .await
     }
 
-    pub async fn rename(&self, asker: &Asker, asked: RenameRequestProto) -> Result<RenameResponseProto, Error> {
-        self.change(&format!("rename {}", asked.src), asker.key.clone(), |state, now| {
+    pub async fn rename(
+        &self,
+        asker: &Asker,
+        asked: RenameRequestProto,
+    ) -> Result<Answered<RenameResponseProto>, Error> {
+        self.change(&format!("rename {}", asked.src), asker.key, |state, now| {
             let result = state.names.rename_into(asker.at(now), &asked.src, &asked.dst)?;
             Ok(RenameResponseProto { result })
         })
         .await
     }
 
-    pub async fn rename2(&self, asker: &Asker, asked: Rename2RequestProto) -> Result<Rename2ResponseProto, Error> {
-        self.change(&format!("rename {}", asked.src), asker.key.clone(), |state, now| {
+    pub async fn rename2(
+        &self,
+        asker: &Asker,
+        asked: Rename2RequestProto,
+    ) -> Result<Answered<Rename2ResponseProto>, Error> {
+        self.change(&format!("rename {}", asked.src), asker.key, |state, now| {
             state
                 .names
                 .rename(asker.at(now), &asked.src, &asked.dst, asked.overwrite_dest)?;
@@ -66,39 +89,44 @@ impl NameNode {
         &self,
         asker: &Asker,
         asked: SetPermissionRequestProto,
-    ) -> Result<SetPermissionResponseProto, Error> {
-        self.change(
-            &format!("set permission for {}", asked.src),
-            asker.key.clone(),
-            |state, now| {
-                state
-                    .names
-                    .set_permission(asker.at(now), &asked.src, asked.permission.perm as u16)?;
-                Ok(SetPermissionResponseProto {})
-            },
-        )
+    ) -> Result<Answered<SetPermissionResponseProto>, Error> {
+        self.change(&format!("set permission for {}", asked.src), asker.key, |state, now| {
+            state
+                .names
+                .set_permission(asker.at(now), &asked.src, asked.permission.perm as u16)?;
+            Ok(SetPermissionResponseProto {})
+        })
         .await
     }
 
-    pub async fn set_owner(&self, asker: &Asker, asked: SetOwnerRequestProto) -> Result<SetOwnerResponseProto, Error> {
-        self.change(
-            &format!("set owner for {}", asked.src),
-            asker.key.clone(),
-            |state, now| {
-                let given = |name: Option<String>| name.filter(|name| !name.is_empty());
-                state
-                    .names
-                    .set_owner(asker.at(now), &asked.src, given(asked.username), given(asked.groupname))?;
-                Ok(SetOwnerResponseProto {})
-            },
-        )
+    pub async fn set_owner(
+        &self,
+        asker: &Asker,
+        asked: SetOwnerRequestProto,
+    ) -> Result<Answered<SetOwnerResponseProto>, Error> {
+        self.change(&format!("set owner for {}", asked.src), asker.key, |state, now| {
+            let given = |name: Option<String>| name.filter(|name| !name.is_empty());
+            state
+                .names
+                .set_owner(asker.at(now), &asked.src, given(asked.username), given(asked.groupname))?;
+            Ok(SetOwnerResponseProto {})
+        })
         .await
     }
 
-    pub async fn set_times(&self, asker: &Asker, asked: SetTimesRequestProto) -> Result<SetTimesResponseProto, Error> {
-        self.change(&format!("set times {}", asked.src), asker.key.clone(), |state, now| {
-            // -1 says: leave it.
-            let given = |time: u64| (time != u64::MAX).then_some(time);
+    pub async fn set_times(
+        &self,
+        asker: &Asker,
+        asked: SetTimesRequestProto,
+    ) -> Result<Answered<SetTimesResponseProto>, Error> {
+        self.change(&format!("set times {}", asked.src), asker.key, |state, now| {
+            if self.settings.access_time_precision_ms == 0 && i64::try_from(asked.atime).is_ok() {
+                return Err(Error::Io(
+                    "Access time for hdfs is not configured. Please set dfs.namenode.accesstime.precision.".to_owned(),
+                ));
+            }
+            // A negative time, -1 above all, says: leave it.
+            let given = |time: u64| i64::try_from(time).is_ok().then_some(time);
             state
                 .names
                 .set_times(asker.at(now), &asked.src, given(asked.mtime), given(asked.atime))?;
@@ -111,11 +139,11 @@ impl NameNode {
         &self,
         asker: &Asker,
         asked: SetReplicationRequestProto,
-    ) -> Result<SetReplicationResponseProto, Error> {
+    ) -> Result<Answered<SetReplicationResponseProto>, Error> {
         let replication = self.check_replication(asked.replication)?;
         self.change(
             &format!("set replication for {}", asked.src),
-            asker.key.clone(),
+            asker.key,
             |state, now| {
                 let result = state.names.set_replication(asker.at(now), &asked.src, replication)?;
                 Ok(SetReplicationResponseProto { result })
@@ -178,10 +206,83 @@ impl NameNode {
         }))
     }
 
+    /// Lists several paths, page after page. What cannot be listed is answered with why, in its place.
+    pub fn batched_listing(
+        &self,
+        asked: &GetBatchedListingRequestProto,
+        ip: &str,
+    ) -> Result<GetBatchedListingResponseProto, Error> {
+        if asked.paths.len() > BATCHED_PATHS_MAX {
+            return Err(Error::Unsupported(format!(
+                "Too many source paths ({} > {BATCHED_PATHS_MAX})",
+                asked.paths.len()
+            )));
+        }
+        let (first, mut after) = match &*asked.start_after {
+            [] => (0, &[][..]),
+            key => match key.split_first_chunk::<4>() {
+                // No name: the path itself was a file, or could not be listed.
+                Some((index, [])) => (u32::from_be_bytes(*index) as usize + 1, &[][..]),
+                Some((index, name)) => (u32::from_be_bytes(*index) as usize, name),
+                None => {
+                    return Err(Error::IllegalArgument(
+                        "the key to go on listing after is not one".to_owned(),
+                    ));
+                }
+            },
+        };
+        let mut answer = GetBatchedListingResponseProto::default();
+        let mut entries = 0;
+        for (index, path) in asked.paths.iter().enumerate().skip(first) {
+            let listing = self
+                .listing(path, after, asked.need_location, ip)
+                .and_then(|listing| listing.ok_or_else(|| Error::FileNotFound(format!("Path {path} does not exist"))));
+            after = &[];
+            let mut part = BatchedDirectoryListingProto {
+                parent_idx: index as u32,
+                ..Default::default()
+            };
+            let (mut last, mut remaining) = (Vec::new(), 0);
+            match listing {
+                Ok(listing) => {
+                    entries += listing.partial_listing.len();
+                    last = listing
+                        .partial_listing
+                        .last()
+                        .map(|status| status.path.to_vec())
+                        .unwrap_or_default();
+                    remaining = listing.remaining_entries;
+                    part.partial_listing = listing.partial_listing;
+                }
+                Err(error) => {
+                    part.exception = Some(RemoteExceptionProto {
+                        class_name: error.java_class().to_owned(),
+                        message: Some(error.to_string()),
+                    });
+                }
+            }
+            answer.listings.push(part);
+            if entries >= self.settings.list_limit as usize && (index + 1 < asked.paths.len() || remaining > 0) {
+                answer.has_more = true;
+                answer.start_after = [&(index as u32).to_be_bytes()[..], &last].concat().into();
+                break;
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Where the blocks of a file are. It counts as an access.
     pub fn block_locations(&self, path: &str, offset: u64, length: u64, ip: &str) -> Result<LocatedBlocksProto, Error> {
-        let state = self.lock();
+        let mut state = self.lock();
         let (inode, _) = state.names.file(path)?;
-        Ok(self.locations(&state, inode, offset, length, ip))
+        let (id, accessed) = (inode.id, inode.accessed);
+        let located = self.locations(&state, inode, offset, length, ip);
+        let precision = self.settings.access_time_precision_ms;
+        let time = wall_clock();
+        if precision > 0 && time > accessed.saturating_add(precision) {
+            self.note_access(&mut state, id, time);
+        }
+        Ok(located)
     }
 
     pub fn content_summary(&self, path: &str) -> Result<ContentSummaryProto, Error> {
@@ -210,7 +311,7 @@ impl NameNode {
             corrupt_blocks: health.corrupt,
             missing_blocks: health.missing,
             missing_repl_one_blocks: Some(0),
-            blocks_in_future: Some(0),
+            blocks_in_future: Some(state.blocks.future().1),
             pending_deletion_blocks: Some(0),
         }
     }
@@ -228,25 +329,46 @@ impl NameNode {
             .nodes()
             .iter()
             .filter(wanted)
-            .map(super::status::datanode_info)
+            .map(|node| {
+                // What is kept is by a clock that never steps.
+                let passed = |at: u64| wall_clock().saturating_sub(self.now().saturating_sub(at));
+                DatanodeInfoProto {
+                    last_update: Some(passed(node.heard)),
+                    last_block_report_time: node.reported_at.map(passed),
+                    ..super::status::datanode_info(node)
+                }
+            })
             .collect()
     }
 
-    /// Enters, leaves or asks for safe mode; true if it is on afterwards.
-    pub fn safe_mode(&self, action: SafeModeActionProto) -> bool {
+    /// Enters, leaves or asks for safe mode; true if it is on afterwards. To change it is for superusers.
+    pub fn safe_mode(&self, asker: &Asker, action: SafeModeActionProto) -> Result<bool, Error> {
+        if action != SafeModeActionProto::SafemodeGet {
+            self.check_superuser(asker)?;
+        }
         let now = self.now();
         let mut state = self.lock();
         match action {
             SafeModeActionProto::SafemodeLeave | SafeModeActionProto::SafemodeForceExit => {
-                let effects = state.blocks.set_safe_mode(false, now);
+                let force = action == SafeModeActionProto::SafemodeForceExit;
+                let (replicas, bytes) = state.blocks.future();
+                let Some(effects) = state.blocks.leave_safe_mode(force, now) else {
+                    let reason = state.blocks.safe_mode_reason();
+                    return Err(Error::SafeMode(format!("Cannot leave safe mode. {reason}")));
+                };
+                if replicas > 0 {
+                    tracing::warn!(
+                        replicas,
+                        bytes,
+                        "safe mode was left by force: replicas from the future are deleted"
+                    );
+                }
                 state.carry_out(effects);
             }
-            SafeModeActionProto::SafemodeEnter => {
-                let effects = state.blocks.set_safe_mode(true, now);
-                state.carry_out(effects);
-            }
+            SafeModeActionProto::SafemodeEnter => state.blocks.enter_safe_mode(),
             SafeModeActionProto::SafemodeGet => {}
         }
-        state.blocks.in_safe_mode() || state.low_on_space || self.is_failed()
+        self.data_nodes_changed.notify_waiters();
+        Ok(state.blocks.in_safe_mode() || state.low_on_space || self.is_failed())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use disk::{Disk, Mode};
+use disk::{Disk, DiskFile, Mode};
 use prost::Message;
 use raft::log::{GroupCommit, Log, LogError, Options};
 
@@ -16,8 +16,11 @@ use crate::namespace::edit::Transaction;
 use crate::namespace::image::Header;
 
 const IMAGE: &str = "image";
-const IMAGE_NEW: &str = "image.new";
 const EDITS: &str = "edits";
+/// The newest durable record, so that a log that lost its end is told from one that ends there.
+const SEEN: &str = "seen_txid";
+/// While more records wait, it is written for one in so many.
+const SEEN_INTERVAL: u64 = 64;
 /// The one kind of record there is.
 const KIND_TRANSACTION: u8 = 1;
 
@@ -32,6 +35,19 @@ pub enum JournalError {
     Log(#[from] LogError),
     #[error("the edit log cannot be used: {0}; restore the directory from a copy")]
     Edits(String),
+    #[error(
+        "edits are missing in {}: {reason}. Put the newest copy of the directory back. With --recover the name node starts \
+         from what is there: changes after it are lost, and replicas of blocks that it does not know hold safe mode", .path.display()
+    )]
+    Lost { path: PathBuf, reason: String },
+}
+
+/// What to do when edits are missing that were once durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostEdits {
+    Refuse,
+    /// An operator accepts the loss.
+    Accept,
 }
 
 /// What was found on disk.
@@ -54,6 +70,54 @@ pub struct Journal {
     commit: GroupCommit,
     /// The last record that is durable.
     durable: Arc<AtomicU64>,
+    seen: Arc<Seen>,
+}
+
+/// The file beside the log that names the newest durable record. It is written after the log and never synced: it may be
+/// older than the log, not newer.
+#[derive(Debug)]
+struct Seen {
+    file: Arc<dyn DiskFile>,
+    /// Records that are queued and not durable yet.
+    waiting: AtomicU64,
+}
+
+impl Seen {
+    fn open(disk: &Arc<dyn Disk>, path: &Path, newest: u64) -> std::io::Result<Self> {
+        let seen = Self {
+            file: disk.open(path, Mode::Write)?,
+            waiting: AtomicU64::new(0),
+        };
+        seen.write(newest)?;
+        seen.file.sync_data()?;
+        Ok(seen)
+    }
+
+    /// Always as many bytes, within one sector: it is there as a whole or as it was.
+    fn write(&self, newest: u64) -> std::io::Result<()> {
+        self.file.write_at(format!("{newest:020}\n").as_bytes(), 0)
+    }
+
+    fn read(disk: &Arc<dyn Disk>, path: &Path) -> std::io::Result<Option<u64>> {
+        if !disk.exists(path)? {
+            return Ok(None);
+        }
+        let text = String::from_utf8_lossy(&read_file(disk, path)?).into_owned();
+        let newest = text.lines().next().and_then(|line| line.parse().ok());
+        if newest.is_none() {
+            tracing::warn!(file = %path.display(), "unreadable: it is not known whether the edit log is complete");
+        }
+        Ok(newest)
+    }
+
+    fn durable(&self, index: u64) {
+        let waiting = self.waiting.fetch_sub(1, Ordering::SeqCst) - 1;
+        if (waiting == 0 || index.is_multiple_of(SEEN_INTERVAL))
+            && let Err(error) = self.write(index)
+        {
+            tracing::warn!(%error, "cannot write the number of the newest edit");
+        }
+    }
 }
 
 impl Recovered {
@@ -66,7 +130,9 @@ impl Recovered {
                 tracing::warn!(number = edits.number, "skipped an edit that was never acknowledged");
                 continue;
             }
-            for edit in edits.edits.iter().filter_map(|boxed| boxed.edit.as_ref()) {
+            for boxed in &edits.edits {
+                let unknown = || JournalError::Edits("an edit is of a kind that only a newer program knows".to_owned());
+                let edit = boxed.edit.as_ref().ok_or_else(unknown)?;
                 self.namespace
                     .apply(edit, now)
                     .map_err(|error| JournalError::Edits(error.to_string()))?;
@@ -74,7 +140,7 @@ impl Recovered {
             }
             self.transaction = edits.number;
             self.retries
-                .insert(&edits.client_id, edits.call_id, edits.response, now);
+                .insert(&edits.client_id, edits.call_id, &edits.response, now);
         }
         Ok(())
     }
@@ -86,6 +152,7 @@ impl Journal {
         disk: Arc<dyn Disk>,
         directory: &Path,
         fresh: impl FnOnce() -> (Namespace, String),
+        lost: LostEdits,
         now: u64,
     ) -> Result<(Self, Recovered), JournalError> {
         let path = directory.join(IMAGE);
@@ -93,9 +160,30 @@ impl Journal {
             path: path.clone(),
             source,
         };
-        if !disk.exists(&path).map_err(io)? {
-            let edits = directory.join(EDITS);
-            if disk.exists(&edits).map_err(io)? && !disk.list(&edits).map_err(io)?.is_empty() {
+        let (edits, seen_path) = (directory.join(EDITS), directory.join(SEEN));
+        let missing = |reason: String| match lost {
+            LostEdits::Accept => {
+                tracing::warn!(
+                    reason,
+                    "edits are missing; started from what is there, as was asked for"
+                );
+                Ok(())
+            }
+            LostEdits::Refuse => Err(JournalError::Lost {
+                path: directory.to_owned(),
+                reason,
+            }),
+        };
+        let seen = Seen::read(&disk, &seen_path).map_err(io)?;
+        let has_edits = disk.exists(&edits).map_err(io)? && !disk.list(&edits).map_err(io)?.is_empty();
+        if disk.exists(&path).map_err(io)? {
+            if !has_edits {
+                missing(format!("there is an image, but no edit log in {}", edits.display()))?;
+            }
+        } else {
+            // A start that was killed while it formatted left an empty log at most.
+            let (_, recovery) = Log::open(Arc::clone(&disk), &edits, Options::default())?;
+            if recovery.next_index > 1 || seen.is_some_and(|seen| seen > 0) {
                 return Err(JournalError::Image {
                     path,
                     reason: "there are edits, but no image".to_owned(),
@@ -106,7 +194,8 @@ impl Journal {
                 pool_id,
                 ..Default::default()
             };
-            write_image(&disk, directory, &namespace.to_image(header)).map_err(io)?;
+            disk.replace(&directory.join(IMAGE), &namespace.to_image(header))
+                .map_err(io)?;
         }
         let bytes = read_file(&disk, &path).map_err(io)?;
         let (namespace, header) = Namespace::from_image(&bytes, now).map_err(|error| JournalError::Image {
@@ -117,17 +206,26 @@ impl Journal {
             first_index: header.log_index + 1,
             ..Options::default()
         };
-        let (log, recovery) = Log::open(Arc::clone(&disk), directory.join(EDITS), options)?;
+        let (mut log, recovery) = Log::open(Arc::clone(&disk), &edits, options)?;
         if let Some(cut) = &recovery.cut {
             tracing::warn!(file = %cut.file.display(), bytes = cut.bytes, "cut a torn tail off the edit log");
         }
-        if recovery.first_index > header.log_index + 1 && recovery.first_index < recovery.next_index
-            || recovery.next_index < header.log_index + 1
-        {
+        let newest = recovery.next_index.saturating_sub(1);
+        if recovery.first_index > header.log_index + 1 {
             return Err(JournalError::Edits(format!(
-                "the image ends with record {}, the log holds records {} up to {}",
-                header.log_index, recovery.first_index, recovery.next_index
+                "the image ends with record {}, the log begins with record {}: the image is older than the log",
+                header.log_index, recovery.first_index
             )));
+        }
+        let needed = seen.unwrap_or(0).max(header.log_index);
+        if newest < needed {
+            missing(format!(
+                "record {needed} was durable, the log ends with record {newest}"
+            ))?;
+            if newest < header.log_index {
+                // The next records follow the image.
+                log.reset(header.log_index + 1)?;
+            }
         }
         let from = recovery.first_index.max(header.log_index + 1);
         let mut recovered = Recovered {
@@ -138,7 +236,10 @@ impl Journal {
             replayed: 0,
         };
         recovered.replay(&log, from, now)?;
-        let durable = Arc::new(AtomicU64::new(recovery.next_index.saturating_sub(1)));
+        let newest = log.next_index().saturating_sub(1);
+        let seen = Seen::open(&disk, &seen_path, newest).map_err(io)?;
+        disk.sync_dir(directory).map_err(io)?;
+        let durable = Arc::new(AtomicU64::new(newest));
         let commit = GroupCommit::start(log).map_err(|source| JournalError::Io {
             path: directory.join(EDITS),
             source,
@@ -148,6 +249,7 @@ impl Journal {
             directory: directory.to_owned(),
             commit,
             durable,
+            seen: Arc::new(seen),
         };
         Ok((journal, recovered))
     }
@@ -155,10 +257,16 @@ impl Journal {
     /// Queues a transaction; `done` is called once it is durable or refused, in the order of submission.
     pub fn submit(&self, transaction: &Transaction, done: impl FnOnce(Result<u64, LogError>) + Send + 'static) {
         let durable = Arc::clone(&self.durable);
+        let seen = Arc::clone(&self.seen);
+        seen.waiting.fetch_add(1, Ordering::SeqCst);
         let payload = Bytes::from(transaction.encode_to_vec());
         self.commit.submit(KIND_TRANSACTION, payload, move |outcome| {
-            if let Ok(index) = outcome {
-                durable.fetch_max(index, Ordering::SeqCst);
+            match outcome {
+                Ok(index) => {
+                    durable.fetch_max(index, Ordering::SeqCst);
+                    seen.durable(index);
+                }
+                Err(_) => drop(seen.waiting.fetch_sub(1, Ordering::SeqCst)),
             }
             done(outcome);
         });
@@ -179,20 +287,10 @@ impl Journal {
 
     /// Replaces the image, then cuts the log. Blocks.
     pub fn checkpoint(&self, image: &[u8], log_index: u64) -> Result<(), Error> {
-        write_image(&self.disk, &self.directory, image)?;
+        self.disk.replace(&self.directory.join(IMAGE), image)?;
         self.commit.purge(log_index);
         Ok(())
     }
-}
-
-fn write_image(disk: &Arc<dyn Disk>, directory: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let new = directory.join(IMAGE_NEW);
-    let file = disk.open(&new, Mode::Write)?;
-    file.set_len(0)?;
-    file.write_at(bytes, 0)?;
-    file.sync_data()?;
-    disk.rename(&new, &directory.join(IMAGE))?;
-    disk.sync_dir(directory)
 }
 
 fn read_file(disk: &Arc<dyn Disk>, path: &Path) -> std::io::Result<Vec<u8>> {

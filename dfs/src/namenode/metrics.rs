@@ -1,19 +1,13 @@
-//! Numbers for `/metrics`, gathered when asked for.
+//! Gauges for `/metrics`.
 
 use std::sync::Arc;
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use prometheus::{IntGauge, Registry};
+use host::metrics::{Gauge, register};
+use prometheus::Registry;
 
 use super::state::NameNode;
 
-/// Where a number comes from.
-type Source = fn(&NameNode) -> u64;
-/// A name, what it says, and where it comes from.
-type Number = (&'static str, &'static str, Source);
-
-const NUMBERS: &[Number] = &[
+const GAUGES: &[Gauge<NameNode>] = &[
     ("dfs_namenode_files", "Files in the namespace.", |node| {
         node.lock().names.file_count()
     }),
@@ -44,6 +38,11 @@ const NUMBERS: &[Number] = &[
         "Blocks without a good replica.",
         |node| node.lock().blocks.health().missing,
     ),
+    (
+        "dfs_namenode_future_replicas",
+        "Replicas with a block id or generation stamp that was never given out.",
+        |node| node.lock().blocks.future().0,
+    ),
     ("dfs_namenode_safe_mode", "1 in safe mode.", |node| {
         u64::from(node.lock().blocks.in_safe_mode())
     }),
@@ -66,33 +65,8 @@ const NUMBERS: &[Number] = &[
     }),
 ];
 
-struct Numbers {
-    node: Arc<NameNode>,
-    gauges: Vec<(IntGauge, Source)>,
-}
-
-impl Collector for Numbers {
-    fn desc(&self) -> Vec<&Desc> {
-        self.gauges.iter().flat_map(|(gauge, _)| gauge.desc()).collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        for (gauge, number) in &self.gauges {
-            gauge.set(number(&self.node) as i64);
-        }
-        self.gauges.iter().flat_map(|(gauge, _)| gauge.collect()).collect()
-    }
-}
-
 pub fn registry(node: &Arc<NameNode>) -> Result<Registry, prometheus::Error> {
     let registry = Registry::new();
-    let gauges = NUMBERS
-        .iter()
-        .map(|(name, help, number)| Ok((IntGauge::new(*name, *help)?, *number)))
-        .collect::<Result<Vec<_>, prometheus::Error>>()?;
-    registry.register(Box::new(Numbers {
-        node: Arc::clone(node),
-        gauges,
-    }))?;
+    register(&registry, node, GAUGES)?;
     Ok(registry)
 }

@@ -12,22 +12,28 @@ pub mod directory;
 pub mod journal;
 pub mod metrics;
 pub mod monitor;
+pub mod reach;
+pub mod reshape;
 pub mod retry;
 pub mod service;
 pub mod settings;
 pub mod state;
 pub mod status;
+pub mod users;
 pub mod writing;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use coordinator_client::registry::{self, Id, Registrar, Registration};
 use disk::RealDisk;
 use host::{DataDir, Listener, Shutdown};
 
+use journal::LostEdits;
 use settings::Settings;
 use state::NameNode;
 
@@ -50,9 +56,17 @@ struct Args {
     /// WebHDFS, metrics, health.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9870")]
     http: String,
+    /// Start although edits are missing that were once durable; what they changed is lost.
+    #[arg(long)]
+    recover: bool,
     /// A setting under Hadoop's name, such as dfs.replication=1; may be repeated.
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
+    /// Host under which the name node is registered in the coordinator, where it is not the one it listens on.
+    #[arg(long, value_name = "HOST")]
+    advertise: Option<String>,
+    #[command(flatten)]
+    coordinator: coordinator_client::Options,
     #[command(flatten)]
     telemetry: host::telemetry::Options,
 }
@@ -69,17 +83,26 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    host::run("namenode", &args.telemetry, |shutdown| {
-        serve(args.data, args.rpc, args.http, settings, shutdown)
-    })
+    let telemetry = args.telemetry.clone();
+    host::run("namenode", &telemetry, |shutdown| serve(args, settings, shutdown))
 }
 
-async fn serve(data: PathBuf, rpc: String, http: String, settings: Settings, shutdown: Shutdown) -> Result<(), String> {
-    let directory = DataDir::open(&data, "namenode", FORMAT).map_err(|error| error.to_string())?;
-    let rpc = Listener::bind(&rpc, RPC_CONNECTIONS_MAX)
+/// How the name node stands in the coordinator.
+fn registration(args: &Args, pool_id: &str, (rpc, http): (SocketAddr, SocketAddr)) -> Registration {
+    let address = |bound| registry::address(bound, args.advertise.as_deref(), &args.coordinator);
+    let data = std::path::absolute(&args.data).unwrap_or_else(|_| args.data.clone());
+    let owner = format!("{pool_id} {}", data.display());
+    Registration::new("namenode", env!("CARGO_PKG_VERSION"), owner)
+        .with_address("rpc", address(rpc))
+        .with_address("http", address(http))
+}
+
+async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(), String> {
+    let directory = DataDir::open(&args.data, "namenode", FORMAT).map_err(|error| error.to_string())?;
+    let rpc = Listener::bind(&args.rpc, RPC_CONNECTIONS_MAX)
         .await
         .map_err(|error| format!("{error}; give another address with --rpc"))?;
-    let http = Listener::bind(&http, HTTP_CONNECTIONS_MAX)
+    let http = Listener::bind(&args.http, HTTP_CONNECTIONS_MAX)
         .await
         .map_err(|error| format!("{error}; give another address with --http"))?;
     let addresses = (
@@ -91,16 +114,19 @@ async fn serve(data: PathBuf, rpc: String, http: String, settings: Settings, shu
         .unwrap_or_else(|_| "root".to_owned());
     let pool = format!("BP-{}", uuid::Uuid::new_v4());
     let path = directory.path().to_owned();
-    let opened = tokio::task::spawn_blocking(move || NameNode::open(Arc::new(RealDisk), path, settings, user, pool));
+    let lost = match args.recover {
+        true => LostEdits::Accept,
+        false => LostEdits::Refuse,
+    };
+    let opened =
+        tokio::task::spawn_blocking(move || NameNode::open(Arc::new(RealDisk), path, settings, user, pool, lost));
     let opened = opened.await.map_err(|error| error.to_string())?;
     let node = Arc::new(opened.map_err(|error| error.to_string())?);
 
     let registry = metrics::registry(&node).map_err(|error| error.to_string())?;
     let watched = Arc::clone(&node);
-    let health: host::admin::Health = Arc::new(move || match watched.is_failed() {
-        true => Err("the edit log cannot be written".to_owned()),
-        false => Ok(()),
-    });
+    node.watch_lock().map_err(|error| error.to_string())?;
+    let health: host::admin::Health = Arc::new(move || watched.health());
     let pages =
         host::admin::router(registry, health).merge(crate::webhdfs::namenode_router(Arc::clone(&node), addresses.0));
     let tasks = [
@@ -108,9 +134,18 @@ async fn serve(data: PathBuf, rpc: String, http: String, settings: Settings, shu
         tokio::spawn(host::admin::serve(http, pages, shutdown.clone())),
         tokio::spawn(monitor::run(Arc::clone(&node), shutdown.clone())),
     ];
+    let registered = registration(&args, &node.pool_id, addresses);
+    let registrar = Registrar::start(&args.coordinator, registered, Id::Fixed("0".to_owned()));
+    let registrar = registrar.await.map_err(|error| error.to_string())?;
+    let until = shutdown.clone();
+    let registrar = registrar.map(|registrar| tokio::spawn(registrar.keep(async move { until.requested().await })));
+
     host::announce_ready("namenode", &[("rpc", addresses.0), ("http", addresses.1)]);
     for task in tasks {
         let _ = task.await;
+    }
+    if let Some(registrar) = registrar {
+        let _ = registrar.await;
     }
     let last = tokio::task::spawn_blocking(move || node.checkpoint()).await;
     if let Ok(Err(error)) = last {

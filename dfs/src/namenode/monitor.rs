@@ -28,6 +28,7 @@ pub async fn run(name_node: Arc<NameNode>, shutdown: Shutdown) {
             () = shutdown.requested() => return,
         }
         name_node.lock().step(Event::Tick, name_node.now());
+        name_node.data_nodes_changed.notify_waiters();
         ticks += 1;
         if !ticks.is_multiple_of(SLOW_TICKS) {
             continue;
@@ -101,7 +102,7 @@ impl NameNode {
         };
         let closed = self.change("close files of lost writers", None, |state, now| {
             for file in &files {
-                self.start_recovery(state, asker.at(now), *file);
+                self.start_recovery(state, asker.at(now), *file)?;
             }
             Ok(RecoverLeaseResponseProto { result: true })
         });

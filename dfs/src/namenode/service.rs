@@ -1,4 +1,4 @@
-//! Which call goes where.
+//! Which call goes where: one table for ClientProtocol, and short ones for what data nodes and tools ask.
 
 use std::sync::Arc;
 
@@ -8,10 +8,14 @@ use dfs_wire::proto::hdfs::*;
 use prost::Message;
 
 use super::directory::Asker;
+use super::reach;
 use super::retry::RetryCache;
 use super::state::NameNode;
 use crate::Error;
-use crate::ipc::{CLIENT_PROTOCOL, CLUSTER_PROTOCOL, Call, Service};
+use crate::ipc::{
+    CLIENT_PROTOCOL, CLUSTER_PROTOCOL, Call, GET_USER_MAPPINGS_PROTOCOL, NAMENODE_PROTOCOL,
+    REFRESH_USER_MAPPINGS_PROTOCOL, Service,
+};
 
 /// Decodes the argument, calls, encodes the answer.
 macro_rules! serve {
@@ -21,26 +25,39 @@ macro_rules! serve {
     }};
 }
 
+/// The table of a protocol's calls. `read` changes nothing. `once` is executed once however often it comes
+/// ([`NameNode::once`]); the answer of a `change` is not encoded again where the edit log has it already.
+macro_rules! calls {
+    ($node:ident, $call:ident, $asker:ident;
+     read { $($read:literal: |$read_asked:ident: $read_type:ty| $read_answer:expr;)* }
+     change { $($change:literal: |$asked:ident: $type:ty| $answer:expr;)* }
+     once { $($once:literal: |$once_asked:ident: $once_type:ty| $once_answer:expr;)* }
+    ) => {
+        match $call.method.as_str() {
+            $($read => serve!($call, |$read_asked: $read_type| $read_answer),)*
+            $($change => {
+                let $asked = <$type>::decode($call.argument.clone())?;
+                $node.once($asker.key.as_ref(), async { Ok($answer.into_bytes()) }).await
+            })*
+            $($once => {
+                let $once_asked = <$once_type>::decode($call.argument.clone())?;
+                $node.once($asker.key.as_ref(), async { Ok(Bytes::from($once_answer.encode_to_vec())) }).await
+            })*
+            method if EXISTING.contains(&method) => Err(Error::Unsupported(format!(
+                "{method} is not supported by this name node."
+            ))),
+            _ => Err(Error::NoSuchMethod($call.method.clone(), $call.protocol.clone())),
+        }
+    };
+}
+
 impl Service for NameNode {
     async fn call(self: Arc<Self>, call: Call) -> Result<Bytes, Error> {
-        match call.protocol.as_str() {
-            CLIENT_PROTOCOL => {
-                let asker = Asker {
-                    user: call.user.to_string(),
-                    ip: call.peer.ip().to_string(),
-                    key: RetryCache::key(&call.client_id, call.call_id),
-                };
-                if let Some(answer) = self.read_call(&call, &asker) {
-                    return answer;
-                }
-                if let Some(answer) = self.attribute_call(&call, &asker).await {
-                    return answer;
-                }
-                self.write_call(&call, &asker).await
-            }
-            CLUSTER_PROTOCOL => self.cluster_call(&call).await,
-            _ => Err(Error::NoSuchProtocol(call.protocol)),
-        }
+        reach::at(call.reached.to_string(), self.answer(call)).await
+    }
+
+    fn check_impersonation(&self, real: &str, effective: &str, ip: &str) -> Result<(), Error> {
+        NameNode::check_impersonation(self, real, effective, ip)
     }
 
     fn closed(&self, connection: u64) {
@@ -49,229 +66,165 @@ impl Service for NameNode {
 }
 
 impl NameNode {
-    /// Calls that change nothing; `None` for any other.
-    fn read_call(&self, call: &Call, asker: &Asker) -> Option<Result<Bytes, Error>> {
-        Some(self.try_read_call(call, asker)).filter(|answer| !matches!(answer, Err(Error::NoSuchMethod(..))))
-    }
-
-    fn try_read_call(&self, call: &Call, asker: &Asker) -> Result<Bytes, Error> {
-        match call.method.as_str() {
-            "getFileInfo" => serve!(call, |asked: GetFileInfoRequestProto| GetFileInfoResponseProto {
-                fs: self.file_info(&asked.src)?
-            }),
-            "getFileLinkInfo" => serve!(call, |asked: GetFileLinkInfoRequestProto| {
-                GetFileLinkInfoResponseProto {
-                    fs: self.file_info(&asked.src)?,
-                }
-            }),
-            "getLocatedFileInfo" => {
-                serve!(call, |asked: GetLocatedFileInfoRequestProto| {
-                    GetLocatedFileInfoResponseProto {
-                        fs: self.located_file_info(asked.src(), &asker.ip)?,
-                    }
-                })
+    async fn answer(self: Arc<Self>, call: Call) -> Result<Bytes, Error> {
+        match call.protocol.as_str() {
+            CLIENT_PROTOCOL => {
+                let asker = Asker {
+                    user: call.user.to_string(),
+                    ip: call.peer.ip().to_string(),
+                    key: RetryCache::key(&call.client_id, call.call_id),
+                };
+                self.client_call(&call, &asker).await
             }
-            "getListing" => serve!(call, |asked: GetListingRequestProto| GetListingResponseProto {
-                dir_list: self.listing(&asked.src, &asked.start_after, asked.need_location, &asker.ip)?
-            }),
-            "getBlockLocations" => {
-                serve!(call, |asked: GetBlockLocationsRequestProto| {
-                    GetBlockLocationsResponseProto {
-                        locations: Some(self.block_locations(&asked.src, asked.offset, asked.length, &asker.ip)?),
-                    }
-                })
-            }
-            "getServerDefaults" => serve!(call, |_asked: GetServerDefaultsRequestProto| {
-                GetServerDefaultsResponseProto {
-                    server_defaults: self.server_defaults(),
-                }
-            }),
-            "getContentSummary" => {
-                serve!(call, |asked: GetContentSummaryRequestProto| {
-                    GetContentSummaryResponseProto {
-                        summary: self.content_summary(&asked.path)?,
-                    }
-                })
-            }
-            "getQuotaUsage" => serve!(call, |asked: GetQuotaUsageRequestProto| {
-                let summary = self.content_summary(&asked.path)?;
-                GetQuotaUsageResponseProto {
-                    usage: QuotaUsageProto {
-                        file_and_directory_count: summary.file_count + summary.directory_count,
-                        quota: summary.quota,
-                        space_consumed: summary.space_consumed,
-                        space_quota: summary.space_quota,
-                    },
-                }
-            }),
-            "getPreferredBlockSize" => {
-                serve!(call, |asked: GetPreferredBlockSizeRequestProto| {
-                    GetPreferredBlockSizeResponseProto {
-                        bsize: self.lock().names.file(&asked.filename)?.1.block_size,
-                    }
-                })
-            }
-            "isFileClosed" => serve!(call, |asked: IsFileClosedRequestProto| IsFileClosedResponseProto {
-                result: self.lock().names.file(&asked.src)?.1.holder.is_none()
-            }),
-            "renewLease" => serve!(call, |asked: RenewLeaseRequestProto| {
-                self.renew_lease(&asked.client_name);
-                RenewLeaseResponseProto {}
-            }),
-            "reportBadBlocks" => serve!(call, |asked: ReportBadBlocksRequestProto| {
-                self.report_bad_blocks(&asked);
-                ReportBadBlocksResponseProto {}
-            }),
-            _ => self.cluster_question(call),
+            CLUSTER_PROTOCOL => self.cluster_call(&call).await,
+            NAMENODE_PROTOCOL | REFRESH_USER_MAPPINGS_PROTOCOL | GET_USER_MAPPINGS_PROTOCOL => self.admin_call(&call),
+            _ => Err(Error::NoSuchProtocol(call.protocol)),
         }
     }
 
-    /// Questions about the whole file system.
-    fn cluster_question(&self, call: &Call) -> Result<Bytes, Error> {
-        match call.method.as_str() {
-            "getFsStats" => serve!(call, |_asked: GetFsStatusRequestProto| self.fs_stats()),
-            "getFsReplicatedBlockStats" => serve!(call, |_asked: GetFsReplicatedBlockStatsRequestProto| {
-                let stats = self.fs_stats();
-                GetFsReplicatedBlockStatsResponseProto {
-                    low_redundancy: stats.under_replicated,
-                    corrupt_blocks: stats.corrupt_blocks,
-                    missing_blocks: stats.missing_blocks,
-                    ..Default::default()
-                }
+    async fn client_call(self: &Arc<Self>, call: &Call, asker: &Asker) -> Result<Bytes, Error> {
+        calls! { self, call, asker;
+            read {
+                "getFileInfo": |asked: GetFileInfoRequestProto| GetFileInfoResponseProto { fs: self.file_info(&asked.src)? };
+                "getFileLinkInfo": |asked: GetFileLinkInfoRequestProto| GetFileLinkInfoResponseProto { fs: self.file_info(&asked.src)? };
+                "getLocatedFileInfo": |asked: GetLocatedFileInfoRequestProto| GetLocatedFileInfoResponseProto { fs: self.located_file_info(asked.src(), &asker.ip)? };
+                "getListing": |asked: GetListingRequestProto| GetListingResponseProto { dir_list: self.listing(&asked.src, &asked.start_after, asked.need_location, &asker.ip)? };
+                "getBatchedListing": |asked: GetBatchedListingRequestProto| self.batched_listing(&asked, &asker.ip)?;
+                "getBlockLocations": |asked: GetBlockLocationsRequestProto| GetBlockLocationsResponseProto { locations: Some(self.block_locations(&asked.src, asked.offset, asked.length, &asker.ip)?) };
+                "getServerDefaults": |_asked: GetServerDefaultsRequestProto| GetServerDefaultsResponseProto { server_defaults: self.server_defaults() };
+                "getContentSummary": |asked: GetContentSummaryRequestProto| GetContentSummaryResponseProto { summary: self.content_summary(&asked.path)? };
+                "getQuotaUsage": |asked: GetQuotaUsageRequestProto| GetQuotaUsageResponseProto { usage: self.quota_usage(&asked.path)? };
+                "getPreferredBlockSize": |asked: GetPreferredBlockSizeRequestProto| GetPreferredBlockSizeResponseProto { bsize: self.lock().names.file(&asked.filename)?.1.block_size };
+                "isFileClosed": |asked: IsFileClosedRequestProto| IsFileClosedResponseProto { result: self.lock().names.file(&asked.src)?.1.holder.is_none() };
+                "renewLease": |asked: RenewLeaseRequestProto| { self.renew_lease(&asked.client_name); RenewLeaseResponseProto {} };
+                "reportBadBlocks": |asked: ReportBadBlocksRequestProto| { self.report_bad_blocks(&asked); ReportBadBlocksResponseProto {} };
+                "getAdditionalDatanode": |asked: GetAdditionalDatanodeRequestProto| self.additional_datanode(asker, asked)?;
+                "getFsStats": |_asked: GetFsStatusRequestProto| self.fs_stats();
+                "getFsReplicatedBlockStats": |_asked: GetFsReplicatedBlockStatsRequestProto| self.replicated_block_stats();
+                "getFsECBlockGroupStats": |_asked: GetFsEcBlockGroupStatsRequestProto| GetFsEcBlockGroupStatsResponseProto::default();
+                "getDatanodeReport": |asked: GetDatanodeReportRequestProto| GetDatanodeReportResponseProto { di: self.datanodes(asked.r#type()) };
+                "getSlowDatanodeReport": |_asked: GetSlowDatanodeReportRequestProto| GetSlowDatanodeReportResponseProto::default();
+                "getDatanodeStorageReport": |asked: GetDatanodeStorageReportRequestProto| self.storage_reports(asked.r#type());
+                "setSafeMode": |asked: SetSafeModeRequestProto| SetSafeModeResponseProto { result: self.safe_mode(asker, asked.action())? };
+                "listCorruptFileBlocks": |_asked: ListCorruptFileBlocksRequestProto| ListCorruptFileBlocksResponseProto { corrupt: self.corrupt_files() };
+                "listEncryptionZones": |_asked: ListEncryptionZonesRequestProto| ListEncryptionZonesResponseProto { has_more: false };
+                "getDataEncryptionKey": |_asked: GetDataEncryptionKeyRequestProto| GetDataEncryptionKeyResponseProto {};
+                "msync": |_asked: MsyncRequestProto| MsyncResponseProto {};
+                "getHAServiceState": |_asked: HaServiceStateRequestProto| HaServiceStateResponseProto { state: HaServiceStateProto::Active as i32 };
+            }
+            change {
+                "mkdirs": |asked: MkdirsRequestProto| self.mkdirs(asker, asked).await?;
+                "delete": |asked: DeleteRequestProto| self.delete(asker, asked).await?;
+                "rename": |asked: RenameRequestProto| self.rename(asker, asked).await?;
+                "rename2": |asked: Rename2RequestProto| self.rename2(asker, asked).await?;
+                "setPermission": |asked: SetPermissionRequestProto| self.set_permission(asker, asked).await?;
+                "setOwner": |asked: SetOwnerRequestProto| self.set_owner(asker, asked).await?;
+                "setTimes": |asked: SetTimesRequestProto| self.set_times(asker, asked).await?;
+                "setReplication": |asked: SetReplicationRequestProto| self.set_replication(asker, asked).await?;
+                "create": |asked: CreateRequestProto| self.create(asker, asked).await?;
+                "append": |asked: AppendRequestProto| self.append(asker, asked).await?;
+                "addBlock": |asked: AddBlockRequestProto| self.add_block(asker, asked).await?;
+                "abandonBlock": |asked: AbandonBlockRequestProto| self.abandon_block(asker, asked).await?;
+                "complete": |asked: CompleteRequestProto| self.complete(asker, asked).await?;
+                "fsync": |asked: FsyncRequestProto| self.fsync(asker, asked).await?;
+                "updateBlockForPipeline": |asked: UpdateBlockForPipelineRequestProto| self.update_block_for_pipeline(asker, asked).await?;
+                "updatePipeline": |asked: UpdatePipelineRequestProto| self.update_pipeline(asker, asked).await?;
+                "truncate": |asked: TruncateRequestProto| self.truncate(asker, asked).await?;
+                "concat": |asked: ConcatRequestProto| self.concat(asker, asked).await?;
+            }
+            once {
+                "recoverLease": |asked: RecoverLeaseRequestProto| self.recover_lease(asker, asked).await?;
+                "saveNamespace": |_asked: SaveNamespaceRequestProto| self.save_namespace(asker).await?;
+            }
+        }
+    }
+
+    /// What administrative tools and Hadoop's benchmark ask in protocols of their own.
+    fn admin_call(&self, call: &Call) -> Result<Bytes, Error> {
+        match (call.protocol.as_str(), call.method.as_str()) {
+            (NAMENODE_PROTOCOL, "versionRequest") => serve!(call, |_asked: VersionRequestProto| VersionResponseProto {
+                info: self.namespace_info()
             }),
-            "getFsECBlockGroupStats" => serve!(call, |_asked: GetFsEcBlockGroupStatsRequestProto| {
-                GetFsEcBlockGroupStatsResponseProto::default()
-            }),
-            "getDatanodeReport" => serve!(call, |asked: GetDatanodeReportRequestProto| {
-                GetDatanodeReportResponseProto {
-                    di: self.datanodes(asked.r#type()),
-                }
-            }),
-            "getDatanodeStorageReport" => serve!(call, |asked: GetDatanodeStorageReportRequestProto| {
-                let nodes = self.datanodes(asked.r#type()).into_iter();
-                let report = |info: DatanodeInfoProto| DatanodeStorageReportProto {
-                    storage_reports: vec![StorageReportProto {
-                        storage_uuid: info.id.datanode_uuid.clone(),
-                        capacity: info.capacity,
-                        dfs_used: info.dfs_used,
-                        remaining: info.remaining,
-                        ..Default::default()
-                    }],
-                    datanode_info: info,
-                };
-                GetDatanodeStorageReportResponseProto {
-                    datanode_storage_reports: nodes.map(report).collect(),
-                }
-            }),
-            "setSafeMode" => serve!(call, |asked: SetSafeModeRequestProto| SetSafeModeResponseProto {
-                result: self.safe_mode(asked.action())
-            }),
-            "listCorruptFileBlocks" => serve!(call, |_asked: ListCorruptFileBlocksRequestProto| {
-                let corrupt = CorruptFileBlocksProto {
-                    files: self.corrupt_files(),
-                    cookie: "0".to_owned(),
-                };
-                ListCorruptFileBlocksResponseProto { corrupt }
-            }),
-            "listEncryptionZones" => serve!(call, |_asked: ListEncryptionZonesRequestProto| {
-                ListEncryptionZonesResponseProto { has_more: false }
-            }),
-            "getDataEncryptionKey" => serve!(call, |_asked: GetDataEncryptionKeyRequestProto| {
-                GetDataEncryptionKeyResponseProto {}
-            }),
-            "msync" => serve!(call, |_asked: MsyncRequestProto| MsyncResponseProto {}),
-            "getHAServiceState" => serve!(call, |_asked: HaServiceStateRequestProto| HaServiceStateResponseProto {
-                state: HaServiceStateProto::Active as i32
-            }),
+            // Groups are looked up anew for each call.
+            (REFRESH_USER_MAPPINGS_PROTOCOL, "refreshUserToGroupsMappings") => {
+                serve!(call, |_asked: RefreshUserToGroupsMappingsRequestProto| {
+                    RefreshUserToGroupsMappingsResponseProto {}
+                })
+            }
+            (REFRESH_USER_MAPPINGS_PROTOCOL, "refreshSuperUserGroupsConfiguration") => {
+                serve!(call, |_asked: RefreshSuperUserGroupsConfigurationRequestProto| {
+                    RefreshSuperUserGroupsConfigurationResponseProto {}
+                })
+            }
+            (GET_USER_MAPPINGS_PROTOCOL, "getGroupsForUser") => {
+                serve!(call, |asked: GetGroupsForUserRequestProto| {
+                    GetGroupsForUserResponseProto {
+                        groups: self.settings.groups_of(&asked.user),
+                    }
+                })
+            }
             _ => Err(Error::NoSuchMethod(call.method.clone(), call.protocol.clone())),
         }
     }
 
-    /// Paths of files with blocks of which no good replica is there.
-    fn corrupt_files(&self) -> Vec<String> {
+    fn quota_usage(&self, path: &str) -> Result<QuotaUsageProto, Error> {
+        let summary = self.content_summary(path)?;
+        Ok(QuotaUsageProto {
+            file_and_directory_count: summary.file_count + summary.directory_count,
+            quota: summary.quota,
+            space_consumed: summary.space_consumed,
+            space_quota: summary.space_quota,
+        })
+    }
+
+    fn replicated_block_stats(&self) -> GetFsReplicatedBlockStatsResponseProto {
+        let stats = self.fs_stats();
+        GetFsReplicatedBlockStatsResponseProto {
+            low_redundancy: stats.under_replicated,
+            corrupt_blocks: stats.corrupt_blocks,
+            missing_blocks: stats.missing_blocks,
+            blocks_in_future: stats.blocks_in_future(),
+            ..Default::default()
+        }
+    }
+
+    fn storage_reports(&self, kind: DatanodeReportTypeProto) -> GetDatanodeStorageReportResponseProto {
+        let report = |info: DatanodeInfoProto| DatanodeStorageReportProto {
+            storage_reports: vec![StorageReportProto {
+                storage_uuid: info.id.datanode_uuid.clone(),
+                capacity: info.capacity,
+                dfs_used: info.dfs_used,
+                remaining: info.remaining,
+                ..Default::default()
+            }],
+            datanode_info: info,
+        };
+        GetDatanodeStorageReportResponseProto {
+            datanode_storage_reports: self.datanodes(kind).into_iter().map(report).collect(),
+        }
+    }
+
+    /// Files with blocks of which no good replica is there.
+    fn corrupt_files(&self) -> CorruptFileBlocksProto {
         let state = self.lock();
-        state
-            .blocks
-            .lost_files()
-            .into_iter()
-            .map(|inode| state.names.path_of(inode))
-            .collect()
-    }
-
-    /// Changes of directories and attributes; `None` for any other call.
-    async fn attribute_call(self: &Arc<Self>, call: &Call, asker: &Asker) -> Option<Result<Bytes, Error>> {
-        let answer = self.try_attribute_call(call, asker).await;
-        Some(answer).filter(|answer| !matches!(answer, Err(Error::NoSuchMethod(..))))
-    }
-
-    async fn try_attribute_call(self: &Arc<Self>, call: &Call, asker: &Asker) -> Result<Bytes, Error> {
-        match call.method.as_str() {
-            "mkdirs" => serve!(call, |asked: MkdirsRequestProto| self.mkdirs(asker, asked).await?),
-            "delete" => serve!(call, |asked: DeleteRequestProto| self.delete(asker, asked).await?),
-            "rename" => serve!(call, |asked: RenameRequestProto| self.rename(asker, asked).await?),
-            "rename2" => serve!(call, |asked: Rename2RequestProto| self.rename2(asker, asked).await?),
-            "setPermission" => {
-                serve!(call, |asked: SetPermissionRequestProto| self
-                    .set_permission(asker, asked)
-                    .await?)
-            }
-            "setOwner" => serve!(call, |asked: SetOwnerRequestProto| self.set_owner(asker, asked).await?),
-            "setTimes" => serve!(call, |asked: SetTimesRequestProto| self.set_times(asker, asked).await?),
-            "setReplication" => {
-                serve!(call, |asked: SetReplicationRequestProto| self
-                    .set_replication(asker, asked)
-                    .await?)
-            }
-            "saveNamespace" => serve!(call, |_asked: SaveNamespaceRequestProto| {
-                let this = Arc::clone(self);
-                let saved = tokio::task::spawn_blocking(move || this.checkpoint()).await;
-                saved.map_err(|error| Error::Io(error.to_string()))??;
-                SaveNamespaceResponseProto { saved: Some(true) }
-            }),
-            _ => Err(Error::NoSuchMethod(call.method.clone(), call.protocol.clone())),
+        let files = state.blocks.lost_files().into_iter();
+        CorruptFileBlocksProto {
+            files: files.map(|inode| state.names.path_of(inode)).collect(),
+            cookie: "0".to_owned(),
         }
     }
 
-    async fn write_call(&self, call: &Call, asker: &Asker) -> Result<Bytes, Error> {
-        match call.method.as_str() {
-            "create" => serve!(call, |asked: CreateRequestProto| self.create(asker, asked).await?),
-            "append" => serve!(call, |asked: AppendRequestProto| self.append(asker, asked).await?),
-            "addBlock" => serve!(call, |asked: AddBlockRequestProto| self.add_block(asker, asked).await?),
-            "abandonBlock" => {
-                serve!(call, |asked: AbandonBlockRequestProto| self
-                    .abandon_block(asker, asked)
-                    .await?)
-            }
-            "getAdditionalDatanode" => serve!(call, |asked: GetAdditionalDatanodeRequestProto| {
-                self.additional_datanode(asker, asked).await?
-            }),
-            "complete" => serve!(call, |asked: CompleteRequestProto| self.complete(asker, asked).await?),
-            "fsync" => serve!(call, |asked: FsyncRequestProto| self.fsync(asker, asked).await?),
-            "updateBlockForPipeline" => serve!(call, |asked: UpdateBlockForPipelineRequestProto| {
-                self.update_block_for_pipeline(asker, asked).await?
-            }),
-            "updatePipeline" => {
-                serve!(call, |asked: UpdatePipelineRequestProto| self
-                    .update_pipeline(asker, asked)
-                    .await?)
-            }
-            "recoverLease" => {
-                serve!(call, |asked: RecoverLeaseRequestProto| self
-                    .recover_lease(asker, asked)
-                    .await?)
-            }
-            method if EXISTING.contains(&method) => Err(Error::Unsupported(format!(
-                "{method} is not supported by this name node."
-            ))),
-            _ => Err(Error::NoSuchMethod(call.method.clone(), call.protocol.clone())),
-        }
+    async fn save_namespace(self: &Arc<Self>, asker: &Asker) -> Result<SaveNamespaceResponseProto, Error> {
+        self.check_superuser(asker)?;
+        let this = Arc::clone(self);
+        let saved = tokio::task::spawn_blocking(move || this.checkpoint()).await;
+        saved.map_err(|error| Error::Io(error.to_string()))??;
+        Ok(SaveNamespaceResponseProto { saved: Some(true) })
     }
 }
 
 /// Methods that HDFS has and this name node does not: "unsupported" is a better answer than "no such method".
 const EXISTING: &[&str] = &[
-    "truncate",
-    "concat",
     "createSymlink",
     "getLinkTarget",
     "setQuota",
@@ -314,7 +267,6 @@ const EXISTING: &[&str] = &[
     "getErasureCodingPolicy",
     "getErasureCodingCodecs",
     "getECTopologyResultForPolicies",
-    "getBatchedListing",
     "listOpenFiles",
     "addCacheDirective",
     "modifyCacheDirective",
@@ -337,6 +289,5 @@ const EXISTING: &[&str] = &[
     "metaSave",
     "getCurrentEditLogTxid",
     "getEditsFromTxid",
-    "getSlowDatanodeReport",
     "getEnclosingRoot",
 ];

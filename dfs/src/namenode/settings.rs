@@ -1,5 +1,7 @@
 //! What can be set, under Hadoop's names.
 
+use std::collections::BTreeMap;
+
 use crate::block::Policy;
 
 /// A name node's settings.
@@ -24,11 +26,25 @@ pub struct Settings {
     pub reserved_bytes: u64,
     pub retry_cache_ms: u64,
     pub trash_minutes: u64,
+    /// How far apart two recorded accesses of a file are at least; 0: none is recorded.
+    pub access_time_precision_ms: u64,
+    /// Who may act for others, beside superusers.
+    pub proxy_users: BTreeMap<String, ProxyUser>,
     /// How long `complete` and `addBlock` hold their answer for a data node's report.
     pub report_wait_ms: u64,
     /// How long a change is held while the data nodes come back after a restart.
     pub restart_wait_ms: u64,
     pub supergroup: String,
+    /// Groups of users whose groups are not those of the system.
+    pub static_groups: BTreeMap<String, Vec<String>>,
+}
+
+/// For whom a user may act, and from where; `*` is anyone and anywhere.
+#[derive(Debug, Clone, Default)]
+pub struct ProxyUser {
+    pub hosts: Vec<String>,
+    pub users: Vec<String>,
+    pub groups: Vec<String>,
 }
 
 impl Default for Settings {
@@ -53,9 +69,12 @@ impl Default for Settings {
             reserved_bytes: 16 << 20,
             retry_cache_ms: 600_000,
             trash_minutes: 0,
+            access_time_precision_ms: 3_600_000,
+            proxy_users: BTreeMap::new(),
             report_wait_ms: 2000,
             restart_wait_ms: 3000,
             supergroup: "supergroup".to_owned(),
+            static_groups: BTreeMap::new(),
         }
     }
 }
@@ -80,9 +99,14 @@ const NAMES: &[&str] = &[
     "dfs.ls.limit",
     "dfs.namenode.resource.du.reserved",
     "dfs.namenode.retrycache.expirytime.millis",
+    "dfs.namenode.accesstime.precision",
+    "hadoop.proxyuser.NAME.hosts",
+    "hadoop.proxyuser.NAME.users",
+    "hadoop.proxyuser.NAME.groups",
     "fs.trash.interval",
     "dfs.permissions.enabled",
     "dfs.permissions.superusergroup",
+    "hadoop.user.group.static.mapping.overrides",
     "bonsai.report-wait.millis",
     "bonsai.restart-wait.millis",
 ];
@@ -124,6 +148,7 @@ impl Settings {
             "dfs.ls.limit" => self.list_limit = number(name, value, 1, 1 << 20)? as u32,
             "dfs.namenode.resource.du.reserved" => self.reserved_bytes = size(name, value, 0, u64::MAX)?,
             "dfs.namenode.retrycache.expirytime.millis" => self.retry_cache_ms = duration(name, value, 1)?,
+            "dfs.namenode.accesstime.precision" => self.access_time_precision_ms = duration(name, value, 1)?,
             "fs.trash.interval" => self.trash_minutes = number(name, value, 0, u32::MAX.into())?,
             "dfs.permissions.enabled" => match value {
                 "false" => {}
@@ -134,8 +159,10 @@ impl Settings {
                 }
             },
             "dfs.permissions.superusergroup" => self.supergroup = value.to_owned(),
+            "hadoop.user.group.static.mapping.overrides" => self.static_groups = static_groups(name, value)?,
             "bonsai.report-wait.millis" => self.report_wait_ms = duration(name, value, 1)?,
             "bonsai.restart-wait.millis" => self.restart_wait_ms = duration(name, value, 1)?,
+            _ if self.set_proxy_user(name, value) => {}
             _ => {
                 return Err(format!(
                     "--set {name}: not a setting of the name node; it knows {}",
@@ -144,6 +171,25 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// `hadoop.proxyuser.NAME.hosts`, `.users` and `.groups`; false for any other name.
+    fn set_proxy_user(&mut self, name: &str, value: &str) -> bool {
+        let parts = name
+            .strip_prefix("hadoop.proxyuser.")
+            .and_then(|rest| rest.rsplit_once('.'));
+        let Some((user, what)) = parts.filter(|(user, _)| !user.is_empty()) else {
+            return false;
+        };
+        let proxy = self.proxy_users.entry(user.to_owned()).or_default();
+        let list = match what {
+            "hosts" => &mut proxy.hosts,
+            "users" => &mut proxy.users,
+            "groups" => &mut proxy.groups,
+            _ => return false,
+        };
+        *list = value.split(',').map(|part| part.trim().to_owned()).collect();
+        true
     }
 
     pub fn policy(&self) -> Policy {
@@ -157,6 +203,19 @@ impl Settings {
             ..Policy::default()
         }
     }
+}
+
+/// `user1=group1,group2;user2=`
+fn static_groups(name: &str, value: &str) -> Result<BTreeMap<String, Vec<String>>, String> {
+    let mut mapping = BTreeMap::new();
+    for entry in value.split(';').map(str::trim).filter(|entry| !entry.is_empty()) {
+        let (user, groups) = entry
+            .split_once('=')
+            .ok_or_else(|| format!("--set {name}: write {entry} as user=group1,group2"))?;
+        let groups = groups.split(',').map(str::trim).filter(|group| !group.is_empty());
+        mapping.insert(user.trim().to_owned(), groups.map(str::to_owned).collect());
+    }
+    Ok(mapping)
 }
 
 pub(crate) fn number(name: &str, value: &str, min: u64, max: u64) -> Result<u64, String> {

@@ -8,9 +8,10 @@
 //! it, for the log's answers come in order. [`NameNode::reload`] builds memory anew from the disk once it takes writes again.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -18,13 +19,21 @@ use disk::Disk;
 use prost::Message;
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::journal::{Journal, JournalError, Recovered};
-use super::retry::{CallKey, RetryCache};
+use super::journal::{Journal, JournalError, LostEdits, Recovered};
+use super::retry::{CallKey, InFlight, RetryCache, Turn};
 use super::settings::Settings;
 use crate::Error;
 use crate::block::{Blocks, Command, Effect, Event, NodeId};
 use crate::namespace::edit::{EditBox, Transaction};
-use crate::namespace::{Block, Namespace};
+use crate::namespace::{Block, InodeId, Namespace};
+
+/// How an image waits for a moment when all changes are durable.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+const SETTLE_INTERVAL: Duration = Duration::from_micros(200);
+const SETTLE_ATTEMPTS: u32 = 100;
+/// How often the lock is looked at, and how long it may be held before the name node counts as unhealthy.
+const LOCK_WATCH_INTERVAL: Duration = Duration::from_millis(200);
+const LOCK_HELD_MAX: Duration = Duration::from_secs(10);
 
 /// A recovery of a block that data nodes were told to make.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +62,35 @@ pub struct State {
     pub low_on_space: bool,
 }
 
+/// A change's answer, and its encoding where the edit log has one.
+#[derive(Debug)]
+pub struct Answered<M> {
+    message: M,
+    encoded: Option<Bytes>,
+}
+
+impl<M> Answered<M> {
+    pub fn new(message: M) -> Self {
+        Self { message, encoded: None }
+    }
+}
+
+impl<M: Message> Answered<M> {
+    /// As on the wire.
+    pub fn into_bytes(self) -> Bytes {
+        self.encoded
+            .unwrap_or_else(|| Bytes::from(self.message.encode_to_vec()))
+    }
+}
+
+impl<M> Deref for Answered<M> {
+    type Target = M;
+
+    fn deref(&self) -> &M {
+        &self.message
+    }
+}
+
 /// The name node.
 #[derive(Debug)]
 pub struct NameNode {
@@ -70,6 +108,13 @@ pub struct NameNode {
     /// The log refused something: memory is ahead of it.
     failed: Arc<AtomicBool>,
     durable: watch::Sender<u64>,
+    pub(super) in_flight: InFlight,
+    /// Data nodes were heard of, time passed, or an operator changed safe mode.
+    pub(super) data_nodes_changed: Notify,
+    /// When the lock was last free, by [`NameNode::now`].
+    lock_free_at: AtomicU64,
+    /// What cannot be served, as of then.
+    degraded: Mutex<Option<String>>,
     pub operations: AtomicU64,
     seed: AtomicU64,
 }
@@ -81,7 +126,49 @@ pub fn wall_clock() -> u64 {
         .map_or(0, |passed| passed.as_millis() as u64)
 }
 
+/// The name node's memory, held.
+///
+/// A panic leaves it half changed, so that neither memory nor the next edits can be trusted: the process ends, and its
+/// supervisor starts it again from what is on disk.
+#[derive(Debug)]
+pub struct Locked<'a>(MutexGuard<'a, State>);
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.0
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            host::fail(&"a panic under the namespace lock: the process ends; start it again");
+            std::process::abort();
+        }
+    }
+}
+
 impl State {
+    /// What cannot be served now, in one line.
+    fn degraded(&self) -> Option<String> {
+        if self.low_on_space {
+            return Some("safe mode: the disk is nearly full".to_owned());
+        }
+        if self.blocks.in_safe_mode() {
+            return Some(format!("safe mode: {}", self.blocks.safe_mode_reason()));
+        }
+        let missing = self.blocks.health().missing;
+        (missing > 0).then(|| format!("{missing} blocks have no good replica: files that need them cannot be read"))
+    }
+
     fn new(recovered: Recovered, settings: &Settings, now: u64) -> Self {
         let Recovered {
             mut namespace,
@@ -139,11 +226,12 @@ impl NameNode {
         settings: Settings,
         user: String,
         fresh_pool_id: String,
+        lost: LostEdits,
     ) -> Result<Self, JournalError> {
         let now = wall_clock();
         let started = Instant::now();
         let fresh = || (Namespace::new(&user, &settings.supergroup, now), fresh_pool_id);
-        let (journal, recovered) = Journal::open(Arc::clone(&disk), &directory, fresh, now)?;
+        let (journal, recovered) = Journal::open(Arc::clone(&disk), &directory, fresh, lost, now)?;
         let pool_id = recovered.pool_id.clone();
         tracing::info!(
             pool = pool_id,
@@ -165,6 +253,10 @@ impl NameNode {
             epoch: now,
             failed: Arc::default(),
             durable,
+            in_flight: InFlight::default(),
+            data_nodes_changed: Notify::new(),
+            lock_free_at: AtomicU64::new(now),
+            degraded: Mutex::default(),
             operations: AtomicU64::new(0),
             seed: AtomicU64::new(now),
         })
@@ -180,12 +272,49 @@ impl NameNode {
         self.seed.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no holder of the name node's lock panics")
+    pub fn lock(&self) -> Locked<'_> {
+        match self.state.lock() {
+            Ok(guard) => Locked(guard),
+            // The thread that panicked ends the process; none may look at what it left behind.
+            Err(_) => std::process::abort(),
+        }
     }
 
     fn journal(&self) -> RwLockReadGuard<'_, Option<Journal>> {
         self.journal.read().expect("no holder of the journal's lock panics")
+    }
+
+    /// Takes the lock now and then, on a thread of its own, so that [`NameNode::health`] need not wait for it.
+    pub fn watch_lock(self: &Arc<Self>) -> std::io::Result<()> {
+        let watched: Weak<Self> = Arc::downgrade(self);
+        std::thread::Builder::new()
+            .name("nn-lock-watch".to_owned())
+            .spawn(move || {
+                while let Some(node) = watched.upgrade() {
+                    let degraded = node.lock().degraded();
+                    *node.degraded.lock().unwrap_or_else(PoisonError::into_inner) = degraded;
+                    node.lock_free_at.store(node.now(), Ordering::Relaxed);
+                    drop(node);
+                    std::thread::sleep(LOCK_WATCH_INTERVAL);
+                }
+            })?;
+        Ok(())
+    }
+
+    /// Whether everything can be served, read and written, as of the last look at the namespace. Never waits for its lock.
+    ///
+    /// # Errors
+    /// Why not, in one line.
+    pub fn health(&self) -> Result<(), String> {
+        let held = self.now().saturating_sub(self.lock_free_at.load(Ordering::Relaxed));
+        if held > LOCK_HELD_MAX.as_millis() as u64 {
+            return Err(format!("the namespace lock has been held for {held} ms"));
+        }
+        if self.is_failed() {
+            return Err("the edit log cannot be written: free disk space".to_owned());
+        }
+        let degraded = self.degraded.lock().unwrap_or_else(PoisonError::into_inner);
+        degraded.clone().map_or(Ok(()), Err)
     }
 
     pub fn is_failed(&self) -> bool {
@@ -222,25 +351,48 @@ impl NameNode {
     pub(super) async fn wait_for_data_nodes(&self, ready: impl Fn(&State, u64) -> bool) {
         let deadline = tokio::time::Instant::now() + Duration::from_millis(self.settings.restart_wait_ms);
         loop {
-            if ready(&self.lock(), self.now()) || tokio::time::Instant::now() >= deadline {
+            let mut changed = std::pin::pin!(self.data_nodes_changed.notified());
+            changed.as_mut().enable();
+            if ready(&self.lock(), self.now()) || tokio::time::timeout_at(deadline, changed).await.is_err() {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Makes a change that clients ask for: refused in safe mode, answered from the retry cache if it was made before.
+    /// Executes a call once, however often it comes: one that was made before is answered from the retry cache, one that is
+    /// under way with the outcome of that. HDFS executes a call that failed again; here those that waited share the failure.
+    pub(super) async fn once(
+        &self,
+        key: Option<&CallKey>,
+        execute: impl Future<Output = Result<Bytes, Error>>,
+    ) -> Result<Bytes, Error> {
+        let Some(key) = key else {
+            return execute.await;
+        };
+        match self.in_flight.begin(*key) {
+            Turn::First(execution) => {
+                let made = self.lock().retries.get(key);
+                let outcome = match made {
+                    Some(answer) => self.all_durable().await.map(|()| answer),
+                    None => execute.await,
+                };
+                execution.finish(outcome.clone());
+                outcome
+            }
+            Turn::Repeated(mut first) => match first.wait_for(Option::is_some).await.as_deref() {
+                Ok(Some(outcome)) => outcome.clone(),
+                _ => Err(Error::Io("the first execution of this call failed".to_owned())),
+            },
+        }
+    }
+
+    /// Makes a change that clients ask for: refused in safe mode.
     pub async fn change<M: Message + Default>(
         &self,
         what: &str,
         key: Option<CallKey>,
         make: impl FnOnce(&mut State, u64) -> Result<M, Error>,
-    ) -> Result<M, Error> {
-        let repeated = key.as_ref().and_then(|key| self.lock().retries.get(key));
-        if let Some(answer) = repeated {
-            self.all_durable().await?;
-            return Ok(M::decode(answer)?);
-        }
+    ) -> Result<Answered<M>, Error> {
         self.wait_for_data_nodes(|state, _| !state.blocks.is_starting()).await;
         self.commit(key, |state, now| {
             self.check_writable(state, what)?;
@@ -254,12 +406,15 @@ impl NameNode {
         &self,
         key: Option<CallKey>,
         make: impl FnOnce(&mut State, u64) -> Result<M, Error>,
-    ) -> Result<M, Error> {
+    ) -> Result<Answered<M>, Error> {
         let (outcome, durable) = {
             let mut state = self.lock();
             let now = self.now();
-            let outcome = make(&mut state, now);
-            let durable = self.submit(&mut state, key, outcome.as_ref().ok(), now);
+            let outcome = make(&mut state, now).map(Answered::new);
+            let response = outcome.as_ref().ok().filter(|_| key.is_some());
+            let encoded = response.map(|answer| Bytes::from(answer.message.encode_to_vec()));
+            let durable = self.submit(&mut state, key, encoded.clone(), now);
+            let outcome = outcome.map(|answer| Answered { encoded, ..answer });
             (outcome, durable)
         };
         self.operations.fetch_add(1, Ordering::Relaxed);
@@ -275,11 +430,11 @@ impl NameNode {
 
     /// Queues the edits that were made under the lock, and tells the block map. Even a change that failed half-way may have
     /// made some: memory and log must agree.
-    fn submit<M: Message>(
+    fn submit(
         &self,
         state: &mut State,
         key: Option<CallKey>,
-        response: Option<&M>,
+        response: Option<Bytes>,
         now: u64,
     ) -> Option<oneshot::Receiver<Result<(), Error>>> {
         let changes = state.names.take_changes();
@@ -301,10 +456,10 @@ impl NameNode {
         if let (Some(key), Some(response)) = (key, response) {
             transaction.client_id = key.client_id.to_vec();
             transaction.call_id = key.call_id;
-            transaction.response = Bytes::from(response.encode_to_vec());
+            transaction.response = response;
             state
                 .retries
-                .insert(&key.client_id, key.call_id, transaction.response.clone(), now);
+                .insert(&key.client_id, key.call_id, &transaction.response, now);
         }
         let (sender, receiver) = oneshot::channel();
         let (failed, durable) = (Arc::clone(&self.failed), self.durable.clone());
@@ -334,6 +489,14 @@ impl NameNode {
         Some(receiver)
     }
 
+    /// Records an access in the edit log, and waits for nothing: the reader does not, and a lost access time is no loss.
+    pub(super) fn note_access(&self, state: &mut State, file: InodeId, time: u64) {
+        let now = self.now();
+        if self.check_writable(state, "record an access").is_ok() && state.names.set_accessed(now, file, time).is_ok() {
+            drop(self.submit(state, None, None, now));
+        }
+    }
+
     /// Waits until all that was changed so far is durable.
     async fn all_durable(&self) -> Result<(), Error> {
         let number = self.lock().transaction;
@@ -349,7 +512,7 @@ impl NameNode {
     pub async fn wait_stored(&self, block: Block) -> bool {
         let deadline = tokio::time::Instant::now() + Duration::from_millis(self.settings.report_wait_ms);
         loop {
-            let waiter = {
+            let mut reported = {
                 let mut state = self.lock();
                 if state.blocks.is_stored(block) {
                     return true;
@@ -357,17 +520,12 @@ impl NameNode {
                 if state.blocks.get(block.id).is_none() {
                     return false;
                 }
-                Arc::clone(state.waiters.entry(block.id).or_default())
+                // Under the lock, so that no report comes between the look and the registration.
+                let mut reported = Box::pin(Arc::clone(state.waiters.entry(block.id).or_default()).notified_owned());
+                reported.as_mut().enable();
+                reported
             };
-            let notified = waiter.notified();
-            // A report may have come between the look and the registration.
-            if self.lock().blocks.is_stored(block) {
-                return true;
-            }
-            // `notify_waiters` wakes who was created before it; looking again every so often covers the gap.
-            let step = tokio::time::Instant::now() + Duration::from_millis(20);
-            let _ = tokio::time::timeout_at(deadline.min(step), notified).await;
-            if tokio::time::Instant::now() >= deadline {
+            if tokio::time::timeout_at(deadline, reported.as_mut()).await.is_err() {
                 let mut state = self.lock();
                 state.waiters.remove(&block.id);
                 return state.blocks.is_stored(block);
@@ -375,21 +533,39 @@ impl NameNode {
         }
     }
 
+    /// The lock at a moment when all that was changed is durable. Blocks.
+    fn settled(&self) -> Result<Locked<'_>, Error> {
+        let give_up = Instant::now() + SETTLE_TIMEOUT;
+        for attempt in 0.. {
+            let state = self.lock();
+            // Under steady changes there is no such moment: then the lock is kept for the length of one sync.
+            let keep = attempt >= SETTLE_ATTEMPTS;
+            while *self.durable.borrow() < state.transaction {
+                if self.is_failed() || Instant::now() > give_up {
+                    return Err(Error::Io("the edit log could not be written".to_owned()));
+                }
+                if !keep {
+                    break;
+                }
+                std::thread::sleep(SETTLE_INTERVAL);
+            }
+            if *self.durable.borrow() >= state.transaction {
+                return Ok(state);
+            }
+            drop(state);
+            std::thread::sleep(SETTLE_INTERVAL);
+        }
+        Err(Error::Io("the edit log could not be written".to_owned()))
+    }
+
     /// Writes an image of the present state and cuts the log. Blocks.
     pub fn checkpoint(&self) -> Result<(), Error> {
         if self.is_failed() {
             return Err(Error::Io("the edit log could not be written".to_owned()));
         }
-        // The image must end with a record of the log: wait, with the lock, until all that was submitted is durable.
+        // The image must end with a record of the log.
         let (image, index) = {
-            let state = self.lock();
-            let give_up = Instant::now() + Duration::from_secs(10);
-            while *self.durable.borrow() < state.transaction {
-                if self.is_failed() || Instant::now() > give_up {
-                    return Err(Error::Io("the edit log could not be written".to_owned()));
-                }
-                std::thread::sleep(Duration::from_micros(200));
-            }
+            let state = self.settled()?;
             let index = self.journal().as_ref().map_or(0, Journal::durable_index);
             let header = crate::namespace::image::Header {
                 transaction: state.transaction,
@@ -417,12 +593,13 @@ impl NameNode {
         let fresh = || (Namespace::new("", "", 0), self.pool_id.clone());
         // Ends the former writer; nothing is queued meanwhile, for the name node's lock is held.
         drop(journal.take());
-        let (opened, recovered) = Journal::open(Arc::clone(&self.disk), &self.directory, fresh, self.now())?;
+        let (disk, now) = (Arc::clone(&self.disk), self.now());
+        let (opened, recovered) = Journal::open(disk, &self.directory, fresh, LostEdits::Refuse, now)?;
         *state = State::new(recovered, &self.settings, self.now());
         self.durable.send_replace(state.transaction);
         *journal = Some(opened);
         self.failed.store(false, Ordering::SeqCst);
-        tracing::warn!("the edit log takes writes again: read image and edits anew");
+        tracing::warn!("the edit log takes writes again: image and edits were read again");
         Ok(())
     }
 

@@ -15,6 +15,7 @@ fn open(disk: Arc<dyn Disk>, directory: &std::path::Path) -> NameNode {
         settings,
         "root".to_owned(),
         "BP-test".to_owned(),
+        LostEdits::Refuse,
     )
     .unwrap()
 }
@@ -27,17 +28,20 @@ fn asker(call_id: i32) -> Asker {
     }
 }
 
-async fn mkdirs(node: &NameNode, path: &str, call_id: i32) -> Result<MkdirsResponseProto, Error> {
+async fn mkdirs(node: &NameNode, path: &str, call_id: i32) -> Result<Answered<MkdirsResponseProto>, Error> {
     // Nothing has to be reported, so the first step ends safe mode.
     let now = node.now();
     node.lock().step(Event::Tick, now);
-    let asked = MkdirsRequestProto {
+    node.mkdirs(&asker(call_id), mkdirs_request(path)).await
+}
+
+fn mkdirs_request(path: &str) -> MkdirsRequestProto {
+    MkdirsRequestProto {
         src: path.to_owned(),
         masked: FsPermissionProto { perm: 0o755 },
         create_parent: true,
         unmasked: None,
-    };
-    node.mkdirs(&asker(call_id), asked).await
+    }
 }
 
 fn is_there(node: &NameNode, path: &str) -> bool {
@@ -72,7 +76,9 @@ async fn what_was_acknowledged_is_there_after_the_power_went() {
     )
     .await
     .unwrap();
-    assert!(mkdirs(&node, "/d/15", 15).await.unwrap().result);
+    let node = Arc::new(node);
+    let again = call_as(&node, "alice", 15, "mkdirs", &mkdirs_request("/d/15/again")).await;
+    assert!(MkdirsResponseProto::decode(again.unwrap()).unwrap().result);
     assert_eq!(node.lock().names.inode_count(), before - 1);
 }
 
@@ -111,4 +117,338 @@ async fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
     assert!(node.reload().is_err() && mkdirs(&node, "/later", 3).await.is_err());
     drop(node);
     assert!(is_there(&open(Arc::new(RealDisk), directory.path()), "/before"));
+}
+
+/// Asks a client's call of the name node, encoded as on the wire.
+async fn call(node: &Arc<NameNode>, method: &str, argument: &impl prost::Message) -> Result<bytes::Bytes, Error> {
+    call_as(node, "alice", 0, method, argument).await
+}
+
+async fn call_as(
+    node: &Arc<NameNode>,
+    user: &str,
+    call_id: i32,
+    method: &str,
+    argument: &impl prost::Message,
+) -> Result<bytes::Bytes, Error> {
+    use crate::ipc::{CLIENT_PROTOCOL, Call, Service};
+    let call = Call {
+        connection: 1,
+        user: user.into(),
+        peer: "127.0.0.1:1".parse().unwrap(),
+        client_id: if call_id == 0 { Vec::new() } else { vec![7; 16] },
+        call_id,
+        protocol: CLIENT_PROTOCOL.to_owned(),
+        method: method.to_owned(),
+        argument: bytes::Bytes::from(argument.encode_to_vec()),
+    };
+    Arc::clone(node).call(call).await
+}
+
+fn register(node: &NameNode, uuid: &str) {
+    use crate::block::{Address, Usage};
+    let now = node.now();
+    let mut state = node.lock();
+    let address = Address {
+        uuid: uuid.to_owned(),
+        ip: "127.0.0.1".to_owned(),
+        ..Default::default()
+    };
+    state.step(Event::Registered(address), now);
+    let usage = Usage {
+        capacity: u64::MAX,
+        used: u64::MAX,
+        remaining: u64::MAX,
+        transfers: u32::MAX,
+        connections: u32::MAX,
+    };
+    state.step(Event::Heartbeat { uuid, usage }, now);
+    state.step(Event::Reported { uuid, replicas: &[] }, now);
+    node.data_nodes_changed.notify_waiters();
+}
+
+/// A file of alice's with one block, which is being written.
+async fn open_file(node: &Arc<NameNode>) -> dfs_wire::proto::hdfs::ExtendedBlockProto {
+    use dfs_wire::proto::hdfs::*;
+    let asked = CreateRequestProto {
+        src: "/f".to_owned(),
+        client_name: "c".to_owned(),
+        create_flag: 1,
+        create_parent: true,
+        replication: 3,
+        block_size: 1 << 20,
+        ..Default::default()
+    };
+    call(node, "create", &asked).await.unwrap();
+    let asked = AddBlockRequestProto {
+        src: "/f".to_owned(),
+        client_name: "c".to_owned(),
+        ..Default::default()
+    };
+    let answer = call(node, "addBlock", &asked).await.unwrap();
+    AddBlockResponseProto::decode(answer).unwrap().block.b
+}
+
+#[tokio::test]
+async fn numbers_that_were_never_given_out_are_refused_and_not_logged() {
+    use dfs_wire::proto::hdfs::*;
+    let directory = tempfile::tempdir().unwrap();
+    let settings = || Settings::parse(["bonsai.report-wait.millis=10", "bonsai.restart-wait.millis=10"]).unwrap();
+    let open = |path: &std::path::Path| {
+        let (user, pool) = ("root".to_owned(), "BP".to_owned());
+        let node = NameNode::open(
+            Arc::new(RealDisk),
+            path.to_owned(),
+            settings(),
+            user,
+            pool,
+            LostEdits::Refuse,
+        );
+        Arc::new(node.unwrap())
+    };
+    let node = open(directory.path());
+    register(&node, "a");
+    register(&node, "b");
+    let block = open_file(&node).await;
+    let fsync = |length: i64| FsyncRequestProto {
+        src: "/f".to_owned(),
+        client: "c".to_owned(),
+        last_block_length: Some(length),
+        file_id: None,
+    };
+    for length in [i64::MAX, (1 << 20) + 1] {
+        assert!(call(&node, "fsync", &fsync(length)).await.is_err(), "{length}");
+    }
+    call(&node, "fsync", &fsync(i64::MIN)).await.unwrap();
+    call(&node, "fsync", &fsync(1000)).await.unwrap();
+    for stamp in [0, block.generation_stamp + 1, u64::MAX] {
+        for length in [999, 1000, u64::MAX] {
+            let claimed = ExtendedBlockProto {
+                generation_stamp: stamp,
+                num_bytes: Some(length),
+                ..block.clone()
+            };
+            let asked = UpdatePipelineRequestProto {
+                client_name: "c".to_owned(),
+                old_block: block.clone(),
+                new_block: claimed.clone(),
+                ..Default::default()
+            };
+            assert!(call(&node, "updatePipeline", &asked).await.is_err(), "{stamp} {length}");
+            let asked = CompleteRequestProto {
+                src: "/f".to_owned(),
+                client_name: "c".to_owned(),
+                last: Some(claimed.clone()),
+                file_id: None,
+            };
+            assert!(call(&node, "complete", &asked).await.is_err(), "{stamp} {length}");
+            let asked = AddBlockRequestProto {
+                src: "/f".to_owned(),
+                client_name: "c".to_owned(),
+                previous: Some(claimed),
+                ..Default::default()
+            };
+            assert!(call(&node, "addBlock", &asked).await.is_err(), "{stamp} {length}");
+        }
+    }
+    let times = SetTimesRequestProto {
+        src: "/f".to_owned(),
+        mtime: i64::MIN as u64,
+        atime: u64::MAX - 5,
+    };
+    call(&node, "setTimes", &times).await.unwrap();
+    for block_size in [u64::MAX, i64::MAX as u64 + 1, 0] {
+        let asked = CreateRequestProto {
+            src: "/g".to_owned(),
+            client_name: "c".to_owned(),
+            create_flag: 1,
+            replication: 1,
+            block_size,
+            ..Default::default()
+        };
+        assert!(call(&node, "create", &asked).await.is_err(), "{block_size}");
+    }
+    let everything = GetBlockLocationsRequestProto {
+        src: "/f".to_owned(),
+        offset: u64::MAX,
+        length: u64::MAX,
+    };
+    let answers = async |node: &Arc<NameNode>| {
+        let summary = GetContentSummaryRequestProto { path: "/".to_owned() };
+        let answer = call(node, "getContentSummary", &summary).await.unwrap();
+        let summary = GetContentSummaryResponseProto::decode(answer).unwrap().summary;
+        assert_eq!(
+            (summary.length, summary.space_consumed, summary.file_count),
+            (1000, 3000, 1)
+        );
+        call(node, "getBlockLocations", &everything).await.unwrap();
+        call(node, "getFsStats", &GetFsStatusRequestProto {}).await.unwrap();
+        let report = GetDatanodeReportRequestProto {
+            r#type: DatanodeReportTypeProto::All as i32,
+        };
+        call(node, "getDatanodeReport", &report).await.unwrap();
+        assert!(node.health().is_ok());
+    };
+    answers(&node).await;
+    drop(node);
+    answers(&open(directory.path())).await;
+}
+
+/// Run by the test after it, in a process of its own.
+#[test]
+#[ignore = "ends the process"]
+fn child_that_panics_under_the_lock() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Arc::new(open(Arc::new(RealDisk), directory.path()));
+    let holder = Arc::clone(&node);
+    let _ = std::thread::spawn(move || {
+        let _held = holder.lock();
+        panic!("as a bug would");
+    })
+    .join();
+    println!("still alive");
+}
+
+#[test]
+fn a_panic_under_the_lock_ends_the_process() {
+    let test = "namenode::state::tests::child_that_panics_under_the_lock";
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(!output.status.success() && said.contains("as a bug would"), "{said}");
+    assert!(
+        !said.contains("still alive") && said.contains("namespace lock"),
+        "{said}"
+    );
+}
+
+#[test]
+fn health_does_not_wait_for_the_lock() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = open(Arc::new(RealDisk), directory.path());
+    let _held = node.lock();
+    assert!(node.health().is_ok());
+    let long_ago = node.now() - LOCK_HELD_MAX.as_millis() as u64 - 1;
+    node.lock_free_at.store(long_ago, Ordering::Relaxed);
+    assert!(node.health().unwrap_err().contains("lock"));
+}
+
+fn reopen(directory: &std::path::Path, lost: LostEdits) -> Result<NameNode, JournalError> {
+    let (user, pool) = ("root".to_owned(), "BP".to_owned());
+    NameNode::open(
+        Arc::new(RealDisk),
+        directory.to_owned(),
+        Settings::default(),
+        user,
+        pool,
+        lost,
+    )
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn edits_that_are_gone_are_noticed() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("nn");
+    std::fs::create_dir(&directory).unwrap();
+    let node = open(Arc::new(RealDisk), &directory);
+    let older = root.path().join("older");
+    for index in 0..6 {
+        mkdirs(&node, &format!("/{index}"), index).await.unwrap();
+        if index == 1 {
+            node.checkpoint().unwrap();
+        }
+        if index == 3 {
+            copy(&directory, &older);
+        }
+    }
+    drop(node);
+    type Damage = fn(&std::path::Path, &std::path::Path);
+    let damages: [(&str, Damage); 4] = [
+        ("no edits", |at, _| std::fs::remove_dir_all(at.join("edits")).unwrap()),
+        ("an empty folder of edits", |at, _| {
+            std::fs::remove_dir_all(at.join("edits")).unwrap();
+            std::fs::create_dir(at.join("edits")).unwrap();
+        }),
+        ("older edits", |at, older| {
+            std::fs::remove_dir_all(at.join("edits")).unwrap();
+            copy(&older.join("edits"), &at.join("edits"));
+        }),
+        ("edits cut off", |at, older| {
+            let segment = |at: &std::path::Path| {
+                let mut names: Vec<_> = std::fs::read_dir(at.join("edits")).unwrap().collect();
+                names.pop().unwrap().unwrap().path()
+            };
+            let bytes = std::fs::metadata(segment(older)).unwrap().len();
+            let file = std::fs::File::options().write(true).open(segment(at)).unwrap();
+            file.set_len(bytes).unwrap();
+        }),
+    ];
+    for (what, damage) in damages {
+        let damaged = root.path().join(what);
+        copy(&directory, &damaged);
+        damage(&damaged, &older);
+        let refused = reopen(&damaged, LostEdits::Refuse);
+        assert!(matches!(refused, Err(JournalError::Lost { .. })), "{what}: {refused:?}");
+        let node = reopen(&damaged, LostEdits::Accept).unwrap();
+        assert!(
+            is_there(&node, "/0") && is_there(&node, "/1") && !is_there(&node, "/5"),
+            "{what}"
+        );
+        mkdirs(&node, "/after", 50).await.unwrap();
+        drop(node);
+        let node = reopen(&damaged, LostEdits::Refuse).unwrap();
+        assert!(is_there(&node, "/after"), "{what}: complete again");
+    }
+    // The image alone is older: its edits were purged.
+    let node = reopen(&directory, LostEdits::Refuse).unwrap();
+    assert!((0..6).all(|index| is_there(&node, &format!("/{index}"))));
+}
+
+#[tokio::test]
+async fn a_call_that_comes_again_while_the_first_is_under_way_is_executed_once() {
+    use dfs_wire::proto::hdfs::{RenameRequestProto, RenameResponseProto};
+    let directory = tempfile::tempdir().unwrap();
+    let node = Arc::new(open(Arc::new(RealDisk), directory.path()));
+    mkdirs(&node, "/a", 1).await.unwrap();
+    drop(node);
+    // In the safe mode of the start calls are held.
+    let settings = Settings::parse(["dfs.namenode.safemode.min.datanodes=1"]).unwrap();
+    let (disk, path) = (Arc::new(RealDisk), directory.path().to_owned());
+    let (user, pool) = ("root".to_owned(), "BP".to_owned());
+    let node = Arc::new(NameNode::open(disk, path, settings, user, pool, LostEdits::Refuse).unwrap());
+    assert!(node.lock().blocks.is_starting());
+    let calls: Vec<_> = (0..3)
+        .map(|_| {
+            let node = Arc::clone(&node);
+            tokio::spawn(async move {
+                let asked = RenameRequestProto {
+                    src: "/a".to_owned(),
+                    dst: "/b".to_owned(),
+                };
+                call_as(&node, "alice", 2, "rename", &asked).await
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    register(&node, "a");
+    for call in calls {
+        let answer = RenameResponseProto::decode(call.await.unwrap().unwrap()).unwrap();
+        assert!(answer.result);
+    }
+    assert!(is_there(&node, "/b") && node.in_flight.is_empty());
 }

@@ -4,20 +4,26 @@ use dfs_wire::op::no_token;
 use dfs_wire::proto::hdfs::hdfs_file_status_proto::FileType;
 use dfs_wire::proto::hdfs::{
     ChecksumTypeProto, DatanodeIdProto, DatanodeInfoProto, ExtendedBlockProto, FsPermissionProto,
-    FsServerDefaultsProto, HdfsFileStatusProto, LocatedBlockProto, LocatedBlocksProto, StorageTypeProto,
+    FsServerDefaultsProto, HdfsFileStatusProto, LocatedBlockProto, LocatedBlocksProto, NamespaceInfoProto,
+    StorageInfoProto, StorageTypeProto,
 };
 
+use super::reach;
 use super::state::{NameNode, State};
 use crate::block::{Node, NodeId};
 use crate::namespace::{Block, Inode, Kind};
+
+/// The version of HDFS whose protocols are spoken, for tools that compare it, and its name node's layout.
+const SOFTWARE_VERSION: &str = "3.5.0";
+const LAYOUT_VERSION: i32 = -67;
 
 /// A data node as clients see it.
 pub fn datanode_info(node: &Node) -> DatanodeInfoProto {
     let address = &node.address;
     DatanodeInfoProto {
         id: DatanodeIdProto {
-            ip_addr: address.ip.clone(),
-            host_name: address.host.clone(),
+            ip_addr: reach::host(&address.ip),
+            host_name: reach::host(&address.host),
             datanode_uuid: address.uuid.clone(),
             xfer_port: address.transfer_port,
             info_port: address.http_port,
@@ -34,7 +40,7 @@ pub fn datanode_info(node: &Node) -> DatanodeInfoProto {
         non_dfs_used: Some(
             node.usage
                 .capacity
-                .saturating_sub(node.usage.used + node.usage.remaining),
+                .saturating_sub(node.usage.used.saturating_add(node.usage.remaining)),
         ),
         num_blocks: Some(node.block_count() as u32),
         ..Default::default()
@@ -93,26 +99,25 @@ impl NameNode {
         };
         let end = offset.saturating_add(length);
         let closed = file.blocks.len() - usize::from(file.last_open);
-        let mut start = 0;
+        let mut start = 0_u64;
         let mut blocks = Vec::new();
         for block in &file.blocks[..closed] {
-            if start < end && start + block.length > offset {
+            let next = start.saturating_add(block.length);
+            if start < end && next > offset {
                 blocks.push(locate(*block, start));
             }
-            start += block.length;
+            start = next;
         }
-        let last_start = start
-            - if file.last_open {
-                0
-            } else {
-                file.blocks.last().map_or(0, |block| block.length)
-            };
+        let last_start = match file.blocks.last() {
+            Some(last) if !file.last_open => start.saturating_sub(last.length),
+            _ => start,
+        };
         LocatedBlocksProto {
             file_length: file.closed_length(),
             blocks,
             under_construction: file.holder.is_some(),
             last_block: file.blocks.last().map(|block| locate(*block, last_start)),
-            is_last_block_complete: !file.last_open,
+            is_last_block_complete: !file.last_open && !file.blocks.is_empty(),
         }
     }
 
@@ -154,6 +159,20 @@ impl NameNode {
             }
         }
         status
+    }
+
+    pub fn namespace_info(&self) -> NamespaceInfoProto {
+        NamespaceInfoProto {
+            build_version: env!("CARGO_PKG_VERSION").to_owned(),
+            block_pool_id: self.pool_id.clone(),
+            storage_info: StorageInfoProto {
+                layout_version: LAYOUT_VERSION as u32,
+                cluster_id: format!("CID-{}", self.pool_id.trim_start_matches("BP-")),
+                ..Default::default()
+            },
+            software_version: SOFTWARE_VERSION.to_owned(),
+            ..Default::default()
+        }
     }
 
     pub fn server_defaults(&self) -> FsServerDefaultsProto {

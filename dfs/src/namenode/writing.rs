@@ -3,7 +3,7 @@
 use dfs_wire::proto::hdfs::*;
 
 use super::directory::Asker;
-use super::state::{NameNode, PendingRecovery, State};
+use super::state::{Answered, NameNode, PendingRecovery, State};
 use crate::Error;
 use crate::block::{Command, NodeId};
 use crate::namespace::file::{Creation, NextBlock, Recovery};
@@ -44,7 +44,11 @@ fn nodes_of<'a>(state: &State, infos: impl IntoIterator<Item = &'a DatanodeIdPro
 }
 
 impl NameNode {
-    pub async fn create(&self, asker: &Asker, asked: CreateRequestProto) -> Result<CreateResponseProto, Error> {
+    pub async fn create(
+        &self,
+        asker: &Asker,
+        asked: CreateRequestProto,
+    ) -> Result<Answered<CreateResponseProto>, Error> {
         if asked.client_name.is_empty() {
             return Err(Error::IllegalArgument("create needs a client name".to_owned()));
         }
@@ -52,75 +56,72 @@ impl NameNode {
             return Err(Error::Unsupported("Erasure coding is not supported.".to_owned()));
         }
         let replication = self.check_replication(asked.replication)?;
-        if asked.block_size < self.settings.block_size_min {
+        // A negative number in HDFS' signed field.
+        if asked.block_size > i64::MAX as u64 || asked.block_size < self.settings.block_size_min {
             return Err(Error::Io(format!(
                 "Specified block size is less than configured minimum value (dfs.namenode.fs-limits.min-block-size): {} < {}",
-                asked.block_size, self.settings.block_size_min
+                asked.block_size as i64, self.settings.block_size_min
             )));
         }
         if asked.create_flag & FLAG_OVERWRITE == 0 {
             self.take_over(asker, &asked.src, &asked.client_name).await?;
         }
-        self.change(
-            &format!("create file {}", asked.src),
-            asker.key.clone(),
-            |state, now| {
-                let creation = Creation {
-                    path: &asked.src,
-                    permission: asked.masked.perm as u16,
-                    holder: &asked.client_name,
-                    create: asked.create_flag & FLAG_CREATE != 0,
-                    overwrite: asked.create_flag & FLAG_OVERWRITE != 0,
-                    create_parent: asked.create_parent,
-                    replication,
-                    block_size: asked.block_size,
-                };
-                let id = state.names.create(asker.at(now), creation)?;
-                let inode = state.names.inode(id).ok_or_else(|| Error::not_found(&asked.src))?;
-                Ok(CreateResponseProto {
-                    fs: Some(self.status(state, inode, "", None)),
-                })
-            },
-        )
+        self.change(&format!("create file {}", asked.src), asker.key, |state, now| {
+            let creation = Creation {
+                path: &asked.src,
+                permission: asked.masked.perm as u16,
+                holder: &asked.client_name,
+                create: asked.create_flag & FLAG_CREATE != 0,
+                overwrite: asked.create_flag & FLAG_OVERWRITE != 0,
+                create_parent: asked.create_parent,
+                replication,
+                block_size: asked.block_size,
+            };
+            let id = state.names.create(asker.at(now), creation)?;
+            let inode = state.names.inode(id).ok_or_else(|| Error::not_found(&asked.src))?;
+            Ok(CreateResponseProto {
+                fs: Some(self.status(state, inode, "", None)),
+            })
+        })
         .await
     }
 
-    pub async fn append(&self, asker: &Asker, asked: AppendRequestProto) -> Result<AppendResponseProto, Error> {
+    pub async fn append(
+        &self,
+        asker: &Asker,
+        asked: AppendRequestProto,
+    ) -> Result<Answered<AppendResponseProto>, Error> {
         self.take_over(asker, &asked.src, &asked.client_name).await?;
         let new_block = asked.flag() & FLAG_NEW_BLOCK != 0;
-        self.change(
-            &format!("append to file {}", asked.src),
-            asker.key.clone(),
-            |state, now| {
-                if let Ok((_, file)) = state.names.file(&asked.src)
-                    && let Some(last) = file.blocks.last()
-                    && file.holder.is_none()
-                    && state.blocks.readable(last.id, "", now).is_empty()
-                {
-                    return Err(Error::Io(format!("append: the last block of {} is missing", asked.src)));
-                }
-                let caller = asker.at(now);
-                let (id, last) = state.names.append(caller, &asked.src, &asked.client_name, new_block)?;
-                // The block map must know of the reopened block before its pipeline is asked for.
-                let changes = state.names.take_changes();
-                state.step(crate::block::Event::Changed(&changes), now);
-                let inode = state.names.inode(id).ok_or_else(|| Error::not_found(&asked.src))?;
-                let block = last.map(|block| {
-                    let offset = inode.as_file().map_or(0, |file| file.closed_length());
-                    let nodes = state.blocks.readable(block.id, &asker.ip, now);
-                    self.located(state, block, offset, &nodes)
-                });
-                Ok(AppendResponseProto {
-                    block,
-                    stat: Some(self.status(state, inode, "", None)),
-                })
-            },
-        )
+        self.change(&format!("append to file {}", asked.src), asker.key, |state, now| {
+            if let Ok((_, file)) = state.names.file(&asked.src)
+                && let Some(last) = file.blocks.last()
+                && file.holder.is_none()
+                && state.blocks.readable(last.id, "", now).is_empty()
+            {
+                return Err(Error::Io(format!("append: the last block of {} is missing", asked.src)));
+            }
+            let caller = asker.at(now);
+            let (id, last) = state.names.append(caller, &asked.src, &asked.client_name, new_block)?;
+            // The block map must know of the reopened block before its pipeline is asked for.
+            let changes = state.names.take_changes();
+            state.step(crate::block::Event::Changed(&changes), now);
+            let inode = state.names.inode(id).ok_or_else(|| Error::not_found(&asked.src))?;
+            let block = last.map(|block| {
+                let offset = inode.as_file().map_or(0, |file| file.closed_length());
+                let nodes = state.blocks.readable(block.id, &asker.ip, now);
+                self.located(state, block, offset, &nodes)
+            });
+            Ok(AppendResponseProto {
+                block,
+                stat: Some(self.status(state, inode, "", None)),
+            })
+        })
         .await
     }
 
     /// Starts to close a file whose writer was not heard of for the soft limit, because another wants to write it.
-    async fn take_over(&self, asker: &Asker, path: &str, holder: &str) -> Result<(), Error> {
+    pub(super) async fn take_over(&self, asker: &Asker, path: &str, holder: &str) -> Result<(), Error> {
         if self.lock().names.can_be_taken_over(path, holder, self.now()) {
             self.recover(asker, path).await?;
         }
@@ -138,12 +139,12 @@ impl NameNode {
     }
 
     async fn recover(&self, asker: &Asker, path: &str) -> Result<bool, Error> {
-        let answer: RecoverLeaseResponseProto = self
+        let answer: Answered<RecoverLeaseResponseProto> = self
             .change(&format!("recover the lease of {path}"), None, |state, now| {
                 let (inode, _) = state.names.file(path)?;
                 let id = inode.id;
                 Ok(RecoverLeaseResponseProto {
-                    result: self.start_recovery(state, asker.at(now), id),
+                    result: self.start_recovery(state, asker.at(now), id)?,
                 })
             })
             .await?;
@@ -151,7 +152,7 @@ impl NameNode {
     }
 
     /// Closes a file, or orders the recovery of its last block; true if it is closed.
-    pub(super) fn start_recovery(&self, state: &mut State, caller: Caller, file: InodeId) -> bool {
+    pub(super) fn start_recovery(&self, state: &mut State, caller: Caller, file: InodeId) -> Result<bool, Error> {
         let open = state
             .names
             .inode(file)
@@ -164,15 +165,20 @@ impl NameNode {
             && let Some(pending) = state.recoveries.get(&block.id)
             && pending.ordered + RECOVERY_RETRY_MS > caller.now
         {
-            return false;
+            return Ok(false);
         }
         // A block with a length, none of whose nodes is there: wait for them.
         if open.is_some_and(|block| block.length > 0) && nodes.is_empty() {
-            return false;
+            return Ok(false);
         }
-        match state.names.recover_lease(caller, file, !nodes.is_empty()) {
-            Recovery::Closed => true,
-            Recovery::Block { file, block, new_stamp } => {
+        match state.names.recover_lease(caller, file, !nodes.is_empty())? {
+            Recovery::Closed => Ok(true),
+            Recovery::Block {
+                file,
+                block,
+                new_stamp,
+                truncating,
+            } => {
                 let pending = PendingRecovery {
                     file,
                     new_stamp,
@@ -183,15 +189,20 @@ impl NameNode {
                 let command = Command::Recover {
                     block,
                     new_stamp,
+                    truncating,
                     locations: nodes,
                 };
                 state.commands.entry(primary).or_default().push(command);
-                false
+                Ok(false)
             }
         }
     }
 
-    pub async fn add_block(&self, asker: &Asker, asked: AddBlockRequestProto) -> Result<AddBlockResponseProto, Error> {
+    pub async fn add_block(
+        &self,
+        asker: &Asker,
+        asked: AddBlockRequestProto,
+    ) -> Result<Answered<AddBlockResponseProto>, Error> {
         let previous = asked.previous.as_ref().map(block_of);
         if let Some(previous) = previous {
             self.wait_stored(previous).await;
@@ -201,51 +212,47 @@ impl NameNode {
             self.wait_for_data_nodes(|state, now| state.blocks.can_place(&[], now))
                 .await;
         }
-        self.change(
-            &format!("add block to {}", asked.src),
-            asker.key.clone(),
-            |state, now| {
-                let (id, file) = state.names.held(&asked.src, asked.file_id(), &asked.client_name)?;
-                let length = file.length();
-                let replication = usize::from(file.replication);
-                let named = previous.map(|block| (block.id, block.generation_stamp, block.length));
-                let next = state.names.next_block(file, named)?;
-                let excluded = nodes_of(state, asked.exclude_nodes.iter().map(|info| &info.id));
-                if let NextBlock::Repeated(block) = next {
-                    let mut nodes = state.blocks.readable(block.id, &asker.ip, now);
-                    if nodes.is_empty() {
-                        nodes = self.targets(state, replication, &excluded, asker, now)?;
-                        state.blocks.set_pipeline(block.id, nodes.clone());
-                    }
-                    return Ok(AddBlockResponseProto {
-                        block: self.located(state, block, length, &nodes),
-                    });
+        self.change(&format!("add block to {}", asked.src), asker.key, |state, now| {
+            let (id, file) = state.names.held(&asked.src, asked.file_id(), &asked.client_name)?;
+            let length = file.length();
+            let replication = usize::from(file.replication);
+            let named = previous.map(|block| (block.id, block.generation_stamp, block.length));
+            let next = state.names.next_block(file, named)?;
+            let excluded = nodes_of(state, asked.exclude_nodes.iter().map(|info| &info.id));
+            if let NextBlock::Repeated(block) = next {
+                let mut nodes = state.blocks.readable(block.id, &asker.ip, now);
+                if nodes.is_empty() {
+                    nodes = self.targets(state, replication, &excluded, asker, now)?;
+                    state.blocks.set_pipeline(block.id, nodes.clone());
                 }
-                let NextBlock::Add { previous } = next else {
-                    return Err(Error::Io("no block to add".to_owned()));
-                };
-                if previous.is_some_and(|previous| !state.blocks.is_stored(previous)) {
-                    return Err(Error::NotReplicatedYet(asked.src.clone()));
-                }
-                let nodes = self.targets(state, replication, &excluded, asker, now)?;
-                let caller = asker.at(now);
-                if let Some(previous) = previous {
-                    state.names.update_last_block(caller, id, previous, true);
-                }
-                let block = state.names.add_block(caller, id);
-                let changes = state.names.take_changes();
-                state.step(crate::block::Event::Changed(&changes), now);
-                state.blocks.set_pipeline(block.id, nodes.clone());
-                let offset = state
-                    .names
-                    .inode(id)
-                    .and_then(|inode| inode.as_file())
-                    .map_or(0, |file| file.length());
-                Ok(AddBlockResponseProto {
-                    block: self.located(state, block, offset, &nodes),
-                })
-            },
-        )
+                return Ok(AddBlockResponseProto {
+                    block: self.located(state, block, length, &nodes),
+                });
+            }
+            let NextBlock::Add { previous } = next else {
+                return Err(Error::Io("no block to add".to_owned()));
+            };
+            if previous.is_some_and(|previous| !state.blocks.is_stored(previous)) {
+                return Err(Error::NotReplicatedYet(asked.src.clone()));
+            }
+            let nodes = self.targets(state, replication, &excluded, asker, now)?;
+            let caller = asker.at(now);
+            if let Some(previous) = previous {
+                state.names.update_last_block(caller, id, previous, true)?;
+            }
+            let block = state.names.add_block(caller, id)?;
+            let changes = state.names.take_changes();
+            state.step(crate::block::Event::Changed(&changes), now);
+            state.blocks.set_pipeline(block.id, nodes.clone());
+            let offset = state
+                .names
+                .inode(id)
+                .and_then(|inode| inode.as_file())
+                .map_or(0, |file| file.length());
+            Ok(AddBlockResponseProto {
+                block: self.located(state, block, offset, &nodes),
+            })
+        })
         .await
     }
 
@@ -275,22 +282,18 @@ impl NameNode {
         &self,
         asker: &Asker,
         asked: AbandonBlockRequestProto,
-    ) -> Result<AbandonBlockResponseProto, Error> {
-        self.change(
-            &format!("abandon a block of {}", asked.src),
-            asker.key.clone(),
-            |state, now| {
-                let (id, _) = state.names.held(&asked.src, asked.file_id(), &asked.holder)?;
-                state.names.abandon_block(asker.at(now), id, asked.b.block_id)?;
-                Ok(AbandonBlockResponseProto {})
-            },
-        )
+    ) -> Result<Answered<AbandonBlockResponseProto>, Error> {
+        self.change(&format!("abandon a block of {}", asked.src), asker.key, |state, now| {
+            let (id, _) = state.names.held(&asked.src, asked.file_id(), &asked.holder)?;
+            state.names.abandon_block(asker.at(now), id, asked.b.block_id)?;
+            Ok(AbandonBlockResponseProto {})
+        })
         .await
     }
 
     /// Replaces nodes of a pipeline that failed. Where there are none, the answer has none: the client decides whether it
     /// goes on with fewer.
-    pub async fn additional_datanode(
+    pub fn additional_datanode(
         &self,
         asker: &Asker,
         asked: GetAdditionalDatanodeRequestProto,
@@ -310,7 +313,11 @@ impl NameNode {
         Ok(GetAdditionalDatanodeResponseProto { block })
     }
 
-    pub async fn complete(&self, asker: &Asker, asked: CompleteRequestProto) -> Result<CompleteResponseProto, Error> {
+    pub async fn complete(
+        &self,
+        asker: &Asker,
+        asked: CompleteRequestProto,
+    ) -> Result<Answered<CompleteResponseProto>, Error> {
         let last = asked.last.as_ref().map(block_of);
         // The data node's report is on its way: waiting some milliseconds for it spares the client a sleep of 400.
         let awaited = match last {
@@ -322,7 +329,8 @@ impl NameNode {
         }
         self.change(
             &format!("complete file {}", asked.src),
-            asker.key.clone(),
+            // Not kept for retries: a file that is closed with that block is complete again.
+            None,
             |state, now| {
                 if let Some(answer) = already_complete(state, &asked, last) {
                     return Ok(CompleteResponseProto { result: answer });
@@ -330,22 +338,15 @@ impl NameNode {
                 let (id, file) = state.names.held(&asked.src, asked.file_id(), &asked.client_name)?;
                 let caller = asker.at(now);
                 if let Some(open) = file.open_block() {
-                    let committed = match last {
-                        Some(last) if last.id != open.id => {
-                            return Err(Error::Io(format!(
-                                "blk_{} is not the last block of {}",
-                                last.id, asked.src
-                            )));
-                        }
-                        Some(last) => last,
-                        None => open,
-                    };
+                    let committed = last.unwrap_or(open);
+                    let stamp = open.generation_stamp;
+                    state.names.check_open_block(file, committed, stamp..=stamp)?;
                     if !state.blocks.is_stored(committed) {
                         return Ok(CompleteResponseProto { result: false });
                     }
-                    state.names.update_last_block(caller, id, committed, true);
+                    state.names.update_last_block(caller, id, committed, true)?;
                 }
-                state.names.close(caller, id);
+                state.names.close(caller, id)?;
                 Ok(CompleteResponseProto { result: true })
             },
         )
@@ -359,16 +360,17 @@ impl NameNode {
     }
 
     /// Records how long the block that is being written is at least.
-    pub async fn fsync(&self, asker: &Asker, asked: FsyncRequestProto) -> Result<FsyncResponseProto, Error> {
-        self.change(&format!("fsync {}", asked.src), asker.key.clone(), |state, now| {
+    pub async fn fsync(&self, asker: &Asker, asked: FsyncRequestProto) -> Result<Answered<FsyncResponseProto>, Error> {
+        self.change(&format!("fsync {}", asked.src), asker.key, |state, now| {
             let (id, file) = state.names.held(&asked.src, asked.file_id(), &asked.client)?;
             let length = u64::try_from(asked.last_block_length()).unwrap_or(0);
             if let Some(open) = file.open_block()
                 && length > open.length
             {
-                state
-                    .names
-                    .update_last_block(asker.at(now), id, Block { length, ..open }, false);
+                let stamp = open.generation_stamp;
+                let block = Block { length, ..open };
+                state.names.check_open_block(file, block, stamp..=stamp)?;
+                state.names.update_last_block(asker.at(now), id, block, false)?;
             }
             Ok(FsyncResponseProto {})
         })
@@ -379,10 +381,10 @@ impl NameNode {
         &self,
         asker: &Asker,
         asked: UpdateBlockForPipelineRequestProto,
-    ) -> Result<UpdateBlockForPipelineResponseProto, Error> {
-        self.change("update a pipeline", asker.key.clone(), |state, now| {
+    ) -> Result<Answered<UpdateBlockForPipelineResponseProto>, Error> {
+        self.change("update a pipeline", asker.key, |state, now| {
             self.writer_of(state, asked.block.block_id, &asked.client_name)?;
-            let generation_stamp = state.names.next_stamp(asker.at(now));
+            let generation_stamp = state.names.next_stamp(asker.at(now))?;
             let block = Block {
                 generation_stamp,
                 ..block_of(&asked.block)
@@ -408,19 +410,17 @@ impl NameNode {
         &self,
         asker: &Asker,
         asked: UpdatePipelineRequestProto,
-    ) -> Result<UpdatePipelineResponseProto, Error> {
-        self.change("update a pipeline", asker.key.clone(), |state, now| {
+    ) -> Result<Answered<UpdatePipelineResponseProto>, Error> {
+        self.change("update a pipeline", asker.key, |state, now| {
             let (file, open) = self.writer_of(state, asked.new_block.block_id, &asked.client_name)?;
             let new = block_of(&asked.new_block);
-            if new.generation_stamp <= open.generation_stamp || new.length < open.length {
-                return Err(Error::Io(format!(
-                    "Update blk_{}_{} (size={}) to an older stamp or length: {} (size={})",
-                    open.id, open.generation_stamp, open.length, new.generation_stamp, new.length
-                )));
-            }
+            let issued = open.generation_stamp + 1..=state.names.generation_stamp();
+            let held = state.names.inode(file).and_then(|inode| inode.as_file());
+            let held = held.ok_or_else(|| Error::not_found(&format!("inode {file}")))?;
+            state.names.check_open_block(held, new, issued)?;
             let nodes = nodes_of(state, &asked.new_nodes);
             state.blocks.set_pipeline(new.id, nodes);
-            state.names.update_last_block(asker.at(now), file, new, false);
+            state.names.update_last_block(asker.at(now), file, new, false)?;
             Ok(UpdatePipelineResponseProto {})
         })
         .await

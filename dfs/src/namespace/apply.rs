@@ -2,7 +2,10 @@
 
 use super::edit::{Add, AddBlock, Edit, EditBlock, Hold, Rename, SetAttributes, UpdateBlock};
 use super::inode::{Block, File, Inode, InodeId, Kind};
-use super::{BlockChange, Namespace};
+use super::{BLOCK_BYTES_MAX, BlockChange, Namespace, ROOT};
+
+/// Ids and stamps are signed 64-bit numbers in HDFS' protocols.
+pub(super) const ID_MAX: u64 = i64::MAX as u64;
 
 /// An edit that does not fit the tree: the log belongs to another image, or this program has a bug. The node stops.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,18 +57,37 @@ impl Namespace {
             Edit::Close(close) => self.apply_close(close.file, close.time),
             Edit::Hold(hold) => self.apply_hold(hold, now),
             Edit::SetAttributes(set) => self.apply_attributes(set),
+            Edit::Truncate(truncate) => self.apply_truncate(truncate, now),
+            Edit::Concat(concat) => self.apply_concat(concat),
             Edit::Stamp(stamp) => {
-                self.generation_stamp = self.generation_stamp.max(stamp.generation_stamp);
+                self.issue(self.next_block, stamp.generation_stamp)?;
                 Ok(())
             }
         }
     }
 
-    fn inode_mut(&mut self, id: InodeId) -> Result<&mut Inode, Misfit> {
+    /// Raises the counters of block ids and generation stamps. Both only grow, and stay below the largest number that the
+    /// protocol's signed fields carry.
+    fn issue(&mut self, next_block: u64, generation_stamp: u64) -> Result<(), Misfit> {
+        if next_block < self.next_block || generation_stamp < self.generation_stamp {
+            return Err(Misfit("a block id or generation stamp was given out before"));
+        }
+        if next_block >= ID_MAX || generation_stamp >= ID_MAX {
+            return Err(Misfit("a block id or generation stamp is out of range"));
+        }
+        (self.next_block, self.generation_stamp) = (next_block, generation_stamp);
+        self.changes.push(BlockChange::Issued {
+            next_block,
+            generation_stamp,
+        });
+        Ok(())
+    }
+
+    pub(super) fn inode_mut(&mut self, id: InodeId) -> Result<&mut Inode, Misfit> {
         self.inodes.get_mut(&id).ok_or(Misfit("an inode is missing"))
     }
 
-    fn file_mut(&mut self, id: InodeId) -> Result<&mut File, Misfit> {
+    pub(super) fn file_mut(&mut self, id: InodeId) -> Result<&mut File, Misfit> {
         self.inode_mut(id)?
             .as_file_mut()
             .ok_or(Misfit("a directory is not a file"))
@@ -84,7 +106,7 @@ impl Namespace {
         Ok(())
     }
 
-    fn unlink(&mut self, id: InodeId, time: u64) -> Result<(), Misfit> {
+    pub(super) fn unlink(&mut self, id: InodeId, time: u64) -> Result<(), Misfit> {
         let inode = self.inodes.get(&id).ok_or(Misfit("an inode is missing"))?;
         let (parent, name) = (inode.parent, inode.name.clone());
         if parent == id {
@@ -100,8 +122,11 @@ impl Namespace {
     }
 
     fn apply_add(&mut self, add: &Add, now: u64) -> Result<(), Misfit> {
-        if self.inodes.contains_key(&add.id) {
+        if self.inodes.contains_key(&add.id) || add.id < self.next_inode {
             return Err(Misfit("an inode id is taken"));
+        }
+        if add.id >= ID_MAX {
+            return Err(Misfit("an inode id is out of range"));
         }
         self.link(add.parent, &add.name, add.id, add.time)?;
         let kind = match &add.file {
@@ -131,7 +156,7 @@ impl Namespace {
             kind,
         };
         self.inodes.insert(add.id, inode);
-        self.next_inode = self.next_inode.max(add.id + 1);
+        self.next_inode = add.id + 1;
         Ok(())
     }
 
@@ -144,6 +169,7 @@ impl Namespace {
                 Kind::Directory(children) => doomed.extend(children.into_values()),
                 Kind::File(file) => {
                     self.files -= 1;
+                    self.truncations.remove(&id);
                     if let Some(holder) = &file.holder {
                         self.leases.remove(holder, id);
                     }
@@ -156,8 +182,11 @@ impl Namespace {
     }
 
     fn apply_rename(&mut self, rename: &Rename) -> Result<(), Misfit> {
-        if !self.inodes.contains_key(&rename.id) {
+        if !self.inodes.contains_key(&rename.id) || rename.id == ROOT {
             return Err(Misfit("an inode is missing"));
+        }
+        if self.is_within(rename.parent, rename.id) {
+            return Err(Misfit("a directory cannot be moved into itself"));
         }
         // Link first: if the name is taken, nothing has changed.
         self.link(rename.parent, &rename.name, rename.id, rename.time)?;
@@ -170,15 +199,19 @@ impl Namespace {
 
     fn apply_add_block(&mut self, add: &AddBlock) -> Result<(), Misfit> {
         let block = Block::from(add.block);
-        let file = self.file_mut(add.file)?;
-        if file.last_open {
+        if self.file_mut(add.file)?.last_open {
             return Err(Misfit("the block before is still being written"));
         }
+        let next_block = block
+            .id
+            .checked_add(1)
+            .filter(|_| block.id >= self.next_block && block.generation_stamp > self.generation_stamp)
+            .ok_or(Misfit("a block id or generation stamp was given out before"))?;
+        self.issue(next_block, block.generation_stamp)?;
+        let file = self.file_mut(add.file)?;
         file.blocks.push(block);
         file.last_open = true;
         let replication = file.replication;
-        self.next_block = self.next_block.max(block.id + 1);
-        self.generation_stamp = self.generation_stamp.max(block.generation_stamp);
         self.changes.push(BlockChange::Added {
             block,
             inode: add.file,
@@ -188,7 +221,12 @@ impl Namespace {
     }
 
     fn apply_update_block(&mut self, update: &UpdateBlock) -> Result<(), Misfit> {
-        let block = Block::from(update.block);
+        let mut block = Block::from(update.block);
+        if block.generation_stamp > self.generation_stamp {
+            return Err(Misfit("a generation stamp was never given out"));
+        }
+        // Logs of earlier versions may hold lengths that clients made up.
+        block.length = block.length.min(BLOCK_BYTES_MAX);
         let file = self.file_mut(update.file)?;
         match file.blocks.last_mut() {
             Some(last) if last.id == block.id => *last = block,
@@ -197,7 +235,6 @@ impl Namespace {
         if update.complete {
             file.last_open = false;
         }
-        self.generation_stamp = self.generation_stamp.max(block.generation_stamp);
         self.changes.push(match update.complete {
             true => BlockChange::Completed { block },
             false => BlockChange::Updated { block },
@@ -207,17 +244,18 @@ impl Namespace {
 
     fn apply_close(&mut self, id: InodeId, time: u64) -> Result<(), Misfit> {
         let inode = self.inode_mut(id)?;
-        inode.modified = time;
         let file = inode.as_file_mut().ok_or(Misfit("a directory is not a file"))?;
         let holder = file.holder.take();
         let open = file.open_block();
         file.last_open = false;
+        inode.modified = time;
         if let Some(block) = open {
             self.changes.push(BlockChange::Completed { block });
         }
         if let Some(holder) = holder {
             self.leases.remove(&holder, id);
         }
+        self.truncations.remove(&id);
         Ok(())
     }
 

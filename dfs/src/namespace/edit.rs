@@ -137,6 +137,32 @@ pub struct Stamp {
     pub generation_stamp: u64,
 }
 
+/// The file has this many bytes, no more. Its blocks beyond are gone; if the last one is cut, data nodes have yet to cut
+/// their replicas of it.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Truncate {
+    #[prost(uint64, tag = "1")]
+    pub file: u64,
+    #[prost(uint64, tag = "2")]
+    pub length: u64,
+    #[prost(uint64, tag = "3")]
+    pub time: u64,
+    /// Who holds the file until the replicas are cut; empty if none has to be.
+    #[prost(string, tag = "4")]
+    pub holder: String,
+}
+
+/// The blocks of `sources` go to the end of `target`; the sources are gone.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Concat {
+    #[prost(uint64, tag = "1")]
+    pub target: u64,
+    #[prost(uint64, repeated, tag = "2")]
+    pub sources: Vec<u64>,
+    #[prost(uint64, tag = "3")]
+    pub time: u64,
+}
+
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
 pub enum Edit {
     #[prost(message, tag = "1")]
@@ -159,11 +185,15 @@ pub enum Edit {
     SetAttributes(SetAttributes),
     #[prost(message, tag = "10")]
     Stamp(Stamp),
+    #[prost(message, tag = "11")]
+    Truncate(Truncate),
+    #[prost(message, tag = "12")]
+    Concat(Concat),
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct EditBox {
-    #[prost(oneof = "Edit", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "Edit", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub edit: Option<Edit>,
 }
 

@@ -34,11 +34,12 @@ pub enum NextBlock {
 pub enum Recovery {
     /// It is closed.
     Closed,
-    /// Data nodes have to agree on this block, now with this stamp.
+    /// Data nodes have to agree on this block, now with this stamp; `truncating`: on exactly its length.
     Block {
         file: InodeId,
         block: Block,
         new_stamp: u64,
+        truncating: bool,
     },
 }
 
@@ -46,14 +47,17 @@ impl Namespace {
     /// Makes an empty file that `holder` writes. Also returns one it replaced or closed for the caller.
     pub fn create(&mut self, caller: Caller, asked: Creation) -> Result<InodeId, Error> {
         let Creation { path, holder, .. } = asked;
+        let resolved = self.resolve(path)?;
+        let path = &*resolved;
         let names = path::components(path)?;
+        path::check_not_reserved(path)?;
         let existing = self.lookup(path)?.map(|inode| (inode.id, inode.is_directory()));
         match existing {
             Some((_, true)) => {
                 return Err(Error::AlreadyExists(format!("{path} already exists as a directory")));
             }
             Some((id, false)) if asked.overwrite => {
-                self.make(Edit::Delete(Delete { id, time: caller.now }), caller.now);
+                self.make(Edit::Delete(Delete { id, time: caller.time }), caller.now)?;
             }
             Some((id, false)) => {
                 self.refuse_if_held(caller, id, path, holder, "CREATE_FILE")?;
@@ -76,7 +80,7 @@ impl Namespace {
             None if !asked.create_parent => {
                 return Err(Error::FileNotFound(format!("Parent directory doesn't exist: {path}")));
             }
-            None => self.make_directories(caller, &names[..names.len() - 1], 0o755),
+            None => self.make_directories(caller, &names[..names.len() - 1], 0o755)?,
         };
         let id = self.next_inode;
         let add = Add {
@@ -86,14 +90,14 @@ impl Namespace {
             owner: caller.user.to_owned(),
             group: self.group_of(&self.inodes[&parent]).to_owned(),
             permission: (asked.permission & PERMISSION_MASK).into(),
-            time: caller.now,
+            time: caller.time,
             file: Some(NewFile {
                 replication: asked.replication.into(),
                 block_size: asked.block_size,
                 holder: holder.to_owned(),
             }),
         };
-        self.make(Edit::Add(add), caller.now);
+        self.make(Edit::Add(add), caller.now)?;
         Ok(id)
     }
 
@@ -130,12 +134,19 @@ impl Namespace {
             holder: holder.to_owned(),
             last_block: last.is_some(),
         };
-        self.make(Edit::Hold(hold), caller.now);
+        self.make(Edit::Hold(hold), caller.now)?;
         Ok((id, last))
     }
 
     /// Fails if the file is being written. What its error says decides whether clients try again.
-    fn refuse_if_held(&self, caller: Caller, id: InodeId, path: &str, holder: &str, what: &str) -> Result<(), Error> {
+    pub(super) fn refuse_if_held(
+        &self,
+        caller: Caller,
+        id: InodeId,
+        path: &str,
+        holder: &str,
+        what: &str,
+    ) -> Result<(), Error> {
         let Some(current) = self.inodes[&id].as_file().and_then(|file| file.holder.as_deref()) else {
             return Ok(());
         };
@@ -212,11 +223,8 @@ impl Namespace {
                     generation_stamp,
                     length,
                 };
-                if generation_stamp != last.generation_stamp {
-                    return Err(Error::Io(format!(
-                        "The generation stamp of block blk_{id}_{generation_stamp} does not match {}",
-                        last.generation_stamp
-                    )));
+                if file.last_open {
+                    self.check_open_block(file, block, last.generation_stamp..=last.generation_stamp)?;
                 }
                 Ok(NextBlock::Add {
                     previous: file.last_open.then_some(block),
@@ -238,7 +246,7 @@ impl Namespace {
     }
 
     /// Adds a block to a file, after the last one was completed.
-    pub fn add_block(&mut self, caller: Caller, file: InodeId) -> Block {
+    pub fn add_block(&mut self, caller: Caller, file: InodeId) -> Result<Block, Error> {
         let generation_stamp = self.generation_stamp + 1;
         let block = Block {
             id: self.next_block,
@@ -251,12 +259,18 @@ impl Namespace {
                 block: block.into(),
             }),
             caller.now,
-        );
-        block
+        )?;
+        Ok(block)
     }
 
     /// Records length and stamp of the last block; `complete`: it is not written any more.
-    pub fn update_last_block(&mut self, caller: Caller, file: InodeId, block: Block, complete: bool) {
+    pub fn update_last_block(
+        &mut self,
+        caller: Caller,
+        file: InodeId,
+        block: Block,
+        complete: bool,
+    ) -> Result<(), Error> {
         self.make(
             Edit::UpdateBlock(UpdateBlock {
                 file,
@@ -264,7 +278,7 @@ impl Namespace {
                 complete,
             }),
             caller.now,
-        );
+        )
     }
 
     /// Gives up the last block, which the writer could not write to any data node.
@@ -276,7 +290,7 @@ impl Namespace {
             .and_then(File::open_block);
         match open {
             Some(open) if open.id == block => {
-                self.make(Edit::DropBlock(DropBlock { file, block }), caller.now);
+                self.make(Edit::DropBlock(DropBlock { file, block }), caller.now)?;
                 Ok(())
             }
             // It was given up before: the call is repeated.
@@ -285,15 +299,21 @@ impl Namespace {
     }
 
     /// Gives out a generation stamp.
-    pub fn next_stamp(&mut self, caller: Caller) -> u64 {
+    pub fn next_stamp(&mut self, caller: Caller) -> Result<u64, Error> {
         let generation_stamp = self.generation_stamp + 1;
-        self.make(Edit::Stamp(Stamp { generation_stamp }), caller.now);
-        generation_stamp
+        self.make(Edit::Stamp(Stamp { generation_stamp }), caller.now)?;
+        Ok(generation_stamp)
     }
 
     /// Closes a file; its last block, if open, is complete with that.
-    pub fn close(&mut self, caller: Caller, file: InodeId) {
-        self.make(Edit::Close(Close { file, time: caller.now }), caller.now);
+    pub fn close(&mut self, caller: Caller, file: InodeId) -> Result<(), Error> {
+        self.make(
+            Edit::Close(Close {
+                file,
+                time: caller.time,
+            }),
+            caller.now,
+        )
     }
 
     /// Renews all leases of `holder`.
@@ -307,18 +327,18 @@ impl Namespace {
 
     /// Takes a file from its writer and starts to close it. `known_bytes` says whether a data node may have bytes of the
     /// last block: without any, an empty last block is dropped.
-    pub fn recover_lease(&mut self, caller: Caller, id: InodeId, any_replica: bool) -> Recovery {
+    pub fn recover_lease(&mut self, caller: Caller, id: InodeId, any_replica: bool) -> Result<Recovery, Error> {
         let Some(file) = self.inodes.get(&id).and_then(|inode| inode.as_file()) else {
-            return Recovery::Closed;
+            return Ok(Recovery::Closed);
         };
         let Some(holder) = file.holder.clone() else {
-            return Recovery::Closed;
+            return Ok(Recovery::Closed);
         };
-        let open = file.open_block();
+        let (open, cut) = (file.open_block(), self.truncation(id));
         match open {
             None => {
-                self.close(caller, id);
-                Recovery::Closed
+                self.close(caller, id)?;
+                Ok(Recovery::Closed)
             }
             Some(block) if block.length == 0 && !any_replica => {
                 self.make(
@@ -327,9 +347,9 @@ impl Namespace {
                         block: block.id,
                     }),
                     caller.now,
-                );
-                self.close(caller, id);
-                Recovery::Closed
+                )?;
+                self.close(caller, id)?;
+                Ok(Recovery::Closed)
             }
             Some(block) => {
                 if &*holder != RECOVERY_HOLDER {
@@ -338,25 +358,67 @@ impl Namespace {
                         holder: RECOVERY_HOLDER.to_owned(),
                         last_block: true,
                     };
-                    self.make(Edit::Hold(hold), caller.now);
+                    self.make(Edit::Hold(hold), caller.now)?;
                 }
-                let new_stamp = self.next_stamp(caller);
-                Recovery::Block {
+                let new_stamp = self.next_stamp(caller)?;
+                Ok(Recovery::Block {
                     file: id,
-                    block,
+                    block: Block {
+                        length: cut.unwrap_or(block.length),
+                        ..block
+                    },
                     new_stamp,
-                }
+                    truncating: cut.is_some(),
+                })
             }
         }
     }
 
     /// The data nodes agreed on the last block: the file is closed with it, or without it if nothing of it is left.
-    pub fn finish_recovery(&mut self, caller: Caller, file: InodeId, block: Block) {
+    pub fn finish_recovery(&mut self, caller: Caller, file: InodeId, block: Block) -> Result<(), Error> {
         if block.length == 0 {
-            self.make(Edit::DropBlock(DropBlock { file, block: block.id }), caller.now);
+            self.make(Edit::DropBlock(DropBlock { file, block: block.id }), caller.now)?;
         } else {
-            self.update_last_block(caller, file, block, true);
+            self.update_last_block(caller, file, block, true)?;
         }
-        self.close(caller, file);
+        self.close(caller, file)
+    }
+
+    /// What a writer says of the block that it has open is believed only within what is known: the stamp must be the
+    /// block's own (`stamps` says which ones are), the length no shorter than before and no longer than a block may be.
+    pub fn check_open_block(
+        &self,
+        file: &File,
+        claimed: Block,
+        stamps: impl std::ops::RangeBounds<u64>,
+    ) -> Result<(), Error> {
+        let Block {
+            id,
+            generation_stamp,
+            length,
+        } = claimed;
+        let open = file
+            .open_block()
+            .filter(|open| open.id == id)
+            .ok_or_else(|| Error::Io(format!("blk_{id} is not the block that is being written")))?;
+        if !stamps.contains(&generation_stamp) {
+            return Err(Error::Io(format!(
+                "blk_{id} has the generation stamp {}, not {generation_stamp}",
+                open.generation_stamp
+            )));
+        }
+        let max = file.block_bytes_max();
+        if length < open.length || length > max {
+            return Err(Error::Io(format!(
+                "blk_{id} cannot have {length} bytes: {} are known of it, and a block of this file has at most {max}",
+                open.length
+            )));
+        }
+        Ok(())
+    }
+
+    /// The last generation stamp that was given out.
+    pub fn generation_stamp(&self) -> u64 {
+        self.generation_stamp
     }
 }

@@ -5,7 +5,7 @@
 use bytes::{Buf, BufMut};
 use prost::Message;
 
-use super::apply::Misfit;
+use super::apply::{ID_MAX, Misfit};
 use super::edit::EditBlock;
 use super::inode::{Block, File, Inode, Kind};
 use super::{BlockChange, Namespace, ROOT};
@@ -67,6 +67,9 @@ struct ImageFile {
     holder: Option<String>,
     #[prost(bool, tag = "5")]
     last_open: bool,
+    /// While it is being truncated: the length of its last block afterwards.
+    #[prost(uint64, optional, tag = "6")]
+    truncation: Option<u64>,
 }
 
 /// Why an image cannot be read.
@@ -121,6 +124,7 @@ impl Namespace {
                 blocks: file.blocks.iter().map(|block| (*block).into()).collect(),
                 holder: file.holder.as_deref().map(str::to_owned),
                 last_open: file.last_open,
+                truncation: self.truncation(inode.id),
             }),
         }
     }
@@ -149,14 +153,37 @@ impl Namespace {
                 "the image does not hold as many inodes as it says",
             )));
         }
+        namespace.check_issued(&header)?;
         namespace.next_inode = header.next_inode;
         namespace.next_block = header.next_block;
         namespace.generation_stamp = header.generation_stamp;
+        namespace.changes.push(BlockChange::Issued {
+            next_block: header.next_block,
+            generation_stamp: header.generation_stamp,
+        });
         Ok((namespace, header))
+    }
+
+    /// No inode, block or stamp may be one that was never given out.
+    fn check_issued(&self, header: &Header) -> Result<(), Misfit> {
+        let counters = [header.next_inode, header.next_block, header.generation_stamp];
+        let blocks = self.inodes.values().filter_map(Inode::as_file).flat_map(|f| &f.blocks);
+        let issued = counters.iter().all(|counter| *counter < ID_MAX)
+            && self.inodes.keys().all(|id| *id < header.next_inode)
+            && blocks
+                .into_iter()
+                .all(|block| block.id < header.next_block && block.generation_stamp <= header.generation_stamp);
+        match issued {
+            true => Ok(()),
+            false => Err(Misfit("the image holds an id or stamp that it did not give out")),
+        }
     }
 
     fn load(&mut self, message: ImageInode, now: u64) -> Result<(), Misfit> {
         let id = message.id;
+        if self.inodes.contains_key(&id) {
+            return Err(Misfit("the image holds an inode twice"));
+        }
         if id != ROOT {
             let parent = self
                 .inodes
@@ -165,7 +192,9 @@ impl Namespace {
             let Kind::Directory(children) = &mut parent.kind else {
                 return Err(Misfit("a parent is a file"));
             };
-            children.insert(message.name.as_str().into(), id);
+            if children.insert(message.name.as_str().into(), id).is_some() {
+                return Err(Misfit("the image holds a name twice"));
+            }
         }
         let kind = match message.file {
             None => Kind::Directory(Default::default()),
@@ -191,6 +220,9 @@ impl Namespace {
         let replication = file.replication as u16;
         if let Some(holder) = &file.holder {
             self.leases.add(holder, id, now);
+        }
+        if let Some(length) = file.truncation {
+            self.truncations.insert(id, length);
         }
         let open = if file.last_open {
             file.blocks.last().map(|block| block.id)

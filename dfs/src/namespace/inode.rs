@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 pub type InodeId = u64;
 
+/// The longest block in bytes: a data node takes no packet beyond it.
+pub const BLOCK_BYTES_MAX: u64 = 1 << 50;
+
 /// A block of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block {
@@ -50,13 +53,18 @@ pub struct File {
 impl File {
     /// Length with what is known of the block that is being written.
     pub fn length(&self) -> u64 {
-        self.blocks.iter().map(|block| block.length).sum()
+        total(&self.blocks)
     }
 
     /// Length without the block that is being written.
     pub fn closed_length(&self) -> u64 {
         let closed = self.blocks.len() - usize::from(self.last_open);
-        self.blocks[..closed].iter().map(|block| block.length).sum()
+        total(&self.blocks[..closed])
+    }
+
+    /// The longest that a block of this file may become, in bytes.
+    pub fn block_bytes_max(&self) -> u64 {
+        self.block_size.min(BLOCK_BYTES_MAX)
     }
 
     /// The block that is being written.
@@ -67,6 +75,12 @@ impl File {
             None
         }
     }
+}
+
+fn total(blocks: &[Block]) -> u64 {
+    blocks
+        .iter()
+        .fold(0, |total, block| u64::saturating_add(total, block.length))
 }
 
 impl Inode {

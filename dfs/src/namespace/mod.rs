@@ -15,10 +15,11 @@
 //! name node gives every holder a full term.
 //!
 //! # Where it stops
-//! Deliberately missing: symbolic links, snapshots, quotas, ACLs, extended attributes, erasure coding, truncate, concat.
+//! Deliberately missing: symbolic links, snapshots, quotas, ACLs, extended attributes, erasure coding.
 //! Permissions are kept and shown, and not enforced.
 
 pub mod apply;
+pub mod concat;
 pub mod edit;
 pub mod file;
 pub mod image;
@@ -26,14 +27,16 @@ pub mod inode;
 pub mod lease;
 pub mod path;
 pub mod tree;
+pub mod truncate;
 
 #[cfg(test)]
 mod script_tests;
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
 pub use edit::Edit;
-pub use inode::{Block, File, Inode, InodeId, Kind};
+pub use inode::{BLOCK_BYTES_MAX, Block, File, Inode, InodeId, Kind};
 
 use crate::Error;
 use inode::Names;
@@ -61,10 +64,18 @@ pub enum BlockChange {
     Updated { block: Block },
     /// It will not change any more.
     Completed { block: Block },
-    /// It is being written again.
+    /// It is being written again, or cut.
     Reopened { block: Block },
+    /// Another file has it.
+    Moved {
+        block: u64,
+        inode: InodeId,
+        replication: u16,
+    },
     /// It should have this many replicas.
     Replication { block: u64, replication: u16 },
+    /// Block ids below `next_block` and generation stamps up to `generation_stamp` were given out, and no others.
+    Issued { next_block: u64, generation_stamp: u64 },
     /// No file has it any more.
     Removed { block: u64 },
 }
@@ -73,14 +84,17 @@ pub enum BlockChange {
 #[derive(Debug, Clone, Copy)]
 pub struct Caller<'a> {
     pub user: &'a str,
-    /// Milliseconds since 1970.
+    /// Milliseconds by a clock that never steps: for leases.
     pub now: u64,
+    /// Milliseconds since 1970 by the wall clock, which may step: for times that are shown.
+    pub time: u64,
 }
 
 /// The tree, its counters and leases.
 ///
 /// - Every inode but the root is in exactly one directory, under its own name.
 /// - A file under construction has a lease; no other file has.
+/// - A file whose last block is being cut is under construction.
 /// - All blocks of a file are complete, except the last one of a file under construction.
 /// - Ids and generation stamps only grow.
 #[derive(Debug)]
@@ -92,6 +106,8 @@ pub struct Namespace {
     pub(crate) next_block: u64,
     pub(crate) generation_stamp: u64,
     pub(crate) files: u64,
+    /// To how many bytes data nodes are cutting the last blocks of these files. Until they have, a file keeps its length.
+    pub(crate) truncations: BTreeMap<InodeId, u64>,
     edits: Vec<Edit>,
     changes: Vec<BlockChange>,
 }
@@ -119,6 +135,7 @@ impl Namespace {
             next_block: FIRST_BLOCK,
             generation_stamp: FIRST_STAMP,
             files: 0,
+            truncations: BTreeMap::new(),
             edits: Vec::new(),
             changes: Vec::new(),
         }
@@ -134,14 +151,12 @@ impl Namespace {
         std::mem::take(&mut self.changes)
     }
 
-    /// Applies an edit and keeps it for the log.
-    fn make(&mut self, edit: Edit, now: u64) {
-        let applied = self.apply(&edit, now);
-        debug_assert!(
-            applied.is_ok(),
-            "an operation made an edit that does not apply: {applied:?}"
-        );
+    /// Applies an edit and keeps it for the log. One that does not apply changes nothing and is not kept: the log would
+    /// refuse to be replayed.
+    fn make(&mut self, edit: Edit, now: u64) -> Result<(), Error> {
+        self.apply(&edit, now).map_err(|misfit| Error::Io(misfit.to_string()))?;
         self.edits.push(edit);
+        Ok(())
     }
 
     pub fn inode(&self, id: InodeId) -> Option<&Inode> {
@@ -168,8 +183,22 @@ impl Namespace {
         &self.leases
     }
 
+    /// The plain path of one below [`path::INODES`], which names a file or directory by its id wherever it has moved.
+    pub(super) fn resolve<'p>(&self, path: &'p str) -> Result<Cow<'p, str>, Error> {
+        let Some(rest) = path.strip_prefix(path::INODES) else {
+            return Ok(Cow::Borrowed(path));
+        };
+        let (id, below) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let found = id.parse().ok().filter(|id| self.inodes.contains_key(id));
+        let id =
+            found.ok_or_else(|| Error::FileNotFound(format!("File for given inode path does not exist: {path}")))?;
+        let resolved = self.path_of(id) + below;
+        Ok(Cow::Owned(if resolved.is_empty() { "/".to_owned() } else { resolved }))
+    }
+
     /// Finds what `path` names.
     pub fn lookup(&self, path: &str) -> Result<Option<&Inode>, Error> {
+        let path = &*self.resolve(path)?;
         let mut inode = &self.inodes[&ROOT];
         for name in path::components(path)? {
             let Kind::Directory(children) = &inode.kind else {
@@ -190,6 +219,25 @@ impl Namespace {
             Kind::File(file) => Ok((inode, file)),
             Kind::Directory(_) => Err(Error::FileNotFound(format!("Path is not a file: {path}"))),
         }
+    }
+
+    /// True if `directory` is `inode` or above it.
+    pub(super) fn is_within(&self, inode: InodeId, directory: InodeId) -> bool {
+        let mut at = inode;
+        loop {
+            if at == directory {
+                return true;
+            }
+            match self.inodes.get(&at) {
+                Some(inode) if at != ROOT => at = inode.parent,
+                _ => return false,
+            }
+        }
+    }
+
+    /// To how many bytes the last block of a file is being cut, if it is.
+    pub fn truncation(&self, file: InodeId) -> Option<u64> {
+        self.truncations.get(&file).copied()
     }
 
     /// The path of an inode.

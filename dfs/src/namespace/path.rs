@@ -9,6 +9,21 @@ pub const DEPTH_MAX: usize = 1000;
 /// The longest name in bytes: `dfs.namenode.fs-limits.max-component-length`.
 pub const NAME_BYTES_MAX: usize = 255;
 
+/// A name in the root that cannot be created.
+const RESERVED: &str = ".reserved";
+/// Below it files and directories have their ids as names, as in HDFS: path handles use it.
+pub const INODES: &str = "/.reserved/.inodes/";
+
+/// Fails if something is to be created under a reserved name.
+pub fn check_not_reserved(path: &str) -> Result<(), Error> {
+    match path.split('/').nth(1) {
+        Some(RESERVED) => Err(Error::IllegalArgument(format!(
+            "File name \"{RESERVED}\" is reserved and cannot be created."
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The names of a path, from the root. One trailing slash is forgiven, as HDFS does.
 pub fn components(path: &str) -> Result<Vec<&str>, Error> {
     let invalid = || Error::InvalidPath(path.chars().take(200).collect());

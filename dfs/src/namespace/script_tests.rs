@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use super::file::{Creation, NextBlock, Recovery};
 use super::image::Header;
+use super::truncate::Truncation;
 use super::*;
 
 /// A namespace with its log.
@@ -14,6 +15,8 @@ struct World {
     names: Namespace,
     log: Vec<Edit>,
     now: u64,
+    /// The wall clock, where it is another one.
+    clock: u64,
 }
 
 fn fresh() -> Namespace {
@@ -46,7 +49,11 @@ fn dump(names: &Namespace) -> String {
                     .as_deref()
                     .map(|holder| format!(" held by {holder}"))
                     .unwrap_or_default();
-                let open = if file.last_open { " (open)" } else { "" };
+                let open = match (file.last_open, names.truncation(id)) {
+                    (true, Some(length)) => format!(" (to be cut to {length})"),
+                    (true, None) => " (open)".to_owned(),
+                    _ => String::new(),
+                };
                 let _ = writeln!(
                     text,
                     "{path} file {owner} {mode:o} mtime={} x{} [{}]{open}{holder}",
@@ -66,6 +73,7 @@ impl World {
         let caller = Caller {
             user: "alice",
             now: self.now,
+            time: self.clock,
         };
         let outcome = self.command(caller, &words);
         self.log.extend(self.names.take_edits());
@@ -85,7 +93,12 @@ impl World {
         let ok = || "ok\n".to_owned();
         let told = |truth: bool| format!("{truth}\n");
         match words {
-            ["at", time] => self.now = time.parse().unwrap(),
+            ["at", time] => {
+                self.now = time.parse().unwrap();
+                self.clock = self.now;
+            }
+            ["clock", time] => self.clock = time.parse().unwrap(),
+            ["id", path] => return Ok(format!("{}\n", names.lookup(path)?.unwrap().id)),
             ["mkdir", path] => names.mkdirs(caller, path, 0o755, false)?,
             ["mkdirs", path] => names.mkdirs(caller, path, 0o700, true)?,
             ["delete", path] => return Ok(told(names.delete(caller, path, false)?)),
@@ -107,9 +120,9 @@ impl World {
                         length: length.parse().unwrap(),
                         ..open
                     };
-                    names.update_last_block(caller, id, block, true);
+                    names.update_last_block(caller, id, block, true)?;
                 }
-                names.close(caller, id);
+                names.close(caller, id)?;
             }
             ["abandon", path, "by", holder, block] => {
                 let (id, _) = names.held(path, 0, holder)?;
@@ -117,8 +130,18 @@ impl World {
             }
             ["recover", path, "replicas", any] => {
                 let id = names.file(path)?.0.id;
-                return Ok(match names.recover_lease(caller, id, *any == "yes") {
+                return Ok(match names.recover_lease(caller, id, *any == "yes")? {
                     Recovery::Closed => "closed\n".to_owned(),
+                    Recovery::Block {
+                        block,
+                        new_stamp,
+                        truncating: true,
+                        ..
+                    } => format!(
+                        "cut block {} to {} under stamp {new_stamp}\n",
+                        block.id - FIRST_BLOCK,
+                        block.length
+                    ),
                     Recovery::Block { block, new_stamp, .. } => {
                         format!("recover block {} under stamp {new_stamp}\n", block.id - FIRST_BLOCK)
                     }
@@ -131,7 +154,19 @@ impl World {
                     length: length.parse().unwrap(),
                     ..file.open_block().unwrap()
                 };
-                names.finish_recovery(caller, id, block);
+                names.finish_recovery(caller, id, block)?;
+            }
+            ["truncate", path, length, "by", holder] => {
+                let length = length.parse::<i64>().unwrap() as u64;
+                return Ok(match names.truncate(caller, path, length, holder)? {
+                    Truncation::Done => "done\n".to_owned(),
+                    Truncation::Started(_) => "started\n".to_owned(),
+                    Truncation::UnderWay(_) => "under way\n".to_owned(),
+                });
+            }
+            ["concat", target, sources @ ..] => {
+                let sources: Vec<String> = sources.iter().map(|source| (*source).to_owned()).collect();
+                names.concat(caller, target, &sources)?;
             }
             ["taken-over", path, "by", holder] => return Ok(told(names.can_be_taken_over(path, holder, self.now))),
             ["renew", holder] => names.renew_lease(holder, self.now),
@@ -190,9 +225,9 @@ impl World {
             NextBlock::Repeated(block) => format!("block {} again\n", block.id - FIRST_BLOCK),
             NextBlock::Add { previous } => {
                 if let Some(previous) = previous {
-                    names.update_last_block(caller, id, previous, true);
+                    names.update_last_block(caller, id, previous, true)?;
                 }
-                format!("block {}\n", names.add_block(caller, id).id - FIRST_BLOCK)
+                format!("block {}\n", names.add_block(caller, id)?.id - FIRST_BLOCK)
             }
         })
     }
@@ -232,6 +267,7 @@ impl World {
             )
         );
         assert_eq!(loaded.leases.open_files(), self.names.leases.open_files());
+        assert_eq!(loaded.truncations, self.names.truncations);
     }
 }
 
@@ -250,6 +286,7 @@ fn scripts_read_as_they_ran() {
             names: fresh(),
             log: Vec::new(),
             now: 0,
+            clock: 0,
         };
         let mut ran = String::new();
         for line in script.lines() {
@@ -302,6 +339,9 @@ mod random {
             (path, holder, 0u64..100).prop_map(|(path, holder, n)| format!("complete {path} by {holder} {n}")),
             path.prop_map(|path| format!("recover {path} replicas no")),
             path.prop_map(|path| format!("setrep 2 {path}")),
+            (path, 0u64..200).prop_map(|(path, n)| format!("truncate {path} {n} by x")),
+            (path, path, path).prop_map(|(target, a, b)| format!("concat {target} {a} {b}")),
+            (path, path).prop_map(|(target, a)| format!("concat {target} {a}")),
         ]
     }
 
@@ -309,7 +349,7 @@ mod random {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn log_image_and_memory_agree(commands in proptest::collection::vec(command(), 1..40)) {
-            let mut world = World { names: fresh(), log: Vec::new(), now: 0 };
+            let mut world = World { names: fresh(), log: Vec::new(), now: 0, clock: 0 };
             for command in commands {
                 world.now += 1;
                 world.run(&command);

@@ -49,7 +49,10 @@ impl Namespace {
 
     /// Makes a directory and, with `create_parent`, those above it. True also if it was there.
     pub fn mkdirs(&mut self, caller: Caller, path: &str, permission: u16, create_parent: bool) -> Result<(), Error> {
+        let resolved = self.resolve(path)?;
+        let path = &*resolved;
         let names = path::components(path)?;
+        path::check_not_reserved(path)?;
         match self.lookup(path)? {
             Some(inode) if inode.is_directory() => return Ok(()),
             Some(_) => return Err(Error::AlreadyExists(format!("Path is not a directory: {path}"))),
@@ -61,17 +64,22 @@ impl Namespace {
                 return Err(Error::FileNotFound(format!("Parent directory doesn't exist: {parent}")));
             }
         }
-        self.make_directories(caller, &names, permission);
+        self.make_directories(caller, &names, permission)?;
         Ok(())
     }
 
     /// Makes what is missing of `names`, which must hold no file, and returns the last directory.
-    pub(super) fn make_directories(&mut self, caller: Caller, names: &[&str], permission: u16) -> InodeId {
+    pub(super) fn make_directories(
+        &mut self,
+        caller: Caller,
+        names: &[&str],
+        permission: u16,
+    ) -> Result<InodeId, Error> {
         let mut at = ROOT;
         for (depth, name) in names.iter().enumerate() {
             let parent = &self.inodes[&at];
             let Kind::Directory(children) = &parent.kind else {
-                return at;
+                return Ok(at);
             };
             if let Some(id) = children.get(*name) {
                 at = *id;
@@ -89,13 +97,13 @@ impl Namespace {
                 owner: caller.user.to_owned(),
                 group: self.group_of(parent).to_owned(),
                 permission: (bits & PERMISSION_MASK).into(),
-                time: caller.now,
+                time: caller.time,
                 file: None,
             };
             at = add.id;
-            self.make(Edit::Add(add), caller.now);
+            self.make(Edit::Add(add), caller.now)?;
         }
-        at
+        Ok(at)
     }
 
     /// Removes a file or a directory. False if it was not there.
@@ -113,13 +121,16 @@ impl Namespace {
             return Err(Error::NotEmpty(path.to_owned()));
         }
         let id = inode.id;
-        self.make(Edit::Delete(Delete { id, time: caller.now }), caller.now);
+        self.make(Edit::Delete(Delete { id, time: caller.time }), caller.now)?;
         Ok(true)
     }
 
     /// The old rename: into the destination if that is a directory; false where it cannot be done.
     pub fn rename_into(&mut self, caller: Caller, source: &str, destination: &str) -> Result<bool, Error> {
+        let (from, to) = (self.resolve(source)?, self.resolve(destination)?);
+        let (source, destination) = (&*from, &*to);
         path::components(destination)?;
+        path::check_not_reserved(destination)?;
         let Some(inode) = self.lookup(source)? else {
             return Ok(false);
         };
@@ -147,15 +158,18 @@ impl Namespace {
             id,
             parent,
             name: name.to_owned(),
-            time: caller.now,
+            time: caller.time,
         };
-        self.make(Edit::Rename(rename), caller.now);
+        self.make(Edit::Rename(rename), caller.now)?;
         Ok(true)
     }
 
     /// The newer rename: to exactly that name, with an error that says why not.
     pub fn rename(&mut self, caller: Caller, source: &str, destination: &str, overwrite: bool) -> Result<(), Error> {
+        let (resolved_source, resolved_destination) = (self.resolve(source)?, self.resolve(destination)?);
+        let (source, destination) = (&*resolved_source, &*resolved_destination);
         path::components(destination)?;
+        path::check_not_reserved(destination)?;
         let from = self
             .lookup(source)?
             .ok_or_else(|| Error::FileNotFound(format!("rename source {source} is not found.")))?;
@@ -187,15 +201,15 @@ impl Namespace {
             Error::FileNotFound(format!("rename destination parent {parent} not found."))
         })?;
         if let Some(id) = replaced {
-            self.make(Edit::Delete(Delete { id, time: caller.now }), caller.now);
+            self.make(Edit::Delete(Delete { id, time: caller.time }), caller.now)?;
         }
         let rename = Rename {
             id,
             parent,
             name: name.to_owned(),
-            time: caller.now,
+            time: caller.time,
         };
-        self.make(Edit::Rename(rename), caller.now);
+        self.make(Edit::Rename(rename), caller.now)?;
         Ok(())
     }
 
@@ -240,7 +254,7 @@ impl Namespace {
                 ..Default::default()
             }),
             caller.now,
-        );
+        )?;
         Ok(())
     }
 
@@ -261,7 +275,7 @@ impl Namespace {
                 ..Default::default()
             }),
             caller.now,
-        );
+        )?;
         Ok(())
     }
 
@@ -281,8 +295,18 @@ impl Namespace {
                 ..Default::default()
             }),
             caller.now,
-        );
+        )?;
         Ok(())
+    }
+
+    /// Records that a file was read.
+    pub fn set_accessed(&mut self, now: u64, id: InodeId, time: u64) -> Result<(), Error> {
+        let set = SetAttributes {
+            id,
+            accessed: Some(time),
+            ..Default::default()
+        };
+        self.make(Edit::SetAttributes(set), now)
     }
 
     /// False for a directory, which has no replicas.
@@ -299,7 +323,7 @@ impl Namespace {
                     ..Default::default()
                 }),
                 caller.now,
-            );
+            )?;
         }
         Ok(true)
     }
@@ -342,8 +366,10 @@ impl Namespace {
                 }
                 Kind::File(file) => {
                     summary.files += 1;
-                    summary.length += file.length();
-                    summary.space += file.length() * u64::from(file.replication);
+                    let length = file.length();
+                    summary.length = summary.length.saturating_add(length);
+                    let space = length.saturating_mul(file.replication.into());
+                    summary.space = summary.space.saturating_add(space);
                 }
             }
         }

@@ -42,7 +42,8 @@ pub enum Action {
     Nothing,
     /// Write all of its data at `offset`, and its checksums as those of the chunks from `chunk` on.
     Write { offset: u64, chunk: u64 },
-    /// It begins inside a chunk: read the `prefix_bytes` before it, then see [`fill`].
+    /// It begins inside a chunk, or has other checksums than the replica: read the `prefix_bytes` before it, then see
+    /// [`fill`].
     Fill {
         offset: u64,
         chunk: u64,
@@ -50,9 +51,11 @@ pub enum Action {
     },
 }
 
-/// Decides what a packet does to a replica of `progress`.
+/// Decides what a packet does to a replica of `progress`. The packet carries checksums as its writer makes them (`sent`); the
+/// replica keeps those that its first writer chose (`stored`), which may be of another type or chunk size.
 pub fn receive(
-    checksum: Checksum,
+    sent: Checksum,
+    stored: Checksum,
     progress: Progress,
     header: &Header,
     crcs: &[u8],
@@ -68,15 +71,15 @@ pub fn receive(
             length: progress.length,
         });
     }
-    if !checksum.verify(data, crcs) {
+    if !sent.verify(data, crcs) {
         return Err(Refusal::Checksum(offset));
     }
     if offset + data.len() as u64 <= progress.length {
         return Ok(Action::Nothing);
     }
-    let chunk_bytes = u64::from(checksum.chunk);
+    let chunk_bytes = u64::from(stored.chunk);
     let (chunk, within) = (offset / chunk_bytes, offset % chunk_bytes);
-    if within == 0 || checksum.kind == Kind::Null {
+    if stored.kind == Kind::Null || (within == 0 && sent == stored) {
         return Ok(Action::Write { offset, chunk });
     }
     Ok(Action::Fill {

@@ -21,12 +21,22 @@ struct Replica {
 
 impl Replica {
     fn packet(&mut self, checksum: Checksum, offset: u64, data: &[u8]) -> Result<(), Refusal> {
-        let crcs = checksum.compute(data);
+        self.packet_of(checksum, checksum, offset, data)
+    }
+
+    fn packet_of(&mut self, sent: Checksum, checksum: Checksum, offset: u64, data: &[u8]) -> Result<(), Refusal> {
+        let crcs = sent.compute(data);
         let progress = Progress {
             length: self.data.len() as u64,
         };
-        let (at, chunk, crcs) = match receive(checksum, progress, &header(offset, data), &crcs, data)? {
+        let (at, chunk, crcs) = match receive(sent, checksum, progress, &header(offset, data), &crcs, data)? {
             Action::Nothing => return Ok(()),
+            Action::Write { offset, chunk } if checksum.kind == Kind::Null => {
+                (offset as usize, chunk as usize, Vec::new())
+            }
+            Action::Write { offset, chunk } if checksum.kind == Kind::Null => {
+                (offset as usize, chunk as usize, Vec::new())
+            }
             Action::Write { offset, chunk } => (offset as usize, chunk as usize, crcs),
             Action::Fill {
                 offset,
@@ -55,10 +65,10 @@ fn a_gap_and_a_wrong_checksum_are_refused() {
     let progress = Progress { length: 10 };
     let crcs = checksum.compute(&[1; 5]);
     assert!(matches!(
-        receive(checksum, progress, &header(11, &[1; 5]), &crcs, &[1; 5]),
+        receive(checksum, checksum, progress, &header(11, &[1; 5]), &crcs, &[1; 5]),
         Err(Refusal::Gap { .. })
     ));
-    let wrong = receive(checksum, progress, &header(0, &[2; 5]), &crcs, &[2; 5]);
+    let wrong = receive(checksum, checksum, progress, &header(0, &[2; 5]), &crcs, &[2; 5]);
     assert_eq!(wrong, Err(Refusal::Checksum(0)));
 }
 
@@ -97,5 +107,33 @@ proptest! {
             prop_assert_eq!(&replica.data[..], &whole[..replica.data.len()]);
             prop_assert_eq!(&replica.crcs, &checksum.compute(&replica.data));
         }
+    }
+}
+
+proptest! {
+    /// Whatever checksums the writers of a replica use, in whatever steps: it has its own.
+    #[test]
+    fn an_append_with_other_checksums_keeps_those_of_the_replica(
+        steps in proptest::collection::vec((1usize..3000, 0usize..5), 1..12), stored in 0usize..5
+    ) {
+        let of = |index: usize| Checksum {
+            kind: [Kind::Crc32c, Kind::Crc32, Kind::Crc32c, Kind::Null, Kind::Crc32][index],
+            chunk: [512, 512, 4096, 512, 100][index],
+        };
+        let stored = of(stored);
+        let mut replica = Replica::default();
+        for (bytes, sent) in steps {
+            let sent = of(sent);
+            let data: Vec<u8> = (0..bytes).map(|i| (i * 7 + replica.data.len()) as u8).collect();
+            // As clients do: the first packet fills the writer's own chunk up, the others are whole chunks.
+            let first = sent.chunk as usize - replica.data.len() % sent.chunk as usize;
+            let (first, rest) = data.split_at(first.min(data.len()));
+            let packets = std::iter::once(first).chain(rest.chunks(sent.chunk as usize * 3));
+            for packet in packets.filter(|packet| !packet.is_empty()) {
+                let offset = replica.data.len() as u64;
+                replica.packet_of(sent, stored, offset, packet).unwrap();
+            }
+        }
+        prop_assert_eq!(&replica.crcs, &stored.compute(&replica.data));
     }
 }

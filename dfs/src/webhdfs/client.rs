@@ -13,12 +13,15 @@ use tokio::time::Instant;
 
 use crate::Error;
 use crate::datanode::link::{BlockWriter, read_block};
-use crate::ipc::{CLIENT_PROTOCOL, CallError, Client};
+use crate::ipc::{CLIENT_DATANODE_PROTOCOL, CLIENT_PROTOCOL, CallError, Client};
 
 /// Leases are renewed this often; the soft limit is 60 s.
 const RENEW_INTERVAL: Duration = Duration::from_secs(20);
 /// How often a call that the name node asks to repeat is repeated, 100 ms apart and twice as long each time.
 const RETRIES: u32 = 7;
+/// A file whose upload failed is tried to be closed so often, this far apart.
+const ABANDON_TRIES: u32 = 60;
+const ABANDON_INTERVAL: Duration = Duration::from_secs(1);
 /// Pieces of a file on their way to a reader.
 const READ_AHEAD: usize = 8;
 
@@ -40,6 +43,9 @@ fn error_of(error: CallError) -> Error {
             "org.apache.hadoop.hdfs.protocol.RecoveryInProgressException" => Error::RecoveryInProgress(message),
             "org.apache.hadoop.fs.InvalidPathException" => Error::InvalidPath(message),
             "java.lang.UnsupportedOperationException" => Error::Unsupported(message),
+            "org.apache.hadoop.security.authorize.AuthorizationException" => Error::Authorization(message),
+            "org.apache.hadoop.security.AccessControlException" => Error::AccessControl(message),
+            "org.apache.hadoop.HadoopIllegalArgumentException" => Error::IllegalArgument(message),
             _ => Error::Io(message),
         },
     }
@@ -59,10 +65,10 @@ pub struct Upload {
 }
 
 impl FileSystem {
-    pub fn new(name_node: &str, user: &str) -> Self {
+    pub fn new(name_node: &str, (user, real_user): (String, Option<String>)) -> Self {
         let id = uuid::Uuid::new_v4();
         Self {
-            name_node: Client::new(name_node, user, CLIENT_PROTOCOL, *id.as_bytes()),
+            name_node: Client::new(name_node, user, CLIENT_PROTOCOL, *id.as_bytes()).on_behalf_by(real_user),
             client_name: format!("DFSClient_WebHDFS_{id}"),
         }
     }
@@ -101,6 +107,58 @@ impl FileSystem {
         answer.locations.ok_or_else(|| Error::not_found(path))
     }
 
+    /// Adds the block that is being written to those of an open file, with the bytes that all its data nodes have.
+    pub async fn add_open_block(&self, located: &mut LocatedBlocksProto) -> Result<(), Error> {
+        let Some(mut last) = located.last_block.clone().filter(|_| !located.is_last_block_complete) else {
+            return Ok(());
+        };
+        let asked = GetReplicaVisibleLengthRequestProto { block: last.b.clone() };
+        let mut failure = None;
+        for node in &last.locs {
+            let address = format!("{}:{}", node.id.ip_addr, node.id.ipc_port);
+            let id = *uuid::Uuid::new_v4().as_bytes();
+            let mut client = Client::new(address, &*self.client_name, CLIENT_DATANODE_PROTOCOL, id);
+            match client
+                .call::<GetReplicaVisibleLengthResponseProto>("getReplicaVisibleLength", &asked)
+                .await
+            {
+                Ok(answer) => {
+                    last.offset = located.file_length;
+                    last.b.num_bytes = Some(answer.length);
+                    located.file_length = located.file_length.saturating_add(answer.length);
+                    located.blocks.push(last);
+                    return Ok(());
+                }
+                // Its writer has not come there yet.
+                Err(CallError::Remote { class, .. }) if class.ends_with("ReplicaNotFoundException") => {}
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            Some(error) => Err(Error::Io(format!(
+                "Cannot obtain block length for blk_{}: {error}",
+                last.b.block_id
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets go of a file whose upload failed: it is closed with what its data nodes have.
+    async fn abandon(mut self, path: String) {
+        let asked = RecoverLeaseRequestProto {
+            src: path,
+            client_name: self.client_name.clone(),
+        };
+        for _ in 0..ABANDON_TRIES {
+            match self.call::<RecoverLeaseResponseProto>("recoverLease", &asked).await {
+                Ok(answer) if answer.result => return,
+                Err(Error::FileNotFound(_)) => return,
+                _ => tokio::time::sleep(ABANDON_INTERVAL).await,
+            }
+        }
+        tracing::warn!(path = asked.src, "an upload failed, and its file is still open");
+    }
+
     pub fn client_name(&self) -> &str {
         &self.client_name
     }
@@ -131,8 +189,11 @@ impl FileSystem {
         let answer: AppendResponseProto = self.call("append", &asked).await?;
         let status = answer.stat.ok_or_else(|| Error::not_found(path))?;
         let mut upload = Upload::new(self, path.to_owned(), &status, defaults.bytes_per_checksum);
-        if let Some(last) = answer.block {
-            upload.reopen(last).await?;
+        if let Some(last) = answer.block
+            && let Err(error) = upload.reopen(last).await
+        {
+            upload.abandon();
+            return Err(error);
         }
         Ok(upload)
     }
@@ -269,8 +330,14 @@ impl Upload {
         Ok(())
     }
 
+    /// Gives up: the file is closed, in the background, with what is there.
+    pub fn abandon(mut self) {
+        drop(self.writer.take());
+        tokio::spawn(self.fs.abandon(self.path));
+    }
+
     /// Sends the rest and closes the file.
-    pub async fn close(mut self) -> Result<(), Error> {
+    pub async fn close(&mut self) -> Result<(), Error> {
         self.send(true).await?;
         self.finish_block()?;
         let asked = CompleteRequestProto {

@@ -1,9 +1,10 @@
 //! The data node's side: contents.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -17,6 +18,10 @@ use super::json::{Failure, remote_exception};
 use super::query::Query;
 use crate::Error;
 use crate::datanode::DataNode;
+
+/// What a client may still send after its upload failed.
+const DRAIN_BYTES_MAX: usize = 64 << 20;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub fn router(node: Arc<DataNode>) -> Router {
     Router::new()
@@ -36,7 +41,7 @@ async fn answer(State(node): State<Arc<DataNode>>, method: Method, uri: Uri, bod
 async fn try_answer(node: &Arc<DataNode>, method: &Method, uri: &Uri, body: Body) -> Result<Response, Error> {
     let query = Query::parse(uri)?;
     // Always the own name node, whatever address the request names.
-    let fs = FileSystem::new(&node.name_node, &query.user());
+    let fs = FileSystem::new(&node.name_node(), query.users());
     match (method.as_str(), query.operation.as_str()) {
         ("PUT", "CREATE") => create(fs, &query, body).await,
         ("POST", "APPEND") => {
@@ -68,8 +73,8 @@ async fn create(fs: FileSystem, query: &Query, body: Body) -> Result<Response, E
         },
         create_flag: if overwrite { 3 } else { 1 },
         create_parent: query.flag("createparent", true)?,
-        replication: query.number("replication")?.unwrap_or(0).min(u32::MAX.into()) as u32,
-        block_size: query.number("blocksize")?.unwrap_or(0),
+        replication: query.number_from("replication", 1)?.unwrap_or(0).min(u32::MAX.into()) as u32,
+        block_size: query.number_from("blocksize", 1)?.unwrap_or(0).unsigned_abs(),
         ..Default::default()
     };
     receive(fs.create(asked).await?, body).await?;
@@ -86,9 +91,39 @@ async fn create(fs: FileSystem, query: &Query, body: Body) -> Result<Response, E
     Ok(response)
 }
 
-/// Writes a request's body. What came is kept and the file closed even if the client goes away in the middle, as in HDFS.
+/// Writes a request's body. What came is kept and the file closed even if the client goes away in the middle, as in HDFS;
+/// so it is done by a task of its own, which does not end with the connection.
 async fn receive(mut upload: Upload, body: Body) -> Result<(), Error> {
-    let mut pieces = body.into_data_stream();
+    let task = tokio::spawn(async move {
+        let mut pieces = body.into_data_stream();
+        match write_body(&mut upload, &mut pieces).await {
+            Ok(broken) => broken.map_or(Ok(()), Err),
+            Err(error) => {
+                upload.abandon();
+                drain(&mut pieces).await;
+                Err(error)
+            }
+        }
+    });
+    task.await.map_err(|error| Error::Io(error.to_string()))?
+}
+
+/// Reads on for a while: a client that still sends would not read why its upload failed.
+async fn drain(pieces: &mut BodyDataStream) {
+    let reading = async {
+        let mut left = DRAIN_BYTES_MAX;
+        while let Some(Ok(piece)) = pieces.next().await {
+            left = left.saturating_sub(piece.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, reading).await;
+}
+
+/// Writes and closes the file. `Some`: the body broke off, and the file has what came before.
+async fn write_body(upload: &mut Upload, pieces: &mut BodyDataStream) -> Result<Option<Error>, Error> {
     let mut broken = None;
     while let Some(piece) = pieces.next().await {
         match piece {
@@ -100,16 +135,30 @@ async fn receive(mut upload: Upload, body: Body) -> Result<(), Error> {
         }
     }
     upload.close().await?;
-    broken.map_or(Ok(()), Err)
+    Ok(broken)
 }
 
 async fn open(mut fs: FileSystem, query: &Query) -> Result<Response, Error> {
     let offset = query.number("offset")?.unwrap_or(0);
     let asked = query.number("length")?.unwrap_or(u64::MAX);
-    let located = fs.locations(&query.path, offset, asked.min(i64::MAX as u64)).await?;
+    let mut located = fs.locations(&query.path, offset, asked.min(i64::MAX as u64)).await?;
+    fs.add_open_block(&mut located).await?;
+    if located.file_length > 0 && offset >= located.file_length {
+        return Err(super::out_of_range(offset, located.file_length, &query.path));
+    }
     let length = asked.min(located.file_length.saturating_sub(offset));
-    let pieces = download(fs.client_name().to_owned(), located, offset, length);
-    let stream = futures::stream::unfold(pieces, |mut pieces| async { Some((pieces.recv().await?, pieces)) });
+    let mut pieces = download(fs.client_name().to_owned(), located, offset, length);
+    // A file that cannot be read at all is an error, not an answer that breaks off.
+    let first = match length {
+        0 => None,
+        _ => pieces
+            .recv()
+            .await
+            .transpose()
+            .map_err(|error| Error::Io(format!("Could not obtain block of {}: {error}", query.path)))?,
+    };
+    let rest = futures::stream::unfold(pieces, |mut pieces| async { Some((pieces.recv().await?, pieces)) });
+    let stream = futures::stream::iter(first.map(Ok)).chain(rest);
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CONTENT_LENGTH, length.to_string()),

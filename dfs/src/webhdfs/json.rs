@@ -4,7 +4,9 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use dfs_wire::proto::hdfs::hdfs_file_status_proto::FileType;
-use dfs_wire::proto::hdfs::{ContentSummaryProto, HdfsFileStatusProto, LocatedBlockProto};
+use dfs_wire::proto::hdfs::{
+    ContentSummaryProto, DatanodeInfoProto, HdfsFileStatusProto, LocatedBlockProto, LocatedBlocksProto,
+};
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -74,6 +76,62 @@ pub fn content_summary(summary: &ContentSummaryProto) -> Value {
         "spaceQuota": summary.space_quota as i64,
         "typeQuota": {},
     }})
+}
+
+/// `GET_BLOCK_LOCATIONS`, the older and private form.
+pub fn located_blocks(located: &LocatedBlocksProto) -> Value {
+    json!({"LocatedBlocks": {
+        "fileLength": located.file_length,
+        "isLastBlockComplete": located.is_last_block_complete,
+        "isUnderConstruction": located.under_construction,
+        "lastLocatedBlock": located.last_block.as_ref().map(located_block),
+        "locatedBlocks": located.blocks.iter().map(located_block).collect::<Vec<_>>(),
+    }})
+}
+
+fn located_block(block: &LocatedBlockProto) -> Value {
+    json!({
+        "block": {
+            "blockId": block.b.block_id,
+            "blockPoolId": block.b.pool_id,
+            "generationStamp": block.b.generation_stamp,
+            "numBytes": block.b.num_bytes(),
+        },
+        // An empty token in Hadoop's encoding.
+        "blockToken": {"urlString": "AAAAAA"},
+        "cachedLocations": [],
+        "isCorrupt": block.corrupt,
+        "locations": block.locs.iter().map(datanode).collect::<Vec<_>>(),
+        "startOffset": block.offset,
+        "storageTypes": vec!["DISK"; block.locs.len()],
+    })
+}
+
+fn datanode(info: &DatanodeInfoProto) -> Value {
+    let id = &info.id;
+    json!({
+        "adminState": "NORMAL",
+        "blockPoolUsed": info.block_pool_used(),
+        "cacheCapacity": 0,
+        "cacheUsed": 0,
+        "capacity": info.capacity(),
+        "dfsUsed": info.dfs_used(),
+        "hostName": id.host_name,
+        "infoPort": id.info_port,
+        "infoSecurePort": 0,
+        "ipAddr": id.ip_addr,
+        "ipcPort": id.ipc_port,
+        "lastBlockReportMonotonic": info.last_block_report_monotonic(),
+        "lastBlockReportTime": info.last_block_report_time(),
+        "lastUpdate": info.last_update(),
+        "lastUpdateMonotonic": info.last_update_monotonic(),
+        "name": format!("{}:{}", id.ip_addr, id.xfer_port),
+        "networkLocation": info.location(),
+        "remaining": info.remaining(),
+        "storageID": id.datanode_uuid,
+        "xceiverCount": info.xceiver_count(),
+        "xferPort": id.xfer_port,
+    })
 }
 
 pub fn block_location(block: &LocatedBlockProto) -> Value {

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, State};
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Extension, Json, Router};
 use dfs_wire::proto::hdfs::{
-    DeleteRequestProto, FsPermissionProto, MkdirsRequestProto, Rename2RequestProto, RenameRequestProto,
-    SetOwnerRequestProto, SetPermissionRequestProto, SetReplicationRequestProto, SetTimesRequestProto,
+    ConcatRequestProto, DeleteRequestProto, FsPermissionProto, MkdirsRequestProto, Rename2RequestProto,
+    RenameRequestProto, SetOwnerRequestProto, SetPermissionRequestProto, SetReplicationRequestProto,
+    SetTimesRequestProto, TruncateRequestProto,
 };
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ use super::json::{self, Failure, remote_exception};
 use super::query::{Query, encode};
 use crate::Error;
 use crate::namenode::directory::Asker;
+use crate::namenode::reach;
 use crate::namenode::state::NameNode;
 
 /// The name node and where clients call it.
@@ -41,26 +43,59 @@ async fn answer(
     Extension(ConnectInfo(peer)): Extension<ConnectInfo<SocketAddr>>,
     method: Method,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Response {
-    match try_answer(&served, peer, &method, &uri).await {
+    let host = host_of(&headers).unwrap_or_else(|| served.rpc.ip().to_string());
+    let answer = try_answer(&served, peer, &method, &uri);
+    match reach::at(host, answer).await {
         Ok(response) => response,
         Err(error) => Failure(error).into_response(),
     }
 }
 
+/// The host by which the client reached this name node, in its own words: they hold behind a forwarded port too.
+fn host_of(headers: &HeaderMap) -> Option<String> {
+    let authority = headers.get(header::HOST)?.to_str().ok()?;
+    let authority: axum::http::uri::Authority = authority.parse().ok()?;
+    Some(authority.host().to_owned())
+}
+
 async fn try_answer(served: &Served, peer: SocketAddr, method: &Method, uri: &Uri) -> Result<Response, Error> {
     let query = Query::parse(uri)?;
-    let asker = Asker {
-        user: query.user(),
-        ip: peer.ip().to_string(),
-        key: None,
-    };
+    let (user, real) = query.users();
+    let ip = peer.ip().to_string();
+    if let Some(real) = &real {
+        served.node.check_impersonation(real, &user, &ip)?;
+    }
+    let asker = Asker { user, ip, key: None };
     match method.as_str() {
         "GET" => get(served, &asker, &query),
         "PUT" => put(served, &asker, &query).await,
         "POST" => match query.operation.as_str() {
-            "APPEND" => redirect(served, &query, None),
-            "CONCAT" | "TRUNCATE" | "UNSETSTORAGEPOLICY" | "UNSETECPOLICY" => unsupported(&query),
+            "APPEND" => {
+                let path = &query.path;
+                let status = served.node.file_info(path)?.ok_or_else(|| not_found_by_name(path))?;
+                let last = status.length.checked_sub(1);
+                redirect(served, &query, last)
+            }
+            "CONCAT" => {
+                let srcs = query.required("sources")?.split(',').map(str::to_owned).collect();
+                let trg = query.path.clone();
+                served.node.concat(&asker, ConcatRequestProto { trg, srcs }).await?;
+                Ok(StatusCode::OK.into_response())
+            }
+            "TRUNCATE" => {
+                query.required("newlength")?;
+                let new_length = query.number("newlength")?.unwrap_or_default();
+                let asked = TruncateRequestProto {
+                    src: query.path.clone(),
+                    new_length,
+                    client_name: format!("DFSClient_WebHDFS_{}", asker.user),
+                };
+                let result = served.node.truncate(&asker, asked).await?.result;
+                Ok(Json(json!({"boolean": result})).into_response())
+            }
+            "UNSETSTORAGEPOLICY" | "UNSETECPOLICY" => unsupported(&query),
             _ => Ok(unknown(&query, "POST")),
         },
         "DELETE" => match query.operation.as_str() {
@@ -108,8 +143,8 @@ fn get(served: &Served, asker: &Asker, query: &Query) -> Result<Response, Error>
     let body = match query.operation.as_str() {
         "OPEN" => return open(served, query),
         "GETFILECHECKSUM" => {
-            node.lock().names.file(path)?;
-            return redirect(served, query, Some(0));
+            let length = node.lock().names.file(path)?.1.length();
+            return redirect(served, query, length.checked_sub(1));
         }
         "GETFILESTATUS" | "GETFILELINKSTATUS" => {
             let status = node.file_info(path)?.ok_or_else(|| not_found(path))?;
@@ -130,10 +165,13 @@ fn get(served: &Served, asker: &Asker, query: &Query) -> Result<Response, Error>
         "GETCONTENTSUMMARY" => json::content_summary(&node.content_summary(path)?),
         "GETHOMEDIRECTORY" => json!({"Path": format!("/user/{}", asker.user)}),
         "GETTRASHROOT" => json!({"Path": format!("/user/{}/.Trash", asker.user)}),
-        "GETFILEBLOCKLOCATIONS" | "GET_BLOCK_LOCATIONS" => {
+        operation @ ("GETFILEBLOCKLOCATIONS" | "GET_BLOCK_LOCATIONS") => {
             let offset = query.number("offset")?.unwrap_or(0);
             let length = query.number("length")?.unwrap_or(u64::MAX);
             let located = node.block_locations(path, offset, length, &asker.ip)?;
+            if operation == "GET_BLOCK_LOCATIONS" {
+                return Ok(Json(json::located_blocks(&located)).into_response());
+            }
             let blocks: Vec<Value> = located.blocks.iter().map(json::block_location).collect();
             json!({"BlockLocations": {"BlockLocation": blocks}})
         }
@@ -181,18 +219,24 @@ fn list(node: &NameNode, path: &str) -> Result<Value, Error> {
 
 fn open(served: &Served, query: &Query) -> Result<Response, Error> {
     let path = &query.path;
-    let status = served
-        .node
-        .file_info(path)?
-        .ok_or_else(|| Error::FileNotFound(format!("File {path} not found.")))?;
+    let status = served.node.file_info(path)?.ok_or_else(|| not_found_by_name(path))?;
     let offset = query.number("offset")?.unwrap_or(0);
-    if status.length > 0 && offset >= status.length {
-        let length = status.length;
-        return Err(Error::Io(format!(
-            "Offset={offset} out of the range [0, {length}); OPEN, path={path}"
-        )));
+    query.number("length")?;
+    // How long an open file is only its data nodes know.
+    let open = served
+        .node
+        .lock()
+        .names
+        .file(path)
+        .is_ok_and(|(_, file)| file.last_open);
+    if !open && status.length > 0 && offset >= status.length {
+        return Err(super::out_of_range(offset, status.length, path));
     }
     redirect(served, query, Some(offset))
+}
+
+fn not_found_by_name(path: &str) -> Error {
+    Error::FileNotFound(format!("File {path} not found."))
 }
 
 async fn put(served: &Served, asker: &Asker, query: &Query) -> Result<Response, Error> {
@@ -239,10 +283,12 @@ async fn put_attributes(served: &Served, asker: &Asker, query: &Query) -> Result
     let (node, src) = (&served.node, query.path.clone());
     match query.operation.as_str() {
         "SETREPLICATION" => {
-            let replication = query.number("replication")?.unwrap_or(node.settings.replication.into());
+            let replication = query
+                .number_from("replication", 1)?
+                .unwrap_or(node.settings.replication.into());
             let asked = SetReplicationRequestProto {
                 src,
-                replication: replication.min(u32::MAX.into()) as u32,
+                replication: u32::try_from(replication).unwrap_or(u32::MAX),
             };
             let result = node.set_replication(asker, asked).await?.result;
             return Ok(Json(json!({"boolean": result})).into_response());
@@ -271,10 +317,7 @@ async fn put_attributes(served: &Served, asker: &Asker, query: &Query) -> Result
             .await?;
         }
         "SETTIMES" => {
-            let time = |name: &str| match query.get(name) {
-                Some("-1") | None => Ok(u64::MAX),
-                Some(_) => Ok::<_, Error>(query.number(name)?.unwrap_or(u64::MAX)),
-            };
+            let time = |name: &str| Ok::<_, Error>(query.number_from(name, -1)?.unwrap_or(-1) as u64);
             let (mtime, atime) = (time("modificationtime")?, time("accesstime")?);
             node.set_times(asker, SetTimesRequestProto { src, mtime, atime })
                 .await?;
@@ -308,13 +351,27 @@ async fn put_attributes(served: &Served, asker: &Asker, query: &Query) -> Result
 }
 
 /// Sends the client on to a data node: one that has the block at `offset`, where there is one.
+/// Where the client that is being answered reaches the name node's RPC port.
+fn rpc_address(rpc: SocketAddr) -> String {
+    if rpc.ip().is_unspecified() {
+        format!("{}:{}", reach::host(reach::EVERYWHERE), rpc.port())
+    } else {
+        rpc.to_string()
+    }
+}
+
 fn redirect(served: &Served, query: &Query, offset: Option<u64>) -> Result<Response, Error> {
     let node = &served.node;
-    let near = offset.and_then(|offset| {
-        let located = node.block_locations(&query.path, offset, 1, "").ok()?;
-        let info = located.blocks.into_iter().next()?.locs.into_iter().next()?;
-        Some(info.id)
-    });
+    let located = offset.and_then(|offset| node.block_locations(&query.path, offset, 1, "").ok());
+    let near = match located.map(|located| (located.blocks.into_iter().next(), located.last_block)) {
+        // None of its replicas can be read.
+        Some((Some(block), _)) if block.locs.is_empty() => {
+            return Err(Error::Io("No active nodes contain this block".to_owned()));
+        }
+        Some((block, last)) => block.or(last).and_then(|block| block.locs.into_iter().next()),
+        None => None,
+    };
+    let near = near.map(|info| info.id);
     let target = match near {
         Some(id) => id,
         None => {
@@ -333,7 +390,7 @@ fn redirect(served: &Served, query: &Query, offset: Option<u64>) -> Result<Respo
         target.info_port,
         encode(&query.path),
         query.encode_parameters(),
-        served.rpc
+        rpc_address(served.rpc)
     );
     if query.flag("noredirect", false)? {
         return Ok(Json(json!({"Location": location})).into_response());

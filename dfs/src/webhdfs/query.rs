@@ -50,8 +50,13 @@ impl Query {
             .filter(|value| !value.is_empty() && *value != "null")
     }
 
-    pub fn user(&self) -> String {
-        self.get("user.name").unwrap_or(ANONYMOUS).to_owned()
+    /// Who acts, and through whom if that is another: `doas` and `user.name`.
+    pub fn users(&self) -> (String, Option<String>) {
+        let named = self.get("user.name").unwrap_or(ANONYMOUS).to_owned();
+        match self.get("doas") {
+            Some(effective) if effective != named => (effective.to_owned(), Some(named)),
+            _ => (named, None),
+        }
     }
 
     pub fn flag(&self, name: &str, default: bool) -> Result<bool, Error> {
@@ -63,16 +68,27 @@ impl Query {
         }
     }
 
+    /// A number of at least 0.
     pub fn number(&self, name: &str) -> Result<Option<u64>, Error> {
-        let parse = |value: &str| {
-            value.parse().map_err(|_| {
-                invalid(
-                    name,
-                    &format!("Failed to parse \"{value}\" as a radix-10 long integer."),
-                )
-            })
+        Ok(self.number_from(name, 0)?.map(i64::unsigned_abs))
+    }
+
+    /// A number of at least `min`.
+    pub fn number_from(&self, name: &str, min: i64) -> Result<Option<i64>, Error> {
+        let Some(value) = self.get(name) else {
+            return Ok(None);
         };
-        self.get(name).map(parse).transpose()
+        let number: i64 = value.parse().map_err(|_| {
+            let why = format!("Failed to parse \"{value}\" as a radix-10 long integer.");
+            invalid(name, &why)
+        })?;
+        match number < min {
+            true => Err(invalid(
+                name,
+                &format!("Invalid parameter range: {name} = {number} < {min}"),
+            )),
+            false => Ok(Some(number)),
+        }
     }
 
     /// A permission: octal digits.
@@ -82,13 +98,20 @@ impl Query {
             Some(value) => u32::from_str_radix(value, 8)
                 .ok()
                 .filter(|bits| *bits <= 0o1777)
-                .ok_or_else(|| invalid(name, &format!("Failed to parse \"{value}\" as a radix-8 integer."))),
+                .ok_or_else(|| {
+                    invalid(
+                        name,
+                        &format!("Failed to parse \"{value}\" as a radix-8 short integer."),
+                    )
+                }),
         }
     }
 
     pub fn required(&self, name: &str) -> Result<&str, Error> {
-        self.get(name)
-            .ok_or_else(|| Error::IllegalArgument(format!("{name} is missing")))
+        let operation = &self.operation;
+        self.get(name).ok_or_else(|| {
+            Error::IllegalArgument(format!("Required param {name} for op: {operation} is null or empty"))
+        })
     }
 
     /// The parameters again, for a redirect.
@@ -103,7 +126,9 @@ impl Query {
 }
 
 fn invalid(name: &str, why: &str) -> Error {
-    Error::IllegalArgument(format!("Invalid value for webhdfs parameter \"{name}\": {why}"))
+    Error::IllegalArgument(format!(
+        "Invalid value for webhdfs parameter \"{name}\": java.lang.IllegalArgumentException: {why}"
+    ))
 }
 
 fn decode(text: &str, form: bool) -> Option<String> {
@@ -152,9 +177,16 @@ mod tests {
             ("/a b/ä", "LISTSTATUS")
         );
         assert_eq!(
-            (query.user().as_str(), query.flag("overwrite", false).unwrap()),
-            ("x y", true)
+            (query.users(), query.flag("overwrite", false).unwrap()),
+            (("x y".to_owned(), None), true)
         );
+        let uri: Uri = "/webhdfs/v1/a?op=OPEN&user.name=x&doas=y&offset=-1&length=99999999999999999999"
+            .parse()
+            .unwrap();
+        let other = Query::parse(&uri).unwrap();
+        assert_eq!(other.users(), ("y".to_owned(), Some("x".to_owned())));
+        assert!(other.number("offset").is_err() && other.number("length").is_err());
+        assert_eq!(other.number_from("offset", -1).unwrap(), Some(-1));
         assert_eq!(encode(&query.path), "/a%20b/%C3%A4");
         assert!(Query::parse(&"/webhdfs/v1/%zz?op=OPEN".parse().unwrap()).is_err());
         assert_eq!(Query::parse(&"/webhdfs/v1?op=OPEN".parse().unwrap()).unwrap().path, "/");

@@ -7,6 +7,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use dfs::datanode::link::BlockWriter;
+use dfs::ipc::{CLIENT_PROTOCOL, Client};
+use dfs_wire::checksum::Checksum;
+use dfs_wire::proto::hdfs::op_write_block_proto::BlockConstructionStage as Stage;
+use dfs_wire::proto::hdfs::*;
+
 /// A process and the addresses it announced.
 pub struct Process {
     child: Child,
@@ -48,6 +54,12 @@ impl Process {
 
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Stops it without ending it, as a machine that hangs.
+    pub fn freeze(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     }
 
     /// Resident memory in bytes.
@@ -123,11 +135,15 @@ impl Cluster {
     }
 
     pub fn start_data_node(&mut self, index: usize) {
+        self.start_data_node_with(index, &[]);
+    }
+
+    pub fn start_data_node_with(&mut self, index: usize, settings: &[&str]) {
         while self.data_nodes.len() <= index {
             self.data_nodes.push(None);
         }
         let any = "127.0.0.1:0".to_owned();
-        let args = [
+        let mut args = vec![
             "datanode".to_owned(),
             "--data".to_owned(),
             self.data_directory(index).display().to_string(),
@@ -140,6 +156,9 @@ impl Cluster {
             "--http".to_owned(),
             any,
         ];
+        for setting in settings {
+            args.extend(["--set".to_owned(), (*setting).to_owned()]);
+        }
         self.data_nodes[index] = Some(Process::start(&args));
     }
 
@@ -225,4 +244,54 @@ pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Our own client, where stock ones cannot be made to break off.
+pub fn client(cluster: &Cluster, id: u8) -> Client {
+    Client::new(cluster.rpc().to_string(), "alice", CLIENT_PROTOCOL, [id; 16])
+}
+
+/// Creates the file /x, writes `data` without closing it, and returns once all of it is acknowledged.
+pub async fn write_and_vanish(client: &mut Client, replication: u32, data: &[u8]) -> BlockWriter {
+    let asked = CreateRequestProto {
+        src: "/x".to_owned(),
+        masked: FsPermissionProto { perm: 0o644 },
+        client_name: "writer".to_owned(),
+        create_flag: 1,
+        create_parent: true,
+        replication,
+        block_size: 128 << 20,
+        ..Default::default()
+    };
+    client.call::<CreateResponseProto>("create", &asked).await.unwrap();
+    let asked = AddBlockRequestProto {
+        src: "/x".to_owned(),
+        client_name: "writer".to_owned(),
+        ..Default::default()
+    };
+    let located = client
+        .call::<AddBlockResponseProto>("addBlock", &asked)
+        .await
+        .unwrap()
+        .block;
+    let mut writer = BlockWriter::open(
+        &located.b,
+        &located.locs,
+        Stage::PipelineSetupCreate,
+        "writer",
+        Checksum::default(),
+    )
+    .unwrap();
+    for piece in data.chunks(50_000 / 512 * 512) {
+        writer.write(piece).unwrap();
+    }
+    writer.wait_acknowledged().unwrap();
+    let asked = FsyncRequestProto {
+        src: "/x".to_owned(),
+        client: "writer".to_owned(),
+        last_block_length: Some(data.len() as i64),
+        file_id: None,
+    };
+    client.call::<FsyncResponseProto>("fsync", &asked).await.unwrap();
+    writer
 }

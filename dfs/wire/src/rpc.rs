@@ -163,13 +163,13 @@ fn request_header(call_id: i32, client_id: &[u8]) -> RpcRequestHeaderProto {
     }
 }
 
-/// A client's first frame.
-pub fn context(client_id: &[u8], user: &str, protocol: &str) -> Bytes {
+/// A client's first frame; `real_user` is who acts for `user`, if that is another.
+pub fn context(client_id: &[u8], user: &str, real_user: Option<&str>, protocol: &str) -> Bytes {
     let header = request_header(CALL_CONTEXT, client_id).encode_length_delimited_to_vec();
     let context = IpcConnectionContextProto {
         user_info: Some(crate::proto::common::UserInformationProto {
             effective_user: Some(user.to_owned()),
-            real_user: None,
+            real_user: real_user.map(str::to_owned),
         }),
         protocol: Some(protocol.to_owned()),
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::faulty::{FaultyDisk, MemoryDisk};
-use crate::{Disk, Entry, Mode, RealDisk};
+use crate::{Disk, Entry, Mode, PooledDisk, RealDisk};
 
 #[test]
 fn the_real_disk_keeps_the_contract() {
@@ -23,6 +23,12 @@ fn a_faulty_disk_without_faults_keeps_the_contract() {
     keeps_the_contract(&FaultyDisk::new(Arc::new(MemoryDisk::new())), Path::new("/root"));
 }
 
+#[test]
+fn a_pooled_disk_keeps_the_contract() {
+    // With room for all: a file that lost its name can only be read while it is open.
+    keeps_the_contract(&PooledDisk::new(Arc::new(MemoryDisk::new()), 64), Path::new("/root"));
+}
+
 fn keeps_the_contract(disk: &dyn Disk, root: &Path) {
     let dir = root.join("some/where");
     disk.create_dir_all(&dir).unwrap();
@@ -30,6 +36,7 @@ fn keeps_the_contract(disk: &dyn Disk, root: &Path) {
     files_are_opened_as_asked(disk, &dir);
     positions_are_independent(disk, &dir);
     names_are_replaced_and_listed_in_order(disk, &dir);
+    contents_are_replaced_as_a_whole(disk, &dir);
     disk.remove_dir_all(&root.join("some")).unwrap();
     assert!(!disk.exists(&dir).unwrap());
     assert_eq!(disk.list(&dir).unwrap_err().kind(), ErrorKind::NotFound);
@@ -112,4 +119,29 @@ fn names_are_replaced_and_listed_in_order(disk: &dyn Disk, dir: &Path) {
         disk.rename(&dir.join("c"), &dir.join("d")).unwrap_err().kind(),
         ErrorKind::NotFound
     );
+}
+
+fn contents_are_replaced_as_a_whole(disk: &dyn Disk, dir: &Path) {
+    let path = dir.join("replaced");
+    let contents = || {
+        let file = disk.open(&path, Mode::Read).unwrap();
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    };
+    disk.replace(&path, b"a long first text").unwrap();
+    assert_eq!(contents(), b"a long first text");
+    let reader = disk.open(&path, Mode::Read).unwrap();
+    // What a crash in the middle left behind is no obstacle.
+    let torn = disk.open(&dir.join("replaced.new"), Mode::Write).unwrap();
+    torn.write_at(b"a torn text that is longer than the next", 0).unwrap();
+    disk.replace(&path, b"short").unwrap();
+    assert_eq!(contents(), b"short");
+    assert!(!disk.exists(&dir.join("replaced.new")).unwrap());
+    assert_eq!(reader.len().unwrap(), 17, "a reader keeps the contents that it opened");
+    disk.replace(&path, b"").unwrap();
+    assert_eq!(contents(), b"");
+    let nowhere = disk.replace(&dir.join("no/such"), b"x").unwrap_err();
+    assert_eq!(nowhere.kind(), ErrorKind::NotFound);
+    disk.remove_file(&path).unwrap();
 }

@@ -27,7 +27,7 @@ struct Faults {
     writes: AtomicU64,
 }
 
-/// A disk that fails as it is told to. Clones share their faults.
+/// A disk that fails on request. Clones share their faults.
 #[derive(Debug, Clone)]
 pub struct FaultyDisk {
     inner: Arc<dyn Disk>,
@@ -196,6 +196,18 @@ impl DiskFile for FaultyFile {
         self.inner.sync_data()?;
         self.faults.syncs.fetch_add(1, Ordering::SeqCst);
         Ok(())
+    }
+
+    fn modified_ms(&self) -> io::Result<Option<i64>> {
+        self.inner.modified_ms()
+    }
+
+    fn is_cached(&self, offset: u64, len: usize) -> bool {
+        self.inner.is_cached(offset, len)
+    }
+
+    fn send_to(&self, socket: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<Option<usize>> {
+        self.inner.send_to(socket, offset, len)
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -2,7 +2,7 @@
 //!
 //! Every byte that a service must not lose goes through [`Disk`]: the real one ([`RealDisk`]) in production, a faulty one
 //! in tests and in the simulated world (unsynced writes lost at a crash, torn tails, flipped bits, a full or slow disk).
-//! The calls block; whoever calls them owns a thread for it. Nothing here retries: after a failed sync the state of the
+//! The calls block; the caller owns a thread for them. Nothing here retries: after a failed sync the state of the
 //! page cache is unknown, so the caller must stop acknowledging.
 //!
 //! Tests of any crate get disks that are full, fail to sync or lose their power from [`faulty`], by naming the feature of
@@ -15,6 +15,7 @@
 mod contract;
 #[cfg(any(test, feature = "faulty"))]
 pub mod faulty;
+mod pooled;
 mod real;
 
 use std::fmt::Debug;
@@ -23,6 +24,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use pooled::PooledDisk;
 pub use real::RealDisk;
 
 /// How a file is opened.
@@ -48,7 +50,7 @@ pub struct Entry {
 /// A file system.
 pub trait Disk: Debug + Send + Sync + 'static {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn DiskFile>>;
-    /// The entries of a directory, sorted by name, so that whoever iterates does so in a fixed order.
+    /// The entries of a directory, sorted by name, so that iteration has a fixed order.
     fn list(&self, directory: &Path) -> io::Result<Vec<Entry>>;
     fn exists(&self, path: &Path) -> io::Result<bool>;
     fn create_dir_all(&self, directory: &Path) -> io::Result<()>;
@@ -58,6 +60,25 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn remove_dir_all(&self, directory: &Path) -> io::Result<()>;
     /// Makes created, renamed and removed names in `directory` durable.
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
+
+    /// Replaces the contents of `path` atomically and durably: after a crash at any moment the file holds what it held
+    /// before or all of `contents`, and the latter once this returns. The new contents are written beside it first, into
+    /// `NAME.new`, which a crash may leave behind and the next call replaces. One caller at a time for one path.
+    fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let mut beside = name.to_owned();
+        beside.push(".new");
+        let beside = directory.join(beside);
+        let file = self.open(&beside, Mode::Write)?;
+        file.set_len(0)?;
+        file.write_at(contents, 0)?;
+        file.sync_data()?;
+        drop(file);
+        self.rename(&beside, path)?;
+        self.sync_dir(directory)
+    }
 }
 
 /// An open file. All calls take positions, so that readers and one writer can share it.
@@ -89,6 +110,19 @@ pub trait DiskFile: Debug + Send + Sync {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// fdatasync: contents and length are durable when it returns.
     fn sync_data(&self) -> io::Result<()>;
+    /// When the contents were last written, in milliseconds since 1970; `None` where the disk keeps no such time.
+    fn modified_ms(&self) -> io::Result<Option<i64>> {
+        Ok(None)
+    }
+    /// Whether a read of `len` bytes at `offset` would not wait for the device; true also where that is not known.
+    fn is_cached(&self, _offset: u64, _len: usize) -> bool {
+        true
+    }
+    /// Sends up to `len` bytes from `offset` to a socket without a copy in this process (sendfile), and says how many;
+    /// `None` where that cannot be done, so that the caller reads and writes instead.
+    fn send_to(&self, _socket: BorrowedFd<'_>, _offset: u64, _len: usize) -> io::Result<Option<usize>> {
+        Ok(None)
+    }
     /// The descriptor, where there is a real one (for sendfile and mmap).
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         None

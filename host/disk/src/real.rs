@@ -1,11 +1,12 @@
 //! The operating system's files.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use crate::{Disk, DiskFile, Entry, Mode};
 
@@ -125,6 +126,41 @@ impl DiskFile for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn modified_ms(&self) -> io::Result<Option<i64>> {
+        let modified = self.0.metadata()?.modified()?;
+        let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(i64::try_from(since.as_millis()).ok())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn is_cached(&self, offset: u64, len: usize) -> bool {
+        let probe = |at: u64| {
+            let mut byte = [0];
+            let read = rustix::io::preadv2(
+                &self.0,
+                &mut [IoSliceMut::new(&mut byte)],
+                at,
+                rustix::io::ReadWriteFlags::NOWAIT,
+            );
+            read != Err(rustix::io::Errno::AGAIN)
+        };
+        // Pages are read ahead in runs, so the ends stand for what is between.
+        len == 0 || (probe(offset) && probe(offset + len as u64 - 1))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn send_to(&self, socket: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<Option<usize>> {
+        let mut position = offset;
+        loop {
+            match rustix::fs::sendfile(socket, &self.0, Some(&mut position), len) {
+                Ok(sent) => return Ok(Some(sent)),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -34,6 +34,9 @@ struct Setting {
     origin: Origin,
 }
 
+/// The launcher's option that stands above all sections, and means nothing to the services.
+const LAUNCHER_KEY: &str = "data";
+
 /// The winning setting of each option, by the option's long name.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
@@ -60,6 +63,7 @@ impl Layers {
     ) -> Result<Self, Refused> {
         let path: Vec<String> = service
             .split(' ')
+            .filter(|word| !word.is_empty())
             .map(str::to_owned)
             .chain(chain.iter().cloned())
             .collect();
@@ -207,7 +211,8 @@ fn refuse_unknown_keys(
         let Some(table) = file.section(section)? else { break };
         let here = if depth == path.len() { known } else { global };
         for (key, value) in table {
-            if here.contains(key) || (depth < path.len() && matches!(value, Value::Table(_))) {
+            let is_launchers = depth == 0 && key == LAUNCHER_KEY;
+            if here.contains(key) || is_launchers || (depth < path.len() && matches!(value, Value::Table(_))) {
                 continue;
             }
             let options = here.iter().map(String::as_str).collect::<Vec<_>>().join(", ");

@@ -259,3 +259,47 @@ fn what_is_required_is_demanded() {
         panic!("a bad log level is a usage error")
     };
 }
+
+#[derive(Debug, Parser)]
+struct Launcher {
+    #[command(subcommand)]
+    command: Launch,
+}
+
+#[derive(Debug, Subcommand)]
+enum Launch {
+    Up {
+        #[arg(long, global = true)]
+        data: Option<PathBuf>,
+        #[arg(long)]
+        any_port: bool,
+        #[arg(long)]
+        only: Vec<String>,
+    },
+}
+
+/// Commands at the top have the variables and sections of their own names, and `data` stands above all sections.
+#[test]
+fn a_launchers_commands_stand_at_the_top() {
+    let seen = surroundings(
+        &["BONSAI_UP_ANY_PORT=true", "BONSAI_LOG_BROKER_LISTEN=127.0.0.1:1"],
+        Some("data = \"d\"\n[up]\nonly = [\"a\", \"b\"]\n[log-broker]\nlisten = \"127.0.0.1:2\"\n"),
+    );
+    let launcher = outcome::<Launcher>("", "bonsai up", &seen)
+        .ok()
+        .and_then(Result::ok)
+        .unwrap();
+    let Launch::Up { data, any_port, only } = launcher.command;
+    assert_eq!((data, any_port), (Some(PathBuf::from("d")), true));
+    assert_eq!(only, ["a", "b"]);
+    // The service reads the same file.
+    let broker = outcome::<Broker>("log-broker", "log-broker --data x", &seen)
+        .ok()
+        .and_then(Result::ok)
+        .unwrap();
+    assert_eq!(broker.data, PathBuf::from("x"));
+
+    assert!(is_set_in(&seen, "log-broker", "listen"));
+    assert!(!is_set_in(&seen, "log-broker", "advertise"));
+    assert!(!is_set_in(&seen, "dfs namenode", "rpc"));
+}

@@ -52,7 +52,7 @@ impl Acceptor {
         })
     }
 
-    /// Shakes hands with whoever connected from `peer`. Not cancel safe: the connection is lost.
+    /// Runs the TLS handshake with the client at `peer`. Not cancel safe: the connection is lost.
     ///
     /// # Errors
     /// The other side speaks no TLS or another one, takes longer than [`HANDSHAKE_TIMEOUT`], or is not who it should be.

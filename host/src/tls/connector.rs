@@ -66,7 +66,7 @@ impl Connector {
     }
 }
 
-/// What is shown to whoever is connected to.
+/// The client certificate that is presented to the server.
 fn shown(options: &Options) -> (&Path, &Path) {
     match (&options.client_cert_file, &options.client_key_file) {
         (Some(cert), Some(key)) => (cert, key),

@@ -1,11 +1,11 @@
-//! TLS for whoever listens or connects: one [`Options`], made into an [`Acceptor`] or a [`Connector`].
+//! TLS for listeners and clients: one [`Options`], made into an [`Acceptor`] or a [`Connector`].
 //!
 //! # How it moves
 //! Both look at their files before each handshake: what has changed since (by time, length or identity) is read again, so
 //! new certificates count from the next connection on, and connections that stand are not touched. Files that are half
 //! replaced, or wrong, are said in the log once and the old ones stay in use until the new ones are whole.
 //!
-//! With a list of authorities whoever connects must show a certificate of theirs. Then [`Rules`] decide what the chain of
+//! With a list of authorities, a client must present a certificate that one of them signed (mutual TLS). Then [`Rules`] decide what the chain of
 //! signatures does not: is it revoked, is it one of the names allowed. Who it is, [`common_name`] tells.
 //!
 //! # Where it stops
@@ -41,7 +41,7 @@ pub struct Options {
     /// What is shown when connecting, if it is another.
     pub client_cert_file: Option<PathBuf>,
     pub client_key_file: Option<PathBuf>,
-    /// The authorities that the other side's certificate must come from, in PEM. An acceptor that has none asks nobody.
+    /// The authorities that the other side's certificate must come from, in PEM. An acceptor without authorities requests no client certificate.
     pub trusted_ca_file: Option<PathBuf>,
     /// Certificates that are not good any more: a list in DER or PEM.
     pub crl_file: Option<PathBuf>,
@@ -59,7 +59,7 @@ pub struct Options {
     /// Whoever connects must come from an address that the certificate is good for, if it names any. etcd asks that of
     /// members.
     pub check_address: bool,
-    /// Connect to whoever answers, with whatever certificate. For members whose certificates each made itself.
+    /// Skip the verification of the server's certificate. For members with self-signed certificates.
     pub trust_anybody: bool,
 }
 

@@ -51,7 +51,7 @@ impl Rules {
     }
 
     /// Whether the certificate is itself one of those that are trusted, and may be used for this now. One that signed itself
-    /// and may sign others is refused as anybody's own by webpki, but small setups have just that, and Go takes it.
+    /// and may sign others is refused as an end-entity certificate by webpki, but small setups have just that, and Go takes it.
     fn trusts(&self, certificate: &CertificateDer<'_>, use_of_key: ObjectIdentifier, now: UnixTime) -> bool {
         self.trusted.iter().any(|trusted| trusted == certificate) && may_be_used(certificate, use_of_key, now.as_secs())
     }
@@ -61,8 +61,8 @@ impl Rules {
         if !self.revoked.is_empty() && (is_revoked(end_entity) || intermediates.iter().any(is_revoked)) {
             return Err(CertificateError::Revoked.into());
         }
-        // The other side is told by the alert that its certificate is bad, as Go tells it; only this one knows why, and says
-        // it in etcd's words, whoever of the two connected.
+        // The peer receives the alert that its certificate is bad, as from Go; the reason is logged here only, with etcd's
+        // message, on either side of the connection.
         if !self.common_names.is_empty() && !self.common_names.contains(&common_name(end_entity)) {
             let (shown, allowed) = (common_name(end_entity), &self.common_names);
             tracing::warn!(
@@ -146,7 +146,7 @@ impl ClientCertVerifier for Clients {
     }
 }
 
-/// Whoever is connected to: a chain of signatures and the host's name, unless anybody is trusted; then the rules.
+/// Verifies a server: the chain of signatures and the host's name, unless verification is off; then the rules.
 #[derive(Debug)]
 pub(super) struct Servers {
     pub(super) chain: Option<Arc<dyn ServerCertVerifier>>,

@@ -1,4 +1,4 @@
-//! A certificate that a server makes for itself: it hides what is said from those who only listen, and proves nothing.
+//! A self-signed certificate: it protects against passive eavesdropping and authenticates nothing.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

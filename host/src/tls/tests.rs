@@ -151,7 +151,7 @@ async fn whoever_is_not_signed_by_the_authority_is_sent_away() {
         talk(&acceptor, &connector, "localhost").await.is_err(),
         "it showed nothing"
     );
-    // An acceptor without authorities asks nobody.
+    // An acceptor without authorities requests no certificate.
     let open = Options {
         trusted_ca_file: None,
         ..world.options("server")

@@ -129,7 +129,7 @@ fn read_batches(answer: PartitionData, offset: i64) -> Result<Fetched, RecordErr
         log_start_offset: answer.log_start_offset,
         next_offset: offset,
     };
-    let mut bytes = answer.records.unwrap_or_default();
+    let mut bytes = answer.records.unwrap_or_default().into_bytes();
     while let Some((header, batch)) = split_batch(&mut bytes)? {
         fetched.next_offset = fetched.next_offset.max(header.next_offset());
         if header.is_control() {

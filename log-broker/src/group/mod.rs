@@ -15,8 +15,9 @@
 //!
 //! This room is pure: every call takes the time, ids that have to be unique come from the caller, and a call that has to
 //! wait carries a [`Ticket`] that a later step answers by an [`Effect`]. [`Groups::next_deadline`] tells when
-//! [`Groups::tick`] has something to do. Groups live in memory only: after a restart members are unknown, join again,
-//! and go on from their committed [`Offsets`], which are durable.
+//! [`Groups::tick`] has something to do. Each generation is stored before its members learn of their assignments
+//! ([`Effect::Store`], as Kafka does in `__consumer_offsets`); after a restart [`Groups::restore`] brings it back, so
+//! that members go on without a rebalance. Committed [`Offsets`] are durable as well.
 //!
 //! Deliberately missing: the newer `consumer` protocol (KIP-848), share groups.
 
@@ -25,6 +26,8 @@ mod offsets;
 mod rebalance;
 #[cfg(test)]
 mod scripts;
+mod stored;
+mod subscription;
 
 use std::collections::BTreeMap;
 
@@ -33,6 +36,7 @@ use log_broker_wire::ErrorCode;
 
 pub use describe::{DescribedGroup, DescribedMember};
 pub use offsets::{Change, Committed, Offsets};
+pub use stored::{Store, StoredGroup, StoredMember};
 
 /// Names a call that waits for its answer.
 pub type Ticket = u64;
@@ -113,6 +117,8 @@ pub struct Identity {
 pub enum Effect {
     Joined(Ticket, Joined),
     Synced(Ticket, Synced),
+    /// To be made durable; then [`Groups::stored`] is due.
+    Store(Box<Store>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,9 +131,11 @@ enum State {
         begun_ms: i64,
         initial: bool,
     },
-    /// Waits for the leader's assignment; who has not synced by then is put out.
+    /// Waits for the leader's assignment; members that have not synced by the deadline are removed. Once the assignment is
+    /// there it is being stored.
     Completing {
         deadline_ms: i64,
+        storing: bool,
     },
     Stable,
 }
@@ -151,6 +159,7 @@ struct Member {
 /// * A member waits for at most one answer; only in `Preparing` for a join, only in `Completing` for a sync.
 #[derive(Debug)]
 struct Group {
+    name: String,
     state: State,
     generation: i32,
     protocol_type: String,
@@ -209,7 +218,7 @@ impl Groups {
             if !join.member_id.is_empty() {
                 return refuse(ErrorCode::UNKNOWN_MEMBER_ID);
             }
-            self.groups.insert(join.group.clone(), Group::new());
+            self.groups.insert(join.group.clone(), Group::new(join.group.clone()));
         }
         let settings = self.settings;
         let group = self.groups.get_mut(&join.group).expect("it was just inserted");

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::StoredGroup;
+
 /// A position in a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committed {
@@ -31,6 +33,11 @@ pub enum Change {
     ForgetTopic {
         topic: String,
     },
+    /// A group's generation, or that the group has no members any more; not the offsets' business.
+    Members {
+        group: String,
+        stored: Option<StoredGroup>,
+    },
 }
 
 type Positions = BTreeMap<String, BTreeMap<i32, Committed>>;
@@ -42,6 +49,7 @@ pub struct Offsets(BTreeMap<String, Positions>);
 impl Offsets {
     pub fn apply(&mut self, change: Change) {
         match change {
+            Change::Members { .. } => return,
             Change::Commit { group, positions } => {
                 let topics = self.0.entry(group).or_default();
                 for (topic, partition, committed) in positions {

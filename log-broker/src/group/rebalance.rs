@@ -8,8 +8,9 @@ use log_broker_wire::ErrorCode;
 use super::{Effect, Group, Join, Joined, Member, Settings, State, Sync, Synced, Ticket};
 
 impl Group {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(name: String) -> Self {
         Self {
+            name,
             state: State::Empty,
             generation: 0,
             protocol_type: String::new(),
@@ -108,8 +109,9 @@ impl Group {
         self.try_complete(now_ms, effects);
     }
 
-    /// A static member is back under its old name: it gets a new id, and its assignment without a rebalance if it still
-    /// wants the same.
+    /// A static member is back under its old name: it gets a new id, and its assignment without a rebalance if the group
+    /// would still choose the same protocol (KIP-345). What it says of the protocol may differ: a consumer that has just
+    /// started owns no partitions.
     pub(super) fn replace_static(
         &mut self,
         known: &str,
@@ -136,12 +138,8 @@ impl Group {
         let can_skip = join.can_skip_assignment;
         let mut member = Member::new(ticket, join, now_ms);
         member.assignment = old.assignment.clone();
-        let unchanged = self
-            .protocol
-            .as_deref()
-            .is_some_and(|name| old.metadata(name) == member.metadata(name));
         self.members.insert(fresh_id.clone(), member);
-        if self.state == State::Stable && unchanged {
+        if self.state == State::Stable && self.choose_protocol() == self.protocol {
             let mut joined = self.joined(&fresh_id);
             if was_leader {
                 joined.skip_assignment = can_skip;
@@ -151,7 +149,9 @@ impl Group {
                     joined.members.clear();
                 }
             }
-            self.answer_join(&fresh_id, joined, now_ms, effects);
+            let mut then = Vec::new();
+            self.answer_join(&fresh_id, joined, now_ms, &mut then);
+            effects.push(self.store(then));
             return;
         }
         if !matches!(self.state, State::Preparing { .. }) {
@@ -241,7 +241,7 @@ impl Group {
             .retain(|_, member| member.joining.is_some() || member.instance_id.is_some());
         if self.members.values().all(|member| member.joining.is_none()) {
             self.members.clear();
-            self.become_empty();
+            self.become_empty(effects);
             return;
         }
         self.generation = self.generation.checked_add(1).unwrap_or(1);
@@ -256,6 +256,7 @@ impl Group {
         self.protocol = self.choose_protocol();
         self.state = State::Completing {
             deadline_ms: now_ms + self.rebalance_timeout_ms(),
+            storing: false,
         };
         for member_id in self.members.keys().cloned().collect::<Vec<_>>() {
             let joined = self.joined(&member_id);
@@ -263,11 +264,12 @@ impl Group {
         }
     }
 
-    fn become_empty(&mut self) {
+    fn become_empty(&mut self, effects: &mut Vec<Effect>) {
         self.state = State::Empty;
         self.leader = None;
         self.protocol = None;
         self.generation = self.generation.checked_add(1).unwrap_or(1);
+        effects.push(self.store(Vec::new()));
     }
 
     /// Among the protocols that all speak, the one that most prefer; of equals, the leader's first.
@@ -345,17 +347,33 @@ impl Group {
                 self.answer_syncs(now_ms, effects);
                 Ok(())
             }
-            State::Completing { .. } => {
+            State::Completing { deadline_ms, storing } => {
                 if let Some(abandoned) = member.syncing.replace(ticket) {
                     effects.push(Effect::Synced(abandoned, Synced::refused(ErrorCode::UNKNOWN_MEMBER_ID)));
                 }
-                if is_leader {
+                if is_leader && !storing {
                     self.assign(sync.assignments);
-                    self.state = State::Stable;
-                    self.answer_syncs(now_ms, effects);
+                    self.state = State::Completing {
+                        deadline_ms,
+                        storing: true,
+                    };
+                    effects.push(self.store(Vec::new()));
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// The generation is durable, or could not be stored: then all join again.
+    pub(super) fn stored(&mut self, succeeded: bool, now_ms: i64, effects: &mut Vec<Effect>) {
+        if !matches!(self.state, State::Completing { storing: true, .. }) {
+            return;
+        }
+        if succeeded {
+            self.state = State::Stable;
+            self.answer_syncs(now_ms, effects);
+        } else {
+            self.prepare(now_ms, effects);
         }
     }
 
@@ -399,7 +417,7 @@ impl Group {
             self.leader = self.members.keys().next().cloned();
         }
         match self.state {
-            _ if self.members.is_empty() => self.become_empty(),
+            _ if self.members.is_empty() => self.become_empty(effects),
             State::Stable | State::Completing { .. } => self.prepare(now_ms, effects),
             State::Preparing { .. } | State::Empty => {}
         }
@@ -410,7 +428,7 @@ impl Group {
         self.pending.retain(|_, void_ms| now_ms < *void_ms);
         let silent =
             |member: &Member| member.joining.is_none() && member.syncing.is_none() && now_ms >= member.expires_ms;
-        let late = matches!(self.state, State::Completing { deadline_ms } if now_ms >= deadline_ms);
+        let late = matches!(self.state, State::Completing { deadline_ms, storing: false } if now_ms >= deadline_ms);
         let out: Vec<String> = self
             .members
             .iter()
@@ -430,8 +448,12 @@ impl Group {
             .filter(|m| m.joining.is_none() && m.syncing.is_none())
             .map(|m| m.expires_ms);
         let state = match self.state {
-            State::Preparing { deadline_ms, .. } | State::Completing { deadline_ms } => Some(deadline_ms),
-            State::Empty | State::Stable => None,
+            State::Preparing { deadline_ms, .. }
+            | State::Completing {
+                deadline_ms,
+                storing: false,
+            } => Some(deadline_ms),
+            State::Completing { storing: true, .. } | State::Empty | State::Stable => None,
         };
         silence.chain(self.pending.values().copied()).chain(state).min()
     }

@@ -17,6 +17,9 @@ struct World {
     /// Who waits, by ticket; and the member id and generation of each name.
     waiting: BTreeMap<Ticket, String>,
     members: BTreeMap<String, (String, i32)>,
+    /// What was stored last, and whether storing fails.
+    stored: Option<StoredGroup>,
+    disk_fails: bool,
 }
 
 impl World {
@@ -48,7 +51,10 @@ impl World {
             "join" => {
                 self.waiting.insert(ticket, name.clone());
                 let protocols = options.get("protocols").unwrap_or(&"range").split(',');
-                let metadata = options.get("metadata").copied().unwrap_or("m").to_owned();
+                let metadata = match options.get("topics") {
+                    Some(topics) => subscription(topics.split(',')),
+                    None => Bytes::from(options.get("metadata").copied().unwrap_or("m").to_owned()),
+                };
                 let join = Join {
                     group: "g".to_owned(),
                     member_id: if options.contains_key("new") {
@@ -62,9 +68,7 @@ impl World {
                     session_timeout_ms: options.get("session").map_or(10_000, |ms| ms.parse().unwrap()),
                     rebalance_timeout_ms: 30_000,
                     protocol_type: options.get("type").unwrap_or(&"consumer").to_string(),
-                    protocols: protocols
-                        .map(|p| (p.to_owned(), Bytes::from(metadata.clone())))
-                        .collect(),
+                    protocols: protocols.map(|p| (p.to_owned(), metadata.clone())).collect(),
                     takes_member_id: options.contains_key("takes-id"),
                     can_skip_assignment: true,
                 };
@@ -113,6 +117,18 @@ impl World {
                 writeln!(out, "  {name}: {}", error.name()).unwrap();
                 self.tell(effects, &mut out);
             }
+            "subscribed" => {
+                let error = self.groups.may_delete_offsets("g", &name);
+                writeln!(out, "  {}", error.name()).unwrap();
+            }
+            "disk" => self.disk_fails = name == "fails",
+            "restart" => {
+                self.groups = Groups::new(self.groups.settings);
+                self.waiting.clear();
+                if let Some(stored) = self.stored.clone() {
+                    self.groups.restore("g", stored, self.now_ms);
+                }
+            }
             "wait" => {
                 self.now_ms += name.parse::<i64>().unwrap();
                 let effects = self.groups.tick(self.now_ms);
@@ -151,9 +167,31 @@ impl World {
                     let assignment = String::from_utf8_lossy(&synced.assignment).into_owned();
                     writeln!(out, "  {name}: synced {} {assignment}", synced.error.name()).unwrap();
                 }
+                Effect::Store(store) => {
+                    if !self.disk_fails {
+                        // As it is read again.
+                        let text = serde_json::to_string(&store.stored).unwrap();
+                        self.stored = serde_json::from_str(&text).unwrap();
+                    }
+                    let succeeded = !self.disk_fails;
+                    let more = self.groups.stored("g", store.generation, succeeded, self.now_ms);
+                    self.tell(store.then, out);
+                    self.tell(more, out);
+                }
             }
         }
     }
+}
+
+/// What a consumer says of the topics that it reads.
+fn subscription<'a>(topics: impl Iterator<Item = &'a str>) -> Bytes {
+    let topics: Vec<&str> = topics.collect();
+    let mut metadata = vec![0, 1, 0, 0, 0, topics.len() as u8];
+    for topic in topics {
+        metadata.extend((topic.len() as u16).to_be_bytes());
+        metadata.extend(topic.as_bytes());
+    }
+    Bytes::from(metadata)
 }
 
 fn run(script: &str) -> String {
@@ -169,6 +207,8 @@ fn run(script: &str) -> String {
         next: 0,
         waiting: BTreeMap::new(),
         members: BTreeMap::new(),
+        stored: None,
+        disk_fails: false,
     };
     let mut out = String::new();
     for line in script.lines().filter(|line| !line.starts_with(' ')) {

@@ -13,13 +13,7 @@ const LEN_MAX: u64 = 256 << 20;
 /// # Errors
 /// When the disk fails; the old contents stay then.
 pub fn replace(disk: &dyn Disk, dir: &Path, name: &str, contents: &[u8]) -> io::Result<()> {
-    let temporary = dir.join(format!("{name}.new"));
-    let file = disk.open(&temporary, Mode::Write)?;
-    file.set_len(0)?;
-    file.write_at(contents, 0)?;
-    file.sync_data()?;
-    disk.rename(&temporary, &dir.join(name))?;
-    disk.sync_dir(dir)
+    disk.replace(&dir.join(name), contents)
 }
 
 /// The contents of `dir/name`, or `None` where there is no such file.

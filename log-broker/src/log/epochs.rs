@@ -39,27 +39,29 @@ impl Epochs {
         Ok(Self(entries))
     }
 
-    /// Notes, durably and before the first batch of it, that `epoch` begins at `start`.
-    pub(super) fn begin(&mut self, disk: &dyn Disk, dir: &Path, epoch: i32, start: i64) -> Result<(), LogError> {
+    /// The contents of the file where `epoch` begins at `start`, to be written before the first batch of it; `None` where
+    /// it has begun.
+    pub(super) fn beginning(&self, epoch: i32, start: i64) -> Option<String> {
         if self.0.last().is_some_and(|(newest, _)| *newest >= epoch) {
-            return Ok(());
+            return None;
         }
-        // An epoch in which nothing was written gives way to the next.
-        let kept = self.0.iter().filter(|(_, first)| *first < start).copied();
-        let entries: Vec<_> = kept.chain([(epoch, start)]).collect();
+        let entries = self.with(epoch, start);
         let mut text = format!("0\n{}\n", entries.len());
         for (epoch, start) in &entries {
             text.push_str(&format!("{epoch} {start}\n"));
         }
-        checkpoint::replace(disk, dir, NAME, text.as_bytes()).map_err(|source| match source.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => LogError::Full,
-            _ => LogError::Io {
-                path: dir.join(NAME),
-                source,
-            },
-        })?;
-        self.0 = entries;
-        Ok(())
+        Some(text)
+    }
+
+    /// Notes that `epoch` begins at `start`.
+    pub(super) fn begun(&mut self, epoch: i32, start: i64) {
+        self.0 = self.with(epoch, start);
+    }
+
+    /// An epoch in which nothing was written gives way to the next.
+    fn with(&self, epoch: i32, start: i64) -> Vec<(i32, i64)> {
+        let kept = self.0.iter().filter(|(_, first)| *first < start).copied();
+        kept.chain([(epoch, start)]).collect()
     }
 
     pub(super) fn end_of(&self, epoch: i32, log_end: i64) -> (i32, i64) {
@@ -74,6 +76,17 @@ impl Epochs {
         let after = self.0.partition_point(|(_, start)| *start <= offset);
         after.checked_sub(1).map_or(-1, |place| self.0[place].0)
     }
+}
+
+/// Replaces the file durably.
+pub(super) fn write(disk: &dyn Disk, dir: &Path, contents: &str) -> Result<(), LogError> {
+    checkpoint::replace(disk, dir, NAME, contents.as_bytes()).map_err(|source| match source.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => LogError::Full,
+        _ => LogError::Io {
+            path: dir.join(NAME),
+            source,
+        },
+    })
 }
 
 #[cfg(test)]
@@ -96,8 +109,10 @@ mod tests {
         let disk = disk::RealDisk;
         let dir = tempfile::tempdir().unwrap();
         let mut epochs = Epochs::default();
-        for (epoch, start) in [(0, 0), (1, 7), (2, 7), (2, 9), (3, 12)] {
-            epochs.begin(&disk, dir.path(), epoch, start).unwrap();
+        for (epoch, start) in [(0, 0), (1, 7), (2, 7), (3, 12)] {
+            write(&disk, dir.path(), &epochs.beginning(epoch, start).unwrap()).unwrap();
+            epochs.begun(epoch, start);
+            assert_eq!(epochs.beginning(epoch, start), None);
         }
         assert_eq!(epochs, Epochs(vec![(0, 0), (2, 7), (3, 12)]));
         assert_eq!(Epochs::read(&disk, dir.path(), 20).unwrap(), epochs);

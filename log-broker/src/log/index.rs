@@ -55,6 +55,14 @@ impl Index {
         after.checked_sub(1).map_or(0, |place| u64::from(self.offsets[place].1))
     }
 
+    /// The position of the newest entry that is neither behind `relative` nor behind `limit`.
+    pub(super) fn position_before(&self, relative: u32, limit: u64) -> u64 {
+        let after = self
+            .offsets
+            .partition_point(|(offset, position)| *offset <= relative && u64::from(*position) <= limit);
+        after.checked_sub(1).map_or(0, |place| u64::from(self.offsets[place].1))
+    }
+
     /// A position before which every timestamp is below `timestamp`.
     pub(super) fn position_of_time(&self, timestamp: i64) -> u64 {
         let after = self.times.partition_point(|(known, _)| *known < timestamp);
@@ -72,7 +80,8 @@ impl Index {
         self.offsets.last().map_or(0, |(_, position)| u64::from(*position))
     }
 
-    pub(super) fn write(&self, disk: &dyn Disk, dir: &Path, base: i64) -> io::Result<()> {
+    /// The contents of the two files of the segment at `base`.
+    pub(super) fn encode(&self, base: i64) -> EncodedIndexes {
         let offsets = self.offsets.iter().flat_map(|(offset, position)| {
             let mut entry = [0; OFFSET_ENTRY_LEN];
             entry[..4].copy_from_slice(&offset.to_be_bytes());
@@ -87,8 +96,11 @@ impl Index {
             entry[8..].copy_from_slice(&offset.to_be_bytes());
             entry
         });
-        write_whole(disk, &dir.join(offset_name(base)), &offsets.collect::<Vec<u8>>())?;
-        write_whole(disk, &dir.join(time_name(base)), &times.collect::<Vec<u8>>())
+        EncodedIndexes {
+            base,
+            offsets: offsets.collect(),
+            times: times.collect(),
+        }
     }
 
     /// The indexes of a sealed segment of `len` bytes, or `None` where the files are missing or do not fit it.
@@ -128,6 +140,21 @@ impl Index {
             since_entry: 0,
             max_timestamp,
         }))
+    }
+}
+
+/// The indexes of a segment as they are written.
+#[derive(Debug)]
+pub(super) struct EncodedIndexes {
+    base: i64,
+    offsets: Vec<u8>,
+    times: Vec<u8>,
+}
+
+impl EncodedIndexes {
+    pub(super) fn write(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+        write_whole(disk, &dir.join(offset_name(self.base)), &self.offsets)?;
+        write_whole(disk, &dir.join(time_name(self.base)), &self.times)
     }
 }
 

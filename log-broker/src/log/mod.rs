@@ -8,12 +8,17 @@
 //!   00000000000000001234.snapshot     what is known of idempotent producers just before offset 1234
 //!   leader-epoch-checkpoint           where each leader epoch began
 //!   log-start-offset                  set by DeleteRecords; otherwise the first segment tells
+//!   cleaner-offset                    compaction has looked at all records before it
 //! ```
 //!
 //! How it moves: [`Log::append`] checks a batch against its producer's last ones, gives it the next offset, and writes it
-//! as it came but for the twelve bytes outside its CRC. The written part is not yet promised: [`Log::begin_sync`] hands
+//! as it came but for its header. The written part is not yet promised: [`Log::begin_sync`] hands
 //! out the file to sync, and [`Log::finish_sync`] moves the [`Log::durable_end`], behind which nobody reads. When the
 //! newest segment is full it is synced and sealed: sealed segments are complete by construction.
+//!
+//! Who waits for whom: a log may be used from many threads. Whatever changes its files goes one at a time, behind the
+//! writer's lock. What is known of the files is behind another lock, which is never held over I/O: a reader does not wait
+//! for a write, a sync or a roll.
 //!
 //! What a crash leaves: only the newest segment can be torn. [`Log::open`] reads it batch by batch; from the first batch
 //! that is not whole and right on, the rest is cut, *unless* a good batch follows (and no sector between is missing, as a
@@ -21,9 +26,14 @@
 //! tail but damage, and the log refuses to open and names the place: cutting there would silently lose what was
 //! acknowledged. (Kafka cuts in both cases, because its replicas have the rest; here there are none.)
 //!
-//! Deliberately missing: compaction, tiered storage, transactions. Blocking calls on [`disk::Disk`], no clock.
+//! Deliberately missing: tiered storage, transactions. Blocking calls on [`disk::Disk`], no clock.
 
+mod append;
 mod checkpoint;
+mod compaction;
+mod compaction_files;
+#[cfg(test)]
+mod compaction_tests;
 mod epochs;
 mod index;
 mod producers;
@@ -36,13 +46,14 @@ mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use disk::{Disk, DiskFile};
-use log_broker_wire::batch::{BatchError, BatchHeader};
+use log_broker_wire::batch::BatchError;
 
 pub use checkpoint::{read_optional, replace};
-pub use read::{Slice, find_time, read_batches};
+pub use compaction::Compacted;
+pub use read::{Extent, Slice, find_time, locate_batches, read_batches};
 
 use epochs::Epochs;
 use producers::Producers;
@@ -60,6 +71,21 @@ pub struct Options {
     pub retention_ms: i64,
     /// The oldest segments are removed while at least this much is left without them; negative keeps them.
     pub retention_bytes: i64,
+    /// How older records of a key give way to newer ones, where they do.
+    pub compaction: Option<Compaction>,
+}
+
+/// How a log is compacted: Kafka's topic properties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compaction {
+    /// Compacted when at least this part of it has not been, in thousandths of its bytes.
+    pub dirty_per_mille_min: u64,
+    /// Records stay as they are for this long at least.
+    pub lag_ms_min: i64,
+    /// Compacted in any case when a record has waited this long.
+    pub lag_ms_max: i64,
+    /// Tombstones are kept for this long after they were met.
+    pub delete_retention_ms: i64,
 }
 
 impl Default for Options {
@@ -70,6 +96,7 @@ impl Default for Options {
             index_interval_bytes: 4096,
             retention_ms: 7 * 24 * 3_600_000,
             retention_bytes: -1,
+            compaction: None,
         }
     }
 }
@@ -142,14 +169,24 @@ pub struct SyncPoint {
 }
 
 /// The log of one partition.
+#[derive(Debug)]
+pub struct Log {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    /// Held by whoever changes the files, over I/O as well.
+    writer: Mutex<()>,
+    /// Never held over I/O; taken behind `writer` where both are.
+    state: Mutex<State>,
+}
+
+/// What is known of the files.
 ///
-/// * `start <= durable_end <= end`.
+/// * `start <= durable_end <= end`, `synced_end <= end`.
 /// * Segments are in the order of their base offsets; there is always one, the last is written to.
 /// * All but the last are durable and complete.
 /// * Once `stopped`, nothing is written, acknowledged or made visible any more.
 #[derive(Debug)]
-pub struct Log {
-    disk: Arc<dyn Disk>,
+struct State {
     dir: PathBuf,
     options: Options,
     segments: Vec<Segment>,
@@ -158,36 +195,51 @@ pub struct Log {
     start: i64,
     end: i64,
     durable_end: i64,
+    /// Everything before it was synced; behind `durable_end` where the page cache is trusted.
+    synced_end: i64,
+    /// The offset of the newest snapshot of the producers, and whether they have changed since.
+    snapshot: Option<i64>,
+    producers_changed: bool,
+    /// Compaction has looked at all records before it.
+    cleaned_to: i64,
     stopped: Option<(&'static str, String)>,
 }
 
 impl Log {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writer(&self) -> MutexGuard<'_, ()> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// The oldest offset that can be read.
     pub fn start(&self) -> i64 {
-        self.start
+        self.state().start
     }
 
     /// The next offset to be given.
     pub fn end(&self) -> i64 {
-        self.end
+        self.state().end
     }
 
     /// Everything before it is on disk; the high watermark where the broker syncs.
     pub fn durable_end(&self) -> i64 {
-        self.durable_end
+        self.state().durable_end
     }
 
     /// Bytes in all segments.
     pub fn size_bytes(&self) -> u64 {
-        self.segments.iter().map(Segment::len).sum()
+        self.state().size_bytes()
     }
 
-    pub fn set_options(&mut self, options: Options) {
-        self.options = options;
+    pub fn set_options(&self, options: Options) {
+        self.state().options = options;
     }
 
     /// The error that a stopped log answers with.
@@ -195,6 +247,97 @@ impl Log {
     /// # Errors
     /// [`LogError::Stopped`] once a write or sync has failed.
     pub fn check(&self) -> Result<(), LogError> {
+        self.state().check()
+    }
+
+    /// What has to be synced so that all that was appended is durable; `None` where it already is.
+    pub fn begin_sync(&self) -> Option<SyncPoint> {
+        let state = self.state();
+        let dirty = state.durable_end < state.end && state.stopped.is_none();
+        dirty.then(|| SyncPoint {
+            file: state.active().file(),
+            end: state.end,
+        })
+    }
+
+    /// Tells how the sync of a point went. A failed one stops the log: what the page cache holds is unknown then.
+    ///
+    /// # Errors
+    /// [`LogError::Stopped`] when the sync, or an earlier one, has failed.
+    pub fn finish_sync(&self, point: &SyncPoint, outcome: io::Result<()>) -> Result<(), LogError> {
+        let mut state = self.state();
+        state.check()?;
+        match outcome {
+            Ok(()) => {
+                state.durable_end = state.durable_end.max(point.end);
+                state.synced_end = state.synced_end.max(point.end);
+                Ok(())
+            }
+            Err(error) => Err(state.stop("sync", &error)),
+        }
+    }
+
+    /// Makes everything visible without a sync: the policy `--flush os`.
+    pub fn trust_page_cache(&self) {
+        let mut state = self.state();
+        if state.stopped.is_none() {
+            state.durable_end = state.end;
+        }
+    }
+
+    /// Where `leader_epoch` ended: the epoch itself, or the last before it, and the offset at which the next one began.
+    pub fn epoch_end(&self, leader_epoch: i32) -> (i32, i64) {
+        let state = self.state();
+        state.epochs.end_of(leader_epoch, state.durable_end)
+    }
+
+    /// The leader epoch in which `offset` was written; -1 where that is not known.
+    pub fn epoch_of(&self, offset: i64) -> i32 {
+        self.state().epochs.of(offset)
+    }
+
+    /// Syncs all and leaves a snapshot, so that the next start has little to replay. A log that did not change writes
+    /// nothing.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn close(&self) -> Result<(), LogError> {
+        let _writer = self.writer();
+        self.check()?;
+        // Also where the page cache is trusted: the snapshot tells what cannot be missing.
+        let point = {
+            let state = self.state();
+            (state.synced_end < state.end).then(|| SyncPoint {
+                file: state.active().file(),
+                end: state.end,
+            })
+        };
+        if let Some(point) = point {
+            let outcome = point.file.sync_data();
+            self.finish_sync(&point, outcome)?;
+        }
+        let (end, snapshot) = {
+            let state = self.state();
+            let is_needed = state.producers_changed || state.snapshot.is_some_and(|offset| offset < state.end);
+            let is_new = state.snapshot.is_none() && state.end > 0;
+            (state.end, (is_needed || is_new).then(|| state.producers.encode()))
+        };
+        let Some(snapshot) = snapshot else { return Ok(()) };
+        producers::write_snapshot(&*self.disk, &self.dir, end, &snapshot).map_err(|source| LogError::Io {
+            path: self.dir.clone(),
+            source,
+        })?;
+        self.state().snapshotted(end);
+        Ok(())
+    }
+}
+
+impl State {
+    fn size_bytes(&self) -> u64 {
+        self.segments.iter().map(Segment::len).sum()
+    }
+
+    fn check(&self) -> Result<(), LogError> {
         match &self.stopped {
             None => Ok(()),
             Some((what, reason)) => Err(LogError::Stopped {
@@ -213,63 +356,6 @@ impl Log {
         self.segments.last_mut().expect("a log has a segment")
     }
 
-    /// Appends one checked batch (its header is `header`) in leader epoch `leader_epoch`.
-    ///
-    /// # Errors
-    /// [`LogError::Full`] leaves the log as it was; any other failed write stops it. A batch that does not continue its
-    /// producer's last one is refused.
-    pub fn append(
-        &mut self,
-        batch: &[u8],
-        header: &BatchHeader,
-        leader_epoch: i32,
-        now_ms: i64,
-    ) -> Result<Appended, LogError> {
-        self.check()?;
-        if header.is_idempotent()
-            && let Some(base_offset) = self.producers.check(header)?
-        {
-            return Ok(Appended {
-                base_offset,
-                end: self.end,
-                duplicate: true,
-            });
-        }
-        if self.active().must_roll(batch.len() as u64, now_ms, &self.options) {
-            self.roll()?;
-        }
-        self.epochs.begin(&*self.disk, &self.dir, leader_epoch, self.end)?;
-        let base_offset = self.end;
-        let header = BatchHeader {
-            base_offset,
-            leader_epoch,
-            ..*header
-        };
-        let interval = self.options.index_interval_bytes;
-        if let Err(error) = self.active_mut().append(batch, &header, interval, now_ms) {
-            return Err(self.write_failed(error));
-        }
-        self.end = header.next_offset();
-        self.producers.record(&header);
-        Ok(Appended {
-            base_offset,
-            end: self.end,
-            duplicate: false,
-        })
-    }
-
-    /// After a failed write the file is cut back to its last good batch; where that fails too, the log stops.
-    fn write_failed(&mut self, error: io::Error) -> LogError {
-        let cut = self.active_mut().cut_back();
-        match (error.kind(), cut) {
-            (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, Ok(())) => LogError::Full,
-            (_, cut) => {
-                let error = cut.err().unwrap_or(error);
-                self.stop("write", &error)
-            }
-        }
-    }
-
     fn stop(&mut self, what: &'static str, error: &io::Error) -> LogError {
         let reason = error.to_string();
         self.stopped = Some((what, reason.clone()));
@@ -280,87 +366,8 @@ impl Log {
         }
     }
 
-    /// What has to be synced so that all that was appended is durable; `None` where it already is.
-    pub fn begin_sync(&self) -> Option<SyncPoint> {
-        let dirty = self.durable_end < self.end && self.stopped.is_none();
-        dirty.then(|| SyncPoint {
-            file: self.active().file(),
-            end: self.end,
-        })
-    }
-
-    /// Tells how the sync of a point went. A failed one stops the log: what the page cache holds is unknown then.
-    ///
-    /// # Errors
-    /// [`LogError::Stopped`] when the sync, or an earlier one, has failed.
-    pub fn finish_sync(&mut self, point: &SyncPoint, outcome: io::Result<()>) -> Result<(), LogError> {
-        self.check()?;
-        match outcome {
-            Ok(()) => {
-                self.durable_end = self.durable_end.max(point.end);
-                Ok(())
-            }
-            Err(error) => Err(self.stop("sync", &error)),
-        }
-    }
-
-    /// Makes everything visible without a sync: the policy `--flush os`.
-    pub fn trust_page_cache(&mut self) {
-        if self.stopped.is_none() {
-            self.durable_end = self.end;
-        }
-    }
-
-    /// Seals the newest segment and begins another.
-    fn roll(&mut self) -> Result<(), LogError> {
-        if let Err(error) = self.active().file().sync_data() {
-            return Err(self.stop("sync", &error));
-        }
-        self.durable_end = self.end;
-        // Indexes and snapshots can be made anew from the segment: they need no sync, and failing to write them no stop.
-        let next = (|| {
-            self.active().write_indexes(&*self.disk, &self.dir)?;
-            self.producers.write_snapshot(&*self.disk, &self.dir, self.end)?;
-            Segment::create(&*self.disk, &self.dir, self.end)
-        })();
-        match next {
-            Ok(segment) => {
-                self.segments.push(segment);
-                Ok(())
-            }
-            Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-                Err(LogError::Full)
-            }
-            Err(error) => Err(self.stop("roll", &error)),
-        }
-    }
-
-    /// Where `leader_epoch` ended: the epoch itself, or the last before it, and the offset at which the next one began.
-    pub fn epoch_end(&self, leader_epoch: i32) -> (i32, i64) {
-        self.epochs.end_of(leader_epoch, self.durable_end)
-    }
-
-    /// The leader epoch in which `offset` was written; -1 where that is not known.
-    pub fn epoch_of(&self, offset: i64) -> i32 {
-        self.epochs.of(offset)
-    }
-
-    /// Syncs all and leaves a snapshot, so that the next start has little to replay.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub fn close(&mut self) -> Result<(), LogError> {
-        self.check()?;
-        if let Some(point) = self.begin_sync() {
-            let outcome = point.file.sync_data();
-            self.finish_sync(&point, outcome)?;
-        }
-        let io = |source| LogError::Io {
-            path: self.dir.clone(),
-            source,
-        };
-        self.producers
-            .write_snapshot(&*self.disk, &self.dir, self.end)
-            .map_err(io)
+    fn snapshotted(&mut self, offset: i64) {
+        self.snapshot = Some(offset);
+        self.producers_changed = false;
     }
 }

@@ -121,8 +121,8 @@ impl Producers {
         }
     }
 
-    /// Writes what is known just before offset `end`, and forgets older snapshots.
-    pub(super) fn write_snapshot(&self, disk: &dyn Disk, dir: &Path, end: i64) -> io::Result<()> {
+    /// The contents of a snapshot.
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut contents = Vec::new();
         for (producer_id, producer) in &self.0 {
             for stored in &producer.batches {
@@ -134,13 +134,7 @@ impl Producers {
             }
         }
         contents.extend(crc32c::crc32c(&contents).to_be_bytes());
-        checkpoint::replace(disk, dir, &snapshot_name(end), &contents)?;
-        let mut known = snapshots(disk, dir)?;
-        known.sort_unstable();
-        for old in known.iter().rev().skip(SNAPSHOTS_KEPT) {
-            disk.remove_file(&dir.join(snapshot_name(*old)))?;
-        }
-        Ok(())
+        contents
     }
 
     /// The newest snapshot that can be read and is not behind `end`, and its offset.
@@ -177,6 +171,17 @@ impl Producers {
         }
         Some(producers)
     }
+}
+
+/// Writes what is known just before offset `end`, and forgets older snapshots.
+pub(super) fn write_snapshot(disk: &dyn Disk, dir: &Path, end: i64, contents: &[u8]) -> io::Result<()> {
+    checkpoint::replace(disk, dir, &snapshot_name(end), contents)?;
+    let mut known = snapshots(disk, dir)?;
+    known.sort_unstable();
+    for old in known.iter().rev().skip(SNAPSHOTS_KEPT) {
+        disk.remove_file(&dir.join(snapshot_name(*old)))?;
+    }
+    Ok(())
 }
 
 /// The offsets of all snapshots.

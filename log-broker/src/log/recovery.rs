@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use disk::{Disk, DiskFile, Mode};
 use log_broker_wire::batch::{self, BatchError, BatchHeader, HEADER_LEN};
@@ -11,7 +11,7 @@ use super::epochs::Epochs;
 use super::index::Index;
 use super::producers::{self, Producers};
 use super::segment::{self, Segment};
-use super::{Log, LogError, Options, checkpoint, retention};
+use super::{Log, LogError, Options, State, checkpoint, compaction_files, retention};
 
 /// Bytes read at a time.
 const CHUNK_LEN: usize = 1 << 20;
@@ -40,6 +40,7 @@ impl Log {
             source,
         };
         disk.create_dir_all(dir).map_err(io)?;
+        compaction_files::finish(&*disk, dir).map_err(io)?;
         let mut bases: Vec<i64> = disk
             .list(dir)
             .map_err(io)?
@@ -65,6 +66,8 @@ impl Log {
             }
         }
         if segments.is_empty() {
+            // Its name becomes durable with the file of the leader epoch, before the first batch; until then an empty log can
+            // as well be created again.
             segments.push(Segment::create(&*disk, dir, 0).map_err(io)?);
         }
         let end = segments.last().map_or(0, Segment::next);
@@ -76,20 +79,35 @@ impl Log {
             .min(end);
         let epochs = Epochs::read(&*disk, dir, end)?;
         let producers = replay(&*disk, dir, &segments, &replayed, end).map_err(io)?;
+        let snapshot = producers::snapshots(&*disk, dir).map_err(io)?.into_iter().max();
+        // What was read may still be in the page cache only, and is visible from now on. A snapshot is written behind a sync.
+        if let Some(active) = segments.last()
+            && active.len() > 0
+            && snapshot != Some(end)
+        {
+            active.file().sync_data().map_err(io)?;
+        }
+        let cleaned_to = compaction_files::read_cleaned_to(&*disk, dir).map_err(io)?.min(end);
         let log = Self {
             disk,
             dir: dir.to_owned(),
-            options,
-            segments,
-            producers,
-            epochs,
-            start,
-            end,
-            durable_end: end,
-            stopped: None,
+            writer: Mutex::new(()),
+            state: Mutex::new(State {
+                dir: dir.to_owned(),
+                options,
+                segments,
+                producers,
+                epochs,
+                start,
+                end,
+                durable_end: end,
+                synced_end: end,
+                snapshot,
+                producers_changed: false,
+                cleaned_to,
+                stopped: None,
+            }),
         };
-        // What was read may still be in the page cache only, and is visible from now on.
-        log.active().file().sync_data().map_err(io)?;
         Ok((log, recovery))
     }
 }
@@ -155,7 +173,7 @@ fn open_sealed(
     let file = disk.open(&path, Mode::Write)?;
     let len = file.len()?;
     if len == 0 {
-        return Ok(Segment::known(base, base, 0, file, Index::default(), None));
+        return Ok(Segment::known(base, base, 0, file, Index::default(), None)?);
     }
     if let Some(index) = Index::read(disk, dir, base, len)? {
         let mut walk = Walk::new(&*file, len);
@@ -169,14 +187,14 @@ fn open_sealed(
             }
         };
         if whole && next > base && next <= next_base {
-            return Ok(Segment::known(base, next, len, file, index, Some(0)));
+            return Ok(Segment::known(base, next, len, file, index, Some(0))?);
         }
     }
-    let scan = Scan::run(&*file, base, len, options.index_interval_bytes)?;
+    let scan = Scan::run(&*file, base, len, options.index_interval_bytes, Gaps::Allowed)?;
     match scan.bad {
         None if scan.next <= next_base => {
-            let segment = Segment::known(base, scan.next, len, file, scan.index, Some(0));
-            segment.write_indexes(disk, dir)?;
+            let segment = Segment::known(base, scan.next, len, file, scan.index, Some(0))?;
+            segment.encode_indexes().write(disk, dir)?;
             Ok(segment)
         }
         bad => {
@@ -205,7 +223,7 @@ fn open_active(
     let path = dir.join(segment::name(base));
     let file = disk.open(&path, Mode::Write)?;
     let len = file.len()?;
-    let scan = Scan::run(&*file, base, len, options.index_interval_bytes)?;
+    let scan = Scan::run(&*file, base, len, options.index_interval_bytes, Gaps::Refused)?;
     if let Some(bad) = scan.bad {
         let behind = good_batch_behind(&*file, scan.len, len, scan.next)?;
         if let Some(behind) = behind
@@ -225,7 +243,7 @@ fn open_active(
         file.sync_data()?;
     }
     let begun_ms = None; // Counted anew: batches carry their producers' time, not ours.
-    let segment = Segment::known(base, scan.next, scan.len, file, scan.index, begun_ms);
+    let segment = Segment::known(base, scan.next, scan.len, file, scan.index, begun_ms)?;
     Ok((segment, scan.headers, len - scan.len))
 }
 
@@ -240,8 +258,15 @@ struct Scan {
     bad: Option<BatchError>,
 }
 
+/// Whether offsets may be missing: compaction takes them out of sealed segments, never out of the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gaps {
+    Allowed,
+    Refused,
+}
+
 impl Scan {
-    fn run(file: &dyn DiskFile, base: i64, len: u64, interval: u64) -> Result<Self, ScanError> {
+    fn run(file: &dyn DiskFile, base: i64, len: u64, interval: u64, gaps: Gaps) -> Result<Self, ScanError> {
         let mut scan = Scan {
             len: 0,
             next: base,
@@ -254,8 +279,9 @@ impl Scan {
             let position = walk.position;
             match walk.next_batch() {
                 Ok(None) => break,
-                // Nothing is compacted here, so offsets have no gaps.
-                Ok(Some(header)) if header.base_offset != scan.next => {
+                Ok(Some(header))
+                    if header.base_offset < scan.next || (gaps == Gaps::Refused && header.base_offset != scan.next) =>
+                {
                     scan.bad = Some(BatchError::Offset {
                         got: header.base_offset,
                         expected: scan.next,
@@ -331,9 +357,9 @@ fn has_lost_sector(file: &dyn DiskFile, position: u64, behind: u64) -> io::Resul
 }
 
 /// Steps from batch to batch through a buffer.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     file: &'a dyn DiskFile,
-    position: u64,
+    pub(super) position: u64,
     len: u64,
     buffer: Vec<u8>,
     /// Position of the first byte of the buffer.
@@ -341,7 +367,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(file: &'a dyn DiskFile, len: u64) -> Self {
+    pub(super) fn new(file: &'a dyn DiskFile, len: u64) -> Self {
         Self {
             file,
             position: 0,
@@ -368,6 +394,23 @@ impl<'a> Walk<'a> {
             }
         };
         Ok(Some(&self.buffer[from..from + want]))
+    }
+
+    /// The next batch as a whole, its CRC checked; `None` at the end.
+    pub(super) fn next_whole(&mut self) -> io::Result<Option<(BatchHeader, &[u8])>> {
+        let start = self.position;
+        let checked = self.next_batch().map_err(|error| match error {
+            WalkError::Io(error) => error,
+            WalkError::Batch(error) => io::Error::new(io::ErrorKind::InvalidData, error),
+        })?;
+        let Some(header) = checked else { return Ok(None) };
+        let end = std::mem::replace(&mut self.position, start);
+        if self.bytes(header.len)?.is_none() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.position = end;
+        let from = (start - self.buffered_at) as usize;
+        Ok(Some((header, &self.buffer[from..from + header.len])))
     }
 
     /// The next header, without a look at what is behind it.

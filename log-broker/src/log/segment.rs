@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use disk::{Disk, DiskFile, Mode};
-use log_broker_wire::batch::{self, BatchHeader};
+use log_broker_wire::batch::BatchHeader;
 
 use super::Options;
-use super::index::{self, Index};
+use super::index::{self, EncodedIndexes, Index};
 
 /// * `len` bytes of the file are whole, checked batches with offsets in `base..next`.
 #[derive(Debug)]
@@ -20,14 +20,15 @@ pub(super) struct Segment {
     index: Index,
     /// When the first batch was written, by this broker's clock; for rolling by age.
     begun_ms: Option<i64>,
+    /// When the last batch was written, by this broker's clock; `None` where that is not known.
+    written_ms: Option<i64>,
 }
 
 impl Segment {
-    /// Creates an empty segment whose name is durable.
+    /// Creates an empty segment, whose name is durable when its directory is synced.
     pub(super) fn create(disk: &dyn Disk, dir: &Path, base: i64) -> io::Result<Self> {
         let file = disk.open(&dir.join(name(base)), Mode::Write)?;
         file.set_len(0)?;
-        disk.sync_dir(dir)?;
         Ok(Self {
             base,
             next: base,
@@ -35,6 +36,7 @@ impl Segment {
             file,
             index: Index::default(),
             begun_ms: None,
+            written_ms: None,
         })
     }
 
@@ -46,15 +48,16 @@ impl Segment {
         file: Arc<dyn DiskFile>,
         index: Index,
         begun_ms: Option<i64>,
-    ) -> Self {
-        Self {
+    ) -> io::Result<Self> {
+        Ok(Self {
             base,
             next,
             len,
+            written_ms: file.modified_ms()?,
             file,
             index,
             begun_ms,
-        }
+        })
     }
 
     pub(super) fn base(&self) -> i64 {
@@ -70,36 +73,56 @@ impl Segment {
         self.len
     }
 
+    /// When its first batch was written, where this process has seen it.
+    pub(super) fn begun_ms(&self) -> Option<i64> {
+        self.begun_ms
+    }
+
     pub(super) fn file(&self) -> Arc<dyn DiskFile> {
         Arc::clone(&self.file)
     }
 
+    /// The largest timestamp of its records; `None` where no record has one.
     pub(super) fn max_timestamp(&self) -> Option<i64> {
-        self.index.max_timestamp()
+        self.index.max_timestamp().filter(|timestamp| *timestamp >= 0)
+    }
+
+    /// The time from which retention counts: the largest timestamp, or where no record has one, the last write (Kafka's
+    /// rule). A last write that is not known counts as one of now, so that nothing goes too early.
+    pub(super) fn retention_timestamp(&mut self, now_ms: i64) -> i64 {
+        match self.max_timestamp() {
+            Some(timestamp) => timestamp,
+            None => *self.written_ms.get_or_insert(now_ms),
+        }
     }
 
     pub(super) fn must_roll(&self, batch_len: u64, now_ms: i64, options: &Options) -> bool {
         let too_long = self.len + batch_len > options.segment_bytes.min(u64::from(u32::MAX));
-        let too_old = self.begun_ms.is_some_and(|begun| now_ms - begun > options.segment_ms);
+        // A record must be sealed to be compacted in time.
+        let lag_ms_max = options.compaction.map_or(i64::MAX, |compaction| compaction.lag_ms_max);
+        let segment_ms = options.segment_ms.min(lag_ms_max);
+        let too_old = self
+            .begun_ms
+            .is_some_and(|begun| now_ms.saturating_sub(begun) > segment_ms);
         // Index entries hold offsets relative to the base in 32 bits.
         let too_wide = self.next - self.base > i64::from(i32::MAX) - i64::from(u16::MAX);
         self.len > 0 && (too_long || too_old || too_wide)
     }
 
-    /// Writes a batch behind the last one. After an error the file may be longer than `len`: see [`Segment::cut_back`].
-    pub(super) fn append(&mut self, bytes: &[u8], header: &BatchHeader, interval: u64, now_ms: i64) -> io::Result<()> {
-        let prefix = batch::placed_prefix(bytes.len(), header.base_offset, header.leader_epoch);
+    /// Writes a batch at `position` of a segment's file. After an error the file may be longer.
+    pub(super) fn write(file: &dyn DiskFile, position: u64, bytes: &[u8], header: &BatchHeader) -> io::Result<()> {
+        let prefix = header.encode();
         let slices = [IoSlice::new(&prefix), IoSlice::new(&bytes[prefix.len()..])];
-        self.file.write_vectored_at(&slices, self.len)?;
-        self.index.add(header, self.base, self.len, interval);
-        self.len += bytes.len() as u64;
-        self.next = header.next_offset();
-        self.begun_ms.get_or_insert(now_ms);
-        Ok(())
+        file.write_vectored_at(&slices, position)
     }
 
-    pub(super) fn cut_back(&mut self) -> io::Result<()> {
-        self.file.set_len(self.len)
+    /// Notes a batch that was written behind the last one.
+    pub(super) fn add(&mut self, header: &BatchHeader, interval: u64, now_ms: i64) {
+        self.index.add(header, self.base, self.len, interval);
+        self.len += header.len as u64;
+        self.next = header.next_offset();
+        self.begun_ms.get_or_insert(now_ms);
+        self.written_ms = Some(now_ms);
     }
 
     /// A position from which a walk over the batches finds `offset`.
@@ -112,8 +135,14 @@ impl Segment {
         self.index.position_of_time(timestamp)
     }
 
-    pub(super) fn write_indexes(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
-        self.index.write(disk, dir, self.base)
+    /// The latest position up to `limit` at which an indexed batch begins, with an offset up to `offset`.
+    pub(super) fn position_before(&self, offset: i64, limit: u64) -> u64 {
+        self.index
+            .position_before(u32::try_from(offset - self.base).unwrap_or(u32::MAX), limit)
+    }
+
+    pub(super) fn encode_indexes(&self) -> EncodedIndexes {
+        self.index.encode(self.base)
     }
 
     /// Removes the files. What is already gone is fine: a crash may have stopped an earlier attempt.

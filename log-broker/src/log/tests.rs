@@ -33,16 +33,16 @@ fn encode(values: &[String], timestamp: i64, codec: Codec, stamp: Option<Produce
     record::encode_batch(&records, codec, stamp).unwrap()
 }
 
-fn append(log: &mut Log, batch: &Bytes) -> Result<Appended, LogError> {
+fn append(log: &Log, batch: &Bytes) -> Result<Appended, LogError> {
     log.append(batch, &batch::check(batch).unwrap(), 0, 1_000_000)
 }
 
-fn append_values(log: &mut Log, values: &[&str], timestamp: i64) -> Appended {
+fn append_values(log: &Log, values: &[&str], timestamp: i64) -> Appended {
     let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
     append(log, &encode(&values, timestamp, Codec::None, None)).unwrap()
 }
 
-fn sync(log: &mut Log) {
+fn sync(log: &Log) {
     if let Some(point) = log.begin_sync() {
         let outcome = point.file.sync_data();
         log.finish_sync(&point, outcome).unwrap();
@@ -61,7 +61,7 @@ fn memory() -> (MemoryDisk, Arc<dyn Disk>) {
 /// Everything from `offset` on, read in pieces of `max_bytes`.
 fn read_all(log: &Log, mut offset: i64, max_bytes: usize) -> Vec<Record> {
     let mut records = Vec::new();
-    while let Some(slice) = log.locate(offset, log.durable_end()).unwrap() {
+    while let Some(slice) = log.locate(offset, log.durable_end(), max_bytes).unwrap() {
         let mut bytes = read_batches(&slice, offset, log.durable_end(), max_bytes).unwrap();
         assert!(!bytes.is_empty(), "nothing at {offset}");
         while !bytes.is_empty() {
@@ -87,13 +87,13 @@ fn small_segments() -> Options {
 #[test]
 fn what_is_appended_is_read_from_any_offset_in_any_pieces() {
     let (_, disk) = memory();
-    let mut log = open(&disk, small_segments()).unwrap();
+    let log = open(&disk, small_segments()).unwrap();
     for i in 0..40 {
         let values: Vec<String> = (0..=i % 4).map(|j| format!("{i}-{j}")).collect();
-        append(&mut log, &encode(&values, 1000 + i, Codec::None, None)).unwrap();
+        append(&log, &encode(&values, 1000 + i, Codec::None, None)).unwrap();
     }
-    sync(&mut log);
-    assert!(log.segments.len() > 5);
+    sync(&log);
+    assert!(log.state().segments.len() > 5);
     let all = read_all(&log, 0, 1 << 20);
     assert_eq!(all.len() as i64, log.end());
     assert!(
@@ -111,7 +111,7 @@ fn what_is_appended_is_read_from_any_offset_in_any_pieces() {
         }
     }
     assert!(matches!(
-        log.locate(log.end() + 1, log.end()),
+        log.locate(log.end() + 1, log.end(), 1),
         Err(LogError::OutOfRange { .. })
     ));
 }
@@ -119,11 +119,11 @@ fn what_is_appended_is_read_from_any_offset_in_any_pieces() {
 #[test]
 fn what_is_not_durable_is_not_seen() {
     let (_, disk) = memory();
-    let mut log = open(&disk, Options::default()).unwrap();
-    append_values(&mut log, &["a", "b"], 0);
-    assert!(log.locate(0, log.durable_end()).unwrap().is_none());
+    let log = open(&disk, Options::default()).unwrap();
+    append_values(&log, &["a", "b"], 0);
+    assert!(log.locate(0, log.durable_end(), 1).unwrap().is_none());
     let point = log.begin_sync().unwrap();
-    append_values(&mut log, &["c"], 0);
+    append_values(&log, &["c"], 0);
     log.finish_sync(&point, Ok(())).unwrap();
     assert_eq!((log.durable_end(), log.end()), (2, 3));
     assert_eq!(read_all(&log, 0, 1 << 20).len(), 2);
@@ -132,10 +132,10 @@ fn what_is_not_durable_is_not_seen() {
 /// A file of `count` batches, with the offset behind each and its end in the file.
 fn file_of_batches(count: usize) -> (Vec<u8>, Vec<(usize, i64)>) {
     let (memory, disk) = memory();
-    let mut log = open(&disk, Options::default()).unwrap();
+    let log = open(&disk, Options::default()).unwrap();
     let mut ends = vec![(0, 0)];
     for i in 0..count {
-        append_values(&mut log, &["some value", "another"][..1 + i % 2], 5);
+        append_values(&log, &["some value", "another"][..1 + i % 2], 5);
         ends.push((log.size_bytes() as usize, log.end()));
     }
     (memory.read(&Path::new(DIR).join(segment::name(0))).unwrap(), ends)
@@ -152,11 +152,11 @@ fn open_bytes(bytes: &[u8]) -> Result<Log, LogError> {
 fn a_log_cut_at_any_byte_keeps_its_whole_batches() {
     let (bytes, ends) = file_of_batches(5);
     for cut in 0..=bytes.len() {
-        let mut log = open_bytes(&bytes[..cut]).unwrap();
+        let log = open_bytes(&bytes[..cut]).unwrap();
         let (_, end) = *ends.iter().rev().find(|(len, _)| *len <= cut).unwrap();
         assert_eq!(log.end(), end, "cut at {cut}");
-        assert_eq!(append_values(&mut log, &["next"], 5).base_offset, end);
-        sync(&mut log);
+        assert_eq!(append_values(&log, &["next"], 5).base_offset, end);
+        sync(&log);
         assert_eq!(read_all(&log, 0, 1 << 20).len() as i64, end + 1);
     }
 }
@@ -184,7 +184,7 @@ fn a_changed_byte_is_refused_where_good_batches_follow_and_cut_at_the_end() {
 fn after_a_power_loss_all_that_was_synced_is_there() {
     for seed in 0..300 {
         let (memory, disk) = memory();
-        let mut log = open(
+        let log = open(
             &disk,
             Options {
                 segment_bytes: 6000,
@@ -196,12 +196,12 @@ fn after_a_power_loss_all_that_was_synced_is_there() {
         for i in 0..12 {
             // Long enough to span sectors.
             append_values(
-                &mut log,
+                &log,
                 &["x".repeat(200 + (seed as usize * 37 + i * 211) % 900).as_str()],
                 5,
             );
             if (seed + i as u64).is_multiple_of(3) {
-                sync(&mut log);
+                sync(&log);
                 durable = log.end();
             }
         }
@@ -224,9 +224,9 @@ fn after_a_power_loss_all_that_was_synced_is_there() {
 #[test]
 fn losing_what_a_snapshot_knows_is_refused() {
     let (memory, disk) = memory();
-    let mut log = open(&disk, Options::default()).unwrap();
-    append_values(&mut log, &["a"], 5);
-    append_values(&mut log, &["b"], 5);
+    let log = open(&disk, Options::default()).unwrap();
+    append_values(&log, &["a"], 5);
+    append_values(&log, &["b"], 5);
     log.close().unwrap();
     let path = Path::new(DIR).join(segment::name(0));
     let bytes = memory.read(&path).unwrap();
@@ -240,12 +240,12 @@ fn losing_what_a_snapshot_knows_is_refused() {
 #[test]
 fn sealed_segments_open_by_their_indexes_or_without() {
     let (memory, disk) = memory();
-    let mut log = open(&disk, small_segments()).unwrap();
+    let log = open(&disk, small_segments()).unwrap();
     for i in 0..30 {
-        append_values(&mut log, &["value"], 1000 + i * 10);
+        append_values(&log, &["value"], 1000 + i * 10);
     }
     log.close().unwrap();
-    let bases: Vec<i64> = log.segments.iter().map(Segment::base).collect();
+    let bases: Vec<i64> = log.state().segments.iter().map(Segment::base).collect();
     for name in [index::offset_name(bases[0]), index::time_name(bases[1])] {
         disk.remove_file(&Path::new(DIR).join(name)).unwrap();
     }
@@ -273,15 +273,15 @@ fn sealed_segments_open_by_their_indexes_or_without() {
 #[test]
 fn a_time_is_found_inside_compressed_batches() {
     let (_, disk) = memory();
-    let mut log = open(&disk, Options::default()).unwrap();
+    let log = open(&disk, Options::default()).unwrap();
     let values: Vec<String> = (0..10).map(|i| i.to_string()).collect();
     for (batch, codec) in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4]
         .into_iter()
         .enumerate()
     {
-        append(&mut log, &encode(&values, 1000 * batch as i64, codec, None)).unwrap();
+        append(&log, &encode(&values, 1000 * batch as i64, codec, None)).unwrap();
     }
-    sync(&mut log);
+    sync(&log);
     for (timestamp, expected) in [
         (0, (0, 0)),
         (7, (7, 7)),
@@ -298,7 +298,7 @@ fn a_time_is_found_inside_compressed_batches() {
 #[test]
 fn a_repeated_batch_is_stored_once_and_a_missing_one_is_noticed() {
     let (_, disk) = memory();
-    let mut log = open(&disk, Options::default()).unwrap();
+    let log = open(&disk, Options::default()).unwrap();
     let batch = |sequence: i32, epoch: i16| {
         encode(
             &["v".to_owned(), "w".to_owned()],
@@ -308,10 +308,10 @@ fn a_repeated_batch_is_stored_once_and_a_missing_one_is_noticed() {
         )
     };
     for sequence in [0, 2, 4, 6, 8, 10] {
-        assert!(!append(&mut log, &batch(sequence, 0)).unwrap().duplicate);
+        assert!(!append(&log, &batch(sequence, 0)).unwrap().duplicate);
     }
-    sync(&mut log);
-    let check = |log: &mut Log| {
+    sync(&log);
+    let check = |log: &Log| {
         let again = append(log, &batch(8, 0)).unwrap();
         assert_eq!((again.base_offset, again.duplicate, log.end()), (8, true, 12));
         assert!(matches!(
@@ -328,20 +328,20 @@ fn a_repeated_batch_is_stored_once_and_a_missing_one_is_noticed() {
             Err(LogError::OutOfOrderSequence { .. })
         ));
     };
-    check(&mut log);
+    check(&log);
     drop(log);
-    let mut log = open(&disk, Options::default()).unwrap(); // By replaying the batches.
-    check(&mut log);
+    let log = open(&disk, Options::default()).unwrap(); // By replaying the batches.
+    check(&log);
     log.close().unwrap();
-    let mut log = open(&disk, Options::default()).unwrap(); // By the snapshot.
-    check(&mut log);
+    let log = open(&disk, Options::default()).unwrap(); // By the snapshot.
+    check(&log);
     assert!(matches!(
-        append(&mut log, &batch(3, 1)),
+        append(&log, &batch(3, 1)),
         Err(LogError::OutOfOrderSequence { expected: 0, .. })
     ));
-    assert_eq!(append(&mut log, &batch(0, 1)).unwrap().base_offset, 12);
+    assert_eq!(append(&log, &batch(0, 1)).unwrap().base_offset, 12);
     assert!(matches!(
-        append(&mut log, &batch(12, 0)),
+        append(&log, &batch(12, 0)),
         Err(LogError::ProducerEpoch { got: 0, current: 1, .. })
     ));
 }
@@ -349,11 +349,11 @@ fn a_repeated_batch_is_stored_once_and_a_missing_one_is_noticed() {
 #[test]
 fn sequences_go_on_at_zero_behind_the_largest() {
     let (_, disk) = memory();
-    let mut log = open(&disk, Options::default()).unwrap();
+    let log = open(&disk, Options::default()).unwrap();
     let batch = |sequence: i32| encode(&["v".to_owned(), "w".to_owned()], 5, Codec::None, stamp(7, 0, sequence));
-    append(&mut log, &batch(i32::MAX - 1)).unwrap();
-    append(&mut log, &batch(0)).unwrap();
-    assert!(append(&mut log, &batch(0)).unwrap().duplicate);
+    append(&log, &batch(i32::MAX - 1)).unwrap();
+    append(&log, &batch(0)).unwrap();
+    assert!(append(&log, &batch(0)).unwrap().duplicate);
     assert_eq!(log.end(), 4);
 }
 
@@ -364,16 +364,16 @@ fn retention_removes_old_and_surplus_segments() {
         retention_ms: 1000,
         ..small_segments()
     };
-    let mut log = open(&disk, options).unwrap();
+    let log = open(&disk, options).unwrap();
     for i in 0..20 {
-        append_values(&mut log, &["value value value"], i * 100);
+        append_values(&log, &["value value value"], i * 100);
     }
-    sync(&mut log);
-    let segments = log.segments.len();
+    sync(&log);
+    let segments = log.state().segments.len();
     assert_eq!(log.apply_retention(1500).unwrap(), log.start() as usize / 4);
     assert!(log.start() > 0 && log.start() <= 5, "{}", log.start());
-    assert!(log.segments.len() < segments);
-    assert!(matches!(log.locate(0, log.end()), Err(LogError::OutOfRange { .. })));
+    assert!(log.state().segments.len() < segments);
+    assert!(matches!(log.locate(0, log.end(), 1), Err(LogError::OutOfRange { .. })));
     log.set_options(Options {
         retention_bytes: 500,
         retention_ms: -1,
@@ -395,23 +395,62 @@ fn retention_removes_old_and_surplus_segments() {
     assert_eq!((log.start(), log.end(), log.size_bytes()), (20, 20, 0));
     assert!(start < 20);
     drop(log);
-    let mut log = open(&disk, options).unwrap();
+    let log = open(&disk, options).unwrap();
     assert_eq!((log.start(), log.end()), (20, 20));
-    assert_eq!(append_values(&mut log, &["v"], 0).base_offset, 20);
+    assert_eq!(append_values(&log, &["v"], 0).base_offset, 20);
+}
+
+#[test]
+fn records_without_a_timestamp_are_kept_from_their_last_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let options = Options {
+        retention_ms: 1000,
+        ..Options::default()
+    };
+    let log_open = || Log::open(Arc::clone(&disk), dir.path(), options).unwrap().0;
+    let batch = encode(&["v".to_owned()], -1, Codec::None, None);
+    let log = log_open();
+    log.append(&batch, &batch::check(&batch).unwrap(), 0, 50_000).unwrap();
+    sync(&log);
+    assert_eq!(log.apply_retention(51_000).unwrap(), 0);
+    assert_eq!((log.start(), log.max_timestamp()), (0, None));
+    // After a restart the file tells.
+    let log = log_open();
+    let written_ms = log.state().active().file().modified_ms().unwrap().unwrap();
+    assert_eq!(log.apply_retention(written_ms + 1000).unwrap(), 0);
+    assert_eq!(log.apply_retention(written_ms + 1001).unwrap(), 1);
+    assert_eq!((log.start(), log.end()), (1, 1));
+}
+
+#[test]
+fn where_the_last_write_is_not_known_nothing_goes_early() {
+    let (_, disk) = memory();
+    let options = Options {
+        retention_ms: 1000,
+        ..Options::default()
+    };
+    let log = open(&disk, options).unwrap();
+    append_values(&log, &["v"], -1);
+    sync(&log);
+    let log = open(&disk, options).unwrap();
+    assert_eq!(log.apply_retention(10_000_000).unwrap(), 0);
+    assert_eq!(log.apply_retention(10_001_000).unwrap(), 0);
+    assert_eq!(log.apply_retention(10_001_001).unwrap(), 1);
 }
 
 #[test]
 fn deleted_records_stay_deleted() {
     let (_, disk) = memory();
-    let mut log = open(&disk, Options::default()).unwrap();
+    let log = open(&disk, Options::default()).unwrap();
     for _ in 0..5 {
-        append_values(&mut log, &["a", "b"], 5);
+        append_values(&log, &["a", "b"], 5);
     }
-    sync(&mut log);
+    sync(&log);
     assert_eq!(log.delete_before(3).unwrap(), 3);
     assert!(matches!(log.delete_before(11), Err(LogError::OutOfRange { .. })));
     drop(log);
-    let mut log = open(&disk, Options::default()).unwrap();
+    let log = open(&disk, Options::default()).unwrap();
     assert_eq!((log.start(), log.end()), (3, 10));
     assert_eq!(read_all(&log, 3, 1 << 20).len(), 7);
     assert_eq!(log.delete_before(-1).unwrap(), 10);
@@ -422,20 +461,20 @@ fn a_full_disk_refuses_and_recovers() {
     let (memory, _) = memory();
     let faulty = FaultyDisk::new(Arc::new(memory.clone()));
     let disk: Arc<dyn Disk> = Arc::new(faulty.clone());
-    let mut log = open(&disk, Options::default()).unwrap();
-    append_values(&mut log, &["before"], 5);
-    sync(&mut log);
+    let log = open(&disk, Options::default()).unwrap();
+    append_values(&log, &["before"], 5);
+    sync(&log);
     let batch = encode(&["x".repeat(500)], 5, Codec::None, stamp(1, 0, 0));
     for space in [0, 10, 16, 100, 400] {
         faulty.set_space_left(Some(space));
-        assert!(matches!(append(&mut log, &batch), Err(LogError::Full)), "{space}");
+        assert!(matches!(append(&log, &batch), Err(LogError::Full)), "{space}");
         assert_eq!(log.end(), 1);
         assert_eq!(read_all(&log, 0, 1 << 20).len(), 1);
     }
     faulty.set_space_left(None);
-    let appended = append(&mut log, &batch).unwrap();
+    let appended = append(&log, &batch).unwrap();
     assert_eq!((appended.base_offset, appended.duplicate), (1, false));
-    sync(&mut log);
+    sync(&log);
     drop(log);
     assert_eq!(read_all(&open(&disk, Options::default()).unwrap(), 0, 1 << 20).len(), 2);
 }
@@ -445,8 +484,8 @@ fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
     let (memory, _) = memory();
     let faulty = FaultyDisk::new(Arc::new(memory));
     let disk: Arc<dyn Disk> = Arc::new(faulty.clone());
-    let mut log = open(&disk, Options::default()).unwrap();
-    append_values(&mut log, &["a"], 5);
+    let log = open(&disk, Options::default()).unwrap();
+    append_values(&log, &["a"], 5);
     let point = log.begin_sync().unwrap();
     faulty.fail_syncs(true);
     let outcome = point.file.sync_data();
@@ -456,7 +495,7 @@ fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
     ));
     faulty.fail_syncs(false);
     let batch = encode(&["b".to_owned()], 5, Codec::None, None);
-    assert!(matches!(append(&mut log, &batch), Err(LogError::Stopped { .. })));
+    assert!(matches!(append(&log, &batch), Err(LogError::Stopped { .. })));
     assert!(log.begin_sync().is_none());
     assert_eq!(log.durable_end(), 0);
 }
@@ -464,7 +503,7 @@ fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
 #[test]
 fn batches_are_on_disk_as_they_came() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut log, _) = Log::open(Arc::new(RealDisk), dir.path(), Options::default()).unwrap();
+    let (log, _) = Log::open(Arc::new(RealDisk), dir.path(), Options::default()).unwrap();
     let batch = encode(&["untouched".to_owned()], 5, Codec::Gzip, None);
     log.append(&batch, &batch::check(&batch).unwrap(), 3, 0).unwrap();
     let file = RealDisk.open(&dir.path().join(segment::name(0)), Mode::Read).unwrap();

@@ -1,10 +1,12 @@
 //! Properties: Kafka's names, their defaults, and what is set on the broker and on topics.
 //!
-//! One table, [`table::PROPERTIES`], names every property that is known. `--set` takes a broker's name of it, topics take
-//! the topic's name; a name that is not in the table is refused, and so is a value that would have no effect here. A
-//! topic's value comes from the topic, else from the broker's flag, else from the default: the *sources* that
+//! One table, [`table::PROPERTIES`], names every property that means something here, another one the rest of Kafka's
+//! ([`others::OTHERS`]). `--set` takes a broker's name, topics take the topic's name; a name that is in no table is
+//! refused. A value that has no effect here is accepted with a warning, unless ignoring it would break a promise. A topic's
+//! value comes from the topic, else from the broker's flag, else from the default: the *sources* that
 //! DescribeConfigs shows.
 
+pub mod others;
 mod table;
 
 use std::collections::BTreeMap;
@@ -30,7 +32,11 @@ pub struct Resolved {
 
 /// What `--set` gave a broker, checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BrokerProperties(BTreeMap<&'static str, String>);
+pub struct BrokerProperties {
+    set: BTreeMap<&'static str, String>,
+    /// What was set without an effect, and why it has none.
+    ignored: Vec<(&'static str, &'static str)>,
+}
 
 /// What a topic was given, by the topic's name of the property.
 pub type TopicProperties = BTreeMap<String, String>;
@@ -46,21 +52,39 @@ impl BrokerProperties {
             let (name, value) = setting
                 .split_once('=')
                 .ok_or_else(|| format!("--set {setting}: write it as name=value"))?;
+            let invalid = |name: &str, value: &str, reason| format!("--set {name}={value}: {reason}");
+            if let Some((name, kind, default)) = others::find(name.trim()).filter(|(name, ..)| !is_unit_alias(name)) {
+                let value = value.trim();
+                others::check(name, kind, default, value).map_err(|reason| invalid(name, value, reason))?;
+                properties.set.insert(name, value.to_owned());
+                if default != Some(value) {
+                    properties.ignored.push((name, "it has no meaning for this broker"));
+                }
+                continue;
+            }
             let (name, value) = unit_alias(name.trim(), value.trim())?;
-            let property = PROPERTIES
-                .iter()
-                .find(|property| property.broker == name)
-                .ok_or_else(|| format!("--set {name}: this broker knows no such property"))?;
-            property
-                .check(&value)
-                .map_err(|reason| format!("--set {name}={value}: {reason}"))?;
-            properties.0.insert(property.broker, value);
+            let property = find(name);
+            property.check(&value).map_err(|reason| invalid(name, &value, reason))?;
+            if let Some(why) = property.why_ignored(&value) {
+                properties.ignored.push((property.broker, why));
+            }
+            properties.set.insert(property.broker, value);
         }
         Ok(properties)
     }
 
+    /// What was set without an effect: name and reason.
+    pub fn ignored(&self) -> &[(&'static str, &'static str)] {
+        &self.ignored
+    }
+
+    /// The value of one of Kafka's other properties, where it was set.
+    pub fn other(&self, name: &str) -> Option<&str> {
+        self.set.get(name).map(String::as_str)
+    }
+
     fn text(&self, property: &Property) -> (String, Source) {
-        match self.0.get(property.broker) {
+        match self.set.get(property.broker) {
             Some(value) => (value.clone(), Source::StaticBroker),
             None => (property.default.to_owned(), Source::Default),
         }
@@ -82,7 +106,10 @@ impl BrokerProperties {
     /// A broker property with its source.
     pub fn resolve(&self, property: &Property) -> Resolved {
         let (value, source) = self.text(property);
-        let mut synonyms = vec![(property.broker, value.clone(), source)];
+        let mut synonyms = Vec::new();
+        if !property.broker.is_empty() {
+            synonyms.push((property.broker, value.clone(), source));
+        }
         if source != Source::Default {
             synonyms.push((property.broker, property.default.to_owned(), Source::Default));
         }
@@ -140,6 +167,15 @@ pub fn check_topic(name: &str, value: &str) -> Result<(), String> {
         .map_err(|reason| format!("Invalid value {value} for configuration {name}: {reason}"))
 }
 
+/// Why a topic's setting has no effect, where that is so.
+pub fn why_ignored(name: &str, value: &str) -> Option<&'static str> {
+    find_topic(name)?.why_ignored(value)
+}
+
+fn is_unit_alias(name: &str) -> bool {
+    matches!(name, "log.retention.hours" | "log.retention.minutes" | "log.roll.hours")
+}
+
 /// Kafka's older names in other units become the one in milliseconds.
 fn unit_alias(name: &str, value: &str) -> Result<(&'static str, String), String> {
     let (canonical, unit_ms) = match name {
@@ -147,7 +183,9 @@ fn unit_alias(name: &str, value: &str) -> Result<(&'static str, String), String>
         "log.retention.minutes" => ("log.retention.ms", 60_000),
         "log.roll.hours" => ("log.roll.ms", 3_600_000),
         _ => {
-            let known = PROPERTIES.iter().find(|property| property.broker == name);
+            let known = PROPERTIES
+                .iter()
+                .find(|property| property.broker == name && !name.is_empty());
             let known = known.ok_or_else(|| format!("--set {name}: this broker knows no such property"))?;
             return Ok((known.broker, value.to_owned()));
         }
@@ -188,17 +226,30 @@ mod tests {
             "no.such.thing=1",
             "num.partitions=many",
             "num.partitions",
-            "log.cleanup.policy=compact",
+            "log.cleanup.policy=shred",
+            "ssl.keystore.location=/keys",
+            "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "node.id=7",
+            "log.dirs=/var/lib/kafka",
+            "num.io.threads=many",
         ] {
             assert!(BrokerProperties::parse([setting]).is_err(), "{setting}");
         }
         assert!(check_topic("segment.bytes", "100").is_err());
-        assert!(
-            check_topic("cleanup.policy", "compact")
-                .unwrap_err()
-                .contains("compaction")
-        );
+        assert!(check_topic("cleanup.policy", "compact,delete").is_ok());
+        assert!(check_topic("remote.storage.enable", "true").is_err());
         assert!(check_topic("flush.ms", "5").is_err());
         assert!(check_topic("flush.ms", "9223372036854775807").is_ok());
+    }
+
+    #[test]
+    fn what_has_no_meaning_here_is_accepted_and_named() {
+        let broker =
+            BrokerProperties::parse(["num.io.threads=3", "log.preallocate=true", "num.network.threads=3"]).unwrap();
+        let names: Vec<_> = broker.ignored().iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["num.io.threads", "log.preallocate"]);
+        assert_eq!(broker.other("num.io.threads"), Some("3"));
+        assert!(why_ignored("segment.jitter.ms", "5").is_some());
+        assert!(why_ignored("segment.jitter.ms", "0").is_none());
     }
 }

@@ -34,8 +34,17 @@ pub struct Property {
     pub topic: Option<&'static str>,
     pub kind: Kind,
     pub default: &'static str,
-    /// Whether other values than the default have an effect. Where not, they are refused: `why` says it.
-    pub why_fixed: Option<&'static str>,
+    pub effect: Effect,
+}
+
+/// What becomes of a value that is not the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    Honoured,
+    /// It is accepted with a warning, for this reason: it has no meaning here, and nothing that was promised is missed.
+    Ignored(&'static str),
+    /// It is refused, for this reason: ignoring it would break a promise.
+    Refused(&'static str),
 }
 
 const fn broker(broker: &'static str, kind: Kind, default: &'static str) -> Property {
@@ -44,7 +53,7 @@ const fn broker(broker: &'static str, kind: Kind, default: &'static str) -> Prop
         topic: None,
         kind,
         default,
-        why_fixed: None,
+        effect: Effect::Honoured,
     }
 }
 
@@ -54,54 +63,62 @@ const fn topic(topic: &'static str, broker: &'static str, kind: Kind, default: &
         topic: Some(topic),
         kind,
         default,
-        why_fixed: None,
+        effect: Effect::Honoured,
     }
 }
 
-const fn fixed(property: Property, why: &'static str) -> Property {
+const fn refused(property: Property, why: &'static str) -> Property {
     Property {
-        why_fixed: Some(why),
+        effect: Effect::Refused(why),
         ..property
+    }
+}
+
+const fn ignored(property: Property, why: &'static str) -> Property {
+    Property {
+        effect: Effect::Ignored(why),
+        ..property
+    }
+}
+
+/// A property that only topics have.
+const fn topic_only(topic: &'static str, kind: Kind, default: &'static str) -> Property {
+    Property {
+        broker: "",
+        topic: Some(topic),
+        kind,
+        default,
+        effect: Effect::Honoured,
     }
 }
 
 const INT_MAX: i64 = i32::MAX as i64;
 const LONG_MAX: &str = "9223372036854775807";
-const NO_COMPACTION: &str = "compaction is not supported yet";
 const NO_FLUSH: &str = "when data is synced is decided by --flush";
 const ONE_BROKER: &str = "there is one broker";
-const AS_PRODUCED: &str = "batches are kept as they were produced";
+const NO_TIERED: &str = "there is no tiered storage";
 
 /// Every property that is known, topics' first.
 pub const PROPERTIES: &[Property] = &[
-    fixed(
-        topic(
-            "cleanup.policy",
-            "log.cleanup.policy",
-            Kind::List(&["delete", "compact"]),
-            "delete",
-        ),
-        NO_COMPACTION,
+    topic(
+        "cleanup.policy",
+        "log.cleanup.policy",
+        Kind::List(&["delete", "compact"]),
+        "delete",
     ),
-    fixed(
-        topic(
-            "compression.type",
-            "compression.type",
-            Kind::Text(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]),
-            "producer",
-        ),
-        AS_PRODUCED,
+    topic(
+        "compression.type",
+        "compression.type",
+        Kind::Text(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]),
+        "producer",
     ),
-    fixed(
-        topic(
-            "delete.retention.ms",
-            "log.cleaner.delete.retention.ms",
-            Kind::Long(0, i64::MAX),
-            "86400000",
-        ),
-        NO_COMPACTION,
+    topic(
+        "delete.retention.ms",
+        "log.cleaner.delete.retention.ms",
+        Kind::Long(0, i64::MAX),
+        "86400000",
     ),
-    fixed(
+    ignored(
         topic(
             "file.delete.delay.ms",
             "log.segment.delete.delay.ms",
@@ -110,7 +127,7 @@ pub const PROPERTIES: &[Property] = &[
         ),
         "open files stay readable, so deletion needs no delay",
     ),
-    fixed(
+    refused(
         topic(
             "flush.messages",
             "log.flush.interval.messages",
@@ -119,7 +136,7 @@ pub const PROPERTIES: &[Property] = &[
         ),
         NO_FLUSH,
     ),
-    fixed(
+    refused(
         topic("flush.ms", "log.flush.interval.ms", Kind::Long(0, i64::MAX), LONG_MAX),
         NO_FLUSH,
     ),
@@ -129,14 +146,11 @@ pub const PROPERTIES: &[Property] = &[
         Kind::Int(0, INT_MAX),
         "4096",
     ),
-    fixed(
-        topic(
-            "max.compaction.lag.ms",
-            "log.cleaner.max.compaction.lag.ms",
-            Kind::Long(1, i64::MAX),
-            LONG_MAX,
-        ),
-        NO_COMPACTION,
+    topic(
+        "max.compaction.lag.ms",
+        "log.cleaner.max.compaction.lag.ms",
+        Kind::Long(1, i64::MAX),
+        LONG_MAX,
     ),
     topic(
         "max.message.bytes",
@@ -150,45 +164,33 @@ pub const PROPERTIES: &[Property] = &[
         Kind::Long(0, i64::MAX),
         "3600000",
     ),
-    fixed(
-        topic(
-            "message.timestamp.before.max.ms",
-            "log.message.timestamp.before.max.ms",
-            Kind::Long(0, i64::MAX),
-            LONG_MAX,
-        ),
-        "old timestamps are always accepted",
+    topic(
+        "message.timestamp.before.max.ms",
+        "log.message.timestamp.before.max.ms",
+        Kind::Long(0, i64::MAX),
+        LONG_MAX,
     ),
-    fixed(
-        topic(
-            "message.timestamp.type",
-            "log.message.timestamp.type",
-            Kind::Text(&["CreateTime", "LogAppendTime"]),
-            "CreateTime",
-        ),
-        AS_PRODUCED,
+    topic(
+        "message.timestamp.type",
+        "log.message.timestamp.type",
+        Kind::Text(&["CreateTime", "LogAppendTime"]),
+        "CreateTime",
     ),
-    fixed(
-        topic(
-            "min.cleanable.dirty.ratio",
-            "log.cleaner.min.cleanable.ratio",
-            Kind::Double,
-            "0.5",
-        ),
-        NO_COMPACTION,
+    topic(
+        "min.cleanable.dirty.ratio",
+        "log.cleaner.min.cleanable.ratio",
+        Kind::Double,
+        "0.5",
     ),
-    fixed(
-        topic(
-            "min.compaction.lag.ms",
-            "log.cleaner.min.compaction.lag.ms",
-            Kind::Long(0, i64::MAX),
-            "0",
-        ),
-        NO_COMPACTION,
+    topic(
+        "min.compaction.lag.ms",
+        "log.cleaner.min.compaction.lag.ms",
+        Kind::Long(0, i64::MAX),
+        "0",
     ),
     // As in Kafka, more than there are replicas counts as all of them.
     topic("min.insync.replicas", "min.insync.replicas", Kind::Int(1, INT_MAX), "1"),
-    fixed(
+    ignored(
         topic("preallocate", "log.preallocate", Kind::Boolean, "false"),
         "files grow with their contents",
     ),
@@ -205,7 +207,7 @@ pub const PROPERTIES: &[Property] = &[
         Kind::Int(1 << 20, INT_MAX),
         "1073741824",
     ),
-    fixed(
+    ignored(
         topic(
             "segment.index.bytes",
             "log.index.size.max.bytes",
@@ -214,12 +216,12 @@ pub const PROPERTIES: &[Property] = &[
         ),
         "indexes have the size they need",
     ),
-    fixed(
+    ignored(
         topic("segment.jitter.ms", "log.roll.jitter.ms", Kind::Long(0, i64::MAX), "0"),
         "segments are sealed without jitter",
     ),
     topic("segment.ms", "log.roll.ms", Kind::Long(1, i64::MAX), "604800000"),
-    fixed(
+    ignored(
         topic(
             "unclean.leader.election.enable",
             "unclean.leader.election.enable",
@@ -228,9 +230,63 @@ pub const PROPERTIES: &[Property] = &[
         ),
         ONE_BROKER,
     ),
+    ignored(
+        topic(
+            "compression.gzip.level",
+            "compression.gzip.level",
+            Kind::Int(-1, 9),
+            "-1",
+        ),
+        "batches are compressed at the codec's default level",
+    ),
+    ignored(
+        topic("compression.lz4.level", "compression.lz4.level", Kind::Int(1, 17), "9"),
+        "batches are compressed at the codec's default level",
+    ),
+    ignored(
+        topic(
+            "compression.zstd.level",
+            "compression.zstd.level",
+            Kind::Int(-131_072, 22),
+            "3",
+        ),
+        "batches are compressed at the codec's default level",
+    ),
+    ignored(
+        topic(
+            "local.retention.bytes",
+            "log.local.retention.bytes",
+            Kind::Long(-2, i64::MAX),
+            "-2",
+        ),
+        NO_TIERED,
+    ),
+    ignored(
+        topic(
+            "local.retention.ms",
+            "log.local.retention.ms",
+            Kind::Long(-2, i64::MAX),
+            "-2",
+        ),
+        NO_TIERED,
+    ),
+    refused(topic_only("remote.storage.enable", Kind::Boolean, "false"), NO_TIERED),
+    ignored(topic_only("remote.log.copy.disable", Kind::Boolean, "false"), NO_TIERED),
+    ignored(
+        topic_only("remote.log.delete.on.disable", Kind::Boolean, "false"),
+        NO_TIERED,
+    ),
+    ignored(
+        topic_only("leader.replication.throttled.replicas", Kind::List(&[]), ""),
+        ONE_BROKER,
+    ),
+    ignored(
+        topic_only("follower.replication.throttled.replicas", Kind::List(&[]), ""),
+        ONE_BROKER,
+    ),
     broker("auto.create.topics.enable", Kind::Boolean, "true"),
     broker("connections.max.idle.ms", Kind::Long(1, i64::MAX), "600000"),
-    fixed(
+    refused(
         broker("default.replication.factor", Kind::Int(1, 32767), "1"),
         ONE_BROKER,
     ),
@@ -241,6 +297,7 @@ pub const PROPERTIES: &[Property] = &[
     broker("group.max.session.timeout.ms", Kind::Int(1, INT_MAX), "1800000"),
     broker("group.max.size", Kind::Int(1, INT_MAX), "2147483647"),
     broker("group.min.session.timeout.ms", Kind::Int(1, INT_MAX), "6000"),
+    broker("log.cleaner.backoff.ms", Kind::Long(0, i64::MAX), "15000"),
     broker("log.retention.check.interval.ms", Kind::Long(1, i64::MAX), "300000"),
     broker("max.connections", Kind::Int(1, 100_000), "4000"),
     broker("num.partitions", Kind::Int(1, 10_000), "1"),
@@ -264,15 +321,28 @@ impl Property {
                 }
             }
             Kind::Double => {
-                value.parse::<f64>().map_err(|_| "it must be a number".to_owned())?;
+                let number = value.parse::<f64>().map_err(|_| "it must be a number".to_owned())?;
+                // All that there are here are ratios.
+                if !(0.0..=1.0).contains(&number) {
+                    return Err("it must be within 0 and 1".to_owned());
+                }
             }
             Kind::Text(values) if values.contains(&value) => {}
+            Kind::List([]) => {}
             Kind::List(values) if value.split(',').all(|element| values.contains(&element.trim())) => {}
             Kind::Text(values) | Kind::List(values) => return Err(format!("it must be one of {}", values.join(", "))),
         }
-        match self.why_fixed {
-            Some(why) if value != self.default => Err(format!("only {} is supported: {why}", self.default)),
+        match self.effect {
+            Effect::Refused(why) if value != self.default => Err(format!("only {} is supported: {why}", self.default)),
             _ => Ok(()),
+        }
+    }
+
+    /// Why a value has no effect, where it is accepted in spite of that.
+    pub fn why_ignored(&self, value: &str) -> Option<&'static str> {
+        match self.effect {
+            Effect::Ignored(why) if value != self.default => Some(why),
+            _ => None,
         }
     }
 }

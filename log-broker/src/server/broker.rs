@@ -7,21 +7,26 @@ use std::time::Duration;
 use disk::Disk;
 use host::Shutdown;
 use log_broker_wire::ErrorCode;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::coordinator::Coordinator;
+use super::dispatch::Client;
+use super::gate::Gate;
 use super::metrics::Metrics;
 use super::partition::{Partition, Refused, lock};
+use super::request_memory::RequestMemory;
 use super::syncer::Syncer;
 use super::topics::Topics;
 use super::{Error, now_ms};
 use crate::Flush;
+use crate::log::Log;
 use crate::property::BrokerProperties;
 
-/// Bytes that requests may have announced and not yet been answered for, over all connections, counted in [`ANNOUNCED_UNIT`].
-const ANNOUNCED_BYTES_MAX: usize = 256 << 20;
-/// The unit in which announced bytes are counted.
-pub(super) const ANNOUNCED_UNIT: usize = 1 << 10;
+/// Compressed batches that are checked at a time; each may take as much memory as its codec's window, 128 MB at most.
+const INFLATING_MAX: usize = 4;
+
+/// The shortest pause between two looks at what has to be compacted.
+const COMPACTION_PAUSE_MIN: Duration = Duration::from_millis(100);
 
 /// The id of this broker, while there is one.
 pub(super) const NODE_ID: i32 = 0;
@@ -30,10 +35,15 @@ pub(super) const NODE_ID: i32 = 0;
 #[derive(Debug)]
 pub struct Broker {
     pub(super) properties: BrokerProperties,
-    pub(super) advertised: (String, u16),
+    /// The host and port that clients are given; without a host, the address that a client came in on.
+    pub(super) advertised: (Option<String>, u16),
+    /// The address that is listened on.
+    pub(super) listen: String,
     pub(super) topics: Topics,
     pub(super) groups: Coordinator,
-    pub(super) announced: Arc<Semaphore>,
+    pub(super) request_memory: RequestMemory,
+    /// Through which compressed batches are checked.
+    pub(super) inflating: Gate,
     flush: Flush,
     metrics: Arc<Metrics>,
     /// `None` once closed.
@@ -52,7 +62,8 @@ impl Broker {
         dir: &Path,
         properties: BrokerProperties,
         flush: Flush,
-        advertised: (String, u16),
+        advertised: (Option<String>, u16),
+        listen: String,
     ) -> Result<Arc<Self>, Error> {
         let storage = |reason: String| Error::Storage {
             path: dir.display().to_string(),
@@ -65,9 +76,11 @@ impl Broker {
         let broker = Self {
             properties,
             advertised,
+            listen,
             topics,
             groups,
-            announced: Arc::new(Semaphore::new(ANNOUNCED_BYTES_MAX / ANNOUNCED_UNIT)),
+            request_memory: RequestMemory::shared(),
+            inflating: Gate::new(INFLATING_MAX),
             flush,
             metrics,
             syncer: RwLock::new(Some(syncer)),
@@ -76,6 +89,12 @@ impl Broker {
         };
         broker.measure();
         Ok(Arc::new(broker))
+    }
+
+    /// Where `client` reaches this broker.
+    pub(super) fn advertised_to(&self, client: &Client) -> (String, u16) {
+        let (host, port) = &self.advertised;
+        (host.clone().unwrap_or_else(|| client.reached.to_string()), *port)
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
@@ -171,7 +190,7 @@ impl Broker {
         }
         for (name, topic) in self.topics.all() {
             for partition in &topic.partitions {
-                if let Err(refused) = partition.with_log(|log| log.close()) {
+                if let Err(refused) = partition.with_log(Log::close) {
                     tracing::warn!(
                         topic = name,
                         partition = partition.index,
@@ -214,5 +233,42 @@ pub(super) async fn retention(broker: Arc<Broker>, shutdown: Shutdown) {
             broker.measure();
         });
         let _ = round.await;
+    }
+}
+
+/// Compacts the logs of compacted topics, one after the other, where it is due.
+pub(super) async fn compaction(broker: Arc<Broker>, shutdown: Shutdown) {
+    let pause = broker.properties.number("log.cleaner.backoff.ms");
+    let pause = Duration::from_millis(u64::try_from(pause).unwrap_or(0)).max(COMPACTION_PAUSE_MIN);
+    while !shutdown.is_requested() {
+        tokio::time::sleep(pause).await;
+        let (broker, shutdown) = (Arc::clone(&broker), shutdown.clone());
+        let round = tokio::task::spawn_blocking(move || {
+            let compacted = broker
+                .topics
+                .all()
+                .into_iter()
+                .filter(|(_, topic)| topic.limits.keys_required);
+            for (name, topic) in compacted {
+                for partition in &topic.partitions {
+                    if shutdown.is_requested() {
+                        return;
+                    }
+                    compact(&name, partition);
+                }
+            }
+        });
+        let _ = round.await;
+    }
+}
+
+fn compact(topic: &str, partition: &Partition) {
+    match partition.with_log(|log| log.compact(now_ms())) {
+        Ok(None) => {}
+        Ok(Some(done)) => {
+            let (before, after) = (done.bytes_before, done.bytes_after);
+            tracing::info!(topic, partition = partition.index, before, after, "compacted");
+        }
+        Err(refused) => tracing::warn!(topic, partition = partition.index, ?refused, "compaction failed"),
     }
 }

@@ -3,12 +3,14 @@
 //! Two tasks: one reads frames and begins what must happen in order (appending), one finishes and writes. Between them is
 //! a short queue, so a client may have several requests under way, and one that sends without reading is made to wait.
 //!
-//! What it stops: a frame that is longer than allowed, or that is announced and does not come; more announced bytes, over
-//! all clients, than there is memory for (what counts is what is announced, before any of it is there); a client that
-//! does not take its answers; one that is silent for too long. Memory for a frame is taken as its bytes arrive.
+//! What it stops: a frame that is longer than allowed, or that is announced and does not come; a client that does not take
+//! its answers; one that is silent for too long. Memory for a frame is taken as its bytes arrive, within what
+//! [`RequestMemory`] has for all clients: what is only announced costs nothing. An answer's records are taken from their
+//! file as the client takes them, so a slow reader holds no memory.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,20 +18,29 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use host::{Permit, Shutdown};
 use log_broker_wire::frame;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::timeout;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
 
-use super::broker::{ANNOUNCED_UNIT, Broker};
-use super::dispatch::{self, Begun, Client};
+use super::broker::Broker;
+use super::dispatch::{self, Begun, Client, Piece};
+use super::off_worker;
+use super::request_memory::{Held, RequestMemory};
+use crate::log::Extent;
 
 /// Requests of one client that may wait for their turn.
 const PIPELINE_MAX: usize = 16;
 
-/// Frames up to this many bytes are not counted against the announced bytes: connections bound them.
+/// Frames up to this many bytes are not counted: the number of connections bounds them.
 const SMALL_FRAME_BYTES: usize = 64 << 10;
+
+/// Bytes of a file that are sent, or read where the socket takes no files, at a time.
+const FILE_CHUNK_BYTES: usize = 256 << 10;
+
+/// How often the pace of a frame under way is measured.
+const PACE_TIME: Duration = Duration::from_millis(500);
 
 /// How long a frame may take to arrive, besides its length at [`FRAME_BYTES_PER_SECOND`].
 const FRAME_TIME: Duration = Duration::from_secs(10);
@@ -58,7 +69,7 @@ enum End {
     Length(i32, usize),
     #[error("a frame did not arrive in time")]
     Slow,
-    #[error("too many bytes are announced by all clients")]
+    #[error("a frame arrives slowly while others wait for memory")]
     Crowded,
     #[error(transparent)]
     Request(#[from] dispatch::Error),
@@ -69,11 +80,12 @@ enum End {
 /// An answer to be finished and written, with what its request holds.
 struct Queued {
     begun: Begun,
-    _announced: Option<OwnedSemaphorePermit>,
+    _memory: Held,
 }
 
 pub(super) async fn run(broker: Arc<Broker>, stream: TcpStream, peer: SocketAddr, permit: Permit, shutdown: Shutdown) {
     broker.metrics().connections.inc();
+    let reached = stream.local_addr().map_or(peer.ip(), |address| address.ip());
     let (reader, writer) = stream.into_split();
     let (queue, queued) = mpsc::channel(PIPELINE_MAX);
     let under_way = Arc::new(AtomicUsize::new(0));
@@ -85,6 +97,7 @@ pub(super) async fn run(broker: Arc<Broker>, stream: TcpStream, peer: SocketAddr
     ));
     let client = Client {
         host: peer.ip().to_string(),
+        reached: reached.to_canonical(),
     };
     let end = tokio::select! {
         end = read_requests(&broker, reader, &client, queue, &under_way) => end,
@@ -111,8 +124,9 @@ async fn read_requests(
     queue: mpsc::Sender<Queued>,
     under_way: &AtomicUsize,
 ) -> End {
+    let own = RequestMemory::of_connection();
     loop {
-        let (bytes, announced) = match read_frame(broker, &mut reader, under_way).await {
+        let (bytes, memory) = match read_frame(broker, &own, &mut reader, under_way).await {
             Ok(read) => read,
             Err(end) => return end,
         };
@@ -121,14 +135,7 @@ async fn read_requests(
             Err(error) => return error.into(),
         };
         under_way.fetch_add(1, Ordering::Relaxed);
-        if queue
-            .send(Queued {
-                begun,
-                _announced: announced,
-            })
-            .await
-            .is_err()
-        {
+        if queue.send(Queued { begun, _memory: memory }).await.is_err() {
             return End::Closed;
         }
     }
@@ -136,9 +143,10 @@ async fn read_requests(
 
 async fn read_frame(
     broker: &Broker,
+    own: &RequestMemory,
     reader: &mut OwnedReadHalf,
     under_way: &AtomicUsize,
-) -> Result<(Bytes, Option<OwnedSemaphorePermit>), End> {
+) -> Result<(Bytes, Held), End> {
     let length = read_length(broker, reader, under_way).await?;
     let length_max = usize::try_from(broker.properties.number("socket.request.max.bytes")).unwrap_or(0);
     // The shortest request is key, version and correlation id.
@@ -146,18 +154,22 @@ async fn read_frame(
         .ok()
         .filter(|len| (8..=length_max.min(frame::FRAME_BYTES_MAX)).contains(len))
         .ok_or(End::Length(length, length_max))?;
-    let announced = if len > SMALL_FRAME_BYTES {
-        let units = (len / ANNOUNCED_UNIT) as u32;
-        let permit = timeout(FRAME_TIME, Arc::clone(&broker.announced).acquire_many_owned(units)).await;
-        Some(permit.map_err(|_| End::Crowded)?.map_err(|_| End::Crowded)?)
-    } else {
-        None
-    };
+    let mut memory = Held::default();
+    if len > SMALL_FRAME_BYTES {
+        // Of this connection's own: a client with much under way waits for its answers.
+        own.take(&mut memory, len).await;
+    }
     let limit = FRAME_TIME + Duration::from_secs((len / FRAME_BYTES_PER_SECOND) as u64);
-    let bytes = timeout(limit, read_exactly(reader, len))
+    let arriving = Arriving {
+        memory: &broker.request_memory,
+        held: &mut memory,
+        measured: Instant::now(),
+        measured_len: 0,
+    };
+    let bytes = timeout(limit, arriving.read(reader, len))
         .await
         .map_err(|_| End::Slow)??;
-    Ok((bytes, announced))
+    Ok((bytes, memory))
 }
 
 /// The length that begins a frame. A client that waits for an answer is not idle.
@@ -179,18 +191,53 @@ async fn read_length(broker: &Broker, reader: &mut OwnedReadHalf, under_way: &At
     Ok(i32::from_be_bytes(bytes))
 }
 
-async fn read_exactly(reader: &mut OwnedReadHalf, len: usize) -> Result<Bytes, End> {
-    let mut frame = BytesMut::with_capacity(len.min(FRAME_RESERVE));
-    while frame.len() < len {
-        if frame.capacity() == frame.len() {
-            frame.reserve((len - frame.len()).min(frame.len()));
+/// A frame that is arriving.
+struct Arriving<'a> {
+    memory: &'a RequestMemory,
+    held: &'a mut Held,
+    /// When its pace was last measured, and how much was there.
+    measured: Instant,
+    measured_len: usize,
+}
+
+impl Arriving<'_> {
+    async fn read(mut self, reader: &mut OwnedReadHalf, len: usize) -> Result<Bytes, End> {
+        let mut frame = BytesMut::with_capacity(len.min(FRAME_RESERVE));
+        while frame.len() < len {
+            if frame.capacity() == frame.len() {
+                let more = (len - frame.len()).min(frame.len());
+                self.memory.take(self.held, more).await;
+                frame.reserve(more);
+                // What it waited for memory is not its sender's fault.
+                self.measured = Instant::now();
+                self.measured_len = frame.len();
+            }
+            let mut rest = (&mut *reader).take((len - frame.len()) as u64);
+            match timeout(PACE_TIME, rest.read_buf(&mut frame)).await {
+                Ok(Ok(0)) => return Err(End::Closed),
+                Ok(read) => {
+                    read?;
+                }
+                Err(_nothing_came) => {}
+            }
+            if self.is_slow(frame.len()) && self.memory.is_short() && !self.held.is_empty() {
+                return Err(End::Crowded);
+            }
         }
-        let mut rest = (&mut *reader).take((len - frame.len()) as u64);
-        if rest.read_buf(&mut frame).await? == 0 {
-            return Err(End::Closed);
-        }
+        Ok(frame.freeze())
     }
-    Ok(frame.freeze())
+
+    /// Whether its sender has not kept the pace since that was last measured.
+    fn is_slow(&mut self, arrived: usize) -> bool {
+        if self.measured.elapsed() < PACE_TIME {
+            return false;
+        }
+        let expected = PACE_TIME.as_secs_f64() * FRAME_BYTES_PER_SECOND as f64;
+        let is_slow = ((arrived - self.measured_len) as f64) < expected;
+        self.measured = Instant::now();
+        self.measured_len = arrived;
+        is_slow
+    }
 }
 
 async fn write_answers(
@@ -199,12 +246,64 @@ async fn write_answers(
     mut writer: OwnedWriteHalf,
     under_way: Arc<AtomicUsize>,
 ) -> io::Result<()> {
-    while let Some(Queued { begun, _announced }) = queued.recv().await {
+    while let Some(Queued { begun, _memory }) = queued.recv().await {
         let answer = begun.finish(&broker).await.map_err(io::Error::other)?;
-        write_segments(&mut writer, &answer).await?;
+        write_pieces(&mut writer, answer).await?;
         under_way.fetch_sub(1, Ordering::Relaxed);
     }
     Ok(())
+}
+
+/// Writes an answer: what is in memory, and what is in files.
+async fn write_pieces(writer: &mut OwnedWriteHalf, pieces: Vec<Piece>) -> io::Result<()> {
+    let mut in_memory = Vec::new();
+    for piece in pieces {
+        match piece {
+            Piece::Bytes(bytes) => in_memory.push(bytes),
+            Piece::File(extent) => {
+                write_segments(writer, &in_memory).await?;
+                in_memory.clear();
+                send_file(writer, extent).await?;
+            }
+        }
+    }
+    write_segments(writer, &in_memory).await
+}
+
+/// Sends a part of a file, chunk by chunk as the client takes it: from the page cache to the socket, where that is possible.
+async fn send_file(writer: &mut OwnedWriteHalf, extent: Extent) -> io::Result<()> {
+    let Extent {
+        file,
+        mut position,
+        mut len,
+    } = extent;
+    while len > 0 {
+        let chunk = len.min(FILE_CHUNK_BYTES);
+        if !file.is_cached(position, chunk) {
+            // Brings it into the page cache.
+            off_worker(|| file.read_exact_at(&mut vec![0; chunk], position))?;
+        }
+        let stream = writer.as_ref();
+        let send = stream.async_io(Interest::WRITABLE, || file.send_to(stream.as_fd(), position, chunk));
+        let sent = match within_stall(send).await? {
+            Some(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Some(sent) => sent,
+            None => {
+                let mut bytes = vec![0; chunk];
+                file.read_exact_at(&mut bytes, position)?;
+                write_segments(writer, &[bytes.into()]).await?;
+                chunk
+            }
+        };
+        position += sent as u64;
+        len -= sent;
+    }
+    Ok(())
+}
+
+async fn within_stall<T>(write: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let written = timeout(WRITE_STALL_MAX, write).await;
+    written.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client takes no answer"))?
 }
 
 /// Writes all segments, as many at a time as the kernel takes.
@@ -212,8 +311,7 @@ async fn write_segments(writer: &mut OwnedWriteHalf, segments: &[Bytes]) -> io::
     let mut slices: Vec<IoSlice<'_>> = segments.iter().map(|segment| IoSlice::new(segment)).collect();
     let mut left = slices.as_mut_slice();
     while !left.is_empty() {
-        let written = timeout(WRITE_STALL_MAX, writer.write_vectored(left)).await;
-        match written.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client takes no answer"))?? {
+        match within_stall(writer.write_vectored(left)).await? {
             0 => return Err(io::ErrorKind::WriteZero.into()),
             written => IoSlice::advance_slices(&mut left, written),
         }

@@ -1,7 +1,8 @@
 //! The group coordinator: the pure core with a clock, waiting callers, and its data on disk.
 //!
-//! Committed positions are written to a write-ahead log before they are acknowledged, all that wait in one fdatasync, and
-//! are folded into an image (`offsets.json`) now and then, after which the log is purged.
+//! Committed offsets and the generations of groups are written to a write-ahead log before they are acknowledged, all that
+//! wait in one fdatasync, and are folded into an image (`offsets.json`) now and then, after which the log is purged. After a
+//! restart the members of groups are where they were.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,7 +23,8 @@ use super::broker::Broker;
 use super::now_ms;
 use super::partition::lock;
 use crate::group::{
-    Change, Committed, DescribedGroup, Effect, Groups, Identity, Join, Joined, Offsets, Settings, Sync, Synced, Ticket,
+    Change, Committed, DescribedGroup, Effect, Groups, Identity, Join, Joined, Offsets, Settings, Store, StoredGroup,
+    Sync, Synced, Ticket,
 };
 use crate::log::{read_optional, replace};
 use crate::property::BrokerProperties;
@@ -41,17 +43,38 @@ const CHANGE: u8 = 1;
 
 /// The longest that the timers sleep.
 const TICK_MAX: Duration = Duration::from_secs(5);
+/// The shortest that the timers sleep: members that are heard again and again move their deadlines all the time.
+const TICK_MIN: Duration = Duration::from_millis(10);
 
 /// What was committed, up to and with the record of this index.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 struct Image {
     index: u64,
     offsets: Offsets,
+    #[serde(default)]
+    groups: BTreeMap<String, StoredGroup>,
+}
+
+impl Image {
+    fn apply(&mut self, index: u64, change: Change) {
+        self.index = index;
+        match change {
+            Change::Members { group, stored } => {
+                match stored {
+                    Some(stored) => self.groups.insert(group, stored),
+                    None => self.groups.remove(&group),
+                };
+            }
+            change => self.offsets.apply(change),
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Coordinator {
-    core: Mutex<Core>,
+    core: Arc<Mutex<Core>>,
+    /// Held over a step and the queueing of what it stores, so that what is stored is in the order of the steps.
+    steps: Mutex<()>,
     offsets: Arc<Mutex<Image>>,
     /// `None` once closed.
     writer: RwLock<Option<GroupCommit>>,
@@ -59,7 +82,7 @@ pub(super) struct Coordinator {
     dir: PathBuf,
     imaged: Mutex<u64>,
     /// Told when the next deadline may have changed.
-    changed: Notify,
+    changed: Arc<Notify>,
     pub(super) metadata_bytes_max: usize,
 }
 
@@ -77,10 +100,12 @@ impl Core {
         self.next_ticket
     }
 
-    /// Answers the callers; one that has gone is nobody's loss, its member will fall silent.
-    fn deliver(&mut self, effects: Vec<Effect>) {
+    /// Answers the callers, and returns what is to be stored. A caller may have gone; its member's session will expire.
+    fn deliver(&mut self, effects: Vec<Effect>) -> Vec<Store> {
+        let mut stores = Vec::new();
         for effect in effects {
             match effect {
+                Effect::Store(store) => stores.push(*store),
                 Effect::Joined(ticket, joined) => {
                     if let Some(waiter) = self.joining.remove(&ticket) {
                         let _ = waiter.send(joined);
@@ -93,6 +118,7 @@ impl Core {
                 }
             }
         }
+        stores
     }
 }
 
@@ -119,31 +145,85 @@ impl Coordinator {
             session_timeout_ms_max: properties.number("group.max.session.timeout.ms") as i32,
             members_max: usize::try_from(properties.number("group.max.size")).unwrap_or(usize::MAX),
         };
+        let mut groups = Groups::new(settings);
+        for (name, stored) in &image.groups {
+            groups.restore(name, stored.clone(), now_ms());
+        }
         Ok(Self {
-            core: Mutex::new(Core {
-                groups: Groups::new(settings),
+            core: Arc::new(Mutex::new(Core {
+                groups,
                 next_ticket: 0,
                 joining: BTreeMap::new(),
                 syncing: BTreeMap::new(),
-            }),
+            })),
+            steps: Mutex::new(()),
             imaged: Mutex::new(image.index),
             offsets: Arc::new(Mutex::new(image)),
             writer: RwLock::new(Some(writer)),
             disk,
             dir,
-            changed: Notify::new(),
+            changed: Arc::new(Notify::new()),
             metadata_bytes_max: usize::try_from(properties.number("offset.metadata.max.bytes")).unwrap_or(0),
         })
     }
 
-    /// Does something with the groups and answers whoever it concerns.
+    /// Does something with the groups, answers those whom it concerns, and stores what is to be stored.
     fn step<T>(&self, step: impl FnOnce(&mut Core) -> (T, Vec<Effect>)) -> T {
-        let mut core = lock(&self.core);
-        let (outcome, effects) = step(&mut core);
-        core.deliver(effects);
-        drop(core);
-        self.changed.notify_one();
+        let _steps = lock(&self.steps);
+        let (outcome, stores) = {
+            let mut core = lock(&self.core);
+            let (outcome, effects) = step(&mut core);
+            (outcome, core.deliver(effects))
+        };
+        for store in stores {
+            self.store(store);
+        }
         outcome
+    }
+
+    /// Queues a generation; its members are answered when it is durable.
+    fn store(&self, store: Store) {
+        let Store {
+            group,
+            generation,
+            stored,
+            then,
+        } = store;
+        let (core, changed) = (Arc::clone(&self.core), Arc::clone(&self.changed));
+        let change = Change::Members {
+            group: group.clone(),
+            stored,
+        };
+        self.submit(change, move |outcome| {
+            if let Err(error) = &outcome {
+                tracing::warn!(group, %error, "the members of a group could not be stored");
+            }
+            let mut core = lock(&core);
+            let mut effects = then;
+            effects.extend(core.groups.stored(&group, generation, outcome.is_ok(), now_ms()));
+            core.deliver(effects);
+            drop(core);
+            changed.notify_one();
+        });
+    }
+
+    /// Writes a change to the log; it takes effect when it is durable, then `done` is called, on the writer's thread or at
+    /// once. Not at all when the coordinator is closed.
+    fn submit(&self, change: Change, done: impl FnOnce(Result<(), LogError>) + Send + 'static) {
+        let payload = match serde_json::to_vec(&change) {
+            Ok(payload) => Bytes::from(payload),
+            Err(error) => {
+                tracing::error!(%error, "a change of the groups cannot be encoded");
+                return;
+            }
+        };
+        let writer = self.writer.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(writer) = writer.as_ref() else { return };
+        let offsets = Arc::clone(&self.offsets);
+        writer.submit(CHANGE, payload, move |written| {
+            // Applied here, on the writer's thread, so that changes take effect in the order of their records.
+            done(written.map(|index| lock(&offsets).apply(index, change)));
+        });
     }
 
     pub(super) async fn join(&self, join: Join) -> Joined {
@@ -156,6 +236,7 @@ impl Coordinator {
             let effects = core.groups.join(ticket, join, fresh_id, now_ms());
             (receiver, effects)
         });
+        self.changed.notify_one();
         receiver
             .await
             .unwrap_or_else(|_| Joined::refused(ErrorCode::NOT_COORDINATOR, String::new()))
@@ -169,6 +250,7 @@ impl Coordinator {
             let effects = core.groups.sync(ticket, sync, now_ms());
             (receiver, effects)
         });
+        self.changed.notify_one();
         receiver
             .await
             .unwrap_or_else(|_| Synced::refused(ErrorCode::NOT_COORDINATOR))
@@ -179,7 +261,9 @@ impl Coordinator {
     }
 
     pub(super) fn leave(&self, group: &str, member_id: &str, instance_id: Option<&str>) -> ErrorCode {
-        self.step(|core| core.groups.leave(group, member_id, instance_id, now_ms()))
+        let left = self.step(|core| core.groups.leave(group, member_id, instance_id, now_ms()));
+        self.changed.notify_one();
+        left
     }
 
     pub(super) fn may_commit(&self, group: &str, member: &Identity) -> ErrorCode {
@@ -201,6 +285,10 @@ impl Coordinator {
         }
         groups.sort();
         groups
+    }
+
+    pub(super) fn may_delete_offsets(&self, group: &str, topic: &str) -> ErrorCode {
+        lock(&self.core).groups.may_delete_offsets(group, topic)
     }
 
     pub(super) fn has_members(&self, group: &str) -> bool {
@@ -239,28 +327,16 @@ impl Coordinator {
 
     /// Makes a change durable, then visible.
     pub(super) async fn change(&self, change: Change) -> Result<(), ErrorCode> {
-        let payload = serde_json::to_vec(&change).map_err(|_| ErrorCode::UNKNOWN_SERVER_ERROR)?;
         let (sender, receiver) = oneshot::channel();
-        {
-            let writer = self.writer.read().unwrap_or_else(PoisonError::into_inner);
-            let writer = writer.as_ref().ok_or(ErrorCode::NOT_COORDINATOR)?;
-            let offsets = Arc::clone(&self.offsets);
-            writer.submit(CHANGE, Bytes::from(payload), move |written| {
-                // Applied here, on the writer's thread, so that changes take effect in the order of their records.
-                let outcome = written.map(|index| {
-                    let mut image = lock(&offsets);
-                    image.offsets.apply(change);
-                    image.index = index;
-                });
-                let _ = sender.send(outcome);
-            });
-        }
+        self.submit(change, |outcome| {
+            let _ = sender.send(outcome);
+        });
         match receiver.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(LogError::NoSpace(_) | LogError::Overloaded)) => Err(ErrorCode::COORDINATOR_NOT_AVAILABLE),
             Ok(Err(LogError::TooLarge { .. })) => Err(ErrorCode::INVALID_COMMIT_OFFSET_SIZE),
             Ok(Err(error)) => {
-                tracing::error!(%error, "positions cannot be committed");
+                tracing::error!(%error, "offsets cannot be committed");
                 Err(ErrorCode::COORDINATOR_NOT_AVAILABLE)
             }
             Err(_) => Err(ErrorCode::NOT_COORDINATOR),
@@ -305,13 +381,15 @@ fn replay(log: &Log, image: &mut Image) -> Result<(), LogError> {
     for record in log.read(from)? {
         let record = record?;
         match serde_json::from_slice(&record.payload) {
-            Ok(change) if record.kind == CHANGE => image.offsets.apply(change),
-            _ => tracing::warn!(
-                index = record.index,
-                "a record of committed positions is not understood; left out"
-            ),
+            Ok(change) if record.kind == CHANGE => image.apply(record.index, change),
+            _ => {
+                image.index = record.index;
+                tracing::warn!(
+                    index = record.index,
+                    "a record of the group log is unknown and was skipped"
+                );
+            }
         }
-        image.index = record.index;
     }
     Ok(())
 }
@@ -322,14 +400,10 @@ pub(super) async fn timers(broker: Arc<Broker>, shutdown: Shutdown) {
     while !shutdown.is_requested() {
         let deadline = lock(&coordinator.core).groups.next_deadline();
         let pause = deadline.map_or(TICK_MAX, |deadline| {
-            Duration::from_millis(u64::try_from(deadline - now_ms()).unwrap_or(0)).min(TICK_MAX)
+            Duration::from_millis(u64::try_from(deadline - now_ms()).unwrap_or(0)).clamp(TICK_MIN, TICK_MAX)
         });
         tokio::select! {
-            () = tokio::time::sleep(pause) => {
-                let mut core = lock(&coordinator.core);
-                let effects = core.groups.tick(now_ms());
-                core.deliver(effects);
-            }
+            () = tokio::time::sleep(pause) => coordinator.step(|core| ((), core.groups.tick(now_ms()))),
             () = coordinator.changed.notified() => continue,
         }
         let broker = Arc::clone(&broker);

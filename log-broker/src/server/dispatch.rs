@@ -1,5 +1,6 @@
 //! From a frame to whoever answers it.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -18,10 +19,11 @@ use log_broker_wire::messages::{
     offset_commit::OffsetCommitRequest, offset_delete::OffsetDeleteRequest, offset_fetch::OffsetFetchRequest,
     offset_for_leader_epoch::OffsetForLeaderEpochRequest, produce::ProduceRequest, sync_group::SyncGroupRequest,
 };
-use log_broker_wire::{Message, Request};
+use log_broker_wire::{Message, Request, Segment};
 
 use super::api;
 use super::broker::Broker;
+use crate::log::Extent;
 
 /// The versions that are served. Produce below 3 is named only because librdkafka takes its absence for a lack of
 /// compression; Kafka 4 does the same. What is left out at the upper end belongs to transactions.
@@ -44,12 +46,17 @@ pub(super) enum Error {
         api: &'static str,
         source: log_broker_wire::Error,
     },
+    /// The producer learns by it that it has to ask for metadata again.
+    #[error("a batch of a producer that takes no answers (acks=0) was refused: {0}")]
+    RefusedSilently(String),
 }
 
 /// Who asks.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     pub(super) host: String,
+    /// The broker's address that it connected to.
+    pub(super) reached: IpAddr,
 }
 
 /// A request that was begun.
@@ -84,26 +91,52 @@ pub(super) fn begin(broker: &Arc<Broker>, bytes: Bytes, client: &Client) -> Resu
         return Ok(Begun::Later(header, api, body, client.clone()));
     }
     let request = ProduceRequest::decode(body, header.version).map_err(malformed("Produce"))?;
-    Ok(Begun::Produce(header, api::produce::begin(broker, request)))
+    let begun = super::off_worker(|| api::produce::begin(broker, request));
+    match begun.refused_silently() {
+        Some(reason) => Err(Error::RefusedSilently(reason)),
+        None => Ok(Begun::Produce(header, begun)),
+    }
+}
+
+/// A piece of an answer.
+#[derive(Debug)]
+pub(super) enum Piece {
+    Bytes(Bytes),
+    File(Extent),
+}
+
+fn pieces(answer: Vec<Bytes>) -> Vec<Piece> {
+    answer.into_iter().map(Piece::Bytes).collect()
 }
 
 impl Begun {
     /// The answer; empty where none is to be sent.
-    pub(super) async fn finish(self, broker: &Arc<Broker>) -> Result<Vec<Bytes>, Error> {
+    pub(super) async fn finish(self, broker: &Arc<Broker>) -> Result<Vec<Piece>, Error> {
         match self {
-            Begun::Answered(answer) => Ok(answer),
+            Begun::Answered(answer) => Ok(pieces(answer)),
             Begun::Produce(header, begun) => Ok(match begun.finish().await {
-                Some(response) => frame::write_response(&response, header.version, header.correlation_id),
+                Some(response) => pieces(frame::write_response(&response, header.version, header.correlation_id)),
                 None => Vec::new(),
             }),
-            Begun::Later(header, api, body, client) => {
-                answer(broker, &header, api, body, &client)
-                    .await
-                    .map_err(|source| Error::Malformed {
-                        api: api.name(),
-                        source,
-                    })
+            Begun::Later(header, ApiKey::Fetch, body, _) => {
+                let malformed = |source| Error::Malformed { api: "Fetch", source };
+                let request = FetchRequest::decode(body, header.version).map_err(malformed)?;
+                let (response, extents) = api::fetch::answer(broker, request, header.version).await;
+                let mut extents = extents.into_iter();
+                let segments = frame::write_response_segments(&response, header.version, header.correlation_id);
+                let pieces = segments.into_iter().filter_map(|segment| match segment {
+                    Segment::Bytes(bytes) => Some(Piece::Bytes(bytes)),
+                    Segment::Elsewhere(_) => extents.next().map(Piece::File),
+                });
+                Ok(pieces.collect())
             }
+            Begun::Later(header, api, body, client) => answer(broker, &header, api, body, &client)
+                .await
+                .map(pieces)
+                .map_err(|source| Error::Malformed {
+                    api: api.name(),
+                    source,
+                }),
         }
     }
 }
@@ -127,8 +160,7 @@ async fn answer(
 ) -> Result<Vec<Bytes>, log_broker_wire::Error> {
     let version = header.version;
     Ok(match api {
-        ApiKey::Produce => unreachable!("produce requests are begun when they are read"),
-        ApiKey::Fetch => call!(header, body, FetchRequest, |r| api::fetch::answer(broker, r, version)),
+        ApiKey::Produce | ApiKey::Fetch => unreachable!("produce and fetch requests are answered by themselves"),
         ApiKey::ListOffsets => call!(header, body, ListOffsetsRequest, |r| api::offsets::list(broker, r)),
         ApiKey::OffsetForLeaderEpoch => {
             call!(header, body, OffsetForLeaderEpochRequest, |r| api::offsets::epoch_ends(
@@ -139,11 +171,11 @@ async fn answer(
             broker, r
         )),
         ApiKey::Metadata => call!(header, body, MetadataRequest, |r| api::cluster::metadata(
-            broker, r, version
+            broker, r, version, client
         )),
         ApiKey::ApiVersions => call!(header, body, ApiVersionsRequest, |_| api::cluster::api_versions()),
         ApiKey::DescribeCluster => call!(header, body, DescribeClusterRequest, |r| api::cluster::describe(
-            broker, r
+            broker, r, client
         )),
         ApiKey::DescribeLogDirs => call!(header, body, DescribeLogDirsRequest, |r| api::cluster::log_dirs(
             broker, r
@@ -167,7 +199,7 @@ async fn answer(
         }
         ApiKey::FindCoordinator => {
             call!(header, body, FindCoordinatorRequest, |r| api::groups::find(
-                broker, r, version
+                broker, r, version, client
             ))
         }
         ApiKey::JoinGroup => {

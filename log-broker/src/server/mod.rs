@@ -16,9 +16,10 @@ mod broker;
 mod connection;
 mod coordinator;
 mod dispatch;
+mod gate;
 mod metrics;
 mod partition;
-mod registration;
+mod request_memory;
 mod syncer;
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use disk::{Disk, RealDisk};
+use coordinator_client::registry::{self, Id, Registrar, Registration};
+use disk::{Disk, PooledDisk, RealDisk};
 use host::{DataDir, DataDirError, Listener, Shutdown};
 
 use crate::Args;
@@ -41,6 +43,12 @@ const ADMIN_CONNECTIONS_MAX: usize = 64;
 
 /// How long connections may finish what they are at after a shutdown was asked for.
 const DRAIN_TIME: Duration = Duration::from_secs(3);
+
+/// Files that are neither logs nor connections: the write-ahead log, small files that are replaced, the runtime's own.
+const FILES_RESERVED: usize = 128;
+/// Files of logs that are kept open at least, and at most.
+const LOG_FILES_MIN: usize = 64;
+const LOG_FILES_MAX: usize = 100_000;
 
 /// Version of the data directory's format.
 const FORMAT: u32 = 1;
@@ -67,6 +75,9 @@ pub enum Error {
 /// See [`Error`].
 pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     let properties = BrokerProperties::parse(args.set.iter().map(String::as_str)).map_err(Error::Setting)?;
+    for (property, reason) in properties.ignored() {
+        tracing::warn!(property, reason, "a property has no effect");
+    }
     let connections_max = usize::try_from(properties.number("max.connections")).unwrap_or(usize::MAX);
     let data = DataDir::open(&args.data, "log-broker", FORMAT)?;
     let listener = Listener::bind_for("--listen", &args.listen, connections_max)
@@ -79,10 +90,12 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     let admin_address = admin.local_addr().map_err(Error::Listen)?;
     let advertised = advertised(args.advertise.as_deref(), listen)?;
 
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let disk: Arc<dyn Disk> = Arc::new(PooledDisk::new(Arc::new(RealDisk), log_files_max(connections_max)));
     let directory = data.path().to_owned();
     let flush = args.flush;
-    let opened = tokio::task::spawn_blocking(move || Broker::open(disk, &directory, properties, flush, advertised));
+    let opened = tokio::task::spawn_blocking(move || {
+        Broker::open(disk, &directory, properties, flush, advertised, listen.to_string())
+    });
     let broker = opened.await.map_err(|error| Error::Storage {
         path: args.data.display().to_string(),
         reason: error.to_string(),
@@ -93,11 +106,17 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     let admin_task = tokio::spawn(host::admin::serve(admin, router, shutdown.clone()));
     let chores = [
         tokio::spawn(broker::retention(Arc::clone(&broker), shutdown.clone())),
+        tokio::spawn(broker::compaction(Arc::clone(&broker), shutdown.clone())),
         tokio::spawn(coordinator::timers(Arc::clone(&broker), shutdown.clone())),
     ];
-    let registration = args
-        .coordinator
-        .map(|address| tokio::spawn(registration::keep(Arc::clone(&broker), address, shutdown.clone())));
+    let registrar = Registrar::start(
+        &args.coordinator,
+        registration(&broker, &args, listen, admin_address),
+        Id::Fixed(broker::NODE_ID.to_string()),
+    );
+    let registrar = registrar.await.map_err(|error| Error::Setting(error.to_string()))?;
+    let until = shutdown.clone();
+    let registration = registrar.map(|registrar| tokio::spawn(registrar.keep(async move { until.requested().await })));
 
     host::announce_ready("log-broker", &[("listen", listen), ("admin", admin_address)]);
     accept(&listener, &broker, &shutdown).await;
@@ -120,6 +139,13 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     Ok(())
 }
 
+/// How many files of logs are kept open: what the process may have, without what connections need.
+fn log_files_max(connections_max: usize) -> usize {
+    let limit = usize::try_from(host::open_files_max()).unwrap_or(usize::MAX);
+    let others = connections_max.saturating_add(ADMIN_CONNECTIONS_MAX + FILES_RESERVED);
+    limit.saturating_sub(others).clamp(LOG_FILES_MIN, LOG_FILES_MAX)
+}
+
 /// Takes connections until shutdown is requested, then waits a while for those that are open.
 async fn accept(listener: &Listener, broker: &Arc<Broker>, shutdown: &Shutdown) {
     let mut connections = tokio::task::JoinSet::new();
@@ -138,14 +164,22 @@ async fn accept(listener: &Listener, broker: &Arc<Broker>, shutdown: &Shutdown) 
     }
 }
 
-/// The host and port that clients are told.
-fn advertised(advertise: Option<&str>, listen: SocketAddr) -> Result<(String, u16), Error> {
+/// How the broker stands in the coordinator.
+fn registration(broker: &Broker, args: &Args, listen: SocketAddr, admin: SocketAddr) -> Registration {
+    let (host, port) = &broker.advertised;
+    let address = |bound| registry::address(bound, host.as_deref(), &args.coordinator);
+    let data = std::path::absolute(&args.data).unwrap_or_else(|_| args.data.clone());
+    let owner = format!("{} {}", broker.topics.cluster_id(), data.display());
+    Registration::new("log-broker", env!("CARGO_PKG_VERSION"), owner)
+        .with_address("listen", address(SocketAddr::new(listen.ip(), *port)))
+        .with_address("admin", address(admin))
+}
+
+/// The host and port that clients are given. On all addresses there is no host: each client is given the one it came in on.
+fn advertised(advertise: Option<&str>, listen: SocketAddr) -> Result<(Option<String>, u16), Error> {
     let Some(address) = advertise else {
-        if listen.ip().is_unspecified() {
-            tracing::warn!("listening on all addresses, clients are told 127.0.0.1; --advertise HOST:PORT changes it");
-            return Ok(("127.0.0.1".to_owned(), listen.port()));
-        }
-        return Ok((listen.ip().to_string(), listen.port()));
+        let host = (!listen.ip().is_unspecified()).then(|| listen.ip().to_string());
+        return Ok((host, listen.port()));
     };
     let parsed = address
         .rsplit_once(':')
@@ -153,9 +187,19 @@ fn advertised(advertise: Option<&str>, listen: SocketAddr) -> Result<(String, u1
     match parsed {
         Some((host, port)) if !host.is_empty() => {
             let port = if port == 0 { listen.port() } else { port };
-            Ok((host.trim_start_matches('[').trim_end_matches(']').to_owned(), port))
+            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            Ok((Some(host), port))
         }
         _ => Err(Error::Setting(format!("--advertise {address}: write it as HOST:PORT"))),
+    }
+}
+
+/// Does something that blocks on the disk, or takes long, while this worker's other tasks move to another thread.
+fn off_worker<T>(action: impl FnOnce() -> T) -> T {
+    let runtime = tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor());
+    match runtime {
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(action),
+        _ => action(),
     }
 }
 

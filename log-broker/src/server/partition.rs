@@ -1,6 +1,6 @@
-//! A partition: its log behind a lock, and who waits for it to grow.
+//! A partition: its log, and who waits for it to grow.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use log_broker_wire::ErrorCode;
 use tokio::sync::Notify;
@@ -15,13 +15,13 @@ const WAITERS_PRUNED_AT: usize = 32;
 pub(super) struct Partition {
     pub(super) topic: Arc<str>,
     pub(super) index: i32,
-    state: Mutex<State>,
+    state: RwLock<State>,
     waiters: Mutex<Waiters>,
 }
 
 #[derive(Debug)]
 enum State {
-    Online(Box<Log>),
+    Online(Arc<Log>),
     /// The log could not be opened; the reason is logged and shown, and every call answered with a storage error.
     Offline(String),
     /// The topic was deleted; whoever still holds the partition finds nothing.
@@ -67,7 +67,7 @@ impl From<LogError> for Refused {
 impl Partition {
     pub(super) fn new(topic: Arc<str>, index: i32, log: Result<Log, LogError>) -> Self {
         let state = match log {
-            Ok(log) => State::Online(Box::new(log)),
+            Ok(log) => State::Online(Arc::new(log)),
             Err(error) => {
                 tracing::error!(%topic, partition = index, %error, "the partition is offline");
                 State::Offline(error.to_string())
@@ -80,27 +80,30 @@ impl Partition {
         Self {
             topic,
             index,
-            state: Mutex::new(state),
+            state: RwLock::new(state),
             waiters,
         }
     }
 
-    /// Does something with the log.
+    /// Does something with the log. No lock of the partition is held meanwhile.
     ///
     /// # Errors
     /// When the partition is offline or deleted, and what `action` says.
     pub(super) fn with_log<T, E: Into<Refused>>(
         &self,
-        action: impl FnOnce(&mut Log) -> Result<T, E>,
+        action: impl FnOnce(&Log) -> Result<T, E>,
     ) -> Result<T, Refused> {
-        match &mut *lock(&self.state) {
-            State::Online(log) => action(log).map_err(Into::into),
-            State::Offline(reason) => Err(Refused {
-                code: ErrorCode::KAFKA_STORAGE_ERROR,
-                message: Some(reason.clone()),
-            }),
-            State::Deleted => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.into()),
-        }
+        let log = match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Online(log) => Arc::clone(log),
+            State::Offline(reason) => {
+                return Err(Refused {
+                    code: ErrorCode::KAFKA_STORAGE_ERROR,
+                    message: Some(reason.clone()),
+                });
+            }
+            State::Deleted => return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.into()),
+        };
+        action(&log).map_err(Into::into)
     }
 
     /// Why the partition cannot be used, if so.
@@ -112,7 +115,7 @@ impl Partition {
 
     /// Takes the log away; whoever waits for the partition finds out.
     pub(super) fn delete(&self) {
-        *lock(&self.state) = State::Deleted;
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = State::Deleted;
         self.wake();
     }
 

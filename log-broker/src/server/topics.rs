@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use disk::Disk;
 use log_broker_wire::ErrorCode;
+use log_broker_wire::compression::Codec;
 use uuid::Uuid;
 
 use super::partition::{Partition, Refused, lock};
@@ -29,7 +30,14 @@ pub(super) struct Topic {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) message_bytes_max: usize,
+    pub(super) timestamp_before_ms_max: i64,
     pub(super) timestamp_after_ms_max: i64,
+    /// The broker's clock is the records' time, whatever the producer says (`message.timestamp.type=LogAppendTime`).
+    pub(super) is_log_append_time: bool,
+    /// The topic is compacted: records without a key would be lost.
+    pub(super) keys_required: bool,
+    /// What batches are stored in, where that is not the producer's choice.
+    pub(super) codec: Option<Codec>,
 }
 
 /// * Changes are made one at a time: under `changing` the catalog is written, then `topics` shows it.
@@ -233,12 +241,23 @@ impl Topics {
 
     fn options(&self, properties: &TopicProperties) -> log::Options {
         let number = |name: &str| self.broker.topic_number(name, properties);
+        let policies = self.broker.topic_text("cleanup.policy", properties);
+        let has_policy = |policy: &str| policies.split(',').any(|one| one.trim() == policy);
+        let ratio = self.broker.topic_text("min.cleanable.dirty.ratio", properties);
+        let compaction = has_policy("compact").then(|| log::Compaction {
+            dirty_per_mille_min: (ratio.parse().unwrap_or(0.5) * 1000.0) as u64,
+            lag_ms_min: number("min.compaction.lag.ms"),
+            lag_ms_max: number("max.compaction.lag.ms"),
+            delete_retention_ms: number("delete.retention.ms"),
+        });
+        let deletes = has_policy("delete");
         log::Options {
             segment_bytes: number("segment.bytes").max(1) as u64,
             segment_ms: number("segment.ms"),
             index_interval_bytes: number("index.interval.bytes").max(0) as u64,
-            retention_ms: number("retention.ms"),
-            retention_bytes: number("retention.bytes"),
+            retention_ms: if deletes { number("retention.ms") } else { -1 },
+            retention_bytes: if deletes { number("retention.bytes") } else { -1 },
+            compaction,
         }
     }
 
@@ -257,7 +276,12 @@ impl Topics {
             properties: entry.properties.clone(),
             limits: Limits {
                 message_bytes_max: usize::try_from(number("max.message.bytes")).unwrap_or(0),
+                timestamp_before_ms_max: number("message.timestamp.before.max.ms"),
                 timestamp_after_ms_max: number("message.timestamp.after.max.ms"),
+                is_log_append_time: self.broker.topic_text("message.timestamp.type", &entry.properties)
+                    == "LogAppendTime",
+                keys_required: options.compaction.is_some(),
+                codec: Codec::from_name(&self.broker.topic_text("compression.type", &entry.properties)),
             },
             partitions: kept.iter().cloned().chain(fresh).collect(),
         }

@@ -22,6 +22,7 @@ const CODEC_MASK: i16 = 0x07;
 const LOG_APPEND_TIME: i16 = 0x08;
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
+const DELETE_HORIZON: i16 = 0x40;
 
 /// Why bytes are not a batch that can be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -131,6 +132,22 @@ impl BatchHeader {
         self.attributes & LOG_APPEND_TIME != 0
     }
 
+    /// Until when the tombstones of the batch are kept, in milliseconds since 1970; `None` before compaction has met them
+    /// (KIP-534: the base timestamp has it then).
+    pub fn delete_horizon(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
+    }
+
+    /// Sets the horizon; the timestamps of the records are relative to it then.
+    pub(crate) fn set_delete_horizon(&mut self, horizon_ms: i64) {
+        self.attributes |= DELETE_HORIZON;
+        self.base_timestamp = horizon_ms;
+    }
+
+    pub(crate) fn set_codec(&mut self, codec: Codec) {
+        self.attributes = self.attributes & !CODEC_MASK | codec.number();
+    }
+
     pub fn codec(&self) -> Result<Codec, BatchError> {
         let number = self.attributes & CODEC_MASK;
         Codec::from_number(number).ok_or(BatchError::Codec(number))
@@ -168,6 +185,40 @@ pub fn check(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
     Ok(header)
 }
 
+impl BatchHeader {
+    /// Sets the largest timestamp, and whether it is the time of the append, as the log has it; `batch` is what the header
+    /// was read from. The CRC covers both, so it is computed again where one of them differs.
+    pub fn set_max_timestamp(&mut self, batch: &[u8], max_timestamp: i64, is_log_append_time: bool) {
+        if (self.max_timestamp, self.is_log_append_time()) == (max_timestamp, is_log_append_time) {
+            return;
+        }
+        self.max_timestamp = max_timestamp;
+        self.attributes &= !LOG_APPEND_TIME;
+        if is_log_append_time {
+            self.attributes |= LOG_APPEND_TIME;
+        }
+        let head = crc32c::crc32c(&self.encode()[CRC_START..]);
+        self.crc = crc32c::crc32c_append(head, &batch[HEADER_LEN..self.len]);
+    }
+
+    /// The header's bytes.
+    pub fn encode(&self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        bytes[..16].copy_from_slice(&placed_prefix(self.len, self.base_offset, self.leader_epoch));
+        bytes[16] = 2;
+        bytes[17..21].copy_from_slice(&self.crc.to_be_bytes());
+        bytes[21..23].copy_from_slice(&self.attributes.to_be_bytes());
+        bytes[23..27].copy_from_slice(&self.last_offset_delta.to_be_bytes());
+        bytes[27..35].copy_from_slice(&self.base_timestamp.to_be_bytes());
+        bytes[35..43].copy_from_slice(&self.max_timestamp.to_be_bytes());
+        bytes[43..51].copy_from_slice(&self.producer_id.to_be_bytes());
+        bytes[51..53].copy_from_slice(&self.producer_epoch.to_be_bytes());
+        bytes[53..57].copy_from_slice(&self.base_sequence.to_be_bytes());
+        bytes[57..].copy_from_slice(&self.count.to_be_bytes());
+        bytes
+    }
+}
+
 /// Gives a batch its place in a log: patches the twelve bytes outside the CRC.
 ///
 /// # Panics
@@ -189,17 +240,11 @@ pub fn placed_prefix(batch_len: usize, base_offset: i64, leader_epoch: i32) -> [
 
 /// Completes a batch that begins with a header of zeroes: fills in every field and the CRC.
 pub(crate) fn seal(batch: &mut [u8], header: &BatchHeader) {
-    let prefix = placed_prefix(batch.len(), header.base_offset, header.leader_epoch);
-    batch[..16].copy_from_slice(&prefix);
-    batch[16] = 2;
-    batch[21..23].copy_from_slice(&header.attributes.to_be_bytes());
-    batch[23..27].copy_from_slice(&header.last_offset_delta.to_be_bytes());
-    batch[27..35].copy_from_slice(&header.base_timestamp.to_be_bytes());
-    batch[35..43].copy_from_slice(&header.max_timestamp.to_be_bytes());
-    batch[43..51].copy_from_slice(&header.producer_id.to_be_bytes());
-    batch[51..53].copy_from_slice(&header.producer_epoch.to_be_bytes());
-    batch[53..57].copy_from_slice(&header.base_sequence.to_be_bytes());
-    batch[57..61].copy_from_slice(&header.count.to_be_bytes());
+    let header = BatchHeader {
+        len: batch.len(),
+        ..*header
+    };
+    batch[..HEADER_LEN].copy_from_slice(&header.encode());
     let crc = crc32c::crc32c(&batch[CRC_START..]);
     batch[17..21].copy_from_slice(&crc.to_be_bytes());
 }
@@ -229,6 +274,24 @@ mod tests {
         let header = check(&batch).unwrap();
         assert_eq!((header.base_offset, header.leader_epoch, header.count), (42, 7, 1));
         assert_eq!(batch[..16], placed_prefix(batch.len(), 42, 7));
+    }
+
+    #[test]
+    fn a_new_timestamp_gets_a_new_crc() {
+        let records = [crate::Record::new(b"v".as_slice()), crate::Record::new(b"w".as_slice())];
+        let batch = crate::record::encode_batch(&records, Codec::None, None).unwrap();
+        let read = check(&batch).unwrap();
+        assert_eq!(read.encode(), batch[..HEADER_LEN]);
+        for (max_timestamp, append_time) in [(-1, false), (-1, true), (99, false), (99, true)] {
+            let mut header = read;
+            header.set_max_timestamp(&batch, max_timestamp, append_time);
+            let stored = [&header.encode()[..], &batch[HEADER_LEN..]].concat();
+            assert_eq!(check(&stored), Ok(header));
+            assert_eq!(
+                (header.max_timestamp, header.is_log_append_time()),
+                (max_timestamp, append_time)
+            );
+        }
     }
 
     #[test]

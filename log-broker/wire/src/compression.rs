@@ -1,9 +1,9 @@
 //! The four codecs of record batches, all in safe or audited Rust.
 //!
 //! Readers are bounded: a batch that unpacks to more than the caller allows is refused before the memory is taken.
-//! Zstandard is read but not written here.
+//! Zstandard is written at its fastest level only.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 /// How the records of a batch are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,7 +13,6 @@ pub enum Codec {
     Gzip,
     Snappy,
     Lz4,
-    /// Can be read only.
     Zstd,
 }
 
@@ -38,6 +37,18 @@ impl Codec {
         })
     }
 
+    /// The codec of this name in Kafka's properties.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "uncompressed" => Codec::None,
+            "gzip" => Codec::Gzip,
+            "snappy" => Codec::Snappy,
+            "lz4" => Codec::Lz4,
+            "zstd" => Codec::Zstd,
+            _ => return None,
+        })
+    }
+
     pub fn number(self) -> i16 {
         self as i16
     }
@@ -45,7 +56,7 @@ impl Codec {
     /// Compresses `bytes`.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Unsupported`] for Zstandard.
+    /// When the codec fails.
     pub fn compress(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Codec::None => Ok(bytes.to_vec()),
@@ -60,9 +71,9 @@ impl Codec {
                 encoder.write_all(bytes)?;
                 encoder.finish().map_err(io::Error::other)
             }
-            Codec::Zstd => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "zstd can be read, not written",
+            Codec::Zstd => Ok(ruzstd::encoding::compress_to_vec(
+                bytes,
+                ruzstd::encoding::CompressionLevel::Fastest,
             )),
         }
     }
@@ -79,6 +90,115 @@ impl Codec {
             Codec::Lz4 => read_bounded(lz4_flex::frame::FrameDecoder::new(bytes), len_max),
             Codec::Zstd => decompress_zstd(bytes, len_max),
         }
+    }
+}
+
+impl Codec {
+    /// Unpacks `bytes` as a stream, through a buffer of a bounded size; whoever reads stops at `len_max` bytes.
+    ///
+    /// # Errors
+    /// When they do not begin as this codec does.
+    pub fn reader(self, bytes: &[u8], len_max: u64) -> io::Result<Box<dyn BufRead + '_>> {
+        Ok(match self {
+            Codec::None => Box::new(bytes),
+            Codec::Gzip => Box::new(BufReader::new(flate2::read::MultiGzDecoder::new(bytes))),
+            Codec::Snappy => Box::new(SnappyReader::new(bytes, len_max)?),
+            Codec::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(bytes)),
+            Codec::Zstd => Box::new(BufReader::new(ZstdReader {
+                rest: bytes,
+                frame: None,
+            })),
+        })
+    }
+}
+
+/// Reads Zstandard frames, one behind the other.
+struct ZstdReader<'a> {
+    rest: &'a [u8],
+    frame: Option<ZstdFrame<'a>>,
+}
+
+type ZstdFrame<'a> = ruzstd::decoding::StreamingDecoder<&'a [u8], ruzstd::decoding::FrameDecoder>;
+
+impl Read for ZstdReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(frame) = &mut self.frame {
+                let read = frame.read(buffer)?;
+                if read > 0 || buffer.is_empty() {
+                    return Ok(read);
+                }
+                self.rest = frame.get_ref();
+                self.frame = None;
+            }
+            if self.rest.is_empty() {
+                return Ok(0);
+            }
+            let frame = ruzstd::decoding::StreamingDecoder::new(self.rest)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+            self.frame = Some(frame);
+        }
+    }
+}
+
+/// Reads blocks of snappy, each unpacked as a whole.
+struct SnappyReader<'a> {
+    /// Blocks behind their lengths; or the one block, where there is no stream around it.
+    rest: &'a [u8],
+    framed: bool,
+    block: Vec<u8>,
+    read: usize,
+    len_max: usize,
+}
+
+impl<'a> SnappyReader<'a> {
+    fn new(bytes: &'a [u8], len_max: u64) -> io::Result<Self> {
+        let framed = bytes.strip_prefix(XERIAL_MAGIC);
+        let rest = match framed {
+            None => bytes,
+            Some(framed) => framed
+                .get(XERIAL_VERSIONS.len()..)
+                .ok_or(io::ErrorKind::UnexpectedEof)?,
+        };
+        Ok(Self {
+            rest,
+            framed: framed.is_some(),
+            block: Vec::new(),
+            read: 0,
+            len_max: usize::try_from(len_max).unwrap_or(usize::MAX),
+        })
+    }
+}
+
+impl Read for SnappyReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl BufRead for SnappyReader<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.read == self.block.len() && !self.rest.is_empty() {
+            let block = if self.framed {
+                let (length, rest) = self.rest.split_first_chunk().ok_or(io::ErrorKind::UnexpectedEof)?;
+                let length = u32::from_be_bytes(*length) as usize;
+                let (block, rest) = rest.split_at_checked(length).ok_or(io::ErrorKind::UnexpectedEof)?;
+                self.rest = rest;
+                block
+            } else {
+                std::mem::take(&mut self.rest)
+            };
+            self.block.clear();
+            self.read = 0;
+            snappy_block(block, &mut self.block, self.len_max)?;
+        }
+        Ok(&self.block[self.read..])
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.read = (self.read + bytes).min(self.block.len());
     }
 }
 
@@ -180,6 +300,37 @@ mod tests {
         assert_eq!(Codec::Zstd.decompress(&packed, 1 << 20).unwrap(), text());
         assert!(Codec::Zstd.decompress(&packed, 1000).is_err());
         assert!(Codec::Zstd.decompress(&packed[..packed.len() / 2], 1 << 20).is_err());
+    }
+
+    #[test]
+    fn a_stream_reads_what_was_packed() {
+        let zstd = |bytes: &[u8]| ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest);
+        let raw = snap::raw::Encoder::new().compress_vec(&text()).unwrap();
+        for (codec, packed) in [
+            (Codec::Gzip, Codec::Gzip.compress(&text()).unwrap()),
+            (Codec::Snappy, Codec::Snappy.compress(&text()).unwrap()),
+            (Codec::Snappy, raw),
+            (Codec::Lz4, Codec::Lz4.compress(&text()).unwrap()),
+            (Codec::Zstd, [zstd(&text()[..70_000]), zstd(&text()[70_000..])].concat()),
+        ] {
+            let mut unpacked = Vec::new();
+            codec
+                .reader(&packed, 1 << 20)
+                .unwrap()
+                .read_to_end(&mut unpacked)
+                .unwrap();
+            assert!(unpacked == text(), "{codec:?}");
+            // The last bytes may be an end mark that no reader needs.
+            for cut in [1, packed.len() / 3, packed.len() - 9] {
+                let read = codec
+                    .reader(&packed[..cut], 1 << 20)
+                    .and_then(|mut reader| reader.read_to_end(&mut Vec::new()));
+                assert!(
+                    read.is_err() || read.is_ok_and(|len| len < text().len()),
+                    "{codec:?} {cut}"
+                );
+            }
+        }
     }
 
     #[test]

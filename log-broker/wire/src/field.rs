@@ -160,10 +160,59 @@ impl Reader {
     }
 }
 
+/// Record batches in a message: in memory, or somewhere else (in a file), from where whoever sends the message takes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Records {
+    Bytes(Bytes),
+    /// As many bytes, which are not here. Only to be written, never read.
+    Elsewhere(usize),
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Records::Bytes(Bytes::new())
+    }
+}
+
+impl From<Bytes> for Records {
+    fn from(bytes: Bytes) -> Self {
+        Records::Bytes(bytes)
+    }
+}
+
+impl Records {
+    pub fn len(&self) -> usize {
+        match self {
+            Records::Bytes(bytes) => bytes.len(),
+            Records::Elsewhere(len) => *len,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes of a message that was read; what is elsewhere is left out.
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Records::Bytes(bytes) => bytes,
+            Records::Elsewhere(_) => Bytes::new(),
+        }
+    }
+}
+
+/// A piece of a message that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Segment {
+    Bytes(Bytes),
+    /// The place of [`Records::Elsewhere`].
+    Elsewhere(usize),
+}
+
 /// Collects a message as segments: short fields are gathered, long slices stay what they are.
 #[derive(Debug, Default)]
 pub struct Writer {
-    segments: Vec<Bytes>,
+    segments: Vec<Segment>,
     tail: BytesMut,
     len: usize,
 }
@@ -181,7 +230,14 @@ impl Writer {
         }
         self.flush();
         self.len += bytes.len();
-        self.segments.push(bytes.clone());
+        self.segments.push(Segment::Bytes(bytes.clone()));
+    }
+
+    /// Leaves room for bytes that are elsewhere.
+    fn put_elsewhere(&mut self, len: usize) {
+        self.flush();
+        self.len += len;
+        self.segments.push(Segment::Elsewhere(len));
     }
 
     pub fn put_unsigned_varint(&mut self, mut value: u32) {
@@ -212,7 +268,7 @@ impl Writer {
         self.len
     }
 
-    pub fn into_segments(mut self) -> Vec<Bytes> {
+    pub fn into_segments(mut self) -> Vec<Segment> {
         self.flush();
         self.segments
     }
@@ -225,14 +281,16 @@ impl Writer {
         self.flush();
         let mut whole = BytesMut::with_capacity(self.len);
         for segment in &self.segments {
-            whole.put_slice(segment);
+            if let Segment::Bytes(bytes) = segment {
+                whole.put_slice(bytes);
+            }
         }
         whole.freeze()
     }
 
     fn flush(&mut self) {
         if !self.tail.is_empty() {
-            self.segments.push(self.tail.split().freeze());
+            self.segments.push(Segment::Bytes(self.tail.split().freeze()));
         }
     }
 
@@ -379,6 +437,35 @@ impl Nullable for Bytes {
             return Ok(None);
         };
         input.take(length).map(Some)
+    }
+}
+
+impl Field for Records {
+    fn encode(&self, out: &mut Writer, at: At) {
+        match self {
+            Records::Bytes(bytes) => bytes.encode(out, at),
+            Records::Elsewhere(len) => {
+                out.put_length(*len, at, false);
+                out.put_elsewhere(*len);
+            }
+        }
+    }
+
+    decode_not_null!();
+
+    #[cfg(test)]
+    fn sample(next: &mut u32, at: At) -> Self {
+        Bytes::sample(next, at).into()
+    }
+}
+
+impl Nullable for Records {
+    fn encode_null(out: &mut Writer, at: At) {
+        Bytes::encode_null(out, at);
+    }
+
+    fn decode_nullable(input: &mut Reader, at: At) -> Result<Option<Self>, Error> {
+        Ok(Bytes::decode_nullable(input, at)?.map(Records::Bytes))
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::messages::ApiKey;
 use crate::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
-use crate::{At, Error, Field, Message, Reader, Request, Writer};
+use crate::{At, Error, Field, Message, Reader, Request, Segment, Writer};
 
 /// Largest frame, in bytes: Kafka's default `socket.request.max.bytes`.
 pub const FRAME_BYTES_MAX: usize = 100 << 20;
@@ -64,11 +64,16 @@ pub fn write_request<R: Request>(request: &R, version: i16, correlation_id: i32,
         out.put_unsigned_varint(0);
     }
     request.encode(&mut out, version);
-    with_length(out)
+    in_memory(with_length(out))
 }
 
 /// A whole response frame, its length included.
 pub fn write_response<M: Message>(response: &M, version: i16, correlation_id: i32) -> Vec<Bytes> {
+    in_memory(write_response_segments(response, version, correlation_id))
+}
+
+/// A whole response frame, its length included, with gaps for what is elsewhere.
+pub fn write_response_segments<M: Message>(response: &M, version: i16, correlation_id: i32) -> Vec<Segment> {
     let mut out = Writer::default();
     correlation_id.encode(&mut out, PLAIN);
     if has_tagged_header::<M>(version) {
@@ -107,9 +112,18 @@ pub fn write_unknown_api_versions(response: &ApiVersionsResponse, correlation_id
     write_response(response, 0, correlation_id)
 }
 
-fn with_length(out: Writer) -> Vec<Bytes> {
+fn with_length(out: Writer) -> Vec<Segment> {
     let length = i32::try_from(out.len()).unwrap_or(i32::MAX);
-    let mut segments = vec![Bytes::copy_from_slice(&length.to_be_bytes())];
+    let mut segments = vec![Segment::Bytes(Bytes::copy_from_slice(&length.to_be_bytes()))];
     segments.extend(out.into_segments());
     segments
+}
+
+/// The segments of a message all of which is here.
+fn in_memory(segments: Vec<Segment>) -> Vec<Bytes> {
+    let bytes = segments.into_iter().filter_map(|segment| match segment {
+        Segment::Bytes(bytes) => Some(bytes),
+        Segment::Elsewhere(_) => None,
+    });
+    bytes.collect()
 }

@@ -4,11 +4,11 @@
 //! turns a line into both directions of the codec, so a client, a broker and their tests read the same definition.
 //! [`frame`] holds what stands around a body: the length, and the request and response headers. [`batch`] and
 //! [`record`] read and write what producers store: a batch has a 61-byte header that a broker checks and patches, and
-//! records inside it that only clients look at; [`compression`] opens and closes them.
+//! records inside it, which [`validate`] checks before a broker stores them; [`compression`] opens and closes them.
 //!
 //! How bytes move: a frame arrives as one [`bytes::Bytes`]; everything opaque in it (record batches, group metadata)
-//! is a slice of that frame. Encoding keeps long slices as segments of their own ([`Writer`]), so what was read from a
-//! file goes to a socket without being copied into a message.
+//! is a slice of that frame. Encoding keeps long slices as segments of their own ([`Writer`]), and leaves a gap for records
+//! that are in a file ([`Records::Elsewhere`]), which go from there to a socket.
 //!
 //! What it stops: a peer. Every length is compared with the bytes that are left before anything is reserved, and what
 //! one frame may claim in decoded structures has its own limit ([`DECODED_BYTES_MAX`]), because an empty array element
@@ -26,10 +26,11 @@ pub mod frame;
 pub mod messages;
 pub mod record;
 mod table;
+pub mod validate;
 
 pub use error::Error;
 pub use error_code::ErrorCode;
-pub use field::{At, DECODED_BYTES_MAX, Field, Reader, Writer};
+pub use field::{At, DECODED_BYTES_MAX, Field, Reader, Records, Segment, Writer};
 pub use record::Record;
 pub use table::{Message, Request};
 

@@ -1,4 +1,4 @@
-//! The records inside a batch. Only clients, and a broker that searches by time, look at them.
+//! The records inside a batch, as clients write and read them.
 
 use std::io;
 
@@ -102,23 +102,78 @@ pub fn encode_batch(records: &[Record], codec: Codec, producer: Option<ProducerS
     Ok(batch.freeze())
 }
 
-fn put_records(out: &mut BytesMut, records: &[Record], base_timestamp: i64) {
-    let mut body = BytesMut::new();
-    for (delta, record) in records.iter().enumerate() {
-        body.clear();
-        body.put_u8(0); // Attributes: none are defined.
-        put_varint(&mut body, record.timestamp.wrapping_sub(base_timestamp));
-        put_varint(&mut body, delta as i64);
-        put_optional(&mut body, record.key.as_deref());
-        put_optional(&mut body, record.value.as_deref());
-        put_varint(&mut body, record.headers.len() as i64);
-        for (name, value) in &record.headers {
-            put_optional(&mut body, Some(name.as_bytes()));
-            put_optional(&mut body, value.as_deref());
-        }
-        put_varint(out, body.len() as i64);
-        out.put_slice(&body);
+/// Writes a batch again with some of its records: same offsets, same producer, in the batch's own codec. `delete_horizon`
+/// is until when its tombstones are kept.
+///
+/// # Errors
+/// When the codec fails.
+pub fn rebuild_batch(header: &BatchHeader, records: &[Record], delete_horizon: Option<i64>) -> io::Result<Bytes> {
+    let mut header = *header;
+    if let Some(horizon_ms) = delete_horizon {
+        header.set_delete_horizon(horizon_ms);
     }
+    let (mut plain, mut scratch) = (BytesMut::new(), BytesMut::new());
+    for record in records {
+        let offset_delta = record.offset - header.base_offset;
+        put_record(&mut plain, &mut scratch, record, header.base_timestamp, offset_delta);
+    }
+    header.count = i32::try_from(records.len()).map_err(|_| io::Error::other("too many records for one batch"))?;
+    if !header.is_log_append_time() {
+        header.max_timestamp = records.iter().map(|record| record.timestamp).max().unwrap_or(-1);
+    }
+    finish_batch(header, &plain)
+}
+
+/// The same batch in another codec.
+///
+/// # Errors
+/// When it cannot be unpacked to at most `unpacked_len_max` bytes, or the codec fails.
+pub fn recompress_batch(
+    batch: &[u8],
+    header: &BatchHeader,
+    codec: Codec,
+    unpacked_len_max: usize,
+) -> Result<Bytes, RecordError> {
+    let failed = |error| RecordError::Compression(header.base_offset, error);
+    let packed = batch.get(HEADER_LEN..header.len).ok_or(batch::BatchError::Truncated)?;
+    let plain = header.codec()?.decompress(packed, unpacked_len_max).map_err(failed)?;
+    let mut header = *header;
+    header.set_codec(codec);
+    finish_batch(header, &plain).map_err(failed)
+}
+
+fn finish_batch(header: BatchHeader, plain: &[u8]) -> io::Result<Bytes> {
+    let codec = header.codec().map_err(io::Error::other)?;
+    let mut batch = BytesMut::zeroed(HEADER_LEN);
+    match codec {
+        Codec::None => batch.put_slice(plain),
+        codec => batch.put_slice(&codec.compress(plain)?),
+    }
+    batch::seal(&mut batch, &header);
+    Ok(batch.freeze())
+}
+
+fn put_records(out: &mut BytesMut, records: &[Record], base_timestamp: i64) {
+    let mut scratch = BytesMut::new();
+    for (delta, record) in records.iter().enumerate() {
+        put_record(out, &mut scratch, record, base_timestamp, delta as i64);
+    }
+}
+
+fn put_record(out: &mut BytesMut, body: &mut BytesMut, record: &Record, base_timestamp: i64, offset_delta: i64) {
+    body.clear();
+    body.put_u8(0); // Attributes: none are defined.
+    put_varint(body, record.timestamp.wrapping_sub(base_timestamp));
+    put_varint(body, offset_delta);
+    put_optional(body, record.key.as_deref());
+    put_optional(body, record.value.as_deref());
+    put_varint(body, record.headers.len() as i64);
+    for (name, value) in &record.headers {
+        put_optional(body, Some(name.as_bytes()));
+        put_optional(body, value.as_deref());
+    }
+    put_varint(out, body.len() as i64);
+    out.put_slice(body);
 }
 
 fn put_optional(out: &mut BytesMut, bytes: Option<&[u8]>) {
@@ -132,7 +187,7 @@ fn put_optional(out: &mut BytesMut, bytes: Option<&[u8]>) {
 }
 
 /// Zigzag, then seven bits a byte.
-fn put_varint(out: &mut BytesMut, value: i64) {
+pub(crate) fn put_varint(out: &mut BytesMut, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)) as u64;
     while rest >= 0x80 {
         out.put_u8(rest as u8 | 0x80);
@@ -264,7 +319,7 @@ mod tests {
 
     #[test]
     fn records_come_back_in_every_codec() {
-        for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4] {
+        for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
             let stamp = ProducerStamp {
                 producer_id: 9,
                 producer_epoch: 2,
@@ -278,6 +333,34 @@ mod tests {
             );
             let back: Vec<_> = records(batch, 1 << 20).unwrap().map(Result::unwrap).collect();
             assert_eq!(back, sample(), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn a_rebuilt_batch_keeps_offsets_and_timestamps() {
+        for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+            let mut batch = encode_batch(&sample(), codec, None).unwrap().to_vec();
+            batch::place(&mut batch, 1000, 3);
+            let header = batch::check(&batch).unwrap();
+            let all: Vec<Record> = records(batch.clone().into(), 1 << 20)
+                .unwrap()
+                .map(Result::unwrap)
+                .collect();
+            let kept: Vec<Record> = all.iter().filter(|record| record.offset % 7 == 0).cloned().collect();
+            for horizon in [None, Some(1_800_000_000_000)] {
+                let rebuilt = rebuild_batch(&header, &kept, horizon).unwrap();
+                let new = batch::check(&rebuilt).unwrap();
+                assert_eq!((new.base_offset, new.last_offset(), new.leader_epoch), (1000, 1049, 3));
+                assert_eq!((new.count, new.delete_horizon()), (kept.len() as i32, horizon));
+                let back: Vec<Record> = records(rebuilt, 1 << 20).unwrap().map(Result::unwrap).collect();
+                assert_eq!(back, kept, "{codec:?}");
+            }
+            for target in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+                let other = recompress_batch(&batch, &header, target, 1 << 20).unwrap();
+                assert_eq!(batch::check(&other).unwrap().codec(), Ok(target));
+                let back: Vec<Record> = records(other, 1 << 20).unwrap().map(Result::unwrap).collect();
+                assert_eq!(back, all);
+            }
         }
     }
 

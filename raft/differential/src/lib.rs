@@ -5,7 +5,7 @@
 //! and heal, members crash and come back, leadership is handed over. After each one both clusters run until they are quiet
 //! and two rounds of heartbeats have passed, then they are compared.
 //!
-//! What is not compared, because the two differ on purpose: time (nobody campaigns unless told), messages and their number,
+//! What is not compared, because the two differ on purpose: time (no one campaigns unless told), messages and their number,
 //! changes of members (theirs count from applying on, ours from appending on), and reads. Where the order of messages alone
 //! decides what an outdated leader still gets across, a trace ends early; few may.
 

@@ -98,7 +98,7 @@ impl Ours {
     }
 
     fn leads(&self, id: u64) -> bool {
-        self.members[id as usize - 1].core.standing().role == RoleName::Leader
+        self.members[id as usize - 1].core.soft_state().role == RoleName::Leader
     }
 
     fn leader(&self) -> Option<u64> {
@@ -155,7 +155,7 @@ impl World for Ours {
     fn outcome(&self) -> Vec<Outcome> {
         let outcome = |member: &Member| Outcome {
             term: member.core.term(),
-            leads: member.core.standing().role == RoleName::Leader,
+            leads: member.core.soft_state().role == RoleName::Leader,
             commit: member.core.commit(),
             log: member.log.iter().map(|entry| (entry.term, command(entry))).collect(),
         };

@@ -144,12 +144,12 @@ impl Member<Candidate> {
         }
     }
 
-    /// Nobody won: tries again, in another term.
+    /// No one won: tries again, in another term.
     pub fn tick_now(self) -> State {
         self.follow(None).campaign(false)
     }
 
-    /// Its own vote counts when it is durable, like everybody else's.
+    /// Its own vote counts when it is durable, like everyone else's.
     pub fn persisted(self) -> State {
         match self.replica.is_hard_state_durable() {
             true => {

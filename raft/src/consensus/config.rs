@@ -31,7 +31,7 @@ pub struct Config {
     /// Where the chance in the length of elections comes from. Members should differ.
     pub seed: u64,
     /// Tells this start of the member from all others, ideally by being greater: a count of starts, or the wall clock's
-    /// milliseconds. Reads that are passed on to the leader carry it, so that an answer from before a restart is not taken
+    /// milliseconds. Reads that are forwarded to the leader carry it, so that an answer from before a restart is not taken
     /// for one to a later question.
     pub incarnation: u64,
 }
@@ -80,7 +80,7 @@ pub struct Snapshot {
 pub struct Restored {
     pub hard_state: HardState,
     /// The latest snapshot. Before there is one: index 0, and the members that the cluster begins with. A member that
-    /// joins a cluster begins with nobody, and is told.
+    /// joins a cluster begins with no one, and is told.
     pub snapshot: Snapshot,
     /// The last entry that was purged from the log, at most the snapshot's; index 0 if the log is whole.
     pub purged: Position,

@@ -39,7 +39,7 @@ pub struct Effects {
     /// Entries that are to be sent and are not in memory.
     pub fetches: Vec<Fetch>,
     /// The term, the role or the known leader is another.
-    pub standing: Option<Standing>,
+    pub soft_state: Option<SoftState>,
     /// Other members are in force, committed or not.
     pub membership: Option<Membership>,
     /// A peer contradicts what is committed: something is badly wrong with a disk or a program. The message was ignored;
@@ -57,7 +57,7 @@ impl Effects {
         self.reads.clear();
         self.refused.clear();
         self.fetches.clear();
-        self.standing = None;
+        self.soft_state = None;
         self.membership = None;
         self.contradiction = None;
     }
@@ -71,7 +71,7 @@ impl Effects {
             && self.reads.is_empty()
             && self.refused.is_empty()
             && self.fetches.is_empty()
-            && self.standing.is_none()
+            && self.soft_state.is_none()
             && self.membership.is_none()
             && self.contradiction.is_none()
     }
@@ -118,7 +118,7 @@ pub enum RoleName {
 
 /// A member's place among the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Standing {
+pub struct SoftState {
     pub term: Term,
     pub role: RoleName,
     pub leader: Option<MemberId>,

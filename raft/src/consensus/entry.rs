@@ -15,7 +15,7 @@ pub type Ticket = u64;
 /// A time or a span, in milliseconds. Times are of a clock that never goes back; its zero does not matter.
 pub type Millis = u64;
 
-/// The greatest term and index that is taken from a peer: nobody counts so far, and from here on counting cannot overflow.
+/// The greatest term and index that is taken from a peer: no one counts so far, and from here on counting cannot overflow.
 pub(super) const NUMBER_MAX: u64 = u64::MAX >> 1;
 
 /// A place in the log and the term of the entry there. Two logs that hold the same position hold the same entries up to

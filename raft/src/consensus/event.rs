@@ -109,6 +109,6 @@ pub enum Refusal {
     TransferTimedOut,
     /// The leader changed before it answered: retry.
     LeaderChanged,
-    /// It was passed on to a leader that has not answered in time or has changed: it may happen or not.
+    /// It was forwarded to a leader that has not answered in time or has changed: it may happen or not.
     OutcomeUnknown,
 }

@@ -3,47 +3,47 @@
 use super::effects::Contradiction;
 use super::entry::{Entry, Index, MemberId, Millis, NUMBER_MAX, Position, Term};
 use super::event::{Event, Refusal};
+use super::forwarding::Forwarding;
 use super::member::{Member, State, refuse};
 use super::message::{Body, Message, Session};
-use super::passing::Passing;
 use super::plant::{Plant, is_planted};
 use super::replica::Replica;
 
-/// A follower, and everybody at the start.
+/// A follower, and everyone at the start.
 #[derive(Debug)]
 pub(super) struct Follower {
     /// The leader of this term, once it was heard from.
     pub leader: Option<MemberId>,
     /// When it was heard from last.
-    heard_at: Millis,
+    last_contact: Millis,
     /// When to campaign, unless it is heard from.
     pub deadline: Millis,
     /// The newest session that the leader spoke in.
     session: Session,
     /// Up to where the log was compared with the leader's in this term. Only this far may it be acknowledged.
-    matched: Index,
+    match_index: Index,
     /// What was acknowledged last.
     acknowledged: Index,
     /// Requests that the leader has to answer.
-    passing: Passing,
+    forwarding: Forwarding,
 }
 
 impl Follower {
     pub fn new(replica: &mut Replica, leader: Option<MemberId>) -> Self {
         Self {
             leader,
-            heard_at: replica.now,
+            last_contact: replica.now,
             deadline: replica.election_deadline(),
             session: 0,
             // What is committed is in every later leader's log (Leader Completeness).
-            matched: replica.commit,
+            match_index: replica.commit,
             acknowledged: 0,
-            passing: Passing::default(),
+            forwarding: Forwarding::default(),
         }
     }
 
     pub fn next_deadline(&self) -> Millis {
-        self.deadline.min(self.passing.deadline())
+        self.deadline.min(self.forwarding.deadline())
     }
 }
 
@@ -53,11 +53,11 @@ impl Member<Follower> {
         let config = &self.replica.config;
         config.check_quorum
             && self.role.leader.is_some()
-            && self.replica.now < self.role.heard_at.saturating_add(config.election_ms)
+            && self.replica.now < self.role.last_contact.saturating_add(config.election_ms)
     }
 
     pub fn into_newer_term(mut self, term: Term, leader: Option<MemberId>) -> Member<Follower> {
-        self.role.passing.fail(&mut self.replica);
+        self.role.forwarding.fail(&mut self.replica);
         self.follow_newer(term, leader)
     }
 
@@ -69,9 +69,9 @@ impl Member<Follower> {
             // A learner, or one that is no member (yet): it can only wait, but should not name a leader that is gone.
             self.role.leader = None;
             self.role.deadline = self.replica.election_deadline();
-            self.role.passing.fail(&mut self.replica);
+            self.role.forwarding.fail(&mut self.replica);
         }
-        self.role.passing.tick(&mut self.replica, self.role.leader);
+        self.role.forwarding.tick(&mut self.replica, self.role.leader);
         State::Follower(self)
     }
 
@@ -80,7 +80,7 @@ impl Member<Follower> {
         if !self.replica.may_campaign() {
             return State::Follower(self);
         }
-        self.role.passing.fail(&mut self.replica);
+        self.role.forwarding.fail(&mut self.replica);
         if self.replica.config.pre_vote && !transfer {
             self.into_pre_candidate()
         } else {
@@ -103,9 +103,9 @@ impl Member<Follower> {
         };
         match event {
             Event::Propose(proposals) if self.replica.config.forward => {
-                self.role.passing.propose(&mut self.replica, leader, proposals);
+                self.role.forwarding.propose(&mut self.replica, leader, proposals);
             }
-            Event::ReadIndex(tickets) => self.role.passing.read(&mut self.replica, leader, tickets),
+            Event::ReadIndex(tickets) => self.role.forwarding.read(&mut self.replica, leader, tickets),
             event => refuse(&mut self.replica, event, Refusal::NotLeader { leader }),
         }
     }
@@ -123,17 +123,17 @@ impl Member<Follower> {
                 ..
             } => self.take(from, previous, commit, entries),
             Body::Commit { commit, .. } => {
-                self.replica.commit_to(commit.min(self.role.matched));
+                self.replica.commit_to(commit.min(self.role.match_index));
             }
             Body::Heartbeat { session, commit, round } => {
-                let (matched, received) = (self.acknowledgeable(), self.role.matched);
+                let (match_index, received) = (self.acknowledgeable(), self.role.match_index);
                 self.replica.commit_to(commit.min(received));
                 self.replica.send(
                     from,
                     Body::HeartbeatAck {
                         session,
                         round,
-                        matched,
+                        match_index,
                         received,
                     },
                 );
@@ -145,12 +145,12 @@ impl Member<Follower> {
             Body::Vote { last, .. } => self.vote(from, last),
             Body::ReadIndexReply { context, outcome } => {
                 self.role
-                    .passing
+                    .forwarding
                     .read_answered(&mut self.replica, from, context, outcome);
             }
             Body::ForwardReply { batch, outcome } => {
                 self.role
-                    .passing
+                    .forwarding
                     .proposals_answered(&mut self.replica, term, batch, outcome);
             }
             _ => {}
@@ -164,7 +164,7 @@ impl Member<Follower> {
             return false;
         }
         self.role.leader = Some(from);
-        self.role.heard_at = self.replica.now;
+        self.role.last_contact = self.replica.now;
         self.role.deadline = self.replica.election_deadline();
         true
     }
@@ -237,12 +237,12 @@ impl Member<Follower> {
             }
             replica.append(entries);
         }
-        self.role.matched = self
+        self.role.match_index = self
             .role
-            .matched
+            .match_index
             .max(last.max(replica.commit).min(replica.log.last_index()));
         replica.commit_to(commit.min(last));
-        if is_question || replica.writes.durable() >= self.role.matched {
+        if is_question || replica.writes.durable() >= self.role.match_index {
             self.acknowledge();
         }
     }
@@ -262,7 +262,7 @@ impl Member<Follower> {
                 replica.install(snapshot);
             }
         }
-        self.role.matched = self.role.matched.max(replica.commit);
+        self.role.match_index = self.role.match_index.max(replica.commit);
         if replica.writes.durable() >= last.index {
             self.acknowledge();
         }
@@ -271,19 +271,19 @@ impl Member<Follower> {
     /// What may be acknowledged: what is the leader's, as of this term, and durable, as it is now.
     fn acknowledgeable(&self) -> Index {
         if is_planted(Plant::AcknowledgedUnsynced) {
-            return self.role.matched;
+            return self.role.match_index;
         }
-        self.role.matched.min(self.replica.writes.durable())
+        self.role.match_index.min(self.replica.writes.durable())
     }
 
     fn acknowledge(&mut self) {
         let Some(leader) = self.role.leader else {
             return;
         };
-        let matched = self.acknowledgeable();
-        self.role.acknowledged = matched;
+        let match_index = self.acknowledgeable();
+        self.role.acknowledged = match_index;
         let session = self.role.session;
-        self.replica.send(leader, Body::AppendAck { session, matched });
+        self.replica.send(leader, Body::AppendAck { session, match_index });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::candidate::{Candidate, PreCandidate};
 use super::config::{Config, Restored};
-use super::effects::{Effects, RoleName, Standing};
+use super::effects::{Effects, RoleName, SoftState};
 use super::entry::{Entry, Index, MemberId, Millis, NUMBER_MAX, Position, Term};
 use super::event::{Event, Refusal};
 use super::follower::Follower;
@@ -38,7 +38,7 @@ pub(super) struct Member<R> {
 /// What [`Consensus::status`] tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    pub standing: Standing,
+    pub soft_state: SoftState,
     pub vote: Option<MemberId>,
     pub last: Position,
     pub durable: Index,
@@ -53,12 +53,12 @@ const STEP_ENDS: &str = "a step ends before anything else begins";
 impl Consensus {
     /// A member that starts. The only voter of a cluster campaigns at once.
     pub fn new(config: Config, restored: Restored, now: Millis) -> Self {
-        let standing = Standing {
+        let soft_state = SoftState {
             term: restored.hard_state.term,
             role: RoleName::Follower,
             leader: None,
         };
-        let mut replica = Box::new(Replica::new(config, restored, now, standing));
+        let mut replica = Box::new(Replica::new(config, restored, now, soft_state));
         let mut role = Box::new(Follower::new(&mut replica, None));
         if replica.membership().voters() == [replica.id()] {
             role.deadline = now;
@@ -84,9 +84,9 @@ impl Consensus {
         // A clock that goes back is taken for one that stands still.
         replica.now = replica.now.max(now);
         let mut state = state.step(event);
-        let standing = state.standing();
+        let soft_state = state.soft_state();
         let replica = state.replica_mut();
-        replica.finish(standing);
+        replica.finish(soft_state);
         std::mem::swap(&mut replica.effects, effects);
         self.state = Some(state);
     }
@@ -115,8 +115,8 @@ impl Consensus {
 
     /// Its term, its role, and whom it takes for the leader.
     #[inline]
-    pub fn standing(&self) -> Standing {
-        self.state().standing()
+    pub fn soft_state(&self) -> SoftState {
+        self.state().soft_state()
     }
 
     /// The current term.
@@ -161,7 +161,7 @@ impl Consensus {
     pub fn status(&self) -> Status {
         let replica = self.replica();
         Status {
-            standing: self.standing(),
+            soft_state: self.soft_state(),
             vote: replica.vote,
             last: replica.log.last(),
             durable: replica.writes.durable(),
@@ -176,9 +176,9 @@ impl Consensus {
 
     /// Of a leader: up to where it takes this other member's log for durable and its own; none for who is no member.
     #[inline]
-    pub fn matched(&self, peer: MemberId) -> Option<Index> {
+    pub fn match_index(&self, peer: MemberId) -> Option<Index> {
         match self.state() {
-            State::Leader(member) => member.role.matched(peer),
+            State::Leader(member) => member.role.match_index(peer),
             _ => None,
         }
     }
@@ -209,7 +209,7 @@ impl State {
         }
     }
 
-    fn standing(&self) -> Standing {
+    fn soft_state(&self) -> SoftState {
         let (replica, role, leader) = match self {
             Self::Follower(member) => (&member.replica, RoleName::Follower, member.role.leader),
             Self::PreCandidate(member) => (&member.replica, RoleName::PreCandidate, None),
@@ -217,7 +217,7 @@ impl State {
             Self::Leader(member) => (&member.replica, RoleName::Leader, Some(member.replica.id())),
         };
         let term = replica.term;
-        Standing { term, role, leader }
+        SoftState { term, role, leader }
     }
 
     fn step(mut self, event: Event) -> Self {
@@ -257,7 +257,7 @@ impl State {
         }
     }
 
-    /// What only a leader can do; the others pass it on or refuse.
+    /// What only a leader can do; the others forward it or refuse.
     fn request(self, event: Event) -> Self {
         match self {
             Self::Leader(member) => member.request(event),

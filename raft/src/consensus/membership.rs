@@ -68,7 +68,7 @@ pub enum MemberChange {
 /// Why a membership cannot be changed like that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChangeError {
-    /// Zero names nobody.
+    /// Zero names no one.
     NoId,
     /// There is such a member already.
     Exists,
@@ -124,7 +124,7 @@ impl Membership {
         self.is_voter(id) || self.is_learner(id)
     }
 
-    /// Whether there is nobody, as for a member that waits to be told.
+    /// Whether there is no one, as for a member that waits to be told.
     pub fn is_empty(&self) -> bool {
         self.voters.is_empty() && self.learners.is_empty()
     }

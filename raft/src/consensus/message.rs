@@ -39,7 +39,7 @@ pub enum Body {
         entries: Vec<Entry>,
     },
     /// The log is the leader's up to this index, durably.
-    AppendAck { session: Session, matched: Index },
+    AppendAck { session: Session, match_index: Index },
     /// There is no entry `previous`. `hint` is the last entry that could be the leader's too.
     AppendReject {
         session: Session,
@@ -54,12 +54,12 @@ pub enum Body {
         commit: Index,
         round: u64,
     },
-    /// I follow. The log is the leader's up to `received`, and durably up to `matched`, as an [`Body::AppendAck`] that got
+    /// I follow. The log is the leader's up to `received`, and durably up to `match_index`, as an [`Body::AppendAck`] that got
     /// lost may have said.
     HeartbeatAck {
         session: Session,
         round: u64,
-        matched: Index,
+        match_index: Index,
         received: Index,
     },
     /// You are too far behind for entries; begin from this. The driver brings the state itself along: it hands the
@@ -82,7 +82,7 @@ pub enum Body {
         batch: Batch,
         outcome: Result<Index, Refusal>,
     },
-    /// Your term is over: the answer to whoever leads in an older one. It carries the newer.
+    /// Your term is over: the answer to the one that leads in an older one. It carries the newer.
     StaleTerm,
 }
 

@@ -51,13 +51,13 @@ mod effects;
 mod entry;
 mod event;
 mod follower;
+mod forwarding;
 mod jitter;
 mod leader;
 mod log_view;
 mod member;
 mod membership;
 mod message;
-mod passing;
 pub(crate) mod plant;
 mod replica;
 #[cfg(test)]
@@ -66,7 +66,7 @@ mod wire;
 mod writes;
 
 pub use config::{Config, HardState, Restored, Snapshot};
-pub use effects::{Contradiction, Effects, Fetch, RoleName, Standing, Write, WriteId};
+pub use effects::{Contradiction, Effects, Fetch, RoleName, SoftState, Write, WriteId};
 pub use entry::{
     Entry, Index, KIND_BLANK, KIND_COMMAND, KIND_MEMBERSHIP, MemberId, MembershipEntry, Millis, Payload, Position,
     Term, Ticket,

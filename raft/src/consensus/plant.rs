@@ -34,7 +34,7 @@ pub enum Plant {
     ReadUnconfirmed,
     /// A leader answers reads before it has committed an entry of its own term.
     ReadBeforeOwnTerm,
-    /// A leader that hears from nobody goes on leading.
+    /// A leader that hears from no one goes on leading.
     QuorumUnchecked,
     /// A leader takes a change of members while another is not committed.
     ChangesOverlap,

@@ -1,7 +1,7 @@
 //! What a member has in any role: its term and vote, its log, and what it wants done.
 
 use super::config::{Config, HardState, Restored, Snapshot};
-use super::effects::{Effects, Standing, Write, WriteId};
+use super::effects::{Effects, SoftState, Write, WriteId};
 use super::entry::{Entry, Index, MemberId, Millis, Payload, Position, Term, Ticket};
 use super::event::{Refusal, Refused};
 use super::jitter::Jitter;
@@ -15,7 +15,7 @@ const HELD_MAX: usize = 1_024;
 
 /// What a member has in any role.
 ///
-/// - `term` and `commit` never decrease; `vote` changes within a term only from nobody to somebody.
+/// - `term` and `commit` never decrease; `vote` changes within a term only from no one to someone.
 /// - `purged` ≤ `snapshot` ≤ `released` ≤ `commit` ≤ the log's last index; `applied` ≤ `released`.
 /// - No message of a term leaves before the term, and the vote in it, are durable.
 #[derive(Debug)]
@@ -33,18 +33,18 @@ pub(super) struct Replica {
     pub applied: Index,
     pub now: Millis,
     pub effects: Box<Effects>,
-    pub reported: Standing,
+    pub reported: SoftState,
     jitter: Jitter,
     /// The last write that carries term and vote.
     hard_write: WriteId,
     /// What waits for it.
     held: Vec<Message>,
-    /// Counts what is passed on to leaders, so that no two attempts of this start have one name.
+    /// Counts what is forwarded to leaders, so that no two attempts of this start have one name.
     attempts: u64,
 }
 
 impl Replica {
-    pub fn new(config: Config, restored: Restored, now: Millis, reported: Standing) -> Self {
+    pub fn new(config: Config, restored: Restored, now: Millis, reported: SoftState) -> Self {
         let log = LogView::new(&restored);
         let snapshot = restored.snapshot;
         let mut memberships = Memberships::new(snapshot.last.index, snapshot.membership.clone());
@@ -203,7 +203,7 @@ impl Replica {
         }
     }
 
-    /// Begins anew from a snapshot that is ahead of what is committed here.
+    /// Begins again from a snapshot that is ahead of what is committed here.
     pub fn install(&mut self, snapshot: Snapshot) {
         debug_assert!(snapshot.last.index > self.commit, "what is committed stays");
         self.write();
@@ -267,16 +267,16 @@ impl Replica {
     }
 
     /// Ends a step: what has become committed and durable is given to the driver, and memory to the system.
-    pub fn finish(&mut self, standing: Standing) {
+    pub fn finish(&mut self, soft_state: SoftState) {
         // Only what is durable here is applied, so that a state machine is never ahead of its log after a crash.
         let ready = self.commit.min(self.writes.durable());
         if ready > self.released {
             self.effects.committed = self.released + 1..ready + 1;
             self.released = ready;
         }
-        if standing != self.reported {
-            self.reported = standing;
-            self.effects.standing = Some(standing);
+        if soft_state != self.reported {
+            self.reported = soft_state;
+            self.effects.soft_state = Some(soft_state);
         }
         self.log.evict(self.applied, self.config.cache_bytes);
     }

@@ -113,7 +113,7 @@ fn encode_body(body: &Body, out: &mut BytesMut) {
             out.put_u64(*commit);
             put_entries(entries, out);
         }
-        Body::AppendAck { session, matched } => put_all(&[*session, *matched], out),
+        Body::AppendAck { session, match_index } => put_all(&[*session, *match_index], out),
         Body::Commit { session, commit } => put_all(&[*session, *commit], out),
         Body::AppendReject {
             session,
@@ -127,9 +127,9 @@ fn encode_body(body: &Body, out: &mut BytesMut) {
         Body::HeartbeatAck {
             session,
             round,
-            matched,
+            match_index,
             received,
-        } => put_all(&[*session, *round, *matched, *received], out),
+        } => put_all(&[*session, *round, *match_index, *received], out),
         Body::Snapshot { session, snapshot } => {
             out.put_u64(*session);
             put_position(snapshot.last, out);
@@ -183,7 +183,7 @@ fn decode_body(kind: u8, bytes: &mut Bytes) -> Result<Body, Malformed> {
         }
         APPEND_ACK => Body::AppendAck {
             session: u64_of(bytes)?,
-            matched: u64_of(bytes)?,
+            match_index: u64_of(bytes)?,
         },
         APPEND_REJECT => Body::AppendReject {
             session: u64_of(bytes)?,
@@ -198,7 +198,7 @@ fn decode_body(kind: u8, bytes: &mut Bytes) -> Result<Body, Malformed> {
         HEARTBEAT_ACK => Body::HeartbeatAck {
             session: u64_of(bytes)?,
             round: u64_of(bytes)?,
-            matched: u64_of(bytes)?,
+            match_index: u64_of(bytes)?,
             received: u64_of(bytes)?,
         },
         SNAPSHOT => Body::Snapshot {

@@ -140,7 +140,7 @@ impl Drop for GroupCommit {
     fn drop(&mut self) {
         drop(self.orders.take());
         if let Some(writer) = self.writer.take() {
-            // A panic in a callback was reported by the thread; there is nobody to tell here.
+            // A panic in a callback was reported by the thread; there is no one to tell here.
             let _ = writer.join();
         }
     }

@@ -36,7 +36,7 @@
 //! - **A gap** between segments is corruption as well.
 //!
 //! # Where it stops
-//! After a failed sync nobody knows what the page cache holds, so the log acknowledges nothing any more
+//! After a failed sync no one knows what the page cache holds, so the log acknowledges nothing any more
 //! ([`LogError::Stopped`]) and the process must be started again. A full disk is not a failure: the write is refused
 //! ([`LogError::NoSpace`]), its part is cut off, and the next one is tried afresh.
 //!

@@ -39,7 +39,7 @@ pub struct Record {
     pub payload: Bytes,
 }
 
-/// What a record is made of, borrowed: its payload may come in two parts, so that whoever puts something in front of each
+/// What a record is made of, borrowed: its payload may come in two parts, so that anyone who puts something in front of each
 /// payload need not copy it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parts<'a> {

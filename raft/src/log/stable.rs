@@ -11,7 +11,7 @@
 //! with it, after which this member could vote twice in one term. Apart, each cut is safe by itself. The price is one
 //! more sync when the term changes, which is at elections only; the commit index, which moves all the time, rides with
 //! the entries and costs none. It is a hint: what is committed is committed whether it was noted or not. What no later entry
-//! has said is in a file of one number, unsynced ([`StableStorage::note_commit`]): it matters where nobody can be asked.
+//! has said is in a file of one number, unsynced ([`StableStorage::note_commit`]): it matters where no one can be asked.
 //!
 //! # How a snapshot is installed
 //! The state machine's own file is replaced by one that holds everything up to some entry, the snapshot's *position*; then
@@ -21,7 +21,7 @@
 //! Without the note, a file that is ahead of its log is one of another copy, and is refused.
 //!
 //! # How the end is replaced
-//! Who makes one member of a group that is lost into a group of its own replaces what may not have been agreed upon by one
+//! Who makes one member of a group that is lost into a group of its own replaces what may not have been committed by one
 //! entry, in one step ([`StableStorage::replace_end`]).
 //!
 //! # What the caller orders
@@ -60,7 +60,7 @@ const HARD_STATE_SEGMENT_BYTES: u64 = 4 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HardState {
     pub term: u64,
-    /// Whom it voted for in this term; 0 for nobody.
+    /// Whom it voted for in this term; 0 for no one.
     pub vote: u64,
     /// An entry up to which all is committed. There may be more.
     pub commit: u64,

@@ -1,4 +1,4 @@
-//! How a stream to another member comes to be: plain here, over TCP or a socket in the file system; whoever wants TLS gives
+//! How a stream to another member comes to be: plain here, over TCP or a socket in the file system; anyone who wants TLS gives
 //! another [`Connect`] and [`Accept`].
 
 use std::fmt::Debug;

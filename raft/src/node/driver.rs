@@ -2,14 +2,14 @@
 //!
 //! One turn: take whatever is queued, step through it, let messages leave at once; then one write and one sync for all of
 //! it, and the news of that is the turn's last step, upon which acknowledgements leave and entries are handed to the state
-//! machine. So a proposal costs no other thread than this one between whoever makes it and the state machine, and the
+//! machine. So a proposal costs no other thread than this one between anyone who makes it and the state machine, and the
 //! disk's time is shared by all that came during the turn before.
 //!
 //! A full disk is no reason to end. What could not be written is as if it had never been asked for: consensus is started
-//! anew from what is on the disk, as after a crash, which is safe at any moment, and proposals are refused until there is
+//! again from what is on the disk, as after a crash, which is safe at any moment, and proposals are refused until there is
 //! space again.
 //!
-//! Here are the turn and what comes in; [`persist`] writes and reads the log, [`deliver`] hands out what is agreed upon.
+//! Here are the turn and what comes in; [`persist`] writes and reads the log, [`deliver`] hands out what is committed.
 
 mod deliver;
 mod persist;
@@ -22,8 +22,8 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::orders::{Order, Shared};
-use super::state_machine::{StateMachine, Unserved};
+use super::handle::{Order, Shared};
+use super::state_machine::{ProposalError, StateMachine};
 use super::transport::{Transport, locked};
 use crate::consensus::{
     self, Body, Config, Consensus, Effects, Event, Index, KIND_MEMBERSHIP, MemberId, Message, Payload, Proposal,
@@ -33,7 +33,7 @@ use crate::log::{self, StableStorage};
 
 /// A turn takes in this many bytes of proposals, so that the first does not wait for the last of a long queue.
 const TURN_BYTES_MAX: usize = 8 << 20;
-/// And so many orders.
+/// And this many orders.
 const TURN_ORDERS_MAX: usize = 4_096;
 
 /// What the driver begins with.
@@ -186,7 +186,7 @@ impl<M: StateMachine> Driver<M> {
         driver
     }
 
-    pub fn run(&mut self, queue: &Receiver<Order<M>>) {
+    pub fn run(&mut self, queue: &Receiver<Order<M::Waiting, M::Reader>>) {
         loop {
             let first = match self.until_due() {
                 None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -249,7 +249,7 @@ impl<M: StateMachine> Driver<M> {
     }
 
     /// Takes an order in; returns its bytes.
-    fn take(&mut self, order: Order<M>) -> usize {
+    fn take(&mut self, order: Order<M::Waiting, M::Reader>) -> usize {
         match order {
             Order::Propose { command, waiting } => {
                 let bytes = command.len();
@@ -301,7 +301,7 @@ impl<M: StateMachine> Driver<M> {
         }
     }
 
-    /// A ticket for whoever waits; refuses where nothing can be written.
+    /// A ticket for those that waits; refuses where nothing can be written.
     fn admit(&mut self, waiting: M::Waiting) -> Option<Ticket> {
         if self.retry_at.is_some() {
             // There may be space by now, and this one would be the first to know.
@@ -309,11 +309,11 @@ impl<M: StateMachine> Driver<M> {
         }
         if self.failed {
             let failure = locked(&self.shared.failure).clone();
-            self.machine.refuse(waiting, Unserved::Stopped(failure));
+            self.machine.refuse(waiting, ProposalError::Stopped(failure));
             return None;
         }
         if self.retry_at.is_some() {
-            self.machine.refuse(waiting, Unserved::NoSpace);
+            self.machine.refuse(waiting, ProposalError::NoSpace);
             return None;
         }
         let ticket = self.next_ticket;
@@ -344,7 +344,7 @@ impl<M: StateMachine> Driver<M> {
         }
         let readers = std::mem::take(&mut self.readers);
         if self.failed {
-            return self.machine.refuse_reads(readers, Unserved::Stopped(None));
+            return self.machine.refuse_reads(readers, ProposalError::Stopped(None));
         }
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -364,15 +364,15 @@ impl<M: StateMachine> Driver<M> {
     }
 
     fn carry_out(&mut self, effects: &mut Effects) {
-        if let Some(standing) = effects.standing.take() {
-            self.shared.gauges.set_standing(&standing);
-            if standing.leader.is_some_and(|leader| leader != self.config.id)
+        if let Some(soft_state) = effects.soft_state.take() {
+            self.shared.gauges.set_soft_state(&soft_state);
+            if soft_state.leader.is_some_and(|leader| leader != self.config.id)
                 && let Some(ticket) = self.transferring.take()
             {
-                // Whoever waited is dropped, which says that another leads.
+                // Anyone who waited is dropped, which says that another leads.
                 self.tickets.remove(&ticket);
             }
-            self.machine.standing(standing);
+            self.machine.soft_state(soft_state);
         }
         if effects.membership.take().is_some() {
             self.note_membership();
@@ -385,9 +385,9 @@ impl<M: StateMachine> Driver<M> {
         }
         for refused in effects.refused.drain(..) {
             match self.tickets.remove(&refused.ticket) {
-                Some(Ticketed::Waiting(waiting)) => self.machine.refuse(waiting, Unserved::Refused(refused.why)),
+                Some(Ticketed::Waiting(waiting)) => self.machine.refuse(waiting, ProposalError::Refused(refused.why)),
                 Some(Ticketed::Readers(readers)) => {
-                    self.machine.refuse_reads(readers, Unserved::Refused(refused.why));
+                    self.machine.refuse_reads(readers, ProposalError::Refused(refused.why));
                 }
                 None => {}
             }
@@ -436,14 +436,14 @@ impl<M: StateMachine> Driver<M> {
         };
         if position.index <= self.delivered {
             // The leader's answer came later than the entry itself.
-            return self.machine.refuse(waiting, Unserved::Unknown);
+            return self.machine.refuse(waiting, ProposalError::Unknown);
         }
         if let Some((_, replaced)) = self.waiting.insert(position.index, (position.term, waiting)) {
-            self.machine.refuse(replaced, Unserved::Replaced);
+            self.machine.refuse(replaced, ProposalError::Replaced);
         }
     }
 
-    fn refuse_tickets(&mut self, why: &Unserved) {
+    fn refuse_tickets(&mut self, why: &ProposalError) {
         for ticketed in std::mem::take(&mut self.tickets).into_values() {
             match ticketed {
                 Ticketed::Waiting(waiting) => self.machine.refuse(waiting, why.clone()),
@@ -453,9 +453,9 @@ impl<M: StateMachine> Driver<M> {
     }
 
     fn note_standing(&mut self) {
-        let standing = self.consensus.standing();
-        self.shared.gauges.set_standing(&standing);
-        self.machine.standing(standing);
+        let soft_state = self.consensus.soft_state();
+        self.shared.gauges.set_soft_state(&soft_state);
+        self.machine.soft_state(soft_state);
     }
 
     fn note_membership(&mut self) {
@@ -468,17 +468,17 @@ impl<M: StateMachine> Driver<M> {
 
     fn end(&mut self) {
         for (_, (_, waiting)) in std::mem::take(&mut self.waiting) {
-            self.machine.refuse(waiting, Unserved::Stopped(None));
+            self.machine.refuse(waiting, ProposalError::Stopped(None));
         }
-        self.refuse_tickets(&Unserved::Stopped(None));
+        self.refuse_tickets(&ProposalError::Stopped(None));
     }
 }
 
 /// What a refusal of consensus means for a read: whether another attempt may succeed soon.
-pub fn is_transient(why: &Unserved) -> bool {
+pub fn is_transient(why: &ProposalError) -> bool {
     matches!(
         why,
-        Unserved::Refused(
+        ProposalError::Refused(
             Refusal::NoLeader
                 | Refusal::NotLeader { .. }
                 | Refusal::NotReady

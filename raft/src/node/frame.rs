@@ -37,7 +37,7 @@ pub(super) enum Purpose {
     Ask,
 }
 
-/// The first bytes of whoever connects.
+/// The first bytes of the one that connects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Greeting {
     pub purpose: Purpose,
@@ -52,7 +52,7 @@ pub(super) enum Verdict {
     Welcome,
     OtherCluster,
     OtherMember,
-    /// Whoever greets was removed from the cluster.
+    /// Anyone who greets was removed from the cluster.
     Removed,
 }
 
@@ -145,7 +145,7 @@ pub(super) enum Progress {
     Wants(u64),
     /// All of it is there, durably.
     Complete,
-    /// Something went wrong there; begin anew later.
+    /// Something went wrong there; begin again later.
     Refused,
 }
 

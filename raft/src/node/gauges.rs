@@ -1,8 +1,8 @@
-//! What the driver tells whoever looks: plain numbers, read without asking it.
+//! What the driver tells anyone who looks: plain numbers, read without asking it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::consensus::{MemberId, RoleName, Standing};
+use crate::consensus::{MemberId, RoleName, SoftState};
 
 /// Figures of one node. Each is true by itself; together they may be of slightly different moments.
 #[derive(Debug, Default)]
@@ -85,15 +85,15 @@ impl Gauges {
         }
     }
 
-    pub(super) fn set_standing(&self, standing: &Standing) {
-        let leader = standing.leader.unwrap_or(0);
+    pub(super) fn set_soft_state(&self, soft_state: &SoftState) {
+        let leader = soft_state.leader.unwrap_or(0);
         let before = self.leader.swap(leader, Ordering::Relaxed);
-        let term_before = self.term.swap(standing.term, Ordering::Relaxed);
-        if leader != 0 && (leader != before || standing.term != term_before) {
+        let term_before = self.term.swap(soft_state.term, Ordering::Relaxed);
+        if leader != 0 && (leader != before || soft_state.term != term_before) {
             self.leader_changes.fetch_add(1, Ordering::Relaxed);
         }
         self.is_leader
-            .store(standing.role == RoleName::Leader, Ordering::Release);
+            .store(soft_state.role == RoleName::Leader, Ordering::Release);
     }
 
     pub(super) fn set_alone(&self, alone: bool) {

@@ -8,9 +8,9 @@
 //! - For a snapshot on its way a task at each end ([`Source`], [`Sink`]), beside the other frames of the same streams.
 //!
 //! # How a proposal moves
-//! [`Node::propose`] queues it with whoever waits. In its next turn the driver appends it together with all others, sends
+//! [`Node::propose`] queues it with anyone who waits. In its next turn the driver appends it together with all others, sends
 //! it to the followers, and syncs it while they do the same; when a majority has it, it goes to the [`StateMachine`]
-//! together with who waits, and that is the last the driver knows of it. A follower passes it on to the leader, and hands
+//! together with who waits, and that is the last the driver knows of it. A follower forwards it to the leader, and hands
 //! over who waits when the entry comes back to it.
 //!
 //! # Limits
@@ -19,8 +19,8 @@
 //! everything again that matters; who proposes is refused.
 //!
 //! # Where it stops
-//! It knows members by number and peer URL; names, and which changes are wise, are the state machine's. Encryption is
-//! whoever's who gives [`Connect`] and [`Accept`]. After a failed sync nothing is acknowledged any more and the process is
+//! It knows members by number and peer URL; names, and which changes are wise, are the state machine's. TLS is
+//! supplied by the implementation of [`Connect`] and [`Accept`]. After a failed sync nothing is acknowledged any more and the process is
 //! told to end; a full disk is waited out.
 
 mod accept;
@@ -28,7 +28,7 @@ mod connect;
 mod driver;
 mod frame;
 mod gauges;
-mod orders;
+mod handle;
 mod peer;
 mod state_machine;
 #[cfg(test)]
@@ -40,7 +40,7 @@ pub use connect::{Accept, Connect, Connection, Door, Duplex, Pending, Plain, Str
 pub use driver::{Start, is_transient};
 pub use frame::FRAME_BYTES_MAX;
 pub use gauges::Gauges;
-pub use orders::{Node, QUEUE_BYTES_MAX};
-pub use state_machine::{Committed, StateMachine, Unserved};
+pub use handle::{Node, QUEUE_BYTES_MAX};
+pub use state_machine::{Committed, ProposalError, StateMachine};
 pub use transfer::{CHUNK_BYTES, STALLED_MAX, Sink, Source};
 pub use transport::{Identity, Inbox, Transport};

@@ -25,7 +25,7 @@ const QUEUE_BYTES_MAX: usize = 128 << 20;
 const QUEUE_CHUNKS_MAX: usize = 2;
 /// The pause between two dials of a member that does not answer. Short, because a member that was restarted is waited for.
 const DIAL_PAUSE: Duration = Duration::from_millis(100);
-/// A write that takes longer than this finds nobody reading: the stream is given up.
+/// A write that takes longer than this finds no one reading: the stream is given up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Frames are gathered into writes of about this many bytes.
 const WRITE_BYTES: usize = 256 << 10;

@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 
-use crate::consensus::{Index, Membership, Message, Payload, Refusal, Snapshot, Standing, Term};
+use crate::consensus::{Index, Membership, Message, Payload, Refusal, Snapshot, SoftState, Term};
 use crate::log::LogError;
 
 /// A state machine behind the driver. All calls come from the driver's thread, in order; they should hand on what is work.
@@ -16,14 +16,14 @@ pub trait StateMachine: Send + 'static {
 
     /// These entries are committed, and are to be applied in this order.
     fn apply(&mut self, entries: Vec<Committed<Self::Waiting>>);
-    /// Nothing comes of what this one waits for, or nobody knows.
-    fn refuse(&mut self, waiting: Self::Waiting, why: Unserved);
+    /// Nothing comes of what this one waits for, or no one knows.
+    fn refuse(&mut self, waiting: Self::Waiting, why: ProposalError);
     /// These may read once the entry with this index is applied.
     fn read(&mut self, readers: Vec<Self::Reader>, from: Index);
     /// These may not read.
-    fn refuse_reads(&mut self, readers: Vec<Self::Reader>, why: Unserved);
+    fn refuse_reads(&mut self, readers: Vec<Self::Reader>, why: ProposalError);
     /// Term, role or leader changed.
-    fn standing(&mut self, standing: Standing);
+    fn soft_state(&mut self, soft_state: SoftState);
     /// Other members are in force, committed or not.
     fn membership(&mut self, membership: &Membership);
     /// A received state takes the present one's place; returns when that is durable.
@@ -60,7 +60,7 @@ impl<W> Committed<W> {
 
 /// Why something was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unserved {
+pub enum ProposalError {
     /// Consensus says why. Nothing came of it, but for [`Refusal::OutcomeUnknown`].
     Refused(Refusal),
     /// Another entry stands in its place: nothing came of it.

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::consensus::{
-    Body, Config, Event, Index, MemberChange, Membership, Message, Payload, Position, Snapshot, Standing,
+    Body, Config, Event, Index, MemberChange, Membership, Message, Payload, Position, Snapshot, SoftState,
 };
 use crate::log::{Options, StableStorage};
 
@@ -353,7 +353,7 @@ async fn a_snapshot_goes_on_where_the_stream_broke() {
     assert_eq!(*asked.lock().unwrap(), 61, "no piece was asked for twice");
 }
 
-/// Nobody waits half a minute for what a killed process had received: the log is held meanwhile, and so are others.
+/// No one waits half a minute for what a killed process had received: the log is held meanwhile, and so are others.
 #[tokio::test]
 async fn a_snapshot_for_a_process_that_has_ended_is_given_up_at_once() {
     let (one, two) = (end(7, 1).await, end(7, 2).await);
@@ -370,7 +370,7 @@ async fn a_snapshot_for_a_process_that_has_ended_is_given_up_at_once() {
             if self.0.next == 20
                 && let Some(cut) = self.1.take()
             {
-                // The connections break, and then nobody listens there any more.
+                // The connections break, and then no one listens there any more.
                 cut.send(()).unwrap();
             }
             self.0.next()

@@ -3,7 +3,7 @@
 //! The sender cuts the state into chunks and keeps the few that are not acknowledged; the receiver writes each to its disk
 //! before it asks for the next. When the stream breaks, the sender begins again under the same number as soon as there is
 //! another one, and is told from which chunk on; so a transfer survives any number of broken streams, and ends only when
-//! nothing moves for [`STALLED_MAX`], when either process ends, or when a newer one takes its place. Where nobody listens
+//! nothing moves for [`STALLED_MAX`], when either process ends, or when a newer one takes its place. Where no one listens
 //! any more the receiver's process has ended, so the sender does not wait: others may need a snapshot, too, and the log.
 //! A snapshot travels beside the stream's other frames and yields to them.
 
@@ -65,7 +65,7 @@ enum News {
     Progress(Progress),
     /// There is a new stream: what was under way on the old one is lost.
     Reconnected,
-    /// Nobody listens where the receiver was: its process has ended, and what had arrived is forgotten.
+    /// No one listens where the receiver was: its process has ended, and what had arrived is forgotten.
     Gone,
 }
 
@@ -130,7 +130,7 @@ impl Transfers {
         let former = incoming.remove(&from);
         let receiver = shared.runtime.spawn(async move {
             if let Some(Incoming { orders, receiver, .. }) = former {
-                // A former transfer of this sender ends, since nobody holds the other end of its orders any more, and
+                // A former transfer of this sender ends, since no one holds the other end of its orders any more, and
                 // gives its room to this one.
                 drop(orders);
                 let _panicked = receiver.await;

@@ -33,7 +33,7 @@ pub trait Inbox: Debug + Send + Sync + 'static {
     fn message(&self, from: u64, bytes: Bytes) -> Pending<'_, ()>;
     /// A call of another member.
     fn call(&self, from: u64, body: Bytes) -> Pending<'_, Bytes>;
-    /// A question of somebody who may not be a member.
+    /// A question of someone who may not be a member.
     fn ask(&self, body: Bytes) -> Pending<'_, Bytes>;
     /// A member begins to send a snapshot. May block.
     fn receive(&self, from: u64, about: Bytes) -> io::Result<Box<dyn Sink>>;
@@ -184,10 +184,10 @@ impl Transport {
         answer
     }
 
-    /// Asks whoever listens at a peer URL, without being a member. The cluster's id comes with the answer.
+    /// Asks anyone who listens at a peer URL, without being a member. The cluster's id comes with the answer.
     ///
     /// # Errors
-    /// If nobody answers there.
+    /// If no one answers there.
     pub async fn ask(&self, url: &str, body: Bytes) -> io::Result<(u64, Bytes)> {
         let greeting = Greeting {
             purpose: Purpose::Ask,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use raft::consensus::{Body, Effects, Entry, MemberId, Membership, Message, Payload, Position, RoleName, Standing};
+use raft::consensus::{Body, Effects, Entry, MemberId, Membership, Message, Payload, Position, RoleName, SoftState};
 
 pub fn position(position: Position) -> String {
     format!("{}@{}", position.index, position.term)
@@ -30,8 +30,8 @@ pub fn membership(membership: &Membership) -> String {
     }
 }
 
-pub fn standing(standing: Standing) -> String {
-    let Standing { term, role, leader } = standing;
+pub fn soft_state(soft_state: SoftState) -> String {
+    let SoftState { term, role, leader } = soft_state;
     match (role, leader) {
         (RoleName::Leader, _) => format!("leads in term {term}"),
         (RoleName::PreCandidate, _) => format!("asks for pre-votes in term {term}"),
@@ -57,7 +57,7 @@ pub fn message(message: &Message) -> String {
             ..
         } => format!("append after {} {} commit {commit}", position(*previous), entries(list)),
         Body::Commit { commit, .. } => format!("commit {commit}"),
-        Body::AppendAck { matched, .. } => format!("appended {matched}"),
+        Body::AppendAck { match_index, .. } => format!("appended {match_index}"),
         Body::AppendReject { previous, hint, .. } => format!("no entry {previous}, perhaps {}", position(*hint)),
         Body::Heartbeat { commit, round, .. } => format!("heartbeat {round} commit {commit}"),
         Body::HeartbeatAck { round, received, .. } => format!("heard {round}, have {received}"),
@@ -84,8 +84,8 @@ pub fn message(message: &Message) -> String {
 pub fn effects(id: MemberId, effects: &Effects) -> String {
     let mut out = String::new();
     let mut line = |text: String| writeln!(out, "{id}: {text}").expect("a string grows");
-    if let Some(change) = effects.standing {
-        line(standing(change));
+    if let Some(change) = effects.soft_state {
+        line(soft_state(change));
     }
     if let Some(write) = &effects.write {
         if let Some(snapshot) = &write.install {

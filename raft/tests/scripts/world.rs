@@ -384,14 +384,14 @@ impl World {
                     let status = core.status();
                     let (last, commit) = (print::position(status.last), status.commit);
                     let members = print::membership(core.membership());
-                    let standing = print::standing(status.standing);
+                    let soft_state = print::soft_state(status.soft_state);
                     // Only a leader has peers.
                     let peers = status.peers.iter().map(|peer| {
                         let snapshot = if peer.needs_snapshot { " (snapshot)" } else { "" };
-                        format!(", {} has {}{snapshot}", peer.id, peer.matched)
+                        format!(", {} has {}{snapshot}", peer.id, peer.match_index)
                     });
                     let peers: String = peers.collect();
-                    format!("{standing}, has {last}, commit {commit}, members {members}{peers}")
+                    format!("{soft_state}, has {last}, commit {commit}, members {members}{peers}")
                 }
                 "log" => {
                     let disk = member.disk_to_come();

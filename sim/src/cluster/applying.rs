@@ -56,7 +56,7 @@ impl<M: Machine, E> Cluster<M, E> {
         let Some(running) = &self.host(member).running else {
             return;
         };
-        if running.standing.role != RoleName::Leader {
+        if running.soft_state.role != RoleName::Leader {
             return;
         }
         if let Some((index, membership)) = self.observer.membership_committed() {
@@ -122,7 +122,7 @@ impl<M: Machine, E> Cluster<M, E> {
         let others = self.hosts.iter().filter(|other| other.id != member);
         let leaders = others
             .filter_map(|other| other.running.as_ref())
-            .filter(|other| other.standing.role == RoleName::Leader)
+            .filter(|other| other.soft_state.role == RoleName::Leader)
             .map(|other| &other.membership);
         // The entry that adds a voter may have been decided by those before it.
         let before = match &entry.payload {

@@ -245,7 +245,7 @@ impl<M: Machine, E> Cluster<M, E> {
         self.events.after(MILLISECOND, Happening::Start(member));
     }
 
-    /// Whether the last membership that was committed leaves it out, and nobody has begun to add it again.
+    /// Whether the last membership that was committed leaves it out, and no one has begun to add it again.
     fn is_surely_removed(&self, member: MemberId) -> bool {
         let Some((index, membership)) = self.observer.membership_committed() else {
             return member as usize > self.plan.voters

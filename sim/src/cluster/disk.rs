@@ -21,7 +21,7 @@ pub enum Loss {
     All,
     /// The first of their parts happened, up to any place.
     Torn,
-    /// All happened, and nobody was told.
+    /// All happened, and no one was told.
     None,
 }
 
@@ -54,7 +54,7 @@ pub struct Queued<S> {
 #[derive(Debug, Default)]
 pub struct Found {
     pub written: invariant::Kept,
-    /// So many of the first entries were synced.
+    /// This many of the first entries were synced.
     pub synced: usize,
     pub found: invariant::Kept,
     pub flip: Option<Flip>,

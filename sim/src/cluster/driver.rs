@@ -1,6 +1,6 @@
 //! The cluster: what happens to whom, and when the clock ticks.
 
-use raft::consensus::{Effects, Event, Index, MemberId, Membership, Refusal, Session, Standing, Ticket, WriteId};
+use raft::consensus::{Effects, Event, Index, MemberId, Membership, Refusal, Session, SoftState, Ticket, WriteId};
 
 use super::disk::Kept;
 use super::host::{Host, Letter};
@@ -84,9 +84,9 @@ pub enum Told<A> {
         member: MemberId,
         index: Index,
     },
-    Standing {
+    SoftState {
         member: MemberId,
-        standing: Standing,
+        soft_state: SoftState,
     },
     Started {
         member: MemberId,
@@ -204,10 +204,10 @@ impl<M: Machine, E> Cluster<M, E> {
         let running = leader.and_then(|leader| self.host(leader).running.as_ref());
         let last = running.map_or(0, |running| running.core.last().index);
         let members = running.into_iter().flat_map(|running| running.membership.members());
-        let standings: Vec<invariant::Standing> = members
+        let standings: Vec<invariant::SoftState> = members
             .map(|member| {
                 let running = self.host(member).running.as_ref();
-                invariant::Standing {
+                invariant::SoftState {
                     member,
                     running: running.is_some(),
                     applied: running.map_or(0, |running| running.applied),
@@ -229,7 +229,7 @@ impl<M: Machine, E> Cluster<M, E> {
     pub fn leader(&self) -> Option<MemberId> {
         let leaders = self.hosts.iter().filter(|host| host.is_leader());
         leaders
-            .max_by_key(|host| host.running.as_ref().map(|running| running.standing.term))
+            .max_by_key(|host| host.running.as_ref().map(|running| running.soft_state.term))
             .map(|host| host.id)
     }
 

@@ -1,10 +1,10 @@
-//! Stepping a core, and carrying out what it wants: messages, answers, standing.
+//! Stepping a core, and carrying out what it wants: messages, answers, soft_state.
 
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use raft::consensus::{
-    Body, Effects, Entry, Event, MemberId, Membership, Message, RoleName, Session, Snapshot, Standing,
+    Body, Effects, Entry, Event, MemberId, Membership, Message, RoleName, Session, Snapshot, SoftState,
 };
 
 use super::driver::{Cluster, Happening, Told};
@@ -14,7 +14,7 @@ use super::observer::majority;
 use crate::invariant::{Bounds, change_is_alone, leader_hears_a_quorum, own_term_first, progress_is_true, require};
 use crate::world::{Address, MILLISECOND};
 
-/// One message in so many travels as bytes.
+/// One message in this many travels as bytes.
 const ENCODED_ONE_IN: u64 = 16;
 /// Most messages are not longer, in bytes.
 const ENCODED_BYTES: usize = 512;
@@ -62,8 +62,8 @@ impl<M: Machine, E> Cluster<M, E> {
         if let Some(write) = effects.write.take() {
             self.write(member, write, state);
         }
-        if let Some(standing) = effects.standing {
-            self.change_standing(member, standing);
+        if let Some(soft_state) = effects.soft_state {
+            self.change_standing(member, soft_state);
         }
         for message in effects.messages.drain(..) {
             self.post(member, message);
@@ -121,16 +121,16 @@ impl<M: Machine, E> Cluster<M, E> {
         let pending = std::mem::replace(&mut running.membership_index, running.core.membership_index());
         // Those who are new count as heard from at first.
         running.leads_since = self.events.now();
-        let (committed, standing) = (running.core.commit(), running.core.standing());
+        let (committed, soft_state) = (running.core.commit(), running.core.soft_state());
         let committed_term = running.core.term_at(committed);
         // A leader puts its own changes in force one by one; a follower takes several at once, or takes them back: also
         // one that led until this very step.
-        if standing.role == RoleName::Leader && !before.is_empty() {
+        if soft_state.role == RoleName::Leader && !before.is_empty() {
             let check = self.observer.membership(member, &before, &membership);
             self.note(check);
             self.note(change_is_alone(
                 member,
-                standing.term,
+                soft_state.term,
                 pending,
                 committed,
                 committed_term,
@@ -138,23 +138,23 @@ impl<M: Machine, E> Cluster<M, E> {
         }
     }
 
-    pub(super) fn change_standing(&mut self, member: MemberId, standing: Standing) {
+    pub(super) fn change_standing(&mut self, member: MemberId, soft_state: SoftState) {
         let now = self.now();
         let host = self.host_mut(member);
         let durable = host.disk.hard_state();
         let Some(running) = &mut host.running else { return };
-        let before = std::mem::replace(&mut running.standing, standing);
+        let before = std::mem::replace(&mut running.soft_state, soft_state);
         let elected =
-            standing.role == RoleName::Leader && (before.role != RoleName::Leader || before.term != standing.term);
+            soft_state.role == RoleName::Leader && (before.role != RoleName::Leader || before.term != soft_state.term);
         if elected {
             running.leads_since = now;
             let (index, _) = self.observer.committed();
             let held = self.host(member).held_term(index);
-            let check = self.observer.elected(member, standing.term, durable, held);
+            let check = self.observer.elected(member, soft_state.term, durable, held);
             self.note(check);
         }
-        self.trace.step(now, [4, member, standing.term]);
-        self.told.push(Told::Standing { member, standing });
+        self.trace.step(now, [4, member, soft_state.term]);
+        self.told.push(Told::SoftState { member, soft_state });
     }
 
     /// Hands a message to the network, and looks at what it promises.
@@ -164,10 +164,10 @@ impl<M: Machine, E> Cluster<M, E> {
         let durable = host.disk.hard_state();
         let check = match &message.body {
             Body::VoteReply { granted: true } => self.observer.voted(member, message.term, message.to, durable),
-            Body::AppendAck { matched, .. } => {
+            Body::AppendAck { match_index, .. } => {
                 let last = host.disk.last_index();
                 self.observer
-                    .acknowledged(member, message.term, *matched, last, durable)
+                    .acknowledged(member, message.term, *match_index, last, durable)
             }
             _ => Ok(()),
         };
@@ -262,8 +262,8 @@ impl<M: Machine, E> Cluster<M, E> {
         };
         let commit = running.core.commit();
         let before = std::mem::replace(&mut running.committed, commit);
-        if commit > before && running.standing.role == RoleName::Leader {
-            let check = own_term_first(member, running.standing.term, commit, running.core.term_at(commit));
+        if commit > before && running.soft_state.role == RoleName::Leader {
+            let check = own_term_first(member, running.soft_state.term, commit, running.core.term_at(commit));
             self.note(check);
         }
     }
@@ -276,18 +276,18 @@ impl<M: Machine, E> Cluster<M, E> {
             return;
         };
         running.heard[from as usize - 1] = now;
-        let standing = running.standing;
-        if !replaces || standing.role != RoleName::Leader || !running.membership.contains(from) {
+        let soft_state = running.soft_state;
+        if !replaces || soft_state.role != RoleName::Leader || !running.membership.contains(from) {
             return;
         }
-        let Some(matched) = running.core.matched(from) else {
+        let Some(match_index) = running.core.match_index(from) else {
             return;
         };
         // A leader that was deposed believes what was true once.
-        let is_deposed = |host: &Host<M>| host.disk.hard_state().term > standing.term;
+        let is_deposed = |host: &Host<M>| host.disk.hard_state().term > soft_state.term;
         if !self.hosts.iter().any(is_deposed) {
             let last = self.host(from).disk.last_index();
-            self.note(progress_is_true(member, from, matched, last));
+            self.note(progress_is_true(member, from, match_index, last));
         }
     }
 
@@ -298,12 +298,12 @@ impl<M: Machine, E> Cluster<M, E> {
         let Some(running) = &self.host(member).running else {
             return;
         };
-        let leads = running.standing.role == RoleName::Leader && running.leads_since + patience < now;
+        let leads = running.soft_state.role == RoleName::Leader && running.leads_since + patience < now;
         if !leads || !self.plan.check_quorum {
             return;
         }
         let heard = |voter: MemberId| running.heard[voter as usize - 1] + patience >= now;
-        let check = leader_hears_a_quorum(member, running.standing.term, &majority(&running.membership), heard);
+        let check = leader_hears_a_quorum(member, running.soft_state.term, &majority(&running.membership), heard);
         self.note(check);
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use raft::consensus::{Consensus, Index, MemberId, Membership, Millis, RoleName, Standing, Term, Ticket};
+use raft::consensus::{Consensus, Index, MemberId, Membership, Millis, RoleName, SoftState, Term, Ticket};
 
 use super::disk::{Disk, Kept};
 use super::machine::Machine;
@@ -17,7 +17,7 @@ pub struct Running<M: Machine> {
     pub applied: Index,
     /// The core's commit index after the last step.
     pub committed: Index,
-    pub standing: Standing,
+    pub soft_state: SoftState,
     pub membership: Membership,
     /// The index of its entry.
     pub membership_index: Index,
@@ -52,7 +52,7 @@ pub struct Host<M: Machine> {
     pub running: Option<Running<M>>,
     /// It is stopped by the operating system until then.
     pub paused_until: Micros,
-    /// Its disk takes so many times as long until then.
+    /// Its disk takes this many times as long until then.
     pub slow: (u64, Micros),
     /// Its disk is full until then.
     pub full_until: Micros,
@@ -78,7 +78,7 @@ impl<M: Machine> Host<M> {
     pub fn is_leader(&self) -> bool {
         self.running
             .as_ref()
-            .is_some_and(|running| running.standing.role == RoleName::Leader)
+            .is_some_and(|running| running.soft_state.role == RoleName::Leader)
     }
 
     /// The term of the entry at `index`, in its log in memory or its snapshot.

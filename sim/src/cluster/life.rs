@@ -42,7 +42,7 @@ impl<M: Machine, E> Cluster<M, E> {
             membership_index: core.membership_index(),
             leads_since: 0,
             heard: vec![0; plan.members],
-            standing: core.standing(),
+            soft_state: core.soft_state(),
             machine: M::restore(&kept.state),
             applied,
             committed: core.commit(),
@@ -119,7 +119,7 @@ impl<M: Machine, E> Cluster<M, E> {
         ));
     }
 
-    /// Gives the member an empty disk, as somebody does who replaces a machine. It must not be a member any more.
+    /// Gives the member an empty disk, as someone does who replaces a machine. It must not be a member any more.
     pub fn replace_disk(&mut self, member: MemberId) {
         let writes_bytes = self.plan.real_log;
         let host = self.host_mut(member);

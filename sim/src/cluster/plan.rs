@@ -5,7 +5,7 @@
 
 use crate::world::{MILLISECOND, Micros, Random, SECOND, Weather};
 
-/// In one of so many worlds the real log runs.
+/// In one of this many worlds the real log runs.
 const REAL_LOG_ONE_IN: u64 = 8;
 
 /// Which faults happen in a world, each as a weight among the others; 0 is never.
@@ -58,7 +58,7 @@ pub struct Plan {
     pub pre_vote: bool,
     pub check_quorum: bool,
     pub forward: bool,
-    /// A snapshot is written after so many entries.
+    /// A snapshot is written after this many entries.
     pub snapshot_every: u64,
     pub keep_behind_snapshot: u64,
     pub snapshot_transfer_max: Micros,

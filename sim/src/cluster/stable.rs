@@ -5,7 +5,7 @@
 //! of their sectors are. What the member starts with after it is what the log then finds. The simple disk knows what was
 //! written and what was synced, and says whether that can be.
 //!
-//! Sometimes a bit is flipped meanwhile. The log must refuse to open, or lose nothing by it; if it refuses, somebody brings
+//! Sometimes a bit is flipped meanwhile. The log must refuse to open, or lose nothing by it; if it refuses, someone brings
 //! back a copy of the file, which is what the refusal asks for.
 
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use crate::world::Random;
 const DIRECTORY: &str = "/member";
 /// So small that worlds of minutes have many segments.
 const SEGMENT_BYTES: u64 = 2 << 10;
-/// Of a hundred crashes, so many flip a bit.
+/// Of a hundred crashes, this many flip a bit.
 const FLIPS_PERCENT: u32 = 25;
 
 /// Stands where the world broke its own rules, or the log refused what it must take.

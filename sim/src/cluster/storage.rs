@@ -148,7 +148,7 @@ impl<M: Machine, E> Cluster<M, E> {
         running.applied = running.applied.max(index);
         running.ready = running.ready.max(index);
         let digest = running.machine.digest(index);
-        // Whether these proposals happened is in the snapshot, and nobody can tell.
+        // Whether these proposals happened is in the snapshot, and no one can tell.
         let behind = running.proposed.split_off(&(index + 1));
         running.proposed = behind;
         let reads = std::mem::take(&mut running.reads);

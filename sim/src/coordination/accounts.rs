@@ -46,7 +46,7 @@ pub struct Accounts {
     pub revision: u64,
     users: BTreeMap<String, User>,
     roles: BTreeMap<String, Vec<Grant>>,
-    /// The last entry that made all of a user's tokens void; under no name: everybody's.
+    /// The last entry that made all of a user's tokens void; under no name: everyone's.
     voided: BTreeMap<String, u64>,
 }
 
@@ -171,7 +171,7 @@ impl Accounts {
                     return Err(Error::PermissionNotGranted);
                 }
             }
-            // Nobody here asks.
+            // No one here asks.
             _ => return Ok(false),
         }
         Ok(true)
@@ -200,7 +200,7 @@ impl Accounts {
         }
     }
 
-    /// Whether somebody may read or write all of a range.
+    /// Whether someone may read or write all of a range.
     pub fn may(&self, caller: &Caller, right: Right, key: &Bytes, range_end: &Bytes) -> Result<(), Error> {
         let is_the_server = caller.user == ROOT && caller.auth_revision == 0;
         if !self.enabled || is_the_server {
@@ -229,7 +229,7 @@ impl Accounts {
             .fold(0, |all, grant| all | keys(&grant.key, &grant.range_end))
     }
 
-    /// Whether somebody may end or renew a lease with these keys, or hang another on it.
+    /// Whether someone may end or renew a lease with these keys, or hang another on it.
     pub fn may_write_lease(&self, caller: &Caller, on_lease: &[Bytes]) -> Result<(), Error> {
         if self.may_manage(caller).is_ok() {
             return Ok(());

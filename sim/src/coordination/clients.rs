@@ -1,7 +1,7 @@
 //! Clients: they ask one member after the other, one thing at a time, and remember what they were told.
 //!
 //! The first two are operators ([`super::operator`]) in worlds that have something to look after. A client that is told that
-//! its token is no good, or that nobody is nobody, authenticates next; sometimes with a password of yesterday.
+//! its token is no good, or that no one is no one, authenticates next; sometimes with a password of yesterday.
 
 use std::collections::VecDeque;
 
@@ -18,11 +18,11 @@ use super::{Group, Own};
 use crate::cluster::{Happening, Plan};
 use crate::world::{Address, MILLISECOND, Micros, Random, SECOND};
 
-/// So many of the clients are operators.
+/// This many of the clients are operators.
 const OPERATORS: usize = 2;
-/// Of a hundred requests, so many show a token that was replaced since.
+/// Of a hundred requests, this many show a token that was replaced since.
 const OLD_TOKEN_PERCENT: u32 = 15;
-/// So many of those it remembers.
+/// This many of those it remembers.
 const OLD_TOKENS_MAX: usize = 3;
 
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Leases on whoever leads: the coordinator's own deadlines, and the proposals that end leases.
+//! Leases on anyone who leads: the coordinator's own deadlines, and the proposals that end leases.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub struct Expiry {
 }
 
 impl Expiry {
-    /// A member leads now: nobody knows when leases were renewed last, so all begin anew.
+    /// A member leads now: no one knows when leases were renewed last, so all begin again.
     pub fn lead(&mut self, cluster: &mut Group, member: MemberId) {
         let now = cluster.now();
         let host = cluster.host(member);
@@ -95,7 +95,7 @@ impl Expiry {
             return;
         }
         let time = host.clock.milliseconds(now);
-        // Only a leader proposes an end: one that is passed on could end what the next leader has renewed.
+        // Only a leader proposes an end: one that is forwarded could end what the next leader has renewed.
         let alarms = host.running.as_ref().map(|running| running.machine.machine.alarms());
         let is_corrupt = alarms.is_some_and(|alarms| alarms.stands(AlarmType::Corrupt));
         let rests = is_corrupt && self.rests_from.is_some_and(|from| from <= now);

@@ -1,4 +1,4 @@
-//! Revisions keep to real time: who asks after somebody was answered sees at least that answer's revision. Source: etcd's
+//! Revisions keep to real time: who asks after someone was answered sees at least that answer's revision. Source: etcd's
 //! "KV API guarantees" (strict serializability); with the replay in [`super::oracle`] it is the whole proof.
 
 use crate::invariant::{Check, require};

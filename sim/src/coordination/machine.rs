@@ -24,7 +24,7 @@ const FEED_BYTES_MAX: usize = 2_000;
 /// Tokens do not age here: their time is a matter of one member, and tested by itself.
 const TOKENS_TTL_MS: u64 = u64::MAX;
 pub const NOW_MS: u64 = 0;
-/// States are compared after every so many commands.
+/// States are compared after every this many commands.
 const DIGEST_EVERY: u64 = 8;
 
 /// Versions that left the memory.
@@ -83,7 +83,7 @@ pub struct Replicated {
     pub feed: Feed,
     /// What the server has of tokens: in memory only, in step with what is applied.
     pub tokens: SimpleTokens,
-    /// Of entries that nobody has looked at yet.
+    /// Of entries that no one has looked at yet.
     verdicts: VecDeque<Verdict>,
     archived: Archived,
 }

@@ -187,7 +187,7 @@ impl World {
     fn hear(&mut self, told: Told<machine::Answered>) {
         match told {
             Told::Applied { member, index } => self.applied(member, index),
-            Told::Standing { member, standing } => match standing.role {
+            Told::SoftState { member, soft_state } => match soft_state.role {
                 RoleName::Leader => self.expiry.lead(&mut self.cluster, member),
                 _ => self.expiry.stop(member),
             },

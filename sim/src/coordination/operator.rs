@@ -1,7 +1,7 @@
 //! Operators: they manage users, roles and permissions, and look after alarms.
 //!
-//! They want a world in which somebody may do something: while something is missing they mostly add it, else they take away
-//! as often as they give. Nobody tells them what the others do, so they get in each other's way.
+//! They want a world in which someone may do something: while something is missing they mostly add it, else they take away
+//! as often as they give. No one tells them what the others do, so they get in each other's way.
 
 use bytes::Bytes;
 use coordinator::auth::{AuthRequest, Change, ROOT};

@@ -1,6 +1,6 @@
 //! What the coordinator should have said: a machine so simple that it can be seen to be right.
 //!
-//! It is given the commands in the order in which they were agreed upon, and keeps the whole state at every revision. The
+//! It is given the commands in the order in which they were committed, and keeps the whole state at every revision. The
 //! revision in an answer names the state that the answer must be true of, so checking a history is replaying it: no
 //! search. That revisions also keep to real time is checked in [`super::history`]. Users and roles are kept in
 //! [`super::accounts`], as they were at every entry.
@@ -68,7 +68,7 @@ enum Decided {
     Done(i64),
     /// Whatever it is.
     ByAlarm(Error),
-    /// Whoever asks.
+    /// Anyone who asks.
     Forbidden(Error),
     /// Users and roles allow no such change.
     Unmanageable(Error),
@@ -132,7 +132,7 @@ impl Oracle {
         attached.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Entry `index` was agreed upon; `entry` is none where it holds no command.
+    /// Entry `index` was committed; `entry` is none where it holds no command.
     pub fn agreed(&mut self, index: u64, entry: Option<&Entry>) {
         debug_assert_eq!(index, self.index + 1, "entries come in order");
         self.index = index;

@@ -5,7 +5,7 @@
 use super::accounts::Accounts;
 use crate::invariant::{Check, Member, require};
 
-/// `member` carried something out at entry `index` for whoever showed the token of `user` that entry `given` had made;
+/// `member` carried something out at entry `index` for those that showed the token of `user` that entry `given` had made;
 /// `accounts` are those in force there.
 pub fn token_in_force(member: Member, index: u64, accounts: &Accounts, user: &str, given: u64) -> Check {
     require(!accounts.is_void(user, given), "tokens_in_force", || {

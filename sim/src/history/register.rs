@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::search::Model;
 use super::{Operation, Verdict, linearizable};
 
-/// A value that nobody wrote.
+/// A value that no one wrote.
 pub const NOTHING: u64 = 0;
 /// Steps after which a search is given up. A history of a world needs some hundreds.
 const STEPS_MAX: u64 = 2_000_000;
@@ -55,7 +55,7 @@ impl Register {
     }
 }
 
-/// Leaves out operations without an answer that nobody saw an effect of. Whatever order explains the history with them
+/// Leaves out operations without an answer that no one saw an effect of. Whatever order explains the history with them
 /// explains it without: no answer depends on the value that they would have written. It is what keeps the search short,
 /// since each of them could stand anywhere.
 fn without_unseen(operations: &[Operation<RegisterOperation>]) -> Vec<Operation<RegisterOperation>> {
@@ -149,7 +149,7 @@ mod tests {
         let histories = [
             // Stale read.
             vec![operation(0, 1, 2, Write(1)), operation(1, 3, 4, Read(0))],
-            // A value that nobody wrote.
+            // A value that no one wrote.
             vec![operation(0, 1, 2, Write(1)), operation(1, 3, 4, Read(7))],
             // Time travel: new, then old.
             vec![

@@ -3,7 +3,7 @@
 
 use super::{Member, Seen, Violation, require};
 
-/// The one history that was agreed upon.
+/// The one history that was committed.
 #[derive(Debug, Default)]
 pub struct CommittedIsFinal {
     /// From index 1 on.
@@ -11,7 +11,7 @@ pub struct CommittedIsFinal {
 }
 
 impl CommittedIsFinal {
-    /// `member` takes entry `index` for committed. True if nobody did before.
+    /// `member` takes entry `index` for committed. True if no one did before.
     pub fn committed(&mut self, member: Member, index: u64, seen: Seen) -> Result<bool, Violation> {
         let last = self.last_index();
         require(index >= 1 && index <= last + 1, "committed_is_final", || {

@@ -5,7 +5,7 @@ use super::{Check, Member, require};
 
 /// How a member stands at the end of a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub struct SoftState {
     pub member: Member,
     pub running: bool,
     pub applied: u64,
@@ -13,7 +13,7 @@ pub struct Standing {
 
 /// `leader` leads and its log ends at `last`; `answered` operations were answered since the faults ended; `members` are
 /// those in force.
-pub fn converged(leader: Option<Member>, last: u64, answered: u64, members: &[Standing]) -> Check {
+pub fn converged(leader: Option<Member>, last: u64, answered: u64, members: &[SoftState]) -> Check {
     require(leader.is_some(), "convergence", || {
         "nobody leads long after all was mended".to_owned()
     })?;
@@ -22,7 +22,7 @@ pub fn converged(leader: Option<Member>, last: u64, answered: u64, members: &[St
     })?;
     let behind = members
         .iter()
-        .find(|standing| !standing.running || standing.applied != last);
+        .find(|soft_state| !soft_state.running || soft_state.applied != last);
     require(behind.is_none(), "convergence", || {
         format!("long after all was mended the leader's log ends at {last}, and {behind:?}")
     })
@@ -34,14 +34,14 @@ mod tests {
 
     #[test]
     fn standing_still_is_seen() {
-        let standing = |applied| Standing {
+        let soft_state = |applied| SoftState {
             member: 2,
             running: true,
             applied,
         };
-        assert!(converged(Some(1), 9, 3, &[standing(9)]).is_ok());
-        assert!(converged(None, 9, 3, &[standing(9)]).is_err());
-        assert!(converged(Some(1), 9, 0, &[standing(9)]).is_err());
-        assert!(converged(Some(1), 9, 3, &[standing(8)]).is_err());
+        assert!(converged(Some(1), 9, 3, &[soft_state(9)]).is_ok());
+        assert!(converged(None, 9, 3, &[soft_state(9)]).is_err());
+        assert!(converged(Some(1), 9, 0, &[soft_state(9)]).is_err());
+        assert!(converged(Some(1), 9, 3, &[soft_state(8)]).is_err());
     }
 }

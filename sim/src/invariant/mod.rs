@@ -32,7 +32,7 @@ mod state_machine_safety;
 pub use bounds::{Bounds, check_bounds};
 pub use committed_is_final::CommittedIsFinal;
 pub use committed_on_quorum::{Majority, committed_on_quorum};
-pub use convergence::{Standing, converged};
+pub use convergence::{SoftState, converged};
 pub use election_safety::ElectionSafety;
 pub use equal_states::EqualStates;
 pub use found_as_written::{Kept, found_as_written};

@@ -3,11 +3,11 @@
 
 use super::{Check, Member, require};
 
-/// `leader` takes entries up to `matched` for durable on `member`, whose disk ends at `last`.
-pub fn progress_is_true(leader: Member, member: Member, matched: u64, last: u64) -> Check {
-    require(matched <= last, "progress_is_true", || {
+/// `leader` takes entries up to `match_index` for durable on `member`, whose disk ends at `last`.
+pub fn progress_is_true(leader: Member, member: Member, match_index: u64, last: u64) -> Check {
+    require(match_index <= last, "progress_is_true", || {
         format!(
-            "leader {leader} believes that member {member} holds everything up to {matched}; its disk ends at {last}"
+            "leader {leader} believes that member {member} holds everything up to {match_index}; its disk ends at {last}"
         )
     })
 }

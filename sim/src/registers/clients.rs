@@ -297,7 +297,7 @@ impl Clients {
 
     fn response(&mut self, cluster: &mut Group, client: usize, at: usize, answer: Response) {
         let now = cluster.now();
-        // A late answer is one that nobody waits for any more.
+        // A late answer is one that no one waits for any more.
         if self.clients[client].at != Some(at) {
             return;
         }

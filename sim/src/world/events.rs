@@ -11,7 +11,7 @@ type Key = u128;
 
 const SLOT_BITS: u32 = 24;
 const MOMENT_SHIFT: u32 = 64;
-/// So many of the next events are looked at one by one, before a place is searched for among the others.
+/// This many of the next events are looked at one by one, before a place is searched for among the others.
 const NEAR: usize = 8;
 
 /// The event queue. Two events of one moment happen in the order in which they were scheduled, so a run has one order.

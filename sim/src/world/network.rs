@@ -12,11 +12,11 @@ pub type Address = usize;
 pub struct Weather {
     pub delay_min: Micros,
     pub delay_max: Micros,
-    /// Of a million messages, so many are lost.
+    /// Of a million messages, this many are lost.
     pub loss_ppm: u32,
-    /// So many arrive twice.
+    /// This many arrive twice.
     pub duplicate_ppm: u32,
-    /// So many take up to [`Weather::stray_max`].
+    /// This many take up to [`Weather::stray_max`].
     pub stray_ppm: u32,
     pub stray_max: Micros,
     /// Whether messages overtake each other: otherwise each link keeps their order, as a connection does.

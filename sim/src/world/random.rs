@@ -42,7 +42,7 @@ impl Random {
         low + self.below(high - low + 1)
     }
 
-    /// True so many times in a million.
+    /// True this many times in a million.
     pub fn one_in_a_million(&mut self, times: u32) -> bool {
         times > 0 && self.below(1_000_000) < u64::from(times)
     }

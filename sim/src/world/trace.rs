@@ -53,7 +53,7 @@ impl Trace {
         }
     }
 
-    /// Whether somebody reads the text: look before making an expensive one.
+    /// Whether someone reads the text: look before making an expensive one.
     pub fn tells(&self) -> bool {
         self.lines.is_some()
     }

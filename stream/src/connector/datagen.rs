@@ -248,7 +248,9 @@ impl Source for Datagen {
             .get("rows")
             .and_then(serde_json::Value::as_i64)
             .ok_or_else(|| {
-                Error::runtime("The checkpoint holds no position of a datagen source. Start the job with an empty --state directory.")
+                Error::runtime(
+                    "The checkpoint holds no position of a datagen source. Start the job without its state directory.",
+                )
             })?;
         Ok(())
     }

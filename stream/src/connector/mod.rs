@@ -16,6 +16,7 @@
 //! know SQL, watermarks or checkpoints; they may use sockets, files and clocks.
 
 mod datagen;
+pub mod discovery;
 mod filesystem;
 mod kafka;
 mod options;

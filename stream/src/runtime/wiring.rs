@@ -214,7 +214,7 @@ impl Wiring<'_> {
                     to: to.clone(),
                     schema: Arc::clone(schema),
                 }),
-                None => Err(Error::runtime("the query has no client to take its rows")),
+                None => Err(Error::runtime("no client reads the rows of this query")),
             },
         }
     }

@@ -32,7 +32,7 @@ pub struct MemoryDisk {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Counts the crashes, so that files opened before one are told from those after.
+    /// Counts the crashes, so that files opened before one are distinguished from those opened after.
     incarnation: u64,
     next_file: u64,
     files: BTreeMap<u64, Contents>,

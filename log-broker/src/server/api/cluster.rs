@@ -18,7 +18,7 @@ use log_broker_wire::messages::metadata::{
 };
 
 use super::super::broker::{Broker, NODE_ID};
-use super::super::dispatch;
+use super::super::dispatch::{self, Client};
 use super::super::partition::Refused;
 use super::super::topics::Topic;
 use super::blocking;
@@ -63,6 +63,7 @@ pub(in super::super) async fn metadata(
     broker: &Arc<Broker>,
     request: MetadataRequest,
     version: i16,
+    client: &Client,
 ) -> MetadataResponse {
     let may_create = (version < CAN_FORBID_CREATION || request.allow_auto_topic_creation)
         && broker.properties.flag("auto.create.topics.enable");
@@ -81,7 +82,7 @@ pub(in super::super) async fn metadata(
             .map(|(name, topic)| describe_topic(broker, name, &topic))
             .collect(),
     };
-    let (host, port) = broker.advertised.clone();
+    let (host, port) = broker.advertised_to(client);
     MetadataResponse {
         brokers: vec![MetadataResponseBroker {
             node_id: NODE_ID,
@@ -97,7 +98,9 @@ pub(in super::super) async fn metadata(
 }
 
 async fn one_topic(broker: &Arc<Broker>, asked: MetadataRequestTopic, may_create: bool) -> MetadataResponseTopic {
-    let Some(name) = asked.name else {
+    // A client that asks by id may send an empty name besides (Kafka's Java client does).
+    let by_id = !asked.topic_id.is_nil();
+    let Some(name) = asked.name.filter(|_| !by_id) else {
         return match broker.topics.get_by_id(asked.topic_id) {
             Some((name, topic)) => describe_topic(broker, name, &topic),
             None => MetadataResponseTopic {
@@ -168,8 +171,9 @@ fn describe_topic(broker: &Broker, name: String, topic: &Topic) -> MetadataRespo
 pub(in super::super) async fn describe(
     broker: &Arc<Broker>,
     request: DescribeClusterRequest,
+    client: &Client,
 ) -> DescribeClusterResponse {
-    let (host, port) = broker.advertised.clone();
+    let (host, port) = broker.advertised_to(client);
     let own = DescribeClusterBroker {
         broker_id: NODE_ID,
         host,

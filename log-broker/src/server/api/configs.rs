@@ -13,7 +13,7 @@ use super::super::broker::{Broker, NODE_ID};
 use super::super::partition::Refused;
 use super::super::topics::refused;
 use super::{blocking, outcome};
-use crate::property::{self, Kind, PROPERTIES, Resolved, TopicProperties};
+use crate::property::{self, Kind, PROPERTIES, Resolved, Source, TopicProperties, others};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -51,9 +51,70 @@ pub(in super::super) async fn describe(
 /// A property as it is shown.
 struct Described {
     name: &'static str,
-    kind: Kind,
+    /// Kafka's number for the type.
+    kind: i8,
     read_only: bool,
-    resolved: Resolved,
+    is_sensitive: bool,
+    /// `None` is null.
+    value: Option<String>,
+    source: Source,
+    synonyms: Vec<(&'static str, String, Source)>,
+}
+
+impl Described {
+    fn new(name: &'static str, kind: Kind, read_only: bool, resolved: Resolved) -> Self {
+        Self {
+            name,
+            kind: kind.number(),
+            read_only,
+            is_sensitive: false,
+            value: Some(resolved.value),
+            source: resolved.source,
+            synonyms: resolved.synonyms,
+        }
+    }
+}
+
+/// Kafka's other properties: as they were set, or what they say of this broker, or Kafka's default.
+fn describe_others(broker: &Broker) -> impl Iterator<Item = Described> {
+    let own = |name: &str| {
+        let (host, port) = &broker.advertised;
+        Some(match name {
+            "broker.id" | "node.id" => NODE_ID.to_string(),
+            "process.roles" => "broker".to_owned(),
+            "log.dir" | "log.dirs" => broker.data().display().to_string(),
+            "listeners" => format!("PLAINTEXT://{}", broker.listen),
+            "advertised.listeners" => match host {
+                Some(host) => format!("PLAINTEXT://{host}:{port}"),
+                None => format!("PLAINTEXT://{}", broker.listen),
+            },
+            _ => return None,
+        })
+    };
+    others::OTHERS.iter().map(move |(name, kind, default)| {
+        let set = own(name).or_else(|| broker.properties.other(name).map(str::to_owned));
+        let source = if set.is_some() {
+            Source::StaticBroker
+        } else {
+            Source::Default
+        };
+        let is_sensitive = *kind == others::Type::Password;
+        let value = set.or_else(|| default.map(str::to_owned)).filter(|_| !is_sensitive);
+        let mut synonyms = Vec::new();
+        if let (Source::StaticBroker, Some(value)) = (source, &value) {
+            synonyms.push((*name, value.clone(), source));
+        }
+        synonyms.extend(default.map(|default| (*name, default.to_owned(), Source::Default)));
+        Described {
+            name,
+            kind: *kind as i8,
+            read_only: true,
+            is_sensitive,
+            value,
+            source,
+            synonyms,
+        }
+    })
 }
 
 fn describe_one(broker: &Broker, resource: &DescribeConfigsResource) -> Result<Vec<Described>, Refused> {
@@ -67,22 +128,20 @@ fn describe_one(broker: &Broker, resource: &DescribeConfigsResource) -> Result<V
                 .iter()
                 .filter_map(|property| Some((property.topic?, property)));
             Ok(properties
-                .map(|(name, property)| Described {
-                    name,
-                    kind: property.kind,
-                    read_only: false,
-                    resolved: broker.properties.resolve_topic(property, &topic.properties),
+                .map(|(name, property)| {
+                    let resolved = broker.properties.resolve_topic(property, &topic.properties);
+                    Described::new(name, property.kind, false, resolved)
                 })
                 .collect())
         }
         BROKER if resource.resource_name.is_empty() || resource.resource_name == NODE_ID.to_string() => Ok(PROPERTIES
             .iter()
-            .map(|property| Described {
-                name: property.broker,
-                kind: property.kind,
-                read_only: true,
-                resolved: broker.properties.resolve(property),
+            .filter(|property| !property.broker.is_empty())
+            .map(|property| {
+                let resolved = broker.properties.resolve(property);
+                Described::new(property.broker, property.kind, true, resolved)
             })
+            .chain(describe_others(broker))
             .collect()),
         BROKER => {
             let message = format!(
@@ -118,16 +177,16 @@ fn chosen(
         .filter(|described| wanted(described.name))
         .map(|described| DescribeConfigsResourceResult {
             name: described.name.to_owned(),
-            value: Some(described.resolved.value.clone()),
+            value: described.value.clone(),
             read_only: described.read_only,
-            config_source: described.resolved.source as i8,
-            is_sensitive: false,
+            config_source: described.source as i8,
+            is_sensitive: described.is_sensitive,
             synonyms: if with_synonyms {
-                described.resolved.synonyms.iter().map(synonym).collect()
+                described.synonyms.iter().map(synonym).collect()
             } else {
                 Vec::new()
             },
-            config_type: described.kind.number(),
+            config_type: described.kind,
             documentation: None,
         })
         .collect()
@@ -262,6 +321,9 @@ async fn change(
         let properties = change(topic.properties.clone())?;
         for (name, value) in &properties {
             property::check_topic(name, value).map_err(|reason| refused(ErrorCode::INVALID_CONFIG, reason))?;
+            if let Some(reason) = property::why_ignored(name, value) {
+                tracing::warn!(property = name, value, reason, "a property of a topic has no effect");
+            }
         }
         if validate_only {
             Ok(())

@@ -1,20 +1,23 @@
 //! Fetch: batches as they lie in the segments, and the long poll.
+//!
+//! The batches of an answer stay in their files until its turn to be sent comes: here only their places are found, by the
+//! index and a few headers. Where those are not in the page cache, this worker's other tasks move to another thread.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use log_broker_wire::ErrorCode;
 use log_broker_wire::messages::fetch::{
     FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
 };
+use log_broker_wire::{ErrorCode, Records};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::super::broker::Broker;
+use super::super::off_worker;
 use super::super::partition::{Partition, Refused};
 use super::check_epoch;
-use crate::log::{LogError, read_batches};
+use crate::log::{Extent, LogError, locate_batches};
 
 /// From this version on topics are named by their ids.
 const BY_ID: i16 = 13;
@@ -26,13 +29,19 @@ const WAIT_MAX: Duration = Duration::from_secs(300);
 /// transactions, if an empty one.
 const READ_COMMITTED: i8 = 1;
 
-pub(in super::super) async fn answer(broker: &Arc<Broker>, request: FetchRequest, version: i16) -> FetchResponse {
+/// The response, and the places of the records that it leaves out, in their order.
+pub(in super::super) async fn answer(
+    broker: &Arc<Broker>,
+    request: FetchRequest,
+    version: i16,
+) -> (FetchResponse, Vec<Extent>) {
     // Sessions are never begun, so no client can be in one.
     if request.session_id != 0 {
-        return FetchResponse {
+        let refused = FetchResponse {
             error_code: ErrorCode::FETCH_SESSION_ID_NOT_FOUND.0,
             ..Default::default()
         };
+        return (refused, Vec::new());
     }
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
     let deadline = Instant::now() + wait;
@@ -45,12 +54,16 @@ pub(in super::super) async fn answer(broker: &Arc<Broker>, request: FetchRequest
         if may_wait {
             wanted.partitions().for_each(|partition| partition.wait_with(&waiter));
         }
-        let (response, bytes, failed) = wanted.read(broker, &request);
-        if !may_wait || bytes >= min_bytes || failed {
-            broker.metrics().fetched_bytes.inc_by(bytes as u64);
-            return response;
+        let found = wanted.find(broker, &request, true);
+        let found = match found {
+            Some(found) => found,
+            None => off_worker(|| wanted.find(broker, &request, false)).unwrap_or_default(),
+        };
+        if !may_wait || found.bytes >= min_bytes || found.failed {
+            broker.metrics().fetched_bytes.inc_by(found.bytes as u64);
+            return (found.response, found.extents);
         }
-        drop(response);
+        drop(found);
         // After the deadline one more look, which then answers.
         let _timed_out = timeout_at(deadline, waiter.notified()).await;
     }
@@ -106,12 +119,11 @@ impl<'a> Wanted<'a> {
         self.0.iter().flat_map(|topic| topic.found.iter().flatten())
     }
 
-    /// Reads what is there: the response, its bytes, and whether something failed, which is told at once.
-    fn read(&self, broker: &Broker, request: &FetchRequest) -> (FetchResponse, usize, bool) {
+    /// Finds what is there. Where only the page cache may be read (`cached_only`) and something is not in it, `None`.
+    fn find(&self, broker: &Broker, request: &FetchRequest, cached_only: bool) -> Option<Found> {
         let broker_max = usize::try_from(broker.properties.number("fetch.max.bytes")).unwrap_or(0);
         let mut left = usize::try_from(request.max_bytes).unwrap_or(0).min(broker_max);
-        let (mut bytes, mut failed) = (0, false);
-        let mut responses = Vec::with_capacity(self.0.len());
+        let mut all = Found::default();
         for WantedTopic {
             asked: topic,
             name,
@@ -124,71 +136,89 @@ impl<'a> Wanted<'a> {
                 let partition_max = usize::try_from(asked.partition_max_bytes).unwrap_or(0);
                 let outcome = match partition {
                     None => Err(Refused::from(*missing)),
-                    Some(partition) => check_epoch(broker, asked.current_leader_epoch).and_then(|()| {
-                        // The first batch of all is sent however long it is, so that a reader gets on (KIP-74).
-                        let limit = partition_max.min(left);
-                        if bytes > 0 && limit == 0 {
-                            return look(partition, asked.fetch_offset);
+                    Some(partition) => match check_epoch(broker, asked.current_leader_epoch) {
+                        Err(refused) => Err(refused),
+                        Ok(()) => {
+                            // The first batch of all is sent however long it is, so that a reader gets on (KIP-74).
+                            let limit = partition_max.min(left);
+                            let wants_records = all.bytes == 0 || limit > 0;
+                            let how = wants_records.then_some((limit, cached_only));
+                            match find(partition, asked.fetch_offset, how) {
+                                Err(Missed::Cold) => return None,
+                                Err(Missed::Refused(refused)) => Err(refused),
+                                Ok(read) => Ok(read),
+                            }
                         }
-                        read(partition, asked.fetch_offset, limit)
-                    }),
+                    },
                 };
-                let data = partition_data(asked.partition, outcome, request.isolation_level);
-                failed |= data.error_code != ErrorCode::NONE.0;
-                let read = data.records.as_ref().map_or(0, Bytes::len);
-                bytes += read;
+                let (data, extent) = partition_data(asked.partition, outcome, request.isolation_level);
+                all.failed |= data.error_code != ErrorCode::NONE.0;
+                let read = extent.as_ref().map_or(0, |extent| extent.len);
+                all.bytes += read;
                 left = left.saturating_sub(read);
+                all.extents.extend(extent);
                 partitions.push(data);
             }
-            responses.push(FetchableTopicResponse {
+            all.response.responses.push(FetchableTopicResponse {
                 topic: name.clone(),
                 topic_id: topic.topic_id,
                 partitions,
             });
         }
-        (
-            FetchResponse {
-                responses,
-                ..Default::default()
-            },
-            bytes,
-            failed,
-        )
+        Some(all)
     }
+}
+
+/// What was found.
+#[derive(Default)]
+struct Found {
+    response: FetchResponse,
+    /// Where its records are.
+    extents: Vec<Extent>,
+    bytes: usize,
+    /// Something failed, which is told at once.
+    failed: bool,
 }
 
 /// What a partition had.
 struct Read {
     high_watermark: i64,
     log_start: i64,
-    records: Bytes,
+    records: Option<Extent>,
 }
 
-/// The ends only, where there is no room for records.
-fn look(partition: &Partition, offset: i64) -> Result<Read, Refused> {
-    partition.with_log(|log| {
-        log.locate(offset, log.durable_end()).map(|_| Read {
-            high_watermark: log.durable_end(),
-            log_start: log.start(),
-            records: Bytes::new(),
-        })
-    })
+/// Why a partition had nothing.
+enum Missed {
+    /// What has to be read is not in the page cache.
+    Cold,
+    Refused(Refused),
 }
 
-fn read(partition: &Partition, offset: i64, max_bytes: usize) -> Result<Read, Refused> {
-    let (slice, high_watermark, log_start) = partition.with_log(|log| {
+/// Looks for up to so many bytes, in the page cache alone or anywhere; for the ends only, where there is no room for records.
+fn find(partition: &Partition, offset: i64, records: Option<(usize, bool)>) -> Result<Read, Missed> {
+    let max_bytes = records.map_or(0, |(max_bytes, _)| max_bytes);
+    let located = partition.with_log(|log| {
         log.check()?;
-        Ok::<_, LogError>((log.locate(offset, log.durable_end())?, log.durable_end(), log.start()))
-    })?;
-    let records = match slice {
-        None => Bytes::new(),
-        Some(slice) => read_batches(&slice, offset, high_watermark, max_bytes).map_err(|error| {
-            tracing::error!(topic = %partition.topic, partition = partition.index, %error, "cannot read");
-            Refused {
-                code: ErrorCode::KAFKA_STORAGE_ERROR,
-                message: Some(error.to_string()),
-            }
-        })?,
+        let high_watermark = log.durable_end();
+        let slice = log.locate(offset, high_watermark, max_bytes)?;
+        Ok::<_, LogError>((slice, high_watermark, log.start()))
+    });
+    let (slice, high_watermark, log_start) = located.map_err(Missed::Refused)?;
+    let records = match (slice, records) {
+        (Some(slice), Some((max_bytes, cached_only))) => {
+            let found = locate_batches(&slice, offset, high_watermark, max_bytes, cached_only);
+            found.map_err(|error| match error.kind() {
+                std::io::ErrorKind::WouldBlock => Missed::Cold,
+                _ => {
+                    tracing::error!(topic = %partition.topic, partition = partition.index, %error, "cannot read");
+                    Missed::Refused(Refused {
+                        code: ErrorCode::KAFKA_STORAGE_ERROR,
+                        message: Some(error.to_string()),
+                    })
+                }
+            })?
+        }
+        _ => None,
     };
     Ok(Read {
         high_watermark,
@@ -197,25 +227,39 @@ fn read(partition: &Partition, offset: i64, max_bytes: usize) -> Result<Read, Re
     })
 }
 
-fn partition_data(partition_index: i32, outcome: Result<Read, Refused>, isolation_level: i8) -> PartitionData {
+fn partition_data(
+    partition_index: i32,
+    outcome: Result<Read, Refused>,
+    isolation_level: i8,
+) -> (PartitionData, Option<Extent>) {
     let aborted_transactions = (isolation_level == READ_COMMITTED).then(Vec::new);
     match outcome {
-        Ok(read) => PartitionData {
-            partition_index,
-            high_watermark: read.high_watermark,
-            last_stable_offset: read.high_watermark,
-            log_start_offset: read.log_start,
-            aborted_transactions,
-            records: Some(read.records),
-            ..Default::default()
-        },
-        Err(refused) => PartitionData {
-            partition_index,
-            error_code: refused.code.0,
-            high_watermark: -1,
-            aborted_transactions,
-            records: Some(Bytes::new()),
-            ..Default::default()
-        },
+        Ok(read) => {
+            let records = match &read.records {
+                Some(extent) => Records::Elsewhere(extent.len),
+                None => Records::default(),
+            };
+            let data = PartitionData {
+                partition_index,
+                high_watermark: read.high_watermark,
+                last_stable_offset: read.high_watermark,
+                log_start_offset: read.log_start,
+                aborted_transactions,
+                records: Some(records),
+                ..Default::default()
+            };
+            (data, read.records)
+        }
+        Err(refused) => {
+            let data = PartitionData {
+                partition_index,
+                error_code: refused.code.0,
+                high_watermark: -1,
+                aborted_transactions,
+                records: Some(Records::default()),
+                ..Default::default()
+            };
+            (data, None)
+        }
     }
 }

@@ -34,10 +34,11 @@ pub(in super::super) async fn find(
     broker: &Arc<Broker>,
     request: FindCoordinatorRequest,
     version: i16,
+    client: &Client,
 ) -> FindCoordinatorResponse {
     let error =
         (request.key_type != GROUP).then(|| "only groups are coordinated, there are no transactions".to_owned());
-    let (host, port) = broker.advertised.clone();
+    let (host, port) = broker.advertised_to(client);
     let found = |key: String| match &error {
         None => Coordinator {
             key,

@@ -183,45 +183,48 @@ pub(in super::super) async fn fetch(
     }
 }
 
+/// Deletes offsets of a group, those of topics that a member still subscribes to excepted (KIP-496).
 pub(in super::super) async fn delete(broker: &Arc<Broker>, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
     let group = request.group_id;
-    let error = if broker.groups.has_members(&group) {
-        // Which topics the members read is in their metadata, which is theirs: all are taken for subscribed.
-        ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC
-    } else if !broker.groups.has_offsets(&group) {
-        ErrorCode::GROUP_ID_NOT_FOUND
+    let mut refused = if broker.groups.has_members(&group) || broker.groups.has_offsets(&group) {
+        ErrorCode::NONE
     } else {
-        let partitions = request.topics.iter().flat_map(|topic| {
-            topic
-                .partitions
-                .iter()
-                .map(|partition| (topic.name.clone(), partition.partition_index))
+        ErrorCode::GROUP_ID_NOT_FOUND
+    };
+    let mut doomed = Vec::new();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let error = broker.groups.may_delete_offsets(&group, &topic.name);
+        if error == ErrorCode::NON_EMPTY_GROUP {
+            refused = error; // Its members' metadata says nothing of topics.
+        }
+        let indexes = topic.partitions.iter().map(|partition| partition.partition_index);
+        if error == ErrorCode::NONE {
+            doomed.extend(indexes.clone().map(|index| (topic.name.clone(), index)));
+        }
+        let partitions = indexes.map(|partition_index| OffsetDeleteResponsePartition {
+            partition_index,
+            error_code: error.0,
         });
+        let partitions = partitions.collect();
+        topics.push(OffsetDeleteResponseTopic {
+            name: topic.name,
+            partitions,
+        });
+    }
+    if refused == ErrorCode::NONE && !doomed.is_empty() {
         let change = Change::Forget {
             group,
-            partitions: partitions.collect(),
+            partitions: doomed,
         };
-        broker.groups.change(change).await.err().unwrap_or(ErrorCode::NONE)
-    };
-    let per_partition = if error == ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC {
-        error
-    } else {
-        ErrorCode::NONE
-    };
-    let topics = request.topics.into_iter().map(|topic| OffsetDeleteResponseTopic {
-        name: topic.name,
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|partition| OffsetDeleteResponsePartition {
-                partition_index: partition.partition_index,
-                error_code: per_partition.0,
-            })
-            .collect(),
-    });
+        refused = broker.groups.change(change).await.err().unwrap_or(ErrorCode::NONE);
+    }
+    if refused != ErrorCode::NONE {
+        topics.clear();
+    }
     OffsetDeleteResponse {
-        error_code: if per_partition == ErrorCode::NONE { error.0 } else { 0 },
-        topics: topics.collect(),
+        error_code: refused.0,
+        topics,
         ..Default::default()
     }
 }

@@ -1,4 +1,7 @@
 //! Produce and InitProducerId.
+//!
+//! A batch is checked inside and out before it is appended: a batch that no consumer could read would stop all of them
+//! (see [`log_broker_wire::validate`]). A request is appended on the thread that calls [`begin`], which blocks on the disk.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use log_broker_wire::ErrorCode;
 use log_broker_wire::batch::{self, BatchError, BatchHeader};
+use log_broker_wire::compression::Codec;
 use log_broker_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use log_broker_wire::messages::produce::{
-    PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
+use log_broker_wire::validate::{self, Invalid, RecordError, Rules};
+use log_broker_wire::{frame, record};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -22,6 +28,9 @@ use super::blocking;
 /// Longest that a request may ask to wait.
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 
+/// Most bytes that a compressed batch may inflate to: as many as a request could carry without compression.
+const INFLATED_BYTES_MAX: u64 = frame::FRAME_BYTES_MAX as u64;
+
 /// A produce request whose batches are appended, or refused.
 pub(in super::super) struct Begun {
     acks: i16,
@@ -29,13 +38,60 @@ pub(in super::super) struct Begun {
     topics: Vec<(String, Vec<(i32, Outcome)>)>,
 }
 
-type Outcome = Result<Stored, Refused>;
+type Outcome = Result<Stored, Rejected>;
 
 struct Stored {
     base_offset: i64,
     log_start: i64,
+    log_append_time_ms: i64,
     /// Tells when it is durable, where that is waited for.
     durable: Option<oneshot::Receiver<Result<(), Refused>>>,
+}
+
+/// Why a batch was not stored, and which of its records are to blame.
+#[derive(Debug)]
+struct Rejected {
+    refused: Refused,
+    records: Vec<RecordError>,
+}
+
+impl From<Refused> for Rejected {
+    fn from(refused: Refused) -> Self {
+        Self {
+            refused,
+            records: Vec::new(),
+        }
+    }
+}
+
+impl From<ErrorCode> for Rejected {
+    fn from(code: ErrorCode) -> Self {
+        Refused::from(code).into()
+    }
+}
+
+impl From<Invalid> for Rejected {
+    fn from(invalid: Invalid) -> Self {
+        let (code, message) = match &invalid {
+            Invalid::Timestamps(_) => (
+                ErrorCode::INVALID_TIMESTAMP,
+                "One or more records have been rejected due to invalid timestamp".to_owned(),
+            ),
+            Invalid::Keys(errors) => (
+                ErrorCode::INVALID_RECORD,
+                format!(
+                    "One or more records have been rejected due to {} record errors in total: {}",
+                    errors.len(),
+                    errors.first().map_or("", |first| &first.message)
+                ),
+            ),
+            _ => (ErrorCode::INVALID_RECORD, invalid.to_string()),
+        };
+        Self {
+            refused: refused(code, message),
+            records: invalid.record_errors(),
+        }
+    }
 }
 
 /// Appends every batch of a request, in order.
@@ -44,18 +100,18 @@ pub(in super::super) fn begin(broker: &Broker, request: ProduceRequest) -> Begun
     let acks = request.acks;
     let store = |topic: &str, index: i32, records: Option<Bytes>| {
         if !matches!(acks, -1..=1) {
-            return Err(ErrorCode::INVALID_REQUIRED_ACKS.into());
+            return Err(Rejected::from(ErrorCode::INVALID_REQUIRED_ACKS));
         }
         if request.transactional_id.is_some() {
             let message = "transactions are not supported by this broker";
-            return Err(refused(ErrorCode::INVALID_REQUEST, message.to_owned()));
+            return Err(refused(ErrorCode::INVALID_REQUEST, message.to_owned()).into());
         }
         append(broker, topic, index, &records.unwrap_or_default(), acks == -1)
     };
     let topics = request.topic_data.into_iter().map(|topic| {
         let partitions = topic.partition_data.into_iter().map(|data| {
             let outcome = store(&topic.name, data.index, data.records);
-            if let Err(refused) = &outcome {
+            if let Err(Rejected { refused, .. }) = &outcome {
                 tracing::debug!(topic = topic.name, partition = data.index, ?refused, "batch refused");
             }
             (data.index, outcome)
@@ -70,7 +126,7 @@ pub(in super::super) fn begin(broker: &Broker, request: ProduceRequest) -> Begun
     }
 }
 
-fn append(broker: &Broker, topic: &str, index: i32, bytes: &Bytes, wait: bool) -> Result<Stored, Refused> {
+fn append(broker: &Broker, topic: &str, index: i32, bytes: &Bytes, wait: bool) -> Result<Stored, Rejected> {
     let found = broker.topics.get(topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let place = usize::try_from(index).map_err(|_| ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let partition = found
@@ -78,7 +134,9 @@ fn append(broker: &Broker, topic: &str, index: i32, bytes: &Bytes, wait: bool) -
         .get(place)
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let now_ms = now_ms();
-    let header = check(bytes, &found.limits, now_ms)?;
+    let mut header = check(bytes, &found.limits)?;
+    let recompressed = check_records(broker, bytes, &mut header, &found.limits, now_ms)?;
+    let bytes = recompressed.as_ref().unwrap_or(bytes);
     let epoch = broker.topics.leader_epoch();
     let (appended, log_start) = partition.with_log(|log| {
         log.append(bytes, &header, epoch, now_ms)
@@ -89,15 +147,51 @@ fn append(broker: &Broker, topic: &str, index: i32, bytes: &Bytes, wait: bool) -
         broker.metrics().produced_bytes.inc_by(bytes.len() as u64);
     }
     let durable = broker.settle(partition, appended.end, wait);
+    let is_log_append_time = found.limits.is_log_append_time;
     Ok(Stored {
         base_offset: appended.base_offset,
         log_start,
+        log_append_time_ms: if is_log_append_time { now_ms } else { -1 },
         durable,
     })
 }
 
-/// What a client may not store: anything but exactly one whole and right batch of plain records.
-fn check(bytes: &Bytes, limits: &Limits, now_ms: i64) -> Result<BatchHeader, Refused> {
+/// Checks the records of a batch, and gives its header the largest of their timestamps: searches by time and retention
+/// go by it, and not every client fills it in. Returns the batch where it is stored in another codec.
+fn check_records(
+    broker: &Broker,
+    bytes: &Bytes,
+    header: &mut BatchHeader,
+    limits: &Limits,
+    now_ms: i64,
+) -> Result<Option<Bytes>, Rejected> {
+    let earliest = now_ms.saturating_sub(limits.timestamp_before_ms_max);
+    let latest = now_ms.saturating_add(limits.timestamp_after_ms_max);
+    let rules = Rules {
+        inflated_bytes_max: INFLATED_BYTES_MAX,
+        keys_required: limits.keys_required,
+        timestamps: (!limits.is_log_append_time).then_some((earliest, latest)),
+    };
+    // Inflating takes memory, up to the window of the codec.
+    let target = limits.codec.filter(|codec| header.codec() != Ok(*codec));
+    let needs_memory = header.codec() != Ok(Codec::None) || target.is_some();
+    let _turn = needs_memory.then(|| broker.inflating.enter());
+    let checked = validate::check(bytes, header, &rules)?;
+    if limits.is_log_append_time {
+        header.set_max_timestamp(bytes, now_ms, true);
+    } else {
+        header.set_max_timestamp(bytes, checked.max_timestamp, false);
+    }
+    let Some(codec) = target else { return Ok(None) };
+    let recompressed = record::recompress_batch(bytes, header, codec, INFLATED_BYTES_MAX as usize)
+        .and_then(|batch| Ok((BatchHeader::parse(&batch)?, batch)))
+        .map_err(|error| refused(ErrorCode::UNKNOWN_SERVER_ERROR, error.to_string()))?;
+    *header = recompressed.0;
+    Ok(Some(recompressed.1))
+}
+
+/// What a client may not store: anything but exactly one whole batch of plain records, with a right header.
+fn check(bytes: &Bytes, limits: &Limits) -> Result<BatchHeader, Refused> {
     let invalid = |message: String| refused(ErrorCode::INVALID_RECORD, message);
     let header = batch::check(bytes).map_err(|error| match error {
         BatchError::Crc { .. } | BatchError::Truncated => refused(ErrorCode::CORRUPT_MESSAGE, error.to_string()),
@@ -131,14 +225,28 @@ fn check(bytes: &Bytes, limits: &Limits, now_ms: i64) -> Result<BatchHeader, Ref
         );
         return Err(refused(ErrorCode::MESSAGE_TOO_LARGE, message));
     }
-    if header.max_timestamp.saturating_sub(now_ms) > limits.timestamp_after_ms_max {
-        let message = format!("Timestamp {} is too far in the future.", header.max_timestamp);
-        return Err(refused(ErrorCode::INVALID_TIMESTAMP, message));
-    }
     Ok(header)
 }
 
 impl Begun {
+    /// What was refused of a request that gets no answer (acks 0), for a connection to be closed by: there is no other way
+    /// to tell its producer that it must ask for metadata again.
+    pub(in super::super) fn refused_silently(&self) -> Option<String> {
+        if self.acks != 0 {
+            return None;
+        }
+        let outcomes = self
+            .topics
+            .iter()
+            .flat_map(|(topic, partitions)| partitions.iter().map(move |(index, outcome)| (topic, index, outcome)));
+        outcomes
+            .filter_map(|(topic, index, outcome)| {
+                let code = outcome.as_ref().err()?.refused.code;
+                Some(format!("{topic}-{index}: {}", code.name()))
+            })
+            .next()
+    }
+
     /// Waits until all is durable, and answers; `None` with acks 0, which nobody waits for.
     pub(in super::super) async fn finish(self) -> Option<ProduceResponse> {
         if self.acks == 0 {
@@ -164,33 +272,41 @@ impl Begun {
     }
 }
 
-async fn settle(stored: Result<Stored, Refused>, deadline: Instant) -> Result<(i64, i64), Refused> {
-    let stored = stored?;
-    if let Some(durable) = stored.durable {
+async fn settle(stored: Outcome, deadline: Instant) -> Outcome {
+    let mut stored = stored?;
+    if let Some(durable) = stored.durable.take() {
         match timeout_at(deadline, durable).await {
             Ok(Ok(outcome)) => outcome?,
             Ok(Err(_closing)) => return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER.into()),
             Err(_) => return Err(ErrorCode::REQUEST_TIMED_OUT.into()),
         }
     }
-    Ok((stored.base_offset, stored.log_start))
+    Ok(stored)
 }
 
-fn response(index: i32, settled: Result<(i64, i64), Refused>) -> PartitionProduceResponse {
+fn response(index: i32, settled: Outcome) -> PartitionProduceResponse {
     match settled {
-        Ok((base_offset, log_start_offset)) => PartitionProduceResponse {
+        Ok(stored) => PartitionProduceResponse {
             index,
-            base_offset,
-            log_start_offset,
+            base_offset: stored.base_offset,
+            log_append_time_ms: stored.log_append_time_ms,
+            log_start_offset: stored.log_start,
             ..Default::default()
         },
-        Err(refused) => PartitionProduceResponse {
-            index,
-            error_code: refused.code.0,
-            base_offset: -1,
-            error_message: refused.message,
-            ..Default::default()
-        },
+        Err(Rejected { refused, records }) => {
+            let record_errors = records.into_iter().map(|error| BatchIndexAndErrorMessage {
+                batch_index: error.index,
+                batch_index_error_message: Some(error.message),
+            });
+            PartitionProduceResponse {
+                index,
+                error_code: refused.code.0,
+                base_offset: -1,
+                record_errors: record_errors.collect(),
+                error_message: refused.message,
+                ..Default::default()
+            }
+        }
     }
 }
 

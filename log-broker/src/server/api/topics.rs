@@ -64,6 +64,15 @@ fn create_one(broker: &Broker, topic: CreatableTopic, validate_only: bool) -> Re
     for config in &topic.configs {
         let value = config.value.as_deref().unwrap_or_default();
         property::check_topic(&config.name, value).map_err(|reason| refused(ErrorCode::INVALID_CONFIG, reason))?;
+        if let Some(reason) = property::why_ignored(&config.name, value) {
+            tracing::warn!(
+                topic = topic.name,
+                property = config.name,
+                value,
+                reason,
+                "a property of a topic has no effect"
+            );
+        }
         properties.insert(config.name.clone(), value.to_owned());
     }
     if broker.topics.get(&topic.name).is_some() {

@@ -1,9 +1,8 @@
 //! Fetch (key 1): reads record batches from partitions; a long poll.
 
-use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::table;
+use crate::{Records, table};
 
 table! {
     api Fetch = 1, versions 4..=18, flexible 12, FetchRequest => FetchResponse;
@@ -88,7 +87,7 @@ table! {
         snapshot_id: SnapshotId [12..] tag 2,
         aborted_transactions: Option<Vec<AbortedTransaction>> [..],
         preferred_read_replica: i32 [11..] = -1,
-        records: Option<Bytes> [..],
+        records: Option<Records> [..],
     }
     SnapshotId {
         end_offset: i64 [..] = -1,

@@ -53,8 +53,8 @@ impl Member<Leader> {
 
     /// Whether it holds nine tenths of the log, as etcd asks of a learner.
     fn has_caught_up(&self, id: MemberId) -> bool {
-        let matched = self.role.peer_index(id).map_or(0, |at| self.role.peers[at].matched);
-        u128::from(matched) * 10 >= u128::from(self.replica.commit) * 9
+        let match_index = self.role.peer_index(id).map_or(0, |at| self.role.peers[at].match_index);
+        u128::from(match_index) * 10 >= u128::from(self.replica.commit) * 9
     }
 
     /// Begins to send to those who are members now, and lets go of those who are not.
@@ -120,7 +120,7 @@ impl Member<Leader> {
             .peers
             .iter()
             .filter(|peer| self.replica.membership().is_voter(peer.id));
-        let furthest: Option<(Index, MemberId)> = voters.map(|peer| (peer.matched, peer.id)).max();
+        let furthest: Option<(Index, MemberId)> = voters.map(|peer| (peer.match_index, peer.id)).max();
         if let Some((_, heir)) = furthest {
             self.replica.send(heir, Body::TimeoutNow);
         }

@@ -22,7 +22,7 @@ impl Member<Leader> {
         for peer in &mut role.peers {
             let heartbeat = Body::Heartbeat {
                 session: peer.session,
-                commit: replica.commit.min(peer.matched),
+                commit: replica.commit.min(peer.match_index),
                 round,
             };
             replica.send(peer.id, heartbeat);
@@ -58,7 +58,7 @@ impl Member<Leader> {
     }
 
     /// Answers the reads that are confirmed, and begins a round for those that wait. A leader that alone is the quorum
-    /// needs nobody.
+    /// needs no one.
     pub(super) fn confirm_reads(&mut self) {
         self.answer_reads();
         if self.role.reads.needs_round() && self.replica.has_committed_in_term() {
@@ -93,17 +93,17 @@ impl Member<Leader> {
         }
     }
 
-    /// Whether no quorum was heard from for so long that the others may have elected somebody else (check-quorum).
+    /// Whether no quorum was heard from for so long that the others may have elected someone else (check-quorum).
     pub(super) fn has_lost_quorum(&self) -> bool {
         let Self { replica, role } = self;
         if !replica.config.check_quorum || is_planted(Plant::QuorumUnchecked) {
             return false;
         }
         let id = replica.id();
-        let heard_at = replica.membership().reached_by_quorum(|member| match member == id {
+        let last_contact = replica.membership().reached_by_quorum(|member| match member == id {
             true => replica.now,
-            false => role.peer_index(member).map_or(0, |at| role.peers[at].heard_at),
+            false => role.peer_index(member).map_or(0, |at| role.peers[at].last_contact),
         });
-        replica.now >= heard_at.saturating_add(replica.config.election_ms)
+        replica.now >= last_contact.saturating_add(replica.config.election_ms)
     }
 }

@@ -22,7 +22,7 @@ use super::member::{Member, State};
 use super::message::{Body, Message, Session};
 use super::plant::{Plant, is_planted};
 use super::replica::Replica;
-use progress::{Pace, Progress};
+use progress::{Progress, ProgressState};
 use reads::Reads;
 use transfer::Transfer;
 
@@ -51,7 +51,7 @@ pub(super) struct Leader {
 pub struct PeerStatus {
     pub id: MemberId,
     /// Up to where it holds the leader's log, durably.
-    pub matched: Index,
+    pub match_index: Index,
     /// The next entry that it will be sent.
     pub next: Index,
     /// Whether it was heard from within the last `election_ms`.
@@ -86,16 +86,16 @@ impl Leader {
     pub fn peers(&self, now: Millis, election_ms: Millis) -> Vec<PeerStatus> {
         let status = |peer: &Progress| PeerStatus {
             id: peer.id,
-            matched: peer.matched,
+            match_index: peer.match_index,
             next: peer.next,
-            is_active: peer.is_heard && now < peer.heard_at.saturating_add(election_ms),
-            needs_snapshot: matches!(peer.pace, Pace::Snapshot { .. }),
+            is_active: peer.is_heard && now < peer.last_contact.saturating_add(election_ms),
+            needs_snapshot: matches!(peer.state, ProgressState::Snapshot { .. }),
         };
         self.peers.iter().map(status).collect()
     }
 
-    pub fn matched(&self, id: MemberId) -> Option<Index> {
-        self.peer_index(id).map(|at| self.peers[at].matched)
+    pub fn match_index(&self, id: MemberId) -> Option<Index> {
+        self.peer_index(id).map(|at| self.peers[at].match_index)
     }
 
     pub fn next_deadline(&self) -> Millis {
@@ -169,7 +169,7 @@ impl Member<Leader> {
     pub fn receive(mut self, message: Message) -> State {
         let Message { from, body, .. } = message;
         match body {
-            Body::AppendAck { session, matched } => self.append_acknowledged(from, session, matched, true),
+            Body::AppendAck { session, match_index } => self.append_acknowledged(from, session, match_index, true),
             Body::AppendReject {
                 session,
                 previous,
@@ -178,11 +178,11 @@ impl Member<Leader> {
             Body::HeartbeatAck {
                 session,
                 round,
-                matched,
+                match_index,
                 received,
             } => {
                 self.heartbeat_acknowledged(from, session, round, received);
-                self.append_acknowledged(from, session, matched, false);
+                self.append_acknowledged(from, session, match_index, false);
             }
             Body::ReadIndex { context } => self.read_for(from, context),
             Body::Forward { batch, commands } => self.propose_for(from, batch, commands),

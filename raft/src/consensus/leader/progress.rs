@@ -1,4 +1,11 @@
-//! How far a leader has come with one other member.
+//! A leader's view of one follower's log: the match index, the next index, and the progress state.
+//!
+//! A leader that was just elected does not know where the follower's log and its own part, so it begins in
+//! [`ProgressState::Probe`]: one append, then it waits for the acknowledgement or the next heartbeat. An acknowledgement
+//! that matches moves it to [`ProgressState::Replicate`], where appends are pipelined up to a limit of messages in flight; a
+//! rejection, or a heartbeat response that shows a lost message, moves it back. A follower that needs entries which were
+//! purged gets a snapshot ([`ProgressState::Snapshot`]). It may surprise that nothing else is sent meanwhile, not even entries
+//! that the follower could take: they would only wait behind the snapshot.
 
 use std::collections::VecDeque;
 
@@ -6,20 +13,21 @@ use crate::consensus::entry::{Index, MemberId, Millis};
 use crate::consensus::message::{Batch, Session};
 use crate::consensus::plant::{Plant, is_planted};
 
-/// How far a leader has come with one other member, and what it may send next.
+/// The replication progress of one follower, and what may be sent to it next.
 ///
-/// - `matched` < `next`; entries up to `matched` are durable there and the same as here.
+/// - `match_index` < `next`; entries up to `match_index` are durable there and the same as here.
 /// - Only acknowledgements of the current `session` change it (rule 9 of [`crate::consensus::Membership`]'s module).
 #[derive(Debug)]
 pub(super) struct Progress {
     pub id: MemberId,
     pub session: Session,
-    pub matched: Index,
+    /// The last entry known to be durable on the follower and equal to the leader's.
+    pub match_index: Index,
     /// The first entry that was not sent yet, or is to be sent again.
     pub next: Index,
-    pub pace: Pace,
-    /// When it was heard from last; at first, when this began.
-    pub heard_at: Millis,
+    pub state: ProgressState,
+    /// The last contact; at first, when this progress began.
+    pub last_contact: Millis,
     /// Whether it was heard from at all.
     pub is_heard: bool,
     /// The last round of heartbeats that it answered.
@@ -33,7 +41,7 @@ pub(super) struct Progress {
     pub is_fetching: bool,
     /// It is no member any more, and sent to until then so that it learns so.
     pub departs_at: Option<Millis>,
-    /// The last batch of proposals that it passed on.
+    /// The last batch of proposals that it forwarded.
     pub batch: Option<Batch>,
 }
 
@@ -45,9 +53,9 @@ pub(super) struct Checked {
     pub is_waiting: bool,
 }
 
-/// What may be sent.
+/// What may be sent; etcd's `tracker.StateType`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Pace {
+pub(super) enum ProgressState {
     /// It is not known where the logs part: one message, then wait for the answer (or the next heartbeat).
     Probe { is_waiting: bool },
     /// Everything follows: messages go out without waiting, up to a limit. For each its last index.
@@ -61,10 +69,10 @@ impl Progress {
         Self {
             id,
             session,
-            matched: 0,
+            match_index: 0,
             next,
-            pace: Pace::Probe { is_waiting: false },
-            heard_at: now,
+            state: ProgressState::Probe { is_waiting: false },
+            last_contact: now,
             is_heard: false,
             round: 0,
             checked: Checked::default(),
@@ -76,30 +84,30 @@ impl Progress {
     }
 
     pub fn hear(&mut self, now: Millis) {
-        self.heard_at = now;
+        self.last_contact = now;
         self.is_heard = true;
     }
 
     /// Starts over after what is certain, or further if a hint says so.
     pub fn probe(&mut self, next: Index) {
-        self.next = next.max(self.matched + 1);
-        self.pace = Pace::Probe { is_waiting: false };
+        self.next = next.max(self.match_index + 1);
+        self.state = ProgressState::Probe { is_waiting: false };
     }
 
     pub fn is_paused(&self, inflight_max: usize) -> bool {
         self.is_fetching
-            || match &self.pace {
-                Pace::Probe { is_waiting } => *is_waiting,
-                Pace::Replicate { inflight } => inflight.len() >= inflight_max,
-                Pace::Snapshot { .. } => true,
+            || match &self.state {
+                ProgressState::Probe { is_waiting } => *is_waiting,
+                ProgressState::Replicate { inflight } => inflight.len() >= inflight_max,
+                ProgressState::Snapshot { .. } => true,
             }
     }
 
     /// Entries up to this index were sent, or none (`last` is then before `next`).
     pub fn sent(&mut self, last: Index) {
-        match &mut self.pace {
-            Pace::Probe { is_waiting } => *is_waiting = true,
-            Pace::Replicate { inflight } if last >= self.next => {
+        match &mut self.state {
+            ProgressState::Probe { is_waiting } => *is_waiting = true,
+            ProgressState::Replicate { inflight } if last >= self.next => {
                 inflight.push_back(last);
                 self.next = last + 1;
             }
@@ -110,24 +118,24 @@ impl Progress {
     /// It holds everything up to this index, durably. Whether that is news. Only the answer to a probe tells that the
     /// logs meet where it was sent.
     pub fn acknowledged(&mut self, index: Index, is_answer: bool) -> bool {
-        let is_news = index > self.matched;
-        self.matched = self.matched.max(index);
-        self.next = self.next.max(self.matched + 1);
-        match &mut self.pace {
-            Pace::Probe { .. } if !is_answer => {}
-            Pace::Probe { .. } => {
-                self.pace = Pace::Replicate {
+        let is_news = index > self.match_index;
+        self.match_index = self.match_index.max(index);
+        self.next = self.next.max(self.match_index + 1);
+        match &mut self.state {
+            ProgressState::Probe { .. } if !is_answer => {}
+            ProgressState::Probe { .. } => {
+                self.state = ProgressState::Replicate {
                     inflight: VecDeque::new(),
                 };
             }
-            Pace::Replicate { inflight } => while inflight.pop_front_if(|last| *last <= index).is_some() {},
-            Pace::Snapshot { index: wanted } if *wanted <= index => {
+            ProgressState::Replicate { inflight } => while inflight.pop_front_if(|last| *last <= index).is_some() {},
+            ProgressState::Snapshot { index: wanted } if *wanted <= index => {
                 self.next = index + 1;
-                self.pace = Pace::Replicate {
+                self.state = ProgressState::Replicate {
                     inflight: VecDeque::new(),
                 };
             }
-            Pace::Snapshot { .. } => {}
+            ProgressState::Snapshot { .. } => {}
         }
         is_news
     }
@@ -137,7 +145,7 @@ impl Progress {
         self.checked = Checked {
             round,
             next: self.next,
-            is_waiting: self.pace == Pace::Probe { is_waiting: true },
+            is_waiting: self.state == ProgressState::Probe { is_waiting: true },
         };
     }
 
@@ -148,9 +156,9 @@ impl Progress {
         if round != self.checked.round {
             return;
         }
-        match &mut self.pace {
-            Pace::Probe { is_waiting } if self.checked.is_waiting => *is_waiting = false,
-            Pace::Replicate { .. } if received.saturating_add(1) < self.checked.next => {
+        match &mut self.state {
+            ProgressState::Probe { is_waiting } if self.checked.is_waiting => *is_waiting = false,
+            ProgressState::Replicate { .. } if received.saturating_add(1) < self.checked.next => {
                 self.probe(received.saturating_add(1).min(self.next));
             }
             _ => {}
@@ -160,12 +168,12 @@ impl Progress {
     /// It does not hold the entry before those that were sent. `hint` is the last entry that may be there. Whether
     /// something is to be sent again.
     pub fn rejected(&mut self, previous: Index, hint: Index) -> bool {
-        match self.pace {
+        match self.state {
             // An answer that was overtaken.
-            _ if previous <= self.matched => false,
-            Pace::Probe { .. } if previous + 1 != self.next => false,
-            Pace::Snapshot { .. } => false,
-            Pace::Probe { .. } | Pace::Replicate { .. } => {
+            _ if previous <= self.match_index => false,
+            ProgressState::Probe { .. } if previous + 1 != self.next => false,
+            ProgressState::Snapshot { .. } => false,
+            ProgressState::Probe { .. } | ProgressState::Replicate { .. } => {
                 self.probe(hint.saturating_add(1).min(previous));
                 true
             }

@@ -48,12 +48,12 @@ impl Reads {
         true
     }
 
-    /// Whether a round is due at once: somebody waits, and none is on its way.
+    /// Whether a round is due at once: someone waits, and none is on its way.
     pub fn needs_round(&self) -> bool {
         !self.waiting.is_empty() && self.asked.is_empty()
     }
 
-    /// Whether a round that was sent confirms somebody.
+    /// Whether a round that was sent confirms someone.
     pub fn is_asked(&self) -> bool {
         !self.asked.is_empty()
     }
@@ -73,7 +73,7 @@ impl Reads {
         Some((asked.index, asked.readers))
     }
 
-    /// Everybody who waits, for this leader is none any more.
+    /// Everyone who waits, for this leader is none any more.
     pub fn drain(&mut self) -> impl Iterator<Item = Reader> {
         let asked = std::mem::take(&mut self.asked);
         self.count = 0;

@@ -1,7 +1,7 @@
 //! Entries and snapshots out, acknowledgements in, and what a quorum holds is committed.
 
 use super::Leader;
-use super::progress::{Pace, Progress};
+use super::progress::{Progress, ProgressState};
 use crate::consensus::effects::Fetch;
 use crate::consensus::entry::{Entry, Index, MemberId, Position};
 use crate::consensus::member::Member;
@@ -18,17 +18,23 @@ impl Member<Leader> {
         }
     }
 
-    pub(super) fn append_acknowledged(&mut self, from: MemberId, session: Session, matched: Index, is_answer: bool) {
+    pub(super) fn append_acknowledged(
+        &mut self,
+        from: MemberId,
+        session: Session,
+        match_index: Index,
+        is_answer: bool,
+    ) {
         let Self { replica, role } = self;
         let Some(peer) = role.peer(from).filter(|peer| peer.is_current(session)) else {
             return;
         };
         peer.hear(replica.now);
         // What is not in this log cannot have come from it.
-        if matched > replica.log.last_index() {
+        if match_index > replica.log.last_index() {
             return;
         }
-        if peer.acknowledged(matched, is_answer) {
+        if peer.acknowledged(match_index, is_answer) {
             self.advance_commit();
             self.transferee_caught_up(from);
         }
@@ -48,14 +54,14 @@ impl Member<Leader> {
     pub(super) fn advance_commit(&mut self) {
         let Self { replica, role } = self;
         let id = replica.id();
-        let matched = |member| match member == id {
+        let match_index = |member| match member == id {
             true if is_planted(Plant::OwnUnsyncedCounted) => replica.log.last_index(),
             true => replica.writes.durable(),
-            false => role.peer_index(member).map_or(0, |at| role.peers[at].matched),
+            false => role.peer_index(member).map_or(0, |at| role.peers[at].match_index),
         };
-        let mut held = replica.membership().reached_by_quorum(matched);
+        let mut held = replica.membership().reached_by_quorum(match_index);
         if let Some((change, before)) = replica.memberships.pending_voter(replica.commit) {
-            held = held.max(before.reached_by_quorum(matched).min(change));
+            held = held.max(before.reached_by_quorum(match_index).min(change));
         }
         if held <= replica.commit {
             return;
@@ -100,7 +106,7 @@ impl Member<Leader> {
         let Some(peer) = self.role.peer(to).filter(|peer| peer.session == session) else {
             return;
         };
-        if let Pace::Snapshot { index } = peer.pace {
+        if let ProgressState::Snapshot { index } = peer.state {
             // Delivered or not: the answer to a probe tells, and a rejection leads back to a snapshot. After a failure
             // the next heartbeat's answer starts it, not this very step.
             peer.probe(if delivered { index + 1 } else { 0 });
@@ -113,7 +119,7 @@ impl Member<Leader> {
     /// What was on its way may be lost.
     pub(super) fn unreachable(&mut self, peer: MemberId) {
         if let Some(peer) = self.role.peer(peer)
-            && matches!(peer.pace, Pace::Replicate { .. })
+            && matches!(peer.state, ProgressState::Replicate { .. })
         {
             peer.probe(0);
         }
@@ -124,7 +130,7 @@ impl Member<Leader> {
 fn send_all(replica: &mut Replica, peer: &mut Progress) {
     send_entries(replica, peer);
     let known = replica.commit.min(peer.next - 1);
-    if peer.commit_told < known && matches!(peer.pace, Pace::Replicate { .. }) {
+    if peer.commit_told < known && matches!(peer.state, ProgressState::Replicate { .. }) {
         peer.commit_told = known;
         let (session, commit) = (peer.session, replica.commit);
         replica.send(peer.id, Body::Commit { session, commit });
@@ -140,7 +146,7 @@ fn send_entries(replica: &mut Replica, peer: &mut Progress) {
             return send_snapshot(replica, peer);
         };
         if peer.next > replica.log.last_index() {
-            if matches!(peer.pace, Pace::Probe { .. }) {
+            if matches!(peer.state, ProgressState::Probe { .. }) {
                 send(replica, peer, previous, Vec::new());
             }
             return;
@@ -189,7 +195,7 @@ fn send_snapshot(replica: &mut Replica, peer: &mut Progress) {
         return;
     }
     let snapshot = replica.snapshot.clone();
-    peer.pace = Pace::Snapshot {
+    peer.state = ProgressState::Snapshot {
         index: snapshot.last.index,
     };
     let session = peer.session;

@@ -35,7 +35,7 @@ impl Member<Leader> {
         let Self { replica, role } = self;
         let is_heir = role.transfer.as_ref().is_some_and(|transfer| transfer.to == id);
         let last = replica.log.last_index();
-        if is_heir && role.peer(id).is_some_and(|peer| peer.matched == last) {
+        if is_heir && role.peer(id).is_some_and(|peer| peer.match_index == last) {
             replica.send(id, Body::TimeoutNow);
         }
     }

@@ -191,11 +191,11 @@ impl World {
             "seed {seed}: term or commit went back"
         );
         assert_eq!(effects.contradiction, None, "seed {seed}: {id} is contradicted");
-        if let Some(standing) = effects.standing
-            && standing.role == RoleName::Leader
+        if let Some(soft_state) = effects.soft_state
+            && soft_state.role == RoleName::Leader
         {
-            let leader = *self.truth.leaders.entry(standing.term).or_insert(id);
-            assert_eq!(leader, id, "seed {seed}: two leaders in term {}", standing.term);
+            let leader = *self.truth.leaders.entry(soft_state.term).or_insert(id);
+            assert_eq!(leader, id, "seed {seed}: two leaders in term {}", soft_state.term);
             self.truth.elections += 1;
         }
         if let Some(write) = effects.write {
@@ -368,7 +368,7 @@ impl World {
             98 => self.snapshot(id),
             _ => self.cut = if self.dice.below(3) == 0 { Some(id) } else { None },
         }
-        // What nobody hears is forgotten some time.
+        // What no one hears is forgotten some time.
         if self.network.len() > 300 {
             for message in self.network.drain(..50).collect::<Vec<_>>() {
                 // Also of a snapshot that is lost its driver knows.
@@ -419,7 +419,7 @@ impl World {
             return;
         }
         let core = |id: &MemberId| self.nodes[id].core.as_ref().expect("up");
-        let leads = |id: &MemberId| core(id).standing().role == RoleName::Leader;
+        let leads = |id: &MemberId| core(id).soft_state().role == RoleName::Leader;
         let leader = (1..=7).filter(leads).max_by_key(|id| core(id).term());
         let all = || (1..=7).map(|id| core(&id).status()).collect::<Vec<_>>();
         let leader = leader.unwrap_or_else(|| panic!("seed {seed}: nobody leads: {:#?}", all()));

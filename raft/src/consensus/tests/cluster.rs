@@ -134,7 +134,7 @@ impl Cluster {
 
     /// The leader of the greatest term.
     pub fn leader(&self) -> Option<MemberId> {
-        let leads = |node: &&Node| node.core.standing().role == RoleName::Leader;
+        let leads = |node: &&Node| node.core.soft_state().role == RoleName::Leader;
         let leader = self.nodes.values().filter(leads).max_by_key(|node| node.core.term());
         leader.map(|node| node.core.id())
     }

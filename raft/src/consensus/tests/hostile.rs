@@ -36,7 +36,7 @@ fn plausible() -> impl Strategy<Value = Body> {
                 1 => Body::VoteReply { granted },
                 2 => Body::AppendAck {
                     session,
-                    matched: index,
+                    match_index: index,
                 },
                 3 => Body::AppendReject {
                     session,

@@ -78,7 +78,7 @@ fn time_alone_elects_a_leader_and_a_cut_off_leader_steps_down() {
     let first = cluster.leader().unwrap();
     cluster.run(5_000, |message| message.from != first && message.to != first);
     assert_ne!(cluster.leader(), Some(first));
-    assert_ne!(cluster.node(first).core.standing().role, RoleName::Leader);
+    assert_ne!(cluster.node(first).core.soft_state().role, RoleName::Leader);
     let second = cluster.leader().unwrap();
     cluster.propose(second, 1, "kept");
     cluster.run(3_000, |_| true);

@@ -66,7 +66,7 @@ pub fn body() -> impl Strategy<Value = Body> {
         (position(), any::<bool>()).prop_map(|(last, transfer)| Body::Vote { last, transfer }),
         any::<bool>().prop_map(|granted| Body::VoteReply { granted }),
         append(),
-        (any::<u64>(), any::<u64>()).prop_map(|(session, matched)| Body::AppendAck { session, matched }),
+        (any::<u64>(), any::<u64>()).prop_map(|(session, match_index)| Body::AppendAck { session, match_index }),
         (any::<u64>(), any::<u64>(), position()).prop_map(|(session, previous, hint)| Body::AppendReject {
             session,
             previous,
@@ -77,11 +77,11 @@ pub fn body() -> impl Strategy<Value = Body> {
             commit,
             round
         }),
-        (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(session, round, matched)| Body::HeartbeatAck {
+        (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(session, round, match_index)| Body::HeartbeatAck {
             session,
             round,
-            matched,
-            received: !matched
+            match_index,
+            received: !match_index
         }),
         (any::<u64>(), position(), membership()).prop_map(|(session, last, membership)| Body::Snapshot {
             session,

@@ -1,8 +1,8 @@
-//! How far it was agreed upon, noted beside the log without a sync.
+//! How far it was committed, noted beside the log without a sync.
 //!
 //! The commit index rides with the entries, so the last one that is noted there is the one from before the last entry. A
 //! group that lives learns the rest again from its leader. Who must go on alone cannot ask anybody: for it there is this
-//! file of one number, written over in place before what is agreed upon is handed out. It is not synced, so a power loss
+//! file of one number, written over in place before what is committed is handed out. It is not synced, so a power loss
 //! may take it back or tear it, and then it says less or nothing; the end of the process takes nothing.
 
 use std::path::Path;

@@ -11,7 +11,7 @@ use super::*;
 
 const FOUNDED: Position = Position { index: 1, term: 1 };
 
-/// A disk on which so many changes and syncs still happen, then none.
+/// A disk on which this many changes and syncs still happen, then none.
 #[derive(Debug, Clone)]
 struct Stopping {
     inner: MemoryDisk,

@@ -1,17 +1,17 @@
-//! What is agreed upon, on its way to the state machine.
+//! What is committed, on its way to the state machine.
 
 use super::Driver;
 use crate::consensus::{self, Event, Index, Payload};
-use crate::node::state_machine::{Committed, StateMachine, Unserved};
+use crate::node::state_machine::{Committed, ProposalError, StateMachine};
 
-/// Entries are handed to the state machine in portions of about so many bytes.
+/// Entries are handed to the state machine in portions of about this many bytes.
 const PORTION_BYTES: usize = 8 << 20;
 
 impl<M: StateMachine> Driver<M> {
     /// Hands the entries `start..end` to the state machine.
     pub(super) fn deliver(&mut self, start: Index, end: Index) {
         let mut index = start.max(self.delivered + 1);
-        // Alone, whatever is in the log is agreed upon.
+        // Alone, whatever is in the log is committed.
         if !self.shared.gauges.is_alone() && index < end {
             self.storage.note_commit(end - 1);
         }
@@ -64,7 +64,7 @@ impl<M: StateMachine> Driver<M> {
             if (index, term) == (entry.index, entry.term) {
                 return Some(waiting);
             }
-            self.machine.refuse(waiting, Unserved::Replaced);
+            self.machine.refuse(waiting, ProposalError::Replaced);
             None
         });
         Committed {

@@ -4,7 +4,7 @@
 use super::{Driver, incarnation_after, restore};
 use crate::consensus::{self, Consensus, Event, Fetch, Index, Payload, Snapshot, Write};
 use crate::log::{self, LogError};
-use crate::node::state_machine::{StateMachine, Unserved};
+use crate::node::state_machine::{ProposalError, StateMachine};
 use crate::node::transport::locked;
 
 /// How often a full disk is tried again by itself.
@@ -67,7 +67,7 @@ impl<M: StateMachine> Driver<M> {
         self.delivered = snapshot.last.index;
         let later = self.waiting.split_off(&(snapshot.last.index + 1));
         for (_, waiting) in std::mem::replace(&mut self.waiting, later).into_values() {
-            self.machine.refuse(waiting, Unserved::Unknown);
+            self.machine.refuse(waiting, ProposalError::Unknown);
         }
         Ok(())
     }
@@ -100,9 +100,10 @@ impl<M: StateMachine> Driver<M> {
         }
         self.fail_with(error.to_string());
         for (_, (_, waiting)) in std::mem::take(&mut self.waiting) {
-            self.machine.refuse(waiting, Unserved::Stopped(Some(error.clone())));
+            self.machine
+                .refuse(waiting, ProposalError::Stopped(Some(error.clone())));
         }
-        self.refuse_tickets(&Unserved::Stopped(Some(error)));
+        self.refuse_tickets(&ProposalError::Stopped(Some(error)));
     }
 
     pub(super) fn fail_with(&mut self, reason: String) {
@@ -115,7 +116,11 @@ impl<M: StateMachine> Driver<M> {
         self.shared.gauges.set_full(true);
         // Alone, what was not written happens nowhere. With others it may, through them.
         let alone = self.shared.gauges.is_alone();
-        let why = if alone { Unserved::NoSpace } else { Unserved::Unknown };
+        let why = if alone {
+            ProposalError::NoSpace
+        } else {
+            ProposalError::Unknown
+        };
         for (_, (_, waiting)) in std::mem::take(&mut self.waiting) {
             self.machine.refuse(waiting, why.clone());
         }

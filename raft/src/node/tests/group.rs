@@ -2,13 +2,13 @@
 
 use super::*;
 
-type Answer = oneshot::Sender<Result<Index, Unserved>>;
+type Answer = oneshot::Sender<Result<Index, ProposalError>>;
 
 /// A list of commands; its snapshot is the list.
 struct List {
     commands: Arc<Mutex<Vec<Bytes>>>,
     applied: Arc<Mutex<Index>>,
-    standing: Arc<Mutex<Option<Standing>>>,
+    soft_state: Arc<Mutex<Option<SoftState>>>,
     failed: Arc<Mutex<Option<String>>>,
 }
 
@@ -31,7 +31,7 @@ impl StateMachine for List {
         }
     }
 
-    fn refuse(&mut self, waiting: Answer, why: Unserved) {
+    fn refuse(&mut self, waiting: Answer, why: ProposalError) {
         let _gone = waiting.send(Err(why));
     }
 
@@ -41,14 +41,14 @@ impl StateMachine for List {
         }
     }
 
-    fn refuse_reads(&mut self, readers: Vec<Answer>, why: Unserved) {
+    fn refuse_reads(&mut self, readers: Vec<Answer>, why: ProposalError) {
         for reader in readers {
             let _gone = reader.send(Err(why.clone()));
         }
     }
 
-    fn standing(&mut self, standing: Standing) {
-        *self.standing.lock().unwrap() = Some(standing);
+    fn soft_state(&mut self, soft_state: SoftState) {
+        *self.soft_state.lock().unwrap() = Some(soft_state);
     }
 
     fn membership(&mut self, _membership: &Membership) {}
@@ -66,12 +66,12 @@ impl StateMachine for List {
 
 #[derive(Debug)]
 struct Door {
-    orders: Mutex<Option<Arc<Node<List>>>>,
+    orders: Mutex<Option<Arc<Node<Answer, Answer>>>>,
     url: Mutex<String>,
     room: Arc<Semaphore>,
 }
 
-impl std::fmt::Debug for Node<List> {
+impl std::fmt::Debug for Node<Answer, Answer> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Node")
     }
@@ -118,12 +118,12 @@ impl Inbox for Door {
 }
 
 struct Member {
-    node: Arc<Node<List>>,
+    node: Arc<Node<Answer, Answer>>,
     door: Arc<Door>,
     transport: Transport,
     listening: JoinHandle<()>,
     commands: Arc<Mutex<Vec<Bytes>>>,
-    standing: Arc<Mutex<Option<Standing>>>,
+    soft_state: Arc<Mutex<Option<SoftState>>>,
     failed: Arc<Mutex<Option<String>>>,
     id: u64,
 }
@@ -151,12 +151,12 @@ impl Member {
         let machine = List {
             commands: Arc::default(),
             applied: Arc::new(Mutex::new(1)),
-            standing: Arc::default(),
+            soft_state: Arc::default(),
             failed: Arc::default(),
         };
-        let (commands, standing, failed) = (
+        let (commands, soft_state, failed) = (
             Arc::clone(&machine.commands),
-            Arc::clone(&machine.standing),
+            Arc::clone(&machine.soft_state),
             Arc::clone(&machine.failed),
         );
         let start = Start {
@@ -181,13 +181,13 @@ impl Member {
             transport,
             listening,
             commands,
-            standing,
+            soft_state,
             failed,
             id,
         }
     }
 
-    async fn propose(&self, command: &str) -> Result<Index, Unserved> {
+    async fn propose(&self, command: &str) -> Result<Index, ProposalError> {
         let (answer, waiting) = oneshot::channel();
         if let Err((_, why)) = self.node.propose(Bytes::copy_from_slice(command.as_bytes()), answer) {
             return Err(why);
@@ -195,10 +195,10 @@ impl Member {
         tokio::time::timeout(PATIENCE, waiting)
             .await
             .unwrap_or_else(|_| panic!("{command} is not answered"))
-            .unwrap_or(Err(Unserved::Stopped(None)))
+            .unwrap_or(Err(ProposalError::Stopped(None)))
     }
 
-    async fn read(&self) -> Result<Index, Unserved> {
+    async fn read(&self) -> Result<Index, ProposalError> {
         let (answer, waiting) = oneshot::channel();
         self.node.read(answer);
         tokio::time::timeout(PATIENCE, waiting)
@@ -332,8 +332,9 @@ async fn another_member_leads_when_the_leader_ends_and_nothing_is_lost() {
     members.remove(position).stop();
     eventually("another leads", || {
         members.iter().any(|member| {
-            let standing = *member.standing.lock().unwrap();
-            standing.is_some_and(|standing| standing.leader.is_some_and(|leader| leader != first)) && member.is_leader()
+            let soft_state = *member.soft_state.lock().unwrap();
+            soft_state.is_some_and(|soft_state| soft_state.leader.is_some_and(|leader| leader != first))
+                && member.is_leader()
         })
     })
     .await;
@@ -370,7 +371,7 @@ async fn another_member_leads_when_the_leader_ends_and_nothing_is_lost() {
     eventually("it has caught up", || *again.commands.lock().unwrap() == commands).await;
 }
 
-async fn status_of(node: &Node<List>) -> crate::consensus::Status {
+async fn status_of(node: &Node<Answer, Answer>) -> crate::consensus::Status {
     let (answer, waiting) = oneshot::channel();
     node.status(move |status| {
         let _gone = answer.send(status);
@@ -408,7 +409,7 @@ async fn members_are_added_one_at_a_time() {
             .change_members(MemberChange::Promote(2), Bytes::new(), answer);
         match waiting.await.unwrap() {
             Ok(_) => break,
-            Err(Unserved::Refused(crate::consensus::Refusal::LearnerBehind)) => {
+            Err(ProposalError::Refused(crate::consensus::Refusal::LearnerBehind)) => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             Err(why) => panic!("{why:?}"),
@@ -433,7 +434,7 @@ async fn a_full_disk_refuses_and_recovers() {
     member.propose("before").await.unwrap();
     faulty.set_space_left(Some(0));
     for _ in 0..3 {
-        assert_eq!(member.propose("during").await, Err(Unserved::NoSpace));
+        assert_eq!(member.propose("during").await, Err(ProposalError::NoSpace));
     }
     assert!(member.node.gauges().is_full());
     faulty.set_space_left(None);
@@ -441,9 +442,9 @@ async fn a_full_disk_refuses_and_recovers() {
     assert!(!member.node.gauges().is_full());
     assert_eq!(*member.commands.lock().unwrap(), ["before", "after"]);
     faulty.fail_syncs(true);
-    assert!(matches!(member.propose("lost").await, Err(Unserved::Stopped(_))));
+    assert!(matches!(member.propose("lost").await, Err(ProposalError::Stopped(_))));
     faulty.fail_syncs(false);
-    assert!(matches!(member.propose("still").await, Err(Unserved::Stopped(_))));
+    assert!(matches!(member.propose("still").await, Err(ProposalError::Stopped(_))));
     assert!(member.failed.lock().unwrap().is_some());
 }
 

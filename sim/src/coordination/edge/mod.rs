@@ -32,7 +32,7 @@ use look::{establish, hash_of, read};
 use order::Token;
 pub use order::{Asked, Order, Response, Session};
 
-/// How often a password is compared anew because users or roles changed meanwhile, as in the server.
+/// How often a password is compared again because users or roles changed meanwhile, as in the server.
 const AUTHENTICATE_TRIES_MAX: u32 = 10;
 /// How long a request waits before it looks again whether the entry that made its token is applied.
 const TOKEN_WAIT: u64 = 5 * MILLISECOND;
@@ -115,7 +115,7 @@ impl Edge {
             Ok(caller) => caller,
             Err(error) => return self.respond(cluster, member, &order, Response::Denied(error)),
         };
-        let (leader, used) = (running.standing.leader, running.machine.bytes());
+        let (leader, used) = (running.soft_state.leader, running.machine.bytes());
         match &order.asked {
             Asked::Write(request) => {
                 let cost = quota::cost(request);
@@ -355,7 +355,7 @@ impl Edge {
         self.respond(cluster, member, &order, response);
     }
 
-    /// Only what touches keys looks at the revision; as in etcd, whoever was root when he asked, and is still, may manage.
+    /// Only what touches keys looks at the revision; as in etcd, anyone who was root when he asked, and is still, may manage.
     fn check_token(
         &self,
         cluster: &mut Group,

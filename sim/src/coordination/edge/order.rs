@@ -9,7 +9,7 @@ use raft::consensus::{Index, MemberId};
 #[derive(Debug, Clone)]
 pub enum Asked {
     Write(Request),
-    /// The pairs of a range, now or as of so many revisions ago.
+    /// The pairs of a range, now or as of this many revisions ago.
     Read {
         key: Bytes,
         range_end: Bytes,
@@ -23,7 +23,7 @@ pub enum Asked {
     },
 }
 
-/// What somebody got for a password.
+/// What someone got for a password.
 #[derive(Debug, Clone)]
 pub struct Session {
     pub user: String,

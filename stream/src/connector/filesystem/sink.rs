@@ -295,7 +295,7 @@ fn read_committable(value: &serde_json::Value) -> Result<Committable, Error> {
     for one in several {
         let one: Committable = serde_json::from_value(one.clone()).map_err(|error| {
             Error::runtime(format!(
-                "The checkpoint holds no committable of a file sink: {error}. Start the job with an empty --state directory."
+                "The checkpoint holds no committable of a file sink: {error}. Start the job without its state directory."
             ))
         })?;
         whole.next = whole.next.max(one.next);

@@ -349,7 +349,7 @@ impl Source for FileSource {
         let files = position.get("files").cloned().unwrap_or_default();
         let splits = serde_json::from_value(files).map_err(|error| {
             Error::runtime(format!(
-                "The checkpoint holds no position of a file source: {error}. Start the job with an empty --state directory."
+                "The checkpoint holds no position of a file source: {error}. Start the job without its state directory."
             ))
         })?;
         self.splits = Some(splits);

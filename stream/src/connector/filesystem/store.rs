@@ -14,6 +14,7 @@ use disk::{Disk, DiskFile, Mode};
 use hdfs_native::{Client, ClientBuilder, HdfsError, WriteOptions};
 
 use crate::Error;
+use crate::connector::discovery;
 
 /// How long an HDFS call is repeated while nothing answers.
 const RETRY_FOR: Duration = Duration::from_secs(60);
@@ -71,8 +72,9 @@ impl Location {
         let (store, path) = match url.split_once("://") {
             Some(("hdfs", rest)) => {
                 let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+                let found = discovery::name_node(host);
                 let client = ClientBuilder::new()
-                    .with_url(format!("hdfs://{host}"))
+                    .with_url(format!("hdfs://{}", found.as_deref().unwrap_or(host)))
                     .build()
                     .map_err(|e| Error::validate(format!("The path '{url}' cannot be used: {e}.")))?;
                 (Store::Hdfs(Arc::new(client)), format!("/{path}"))
@@ -143,7 +145,7 @@ impl Store {
             (false, false) => {
                 return Err(Error::runtime(format!(
                     "'{from}' is gone, and so is '{to}': rows of a finished checkpoint are lost. Restore the file or \
-                     start the job with an empty --state directory."
+                     start the job without its state directory."
                 )));
             }
         }

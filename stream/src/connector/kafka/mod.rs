@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use log_broker_client::Client;
 
+use super::discovery;
 use super::{Context, Options, Sink, Source, TableSpec};
 use crate::Error;
 use crate::format::MessageFormat;
@@ -28,7 +29,8 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// What the options of a table say.
 #[derive(Debug, Clone)]
 struct Settings {
-    bootstrap: String,
+    /// `None`: the brokers that are registered in the coordinator.
+    bootstrap: Option<String>,
     topics: Vec<String>,
     group: Option<String>,
     start: Start,
@@ -65,7 +67,10 @@ impl Settings {
             .split(';')
             .map(|topic| topic.trim().to_owned())
             .collect();
-        let bootstrap = options.required("properties.bootstrap.servers")?.to_owned();
+        let bootstrap = match options.text("properties.bootstrap.servers") {
+            None if discovery::is_there() => None,
+            _ => Some(options.required("properties.bootstrap.servers")?.to_owned()),
+        };
         let properties = options.with_prefix("properties.");
         for (key, value) in &properties {
             let unsafe_to_ignore = key.starts_with("sasl.") || key.starts_with("ssl.") || *key == "transactional.id";
@@ -116,7 +121,12 @@ impl Settings {
     }
 
     async fn connect(&self) -> Result<Client, Error> {
-        Client::connect_within(&self.bootstrap, "bonsai-stream", DEADLINE)
+        let bootstrap = self.bootstrap.clone().or_else(discovery::brokers).ok_or_else(|| {
+            Error::runtime(
+                "No broker is registered in the coordinator. Start one, or set 'properties.bootstrap.servers'.",
+            )
+        })?;
+        Client::connect_within(&bootstrap, "bonsai-stream", DEADLINE)
             .await
             .map_err(|error| kafka_error(&error))
     }

@@ -95,7 +95,8 @@ impl KafkaSource {
             if partitions.is_empty() {
                 return Err(Error::runtime(format!(
                     "Topic '{name}' of table '{}' does not exist at {}. Create it, or correct the table's 'topic'.",
-                    self.table.name, self.settings.bootstrap
+                    self.table.name,
+                    self.settings.bootstrap.as_deref().unwrap_or("the registered brokers")
                 )));
             }
             found.extend(partitions.iter().map(|partition| ((*name).to_owned(), partition.id)));
@@ -220,7 +221,7 @@ impl KafkaSource {
         let round = try_join_all(fetches).await.map_err(|error| match error {
             log_broker_client::Error::OffsetOutOfRange { topic, partition, offset } => Error::runtime(format!(
                 "Offset {offset} of {topic}-{partition} is not in the log any more (or not yet): records are lost to this \
-                 job. Start it with an empty --state directory, and keep records longer (retention.ms)."
+                 job. Start it without its state directory, and raise the retention of the topic."
             )),
             error => kafka_error(&error),
         })?;
@@ -257,7 +258,7 @@ impl Source for KafkaSource {
         let partitions = position.get("partitions").cloned().unwrap_or_default();
         self.splits = serde_json::from_value(partitions).map_err(|error| {
             Error::runtime(format!(
-                "The checkpoint holds no position of a Kafka source: {error}. Start the job with an empty --state directory."
+                "The checkpoint holds no position of a Kafka source: {error}. Start the job without its state directory."
             ))
         })?;
         self.restored = true;

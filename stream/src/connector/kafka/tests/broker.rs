@@ -219,7 +219,7 @@ fn fetch(log: &Log, request: &FetchRequest) -> FetchResponse {
         partition_index: asked.partition,
         error_code: if outside { 1 } else { 0 },
         high_watermark: end,
-        records: batch,
+        records: batch.map(Into::into),
         ..Default::default()
     };
     let topic = FetchableTopicResponse {
