@@ -50,7 +50,7 @@ impl Engine {
         let mut statements = DFParser::parse_sql(script)?;
         let Some(last) = statements.pop_back() else {
             return Err(Error::Usage(
-                "the script holds no statement: give SQL with -c, or a file with -f".into(),
+                "the script holds no statement: give SQL with -c, in a file with -f, or on stdin".into(),
             ));
         };
         self.execute(statements).await?;
