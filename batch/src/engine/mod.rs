@@ -89,7 +89,7 @@ impl Engine {
         let mut statements = session.parse(script.to_owned()).await?;
         let Some(last) = statements.pop() else {
             return Err(Error::Usage(
-                "the script holds no statement: give SQL with -c, or a file with -f".into(),
+                "the script holds no statement: give SQL with -c, in a file with -f, or on stdin".into(),
             ));
         };
         for statement in statements {
