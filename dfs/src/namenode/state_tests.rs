@@ -136,6 +136,7 @@ async fn call_as(
         connection: 1,
         user: user.into(),
         peer: "127.0.0.1:1".parse().unwrap(),
+        reached: std::net::Ipv4Addr::LOCALHOST.into(),
         client_id: if call_id == 0 { Vec::new() } else { vec![7; 16] },
         call_id,
         protocol: CLIENT_PROTOCOL.to_owned(),
