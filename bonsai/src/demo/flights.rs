@@ -42,7 +42,7 @@ pub struct FlightsArgs {
     /// Where the table and the map go; DIR/demo/flights of the stack unless given.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Replay so many flights a second, with the stream job running beside.
+    /// Flights replayed per second, with the stream job running beside.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
     /// Only write the records to FILE, one `KEY|JSON` a line: what `kcat -P -t flights -K '|' -l FILE` sends.
