@@ -6,13 +6,15 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, Registry};
 
+/// Where a value comes from.
+type Reading<T> = fn(&T) -> u64;
 /// A metric's name, its help text, and where its value comes from.
-pub type Gauge<T> = (&'static str, &'static str, fn(&T) -> u64);
+pub type Gauge<T> = (&'static str, &'static str, Reading<T>);
 
 /// Gauges of one source.
 struct Gauges<T> {
     source: Arc<T>,
-    gauges: Vec<(IntGauge, fn(&T) -> u64)>,
+    gauges: Vec<(IntGauge, Reading<T>)>,
 }
 
 impl<T: Send + Sync + 'static> Collector for Gauges<T> {
