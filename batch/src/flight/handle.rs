@@ -53,7 +53,7 @@ impl Handle {
     }
 
     /// The same statement as one execution of its own.
-    pub fn to_run(mut self) -> Handle {
+    pub fn into_run(mut self) -> Handle {
         self.query = next_query();
         self
     }

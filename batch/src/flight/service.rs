@@ -128,7 +128,7 @@ impl FlightSql {
         let session = self.session(&request);
         let described = self.describe(&session, &handle).await?;
         let ticket = TicketStatementQuery {
-            statement_handle: handle.to_run().bytes(),
+            statement_handle: handle.into_run().bytes(),
         };
         let ticket = ticket.as_any().encode_to_vec().into();
         info(&described.schema, ticket, request.into_inner())
@@ -346,7 +346,7 @@ impl FlightSqlService for FlightSql {
         request: Request<Ticket>,
     ) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
         let session = self.session(&request);
-        self.run(session, Handle::read(&query.prepared_statement_handle)?.to_run())
+        self.run(session, Handle::read(&query.prepared_statement_handle)?.into_run())
             .await
     }
 

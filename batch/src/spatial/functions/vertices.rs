@@ -41,7 +41,7 @@ pub fn boundary(tree: &Tree) -> Result<Tree, GeometryError> {
     };
     Ok(match &tree.body {
         Body::Point(_) | Body::Members(Kind::MultiPoint, _) => nothing(),
-        Body::Line(points) => ends(&[points.clone()]),
+        Body::Line(points) => ends(std::slice::from_ref(points)),
         Body::Members(Kind::MultiLineString, members) => ends(&lines(members)),
         Body::Polygon(_) => {
             let mut rings = rings(std::slice::from_ref(tree));

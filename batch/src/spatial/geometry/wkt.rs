@@ -143,7 +143,7 @@ impl<'a> Parser<'a> {
             return Ok(dimensions);
         }
         if kind != Kind::Collection {
-            self.body(kind, dimensions, depth)?;
+            self.body(kind, dimensions)?;
             return Ok(dimensions);
         }
         let mut of_members = dimensions;
@@ -197,7 +197,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn body(&mut self, kind: Kind, dimensions: Dimensions, depth: usize) -> Result<(), GeometryError> {
+    fn body(&mut self, kind: Kind, dimensions: Dimensions) -> Result<(), GeometryError> {
         match kind {
             Kind::Point => {
                 self.expect('(')?;
@@ -213,7 +213,7 @@ impl<'a> Parser<'a> {
                 self.list(|parser| {
                     wkb::put_header(&mut parser.out, member, dimensions, None);
                     if parser.next_is('(') {
-                        return parser.body(member, dimensions, depth);
+                        return parser.body(member, dimensions);
                     }
                     let before = parser.at;
                     if parser.word().eq_ignore_ascii_case("EMPTY") {

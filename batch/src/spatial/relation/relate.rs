@@ -250,9 +250,8 @@ impl Work<'_> {
         let whole = [0, 1].map(|geometry| self.of_node(node, geometry, &around, &inside[geometry]));
         self.matrix.raise(whole[0], whole[1], 0);
         let in_or_out = |inside: bool| if inside { Location::Interior } else { Location::Exterior };
-        for sector in 0..inside[0].len() {
-            self.matrix
-                .raise(in_or_out(inside[0][sector]), in_or_out(inside[1][sector]), 2);
+        for (a, b) in inside[0].iter().zip(&inside[1]) {
+            self.matrix.raise(in_or_out(*a), in_or_out(*b), 2);
         }
         for group in 0..around.groups.len() {
             let of_edge = |geometry: usize| around.of_edge(group, geometry, &inside[geometry]);
