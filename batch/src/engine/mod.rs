@@ -11,6 +11,8 @@
 
 mod admission;
 mod depth;
+mod formats;
+mod geoparquet;
 pub mod interrupt;
 mod join;
 mod output;
@@ -21,6 +23,7 @@ mod session;
 mod spill;
 mod statements;
 mod tables;
+mod write;
 
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;

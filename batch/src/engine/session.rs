@@ -12,7 +12,7 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use super::{join, tables};
+use super::{formats, join, tables};
 use crate::Error;
 use crate::spatial::functions;
 
@@ -117,7 +117,12 @@ impl Shared {
             .with_config(self.config.clone())
             .with_runtime_env(Arc::clone(&self.runtime))
             .with_catalog_list(Arc::clone(&self.catalogs));
-        let context = SessionContext::new_with_state(join::install(state).build());
+        let mut state = join::install(state).build();
+        // A format that is there can always be replaced.
+        if let Err(error) = formats::install(&mut state) {
+            tracing::error!(%error, "the file formats");
+        }
+        let context = SessionContext::new_with_state(state);
         functions::scalars()
             .into_iter()
             .for_each(|function| context.register_udf(function));

@@ -7,25 +7,29 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result, internal_err};
-use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::JoinType;
+use datafusion::logical_expr::{JoinType, Operator};
+use datafusion::physical_expr::split_conjunction;
+use datafusion::physical_plan::expressions::BinaryExpr;
 use datafusion::physical_plan::joins::NestedLoopJoinExec;
 use datafusion::physical_plan::joins::utils::{ColumnIndex, JoinFilter, build_join_schema};
-use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet, SpillMetrics};
+use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, ExecutionPlanProperties, InputDistributionRequirements,
-    PhysicalExpr, PlanProperties,
+    PhysicalExpr, PlanProperties, SpillManager,
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::sync::OnceCell;
 
-use super::build::BuildSide;
+use super::build::{BuildSide, Loaded};
 use super::condition::{Condition, Test};
+use super::out_of_core::Outside;
 use super::probe::{Join, Probe};
+use crate::engine::interrupt::Interrupt;
 
-type SharedBuild = Arc<OnceCell<Result<Arc<BuildSide>, Arc<DataFusionError>>>>;
+type SharedBuild = Arc<OnceCell<Result<Arc<Loaded>, Arc<DataFusionError>>>>;
 
 /// Joins by a spatial predicate: the left side is indexed, the right side streams past it.
 ///
@@ -94,12 +98,20 @@ impl SpatialJoin {
             columns: self.columns.clone(),
             schema: self.schema(),
             batch_rows: context.session_config().batch_size(),
+            rest_first: self.rest.as_ref().is_some_and(|rest| has_equality(rest.expression())),
+            interrupt: Interrupt::of(context.session_config().options()),
         };
+        let spilled = SpillMetrics::new(&self.metrics, partition);
+        let manager = |schema| SpillManager::new(context.runtime_env(), spilled.clone(), schema);
         let counter = |name: &'static str| MetricBuilder::new(&self.metrics).counter(name, partition);
         Ok(Run {
             join,
-            right: self.right.execute(partition, Arc::clone(context))?,
+            right: Some(self.right.execute(partition, Arc::clone(context))?),
+            right_spill: manager(self.right.schema()),
+            outside: None,
+            memory: MemoryConsumer::new("SpatialJoinProbe").register(context.memory_pool()),
             left: Left {
+                spill: manager(self.left.schema()),
                 plan: Arc::clone(&self.left),
                 context: Arc::clone(context),
                 shared: Arc::clone(&self.build),
@@ -108,7 +120,6 @@ impl SpatialJoin {
                 build_rows: counter("build_rows"),
                 build_cells: counter("build_cells"),
             },
-            build: None,
             probe: None,
             ready: VecDeque::new(),
             ended: false,
@@ -218,9 +229,12 @@ impl ExecutionPlan for SpatialJoin {
 /// One partition of the right side while it runs.
 struct Run {
     join: Join,
-    right: SendableRecordBatchStream,
+    /// `None`: the join outside of memory has it.
+    right: Option<SendableRecordBatchStream>,
+    right_spill: SpillManager,
+    outside: Option<SendableRecordBatchStream>,
+    memory: MemoryReservation,
     left: Left,
-    build: Option<Arc<BuildSide>>,
     probe: Option<Probe>,
     ready: VecDeque<RecordBatch>,
     ended: bool,
@@ -229,9 +243,22 @@ struct Run {
 
 impl Run {
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        let build = match &self.build {
-            Some(build) => Arc::clone(build),
-            None => Arc::clone(self.build.insert(self.left.load(&self.join).await?)),
+        let loaded = self.left.load(&self.join).await?;
+        let build = match loaded.as_ref() {
+            Loaded::Inside(build) => build,
+            Loaded::Outside(outside) => {
+                if let Some(right) = self.right.take() {
+                    self.outside = Some(self.start_outside(Arc::clone(outside), right));
+                }
+                let Some(stream) = &mut self.outside else {
+                    return Ok(None);
+                };
+                let batch = stream.try_next().await?;
+                if let Some(batch) = &batch {
+                    self.output_rows.add(batch.num_rows());
+                }
+                return Ok(batch);
+            }
         };
         loop {
             if let Some(batch) = self.ready.pop_front() {
@@ -242,22 +269,31 @@ impl Run {
                 return Ok(None);
             }
             if let Some(probe) = &mut self.probe {
-                match probe.step(&self.join, &build)? {
+                match probe.step(&self.join, build)? {
                     Some(batches) => self
                         .ready
                         .extend(batches.into_iter().filter(|batch| batch.num_rows() > 0)),
-                    None => self.probe = None,
+                    None => {
+                        self.probe = None;
+                        self.memory.free();
+                    }
                 }
                 // A step is long; others may want the thread, or the query may be over.
                 tokio::task::yield_now().await;
                 continue;
             }
-            match self.right.try_next().await? {
-                Some(batch) => self.probe = Some(Probe::new(&self.join, batch)?),
+            let Some(right) = &mut self.right else { return Ok(None) };
+            match right.try_next().await? {
+                Some(batch) => {
+                    let probe = Probe::new(&self.join, batch)?;
+                    // A batch is bounded, and without it nothing goes on: it counts, and is not refused.
+                    self.memory.resize(probe.bytes());
+                    self.probe = Some(probe);
+                }
                 None => {
                     self.ended = true;
                     if build.stream_ended() && self.join.tracks_left() {
-                        self.ready.extend(self.join.left_rows(&build)?);
+                        self.ready.extend(self.join.left_rows(build)?);
                     }
                 }
             }
@@ -265,8 +301,27 @@ impl Run {
     }
 }
 
+impl Run {
+    fn start_outside(&self, outside: Arc<Outside>, right: SendableRecordBatchStream) -> SendableRecordBatchStream {
+        let mut builder = RecordBatchReceiverStream::builder(Arc::clone(&self.join.schema), 2);
+        let (join, manager, cells) = (self.join.clone(), self.right_spill.clone(), self.left.cells);
+        let (context, out) = (Arc::clone(&self.left.context), builder.tx());
+        builder.spawn(outside.join(join, right, manager, cells, context, out).boxed());
+        builder.build()
+    }
+}
+
+/// Whether a conjunct compares two columns for equality.
+fn has_equality(condition: &Arc<dyn PhysicalExpr>) -> bool {
+    split_conjunction(condition).into_iter().any(|conjunct| {
+        let comparison = conjunct.downcast_ref::<BinaryExpr>();
+        comparison.is_some_and(|comparison| matches!(comparison.op(), Operator::Eq | Operator::IsNotDistinctFrom))
+    })
+}
+
 /// Where the left side comes from.
 struct Left {
+    spill: SpillManager,
     plan: Arc<dyn ExecutionPlan>,
     context: Arc<TaskContext>,
     shared: SharedBuild,
@@ -278,7 +333,7 @@ struct Left {
 
 impl Left {
     /// The left side, which the first partition to ask loads for all.
-    async fn load(&self, join: &Join) -> Result<Arc<BuildSide>> {
+    async fn load(&self, join: &Join) -> Result<Arc<Loaded>> {
         let load = || async { self.build(join).await.map(Arc::new).map_err(Arc::new) };
         let loaded = self.shared.get_or_init(load).await;
         loaded
@@ -287,13 +342,14 @@ impl Left {
             .map_err(|error| DataFusionError::Shared(Arc::clone(error)))
     }
 
-    async fn build(&self, join: &Join) -> Result<BuildSide> {
+    async fn build(&self, join: &Join) -> Result<Loaded> {
         let stream = self.plan.execute(0, Arc::clone(&self.context))?;
         let reservation = MemoryConsumer::new("SpatialJoinBuild").register(self.context.memory_pool());
-        let tracks = join.tracks_left();
-        let build = BuildSide::load(stream, &join.condition, self.cells, tracks, self.streams, reservation).await?;
-        self.build_rows.add(build.rows.num_rows());
-        self.build_cells.add(build.candidates.cells());
-        Ok(build)
+        let loaded = BuildSide::load(stream, join, self.cells, self.streams, self.spill.clone(), reservation).await?;
+        if let Loaded::Inside(build) = &loaded {
+            self.build_rows.add(build.rows.num_rows());
+            self.build_cells.add(build.candidates.cells());
+        }
+        Ok(loaded)
     }
 }

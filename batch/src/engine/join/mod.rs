@@ -2,16 +2,18 @@
 //!
 //! A join whose condition holds a spatial predicate is, to the planner, a nested loop. The rule in [`rule`] finds the
 //! predicate ([`condition`]) and puts a [`SpatialJoin`](exec::SpatialJoin) in its place: the left side is collected and
-//! indexed once ([`build`]), the right side streams past it ([`probe`]). A join with an equality in its condition stays
-//! DataFusion's hash join, with the spatial predicate as its filter.
+//! indexed once ([`build`]), the right side streams past it ([`probe`]). A left side that does not fit into memory goes to
+//! disk ([`out_of_core`]). A join with an equality beside the spatial predicate is made one of these, too ([`equality`]).
 //!
 //! ST_KNN is different: what it answers for a pair depends on all other rows, so nothing may be filtered beneath it.
 //! [`knn`] therefore takes it out of the plan before the optimizer sees it.
 
 mod build;
 mod condition;
+mod equality;
 mod exec;
 pub mod knn;
+mod out_of_core;
 mod pairs;
 mod probe;
 mod rule;
@@ -42,6 +44,12 @@ impl ConfigExtension for Options {
 /// Adds the planner's rules.
 pub fn install(state: SessionStateBuilder) -> SessionStateBuilder {
     let mut rules = PhysicalOptimizer::new().rules;
+    // After the joins have their sides, before their inputs are distributed for them.
+    let chosen = rules
+        .iter()
+        .rposition(|rule| rule.name() == "join_selection")
+        .map_or(0, |at| at + 1);
+    rules.insert(chosen, Arc::new(equality::SpatialFirst));
     // After the joins have their sides, distributions and projections; before the plan is checked and made cooperative.
     let place = rules
         .iter()

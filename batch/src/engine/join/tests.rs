@@ -260,19 +260,62 @@ async fn zip_codes_fall_into_counties() {
     assert_eq!(lines(&engine, &share).await, ["{\"p\":98.5}"]);
 }
 
-#[tokio::test]
-async fn a_build_side_larger_than_the_memory_is_refused_clearly() {
-    let options = Options {
-        memory_limit: Some(Memory(256 << 10)),
-        ..Options::default()
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_side_larger_than_the_memory_goes_to_disk_for_every_kind_of_join() {
+    let engine = |memory| {
+        let options = Options {
+            memory_limit: memory,
+            partitions: Some(2),
+            ..Options::default()
+        };
+        Engine::new(&options).unwrap()
     };
-    let engine = Engine::new(&options).unwrap();
-    let join = format!(
-        "SELECT count(*) FROM '{DATA}/zipcodes.parquet' AS z JOIN '{DATA}/counties.parquet' AS c \
-         ON ST_Contains(ST_GeomFromWKB(c.wkb), ST_Point(z.lon, z.lat))"
+    let (small, large) = (engine(Some(Memory(2 << 20))), engine(None));
+    let sides = "WITH a AS (SELECT value AS id, ST_Point(CAST(value % 100 AS DOUBLE), CAST(value / 100 AS DOUBLE)) AS g \
+                   FROM generate_series(0, 19999) AS t(value)), \
+                 b AS (SELECT value AS id, ST_Point(CAST(value % 140 AS DOUBLE), CAST(value / 140 AS DOUBLE)) AS g \
+                   FROM generate_series(0, 19999) AS t(value)) ";
+    for join in [
+        "JOIN",
+        "LEFT JOIN",
+        "RIGHT JOIN",
+        "FULL JOIN",
+        "LEFT SEMI JOIN",
+        "LEFT ANTI JOIN",
+        "RIGHT SEMI JOIN",
+        "RIGHT ANTI JOIN",
+    ] {
+        let columns = match join {
+            "LEFT SEMI JOIN" | "LEFT ANTI JOIN" => "count(l.id) AS n, sum(l.id) AS s",
+            "RIGHT SEMI JOIN" | "RIGHT ANTI JOIN" => "count(r.id) AS n, sum(r.id) AS s",
+            _ => "count(*) AS n, count(l.id) AS a, count(r.id) AS b, sum(l.id) AS s, sum(r.id * (l.id % 7)) AS t",
+        };
+        let query = format!("{sides} SELECT {columns} FROM a AS l {join} b AS r ON ST_DWithin(l.g, r.g, 0.5)");
+        assert_eq!(lines(&small, &query).await, lines(&large, &query).await, "{join}");
+    }
+    let explained =
+        format!("EXPLAIN ANALYZE {sides} SELECT count(*) FROM a AS l JOIN b AS r ON ST_DWithin(l.g, r.g, 0.5)");
+    let plan = lines(&small, &explained).await.join("\n");
+    assert!(!spilled_nothing(&plan), "{plan}");
+}
+
+#[tokio::test]
+async fn an_equality_beside_the_predicate_is_checked_after_it() {
+    let engine = Engine::new(&Options::default()).unwrap();
+    let query = "SELECT l.id AS a, r.id AS b FROM (VALUES (1, 1, 0.0), (2, 1, 5.0), (3, NULL, 0.0), (4, 2, 0.0)) AS l(id, k, x) \
+         {JOIN} (VALUES (1, 1, 0.1), (2, 2, 0.1), (3, NULL, 0.1), (4, 3, 9.0)) AS r(id, k, x) \
+         ON l.k = r.k AND ST_DWithin(ST_Point(l.x, 0), ST_Point(r.x, 0), 1) ORDER BY 1, 2";
+    let plan = lines(&engine, &format!("EXPLAIN {}", query.replace("{JOIN}", "JOIN")))
+        .await
+        .join("\n");
+    assert!(
+        plan.contains("SpatialJoinExec") && !plan.contains("HashJoinExec"),
+        "{plan}"
     );
-    let error = engine.context().sql(&join).await.unwrap().collect().await.unwrap_err();
-    assert!(crate::Error::from(error).to_string().contains("SpatialJoinBuild"));
+    let pairs = lines(&engine, &query.replace("{JOIN}", "JOIN")).await;
+    assert_eq!(pairs.len(), 2, "{pairs:?}");
+    let all = lines(&engine, &query.replace("{JOIN}", "FULL JOIN")).await;
+    assert_eq!(all.len(), 6, "{all:?}");
 }
 
 #[tokio::test]

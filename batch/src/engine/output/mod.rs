@@ -7,8 +7,9 @@
 pub mod json;
 mod table;
 
+use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::csv;
@@ -16,6 +17,7 @@ use arrow::datatypes::SchemaRef;
 use clap::ValueEnum;
 use parquet::arrow::ArrowWriter;
 
+use super::geoparquet::Columns;
 use crate::Error;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,6 +39,7 @@ pub struct Sink {
     format: Format,
     out: Option<Out>,
     writer: Writer,
+    file: Option<NewFile>,
 }
 
 enum Writer {
@@ -44,25 +47,29 @@ enum Writer {
     Table(Vec<RecordBatch>, SchemaRef),
     Json(Out),
     Csv(Box<csv::Writer<Out>>),
-    Parquet(Box<ArrowWriter<Out>>),
+    Parquet(Box<ArrowWriter<Out>>, Option<Columns>),
 }
 
 impl Sink {
     /// Into `path`, or to stdout.
     pub fn new(format: Format, path: Option<&Path>) -> Result<Sink, Error> {
-        let out: Box<dyn Write + Send> = match path {
-            Some(path) => Box::new(std::fs::File::create(path).map_err(|error| Error::file("create", path, error))?),
+        let (out, file): (Box<dyn Write + Send>, _) = match path {
+            Some(path) => {
+                let (out, file) = NewFile::create(path)?;
+                (Box::new(out), file)
+            }
             None if format == Format::Parquet && std::io::stdout().is_terminal() => {
                 return Err(Error::Usage(
                     "a Parquet file is nothing for a terminal: name one with --out FILE".into(),
                 ));
             }
-            None => Box::new(std::io::stdout()),
+            None => (Box::new(std::io::stdout()), None),
         };
         Ok(Sink {
             format,
             out: Some(BufWriter::new(out)),
             writer: Writer::None,
+            file,
         })
     }
 
@@ -83,9 +90,12 @@ impl Sink {
                 writer.write(&RecordBatch::new_empty(schema)).map_err(arrow_error)?;
                 Writer::Csv(Box::new(writer))
             }
-            Format::Parquet => Writer::Parquet(Box::new(
-                ArrowWriter::try_new(out, schema, None).map_err(parquet_error)?,
-            )),
+            Format::Parquet => {
+                let columns = Columns::of(&schema);
+                let schema = columns.as_ref().map_or(schema, Columns::schema);
+                let writer = ArrowWriter::try_new(out, schema, None).map_err(parquet_error)?;
+                Writer::Parquet(Box::new(writer), columns)
+            }
         };
         Ok(())
     }
@@ -102,26 +112,80 @@ impl Sink {
                 out.write_all(text.as_bytes()).map_err(Error::Output)
             }
             Writer::Csv(writer) => writer.write(batch).map_err(arrow_error),
-            Writer::Parquet(writer) => writer.write(batch).map_err(parquet_error),
+            Writer::Parquet(writer, Some(columns)) => writer.write(&columns.convert(batch)?).map_err(parquet_error),
+            Writer::Parquet(writer, None) => writer.write(batch).map_err(parquet_error),
         }
     }
 
+    /// Ends the result. A file that it goes to appears now.
     pub fn finish(&mut self) -> Result<(), Error> {
         match std::mem::replace(&mut self.writer, Writer::None) {
-            Writer::None => Ok(()),
+            Writer::None => {}
             Writer::Table(batches, schema) => {
                 let text = table::draw(&batches, schema).map_err(arrow_error)?;
-                let Some(mut out) = self.out.take() else { return Ok(()) };
-                out.write_all(text.as_bytes())
-                    .and_then(|()| out.flush())
-                    .map_err(Error::Output)
+                if let Some(out) = &mut self.out {
+                    out.write_all(text.as_bytes()).map_err(Error::Output)?;
+                }
             }
-            Writer::Json(mut out) => out.flush().map_err(Error::Output),
-            Writer::Csv(writer) => writer.into_inner().flush().map_err(Error::Output),
-            Writer::Parquet(writer) => {
+            Writer::Json(mut out) => out.flush().map_err(Error::Output)?,
+            Writer::Csv(writer) => writer.into_inner().flush().map_err(Error::Output)?,
+            Writer::Parquet(mut writer, columns) => {
+                if let Some(columns) = columns {
+                    writer.append_key_value_metadata(columns.text()?);
+                }
                 let mut out = writer.into_inner().map_err(parquet_error)?;
-                out.flush().map_err(Error::Output)
+                out.flush().map_err(Error::Output)?;
             }
+        }
+        if let Some(mut out) = self.out.take() {
+            out.flush().map_err(Error::Output)?;
+        }
+        self.file.take().map_or(Ok(()), NewFile::publish)
+    }
+}
+
+/// A file that is written under a hidden name beside its own, and renamed when it is whole.
+struct NewFile {
+    hidden: PathBuf,
+    path: PathBuf,
+    published: bool,
+}
+
+impl NewFile {
+    /// `None` for what is there and no plain file, as a pipe: that is written to as it is.
+    fn create(path: &Path) -> Result<(File, Option<NewFile>), Error> {
+        if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            let file = File::create(path).map_err(|error| Error::file("create", path, error))?;
+            return Ok((file, None));
+        }
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let hidden = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+        let file = File::create(&hidden).map_err(|error| Error::file("create", path, error))?;
+        let new = NewFile {
+            hidden,
+            path: path.to_owned(),
+            published: false,
+        };
+        Ok((file, Some(new)))
+    }
+
+    fn publish(mut self) -> Result<(), Error> {
+        let synced = File::open(&self.hidden).and_then(|file| file.sync_all());
+        synced
+            .and_then(|()| std::fs::rename(&self.hidden, &self.path))
+            .map_err(|error| Error::file("write", &self.path, error))?;
+        self.published = true;
+        Ok(())
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.published {
+            let _never_there = std::fs::remove_file(&self.hidden);
         }
     }
 }

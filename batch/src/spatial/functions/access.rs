@@ -53,7 +53,7 @@ pub const FUNCTIONS: &[Definition] = &[
         Ok(heights(row)?.into_iter().reduce(f64::max).into())
     }),
     of_one("st_srid", Returns::Integer, |row| {
-        Ok(Value::Integer(i64::from(wkb::header(row.wkb(0))?.srid.unwrap_or(0))))
+        Ok(Value::Integer(i64::from(row.srid(0)?)))
     }),
     of_one("st_geometrytype", Returns::Text, |row| {
         Ok(Value::Text(format!("ST_{}", wkb::header(row.wkb(0))?.kind.name())))

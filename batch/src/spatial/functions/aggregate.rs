@@ -3,7 +3,6 @@
 //! NULLs are left out; over no rows each is NULL. The envelope needs a box as its state. The others gather the rows'
 //! geometries and compute at the end, in one sweep: a union row by row would build all that grows in between.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray};
@@ -14,8 +13,9 @@ use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Sign
 use geo::orient::Direction;
 use geo::{BooleanOps, Geometry, GeometryCollection, MultiPoint, MultiPolygon, Orient, Polygon, unary_union};
 
+use super::crs::{geometry_crs, with_geometry};
 use super::measure::envelope;
-use super::scalar::{GEOMETRY_EXTENSION, geometry_column};
+use super::scalar::geometry_column;
 use super::vertices::lifted;
 use crate::spatial::geometry::wkb::{self, Kind};
 use crate::spatial::geometry::{Bounds, GeometryError, Shape, Tree, bounds};
@@ -62,12 +62,10 @@ impl AggregateUDFImpl for Aggregate {
         Ok(DataType::Binary)
     }
 
-    fn return_field(&self, _arg_fields: &[FieldRef]) -> Result<FieldRef> {
-        let (key, name) = GEOMETRY_EXTENSION;
-        let metadata = HashMap::from([(key.to_string(), name.to_string())]);
-        Ok(Arc::new(
-            Field::new(self.name(), DataType::Binary, true).with_metadata(metadata),
-        ))
+    fn return_field(&self, arg_fields: &[FieldRef]) -> Result<FieldRef> {
+        let crs = arg_fields.first().and_then(|field| geometry_crs(field)).flatten();
+        let field = Field::new(self.name(), DataType::Binary, true);
+        Ok(Arc::new(with_geometry(field, crs.as_ref())))
     }
 
     fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {

@@ -124,7 +124,7 @@ pub const FUNCTIONS: &[Definition] = &[
     },
     function("st_asewkt", &[Kind::Geometry], 0, Returns::Text, |row| {
         let text = to_wkt(row.wkb(0))?;
-        let srid = wkb::header(row.wkb(0))?.srid.filter(|srid| *srid != 0);
+        let srid = Some(row.srid(0)?).filter(|srid| *srid != 0);
         Ok(Value::Text(
             srid.map_or(text.clone(), |srid| format!("SRID={srid};{text}")),
         ))
@@ -141,7 +141,7 @@ pub const FUNCTIONS: &[Definition] = &[
         kernel: |row| checked(wkb::with_srid(row.wkb(0), 0)?),
     },
     function("st_asewkb", &[Kind::Geometry], 0, Returns::Geometry, |row| {
-        checked(row.wkb(0).to_vec())
+        checked(wkb::with_srid(row.wkb(0), row.srid(0)?)?)
     }),
     function("st_setsrid", &[Kind::Geometry, Integer], 0, Returns::Geometry, |row| {
         checked(wkb::with_srid(row.wkb(0), srid(row.integer(1))?)?)

@@ -106,7 +106,7 @@ pub const FUNCTIONS: &[Definition] = &[
     of_one("st_envelope", Returns::Geometry, |row| {
         let shape = row.shape(0)?;
         let Some(bounds) = shape.bounds else {
-            return Ok(Value::Geometry(row.wkb(0).to_vec()));
+            return Ok(Value::Geometry(wkb::with_srid(row.wkb(0), row.srid(0)?)?));
         };
         Ok(made(envelope(&bounds), &shape))
     }),

@@ -11,6 +11,7 @@
 
 mod access;
 mod aggregate;
+pub mod crs;
 mod make;
 mod measure;
 mod overlay;

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -17,7 +16,8 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use crate::spatial::geometry::{GeometryError, Shape, Tree};
+use super::crs::{Crs, geometry_crs, with_geometry};
+use crate::spatial::geometry::{GeometryError, Shape, Tree, wkb};
 
 /// Arrow's registered name for geometry as WKB.
 pub const GEOMETRY_EXTENSION: (&str, &str) = ("ARROW:extension:name", "geoarrow.wkb");
@@ -121,16 +121,30 @@ impl Row<'_> {
     /// The geometry, parsed; a constant is parsed once.
     pub fn shape(&self, argument: usize) -> Result<Cow<'_, Shape>, GeometryError> {
         let (column, _) = self.place(argument);
+        let decode = || {
+            let mut shape = Shape::decode(self.wkb(argument))?;
+            if shape.srid == 0 {
+                shape.srid = column.srid;
+            }
+            Ok(shape)
+        };
         if !column.constant {
-            return Shape::decode(self.wkb(argument)).map(Cow::Owned);
+            return decode().map(Cow::Owned);
         }
-        let shape = column.shape.get_or_init(|| Shape::decode(self.wkb(argument)));
+        let shape = column.shape.get_or_init(decode);
         shape.as_ref().map(Cow::Borrowed).map_err(Clone::clone)
     }
 
     /// The geometry with all its ordinates, and its SRID.
     pub fn tree(&self, argument: usize) -> Result<(Tree, u32), GeometryError> {
-        Tree::decode(self.wkb(argument))
+        let (tree, srid) = Tree::decode(self.wkb(argument))?;
+        Ok((tree, if srid == 0 { self.place(argument).0.srid } else { srid }))
+    }
+
+    /// The SRID in the geometry's bytes, else its column's; 0: none.
+    pub fn srid(&self, argument: usize) -> Result<u32, GeometryError> {
+        let own = wkb::header(self.wkb(argument))?.srid.filter(|srid| *srid != 0);
+        Ok(own.unwrap_or(self.place(argument).0.srid))
     }
 
     pub fn number(&self, argument: usize) -> f64 {
@@ -164,6 +178,8 @@ impl Row<'_> {
 struct Column {
     values: Values,
     constant: bool,
+    /// That the field's reference system has; 0: none.
+    srid: u32,
     shape: OnceCell<Result<Shape, GeometryError>>,
 }
 
@@ -177,7 +193,7 @@ enum Values {
 }
 
 impl Column {
-    fn new(value: &ColumnarValue, kind: Kind) -> Result<Column> {
+    fn new(value: &ColumnarValue, kind: Kind, field: Option<&FieldRef>) -> Result<Column> {
         let (array, constant) = match value {
             ColumnarValue::Array(array) => (Arc::clone(array), false),
             ColumnarValue::Scalar(scalar) => (scalar.to_array_of_size(1)?, true),
@@ -189,9 +205,11 @@ impl Column {
             Kind::Text => Values::Text(downcast(&cast(&array, &DataType::Utf8)?)?),
             Kind::Flag => Values::Flag(downcast(&cast(&array, &DataType::Boolean)?)?),
         };
+        let crs = field.and_then(|field| geometry_crs(field)).flatten();
         Ok(Column {
             values,
             constant,
+            srid: crs.map_or(0, |crs| crs.srid()),
             shape: OnceCell::new(),
         })
     }
@@ -277,15 +295,42 @@ impl ScalarUDFImpl for Function {
         Ok(self.definition.returns.data_type())
     }
 
-    fn return_field_from_args(&self, _args: ReturnFieldArgs) -> Result<FieldRef> {
+    /// A geometry keeps the reference system of its arguments, unless the function gives it another.
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
         let field = Field::new(self.name(), self.definition.returns.data_type(), true);
+        let given = args.arg_fields.iter().zip(self.definition.args);
+        let geometries = given.filter(|(_, kind)| **kind == Kind::Geometry);
+        let mut crs: Option<Crs> = None;
+        for of_argument in geometries.filter_map(|(field, _)| geometry_crs(field).flatten()) {
+            match &crs {
+                Some(first) if !Crs::compatible(Some(first), Some(&of_argument)) => {
+                    return plan_err!(
+                        "{}: the geometries have different reference systems, {} and {}: transform one, or set the same SRID \
+                         on both",
+                        self.name(),
+                        first.name(),
+                        of_argument.name()
+                    );
+                }
+                Some(_) => {}
+                None => crs = Some(of_argument),
+            }
+        }
         if self.definition.returns != Returns::Geometry {
             return Ok(Arc::new(field));
         }
-        let (key, name) = GEOMETRY_EXTENSION;
-        Ok(Arc::new(
-            field.with_metadata(HashMap::from([(key.to_string(), name.to_string())])),
-        ))
+        if let Some(at) = srid_argument(self.name())
+            && at < args.arg_fields.len()
+        {
+            let literal = args.scalar_arguments.get(at).copied().flatten();
+            let literal = literal.and_then(|value| value.cast_to(&DataType::Int64).ok());
+            crs = match literal {
+                Some(ScalarValue::Int64(Some(srid))) => u32::try_from(srid).ok().and_then(Crs::of_srid),
+                // It differs by row; the bytes have it.
+                _ => None,
+            };
+        }
+        Ok(Arc::new(with_geometry(field, crs.as_ref())))
     }
 
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
@@ -307,9 +352,9 @@ impl ScalarUDFImpl for Function {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let pairs = args.args.iter().zip(self.definition.args);
+        let pairs = args.args.iter().zip(self.definition.args).enumerate();
         let columns: Vec<Column> = pairs
-            .map(|(value, kind)| Column::new(value, *kind))
+            .map(|(at, (value, kind))| Column::new(value, *kind, args.arg_fields.get(at)))
             .collect::<Result<_>>()?;
         if columns.iter().all(|column| column.constant) {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
@@ -318,6 +363,24 @@ impl ScalarUDFImpl for Function {
             )?));
         }
         Ok(ColumnarValue::Array(self.array(&columns, args.number_rows)?))
+    }
+}
+
+/// The argument that is the SRID of what a function makes.
+fn srid_argument(name: &str) -> Option<usize> {
+    match name {
+        "st_setsrid" | "st_geomfromwkt" | "st_geomfromwkb" => Some(1),
+        "st_pointfromtext"
+        | "st_linefromtext"
+        | "st_polygonfromtext"
+        | "st_mpointfromtext"
+        | "st_mlinefromtext"
+        | "st_mpolyfromtext"
+        | "st_geomcollfromtext" => Some(1),
+        "st_point" => Some(2),
+        "st_pointz" | "st_pointm" => Some(3),
+        "st_pointzm" | "st_makeenvelope" => Some(4),
+        _ => None,
     }
 }
 

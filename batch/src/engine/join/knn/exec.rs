@@ -26,7 +26,7 @@ use tokio::sync::OnceCell;
 
 use super::KnnJoin;
 use super::node::join_type;
-use crate::engine::join::build::{collect, shapes};
+use crate::engine::join::build::{collect, shapes, srid_of};
 use crate::engine::join::pairs::Pairs;
 use crate::spatial::functions::geometry_column;
 use crate::spatial::geometry::Shape;
@@ -247,7 +247,7 @@ impl Objects {
             ranks[*row as usize] = rank;
         }
         let bytes = geometry_column(&geometries)?;
-        let mut shapes = shapes(&geometries)?;
+        let mut shapes = shapes(&geometries, srid_of(geometry, &rows.schema())?)?;
         let ordered = order.iter().map(|row| {
             (
                 *row,
@@ -336,7 +336,7 @@ impl Run {
             };
             let geometries = self.query.evaluate(&rows)?.into_array(rows.num_rows())?;
             self.step = Some(Step {
-                shapes: shapes(&geometries)?,
+                shapes: shapes(&geometries, srid_of(&self.query, &rows.schema())?)?,
                 rows,
                 next_row: 0,
             });
