@@ -68,7 +68,8 @@ fn lock_of(directory: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Removes the directories whose lock nobody holds. What cannot be removed is left: it is in nobody's way.
+/// Removes the directories of processes that have ended: no process holds their lock. One that cannot be removed is left; it
+/// only takes space.
 fn remove_left(parent: &Path) {
     let Ok(entries) = std::fs::read_dir(parent) else { return };
     for entry in entries.flatten() {

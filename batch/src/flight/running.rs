@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::Interrupt;
 
-/// Cancelled before they ran: so many are remembered.
+/// How many statements that were cancelled before they ran are remembered.
 const CANCELLED_MAX: usize = 1_024;
 
 #[derive(Debug, Clone, Default)]

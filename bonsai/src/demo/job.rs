@@ -59,7 +59,7 @@ impl Job {
         }
     }
 
-    /// What became of it, and what it said on stderr, which is in its log as it is said.
+    /// Its exit status and its stderr, which the log receives line by line as well.
     async fn run_once(&self) -> Result<(Output, String), Error> {
         let program = program()?;
         let failed = || Error::io(format!("cannot use {}", self.log.display()));

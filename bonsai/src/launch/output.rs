@@ -72,7 +72,7 @@ impl Output {
         self.keep(&mut inner, service, line);
         match self.shown {
             Shown::Everything => self.show(&mut inner, service, line),
-            // What is said while a service starts is in the logs, and in the error if it does not.
+            // Lines of a service that starts are in its log, and in the error if it fails to start.
             Shown::Warnings if inner.held.is_none() && is_warning(line) => self.show(&mut inner, service, line),
             Shown::Warnings | Shown::Nothing => {}
         }

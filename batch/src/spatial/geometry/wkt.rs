@@ -11,7 +11,7 @@ const DEPTH_MAX: usize = 32;
 /// Parses `[SRID=n;]KIND [Z|M|ZM] (…)` to WKB.
 ///
 /// Without Z and M the first coordinate tells: three numbers are x, y and z, four are x, y, z and m, as PostGIS and GEOS
-/// read it. What a collection is said to have, its members have; one that says nothing has what any of its members has.
+/// read it. Members of a collection have the dimensions of its tag; a collection without a tag has those of any of its members.
 pub fn from_wkt(text: &str) -> Result<Vec<u8>, GeometryError> {
     let mut parser = Parser {
         text,
@@ -97,7 +97,7 @@ impl<'a> Parser<'a> {
         Ok(Some(srid))
     }
 
-    /// `inherited`: what the collection around it is said to have.
+    /// `inherited`: the dimensions in the tag of the collection around it.
     fn geometry(
         &mut self,
         srid: Option<u32>,
