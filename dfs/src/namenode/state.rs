@@ -7,11 +7,13 @@
 //! Then memory holds what the log does not. Nothing is acknowledged any more: neither what was refused nor what came after
 //! it, for the log's answers come in order. [`NameNode::reload`] builds memory anew from the disk once it takes writes again.
 
+mod health;
+
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -31,9 +33,6 @@ use crate::namespace::{Block, InodeId, Namespace};
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 const SETTLE_INTERVAL: Duration = Duration::from_micros(200);
 const SETTLE_ATTEMPTS: u32 = 100;
-/// How often the lock is looked at, and how long it may be held before the name node counts as unhealthy.
-const LOCK_WATCH_INTERVAL: Duration = Duration::from_millis(200);
-const LOCK_HELD_MAX: Duration = Duration::from_secs(10);
 
 /// A recovery of a block that data nodes were told to make.
 #[derive(Debug, Clone, Copy)]
@@ -157,18 +156,6 @@ impl Drop for Locked<'_> {
 }
 
 impl State {
-    /// What cannot be served now, in one line.
-    fn degraded(&self) -> Option<String> {
-        if self.low_on_space {
-            return Some("safe mode: the disk is nearly full".to_owned());
-        }
-        if self.blocks.in_safe_mode() {
-            return Some(format!("safe mode: {}", self.blocks.safe_mode_reason()));
-        }
-        let missing = self.blocks.health().missing;
-        (missing > 0).then(|| format!("{missing} blocks have no good replica: files that need them cannot be read"))
-    }
-
     fn new(recovered: Recovered, settings: &Settings, now: u64) -> Self {
         let Recovered {
             mut namespace,
@@ -282,39 +269,6 @@ impl NameNode {
 
     fn journal(&self) -> RwLockReadGuard<'_, Option<Journal>> {
         self.journal.read().expect("no holder of the journal's lock panics")
-    }
-
-    /// Takes the lock now and then, on a thread of its own, so that [`NameNode::health`] need not wait for it.
-    pub fn watch_lock(self: &Arc<Self>) -> std::io::Result<()> {
-        let watched: Weak<Self> = Arc::downgrade(self);
-        std::thread::Builder::new()
-            .name("nn-lock-watch".to_owned())
-            .spawn(move || {
-                while let Some(node) = watched.upgrade() {
-                    let degraded = node.lock().degraded();
-                    *node.degraded.lock().unwrap_or_else(PoisonError::into_inner) = degraded;
-                    node.lock_free_at.store(node.now(), Ordering::Relaxed);
-                    drop(node);
-                    std::thread::sleep(LOCK_WATCH_INTERVAL);
-                }
-            })?;
-        Ok(())
-    }
-
-    /// Whether everything can be served, read and written, as of the last look at the namespace. Never waits for its lock.
-    ///
-    /// # Errors
-    /// Why not, in one line.
-    pub fn health(&self) -> Result<(), String> {
-        let held = self.now().saturating_sub(self.lock_free_at.load(Ordering::Relaxed));
-        if held > LOCK_HELD_MAX.as_millis() as u64 {
-            return Err(format!("the namespace lock has been held for {held} ms"));
-        }
-        if self.is_failed() {
-            return Err("the edit log cannot be written: free disk space".to_owned());
-        }
-        let degraded = self.degraded.lock().unwrap_or_else(PoisonError::into_inner);
-        degraded.clone().map_or(Ok(()), Err)
     }
 
     pub fn is_failed(&self) -> bool {

@@ -332,7 +332,7 @@ fn health_does_not_wait_for_the_lock() {
     let node = open(Arc::new(RealDisk), directory.path());
     let _held = node.lock();
     assert!(node.health().is_ok());
-    let long_ago = node.now() - LOCK_HELD_MAX.as_millis() as u64 - 1;
+    let long_ago = node.now() - health::LOCK_HELD_MAX.as_millis() as u64 - 1;
     node.lock_free_at.store(long_ago, Ordering::Relaxed);
     assert!(node.health().unwrap_err().contains("lock"));
 }
