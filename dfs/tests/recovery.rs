@@ -101,7 +101,9 @@ async fn freeze(position: usize) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_data_node_before_a_frozen_one_names_it() {
-    let (middle, last) = tokio::join!(freeze(1), freeze(2));
+    // As tasks of their own: one that waits must not keep the other's pipeline silent.
+    let (middle, last) = (tokio::spawn(freeze(1)), tokio::spawn(freeze(2)));
+    let (middle, last) = (middle.await.unwrap(), last.await.unwrap());
     assert!(middle.ends_with("[0, 1]"), "{middle}");
     assert!(last.ends_with("[0, 0, 1]"), "{last}");
 }

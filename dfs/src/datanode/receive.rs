@@ -28,8 +28,9 @@ const OUTSTANDING_MAX: usize = 1024;
 /// A writer that was told of a failure closes within this time, after at most these bytes.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const DRAIN_BYTES_MAX: u64 = 64 << 20;
-/// The next data node has at least so long for an acknowledgement: the writer may have been silent before.
-const ACK_TIMEOUT_MIN: Duration = Duration::from_secs(10);
+/// The next data node has at least this long for an acknowledgement, and longer by the graded extension for each node behind
+/// it: the writer may have been silent before, and then all timeouts of a pipeline would end at the same moment.
+const ACK_TIMEOUT_MIN: Duration = Duration::from_secs(5);
 
 /// What the responder has to answer next.
 struct Outstanding {
@@ -346,7 +347,8 @@ impl Behind {
     /// last acknowledgement, as the writer upstream does, which waits for 5 s longer.
     fn acknowledgement(&mut self, seqno: i64) -> Option<PipelineAckProto> {
         let left = self.timeout.saturating_sub(self.heard.elapsed());
-        self.stream.set_read_timeout(Some(left.max(ACK_TIMEOUT_MIN))).ok()?;
+        let least = node_timeout(ACK_TIMEOUT_MIN, self.nodes);
+        self.stream.set_read_timeout(Some(left.max(least))).ok()?;
         let read = read_message::<PipelineAckProto>(&mut self.stream);
         if let Err(error) = &read {
             tracing::warn!(%error, "no acknowledgement from the next data node");
