@@ -56,6 +56,9 @@ impl Producers {
                 current: producer.epoch,
             });
         }
+        if header.base_sequence < 0 {
+            return Ok(None); // Written by a coordinator, which does not number its batches.
+        }
         let same = |stored: &&Stored| {
             stored.base_sequence == header.base_sequence && stored.last_sequence == header.last_sequence()
         };
@@ -81,7 +84,7 @@ impl Producers {
 
     /// Takes note of a batch that was stored.
     pub(super) fn record(&mut self, header: &BatchHeader) {
-        if !header.is_idempotent() {
+        if !header.is_idempotent() || header.base_sequence < 0 {
             return;
         }
         self.add(

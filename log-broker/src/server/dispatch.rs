@@ -213,14 +213,18 @@ async fn answer(
             broker, r, version
         )),
         ApiKey::DescribeGroups => call!(header, body, DescribeGroupsRequest, |r| api::groups::describe(
-            broker, r
+            broker, r, version
         )),
         ApiKey::ListGroups => call!(header, body, ListGroupsRequest, |r| api::groups::list(broker, r)),
         ApiKey::DeleteGroups => call!(header, body, DeleteGroupsRequest, |r| api::groups::delete(broker, r)),
-        ApiKey::OffsetCommit => call!(header, body, OffsetCommitRequest, |r| api::positions::commit(broker, r)),
-        ApiKey::OffsetFetch => call!(header, body, OffsetFetchRequest, |r| api::positions::fetch(
+        ApiKey::OffsetCommit => call!(header, body, OffsetCommitRequest, |r| api::committed_offsets::commit(
+            broker, r
+        )),
+        ApiKey::OffsetFetch => call!(header, body, OffsetFetchRequest, |r| api::committed_offsets::fetch(
             broker, r, version
         )),
-        ApiKey::OffsetDelete => call!(header, body, OffsetDeleteRequest, |r| api::positions::delete(broker, r)),
+        ApiKey::OffsetDelete => call!(header, body, OffsetDeleteRequest, |r| api::committed_offsets::delete(
+            broker, r
+        )),
     })
 }

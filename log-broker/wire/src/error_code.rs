@@ -82,8 +82,14 @@ codes! {
     FENCED_INSTANCE_ID = 82, false;
     GROUP_SUBSCRIBED_TO_TOPIC = 86, false;
     INVALID_RECORD = 87, false;
+    UNSTABLE_OFFSET_COMMIT = 88, true;
     UNKNOWN_TOPIC_ID = 100, true;
     INCONSISTENT_TOPIC_ID = 103, true;
+    FENCED_MEMBER_EPOCH = 110, false;
+    UNRELEASED_INSTANCE_ID = 111, false;
+    UNSUPPORTED_ASSIGNOR = 112, false;
+    STALE_MEMBER_EPOCH = 113, false;
+    INVALID_REGULAR_EXPRESSION = 128, false;
 }
 
 impl std::fmt::Display for ErrorCode {

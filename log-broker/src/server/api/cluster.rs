@@ -160,9 +160,11 @@ fn describe_topic(broker: &Broker, name: String, topic: &Topic) -> MetadataRespo
         isr_nodes: vec![NODE_ID],
         ..Default::default()
     };
+    let is_internal = catalog::is_internal(&name);
     MetadataResponseTopic {
         name: Some(name),
         topic_id: topic.id,
+        is_internal,
         partitions: topic.partitions.iter().map(|found| partition(found.index)).collect(),
         ..Default::default()
     }

@@ -24,6 +24,7 @@ use super::super::now_ms;
 use super::super::partition::Refused;
 use super::super::topics::{Limits, refused};
 use super::blocking;
+use crate::catalog;
 
 /// Longest that a request may ask to wait.
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
@@ -133,6 +134,10 @@ fn append(broker: &Broker, topic: &str, index: i32, bytes: &Bytes, wait: bool) -
         .partitions
         .get(place)
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    if catalog::is_internal(topic) {
+        let message = format!("The topic '{topic}' is internal: only the broker writes to it.");
+        return Err(refused(ErrorCode::INVALID_TOPIC_EXCEPTION, message).into());
+    }
     let now_ms = now_ms();
     let mut header = check(bytes, &found.limits)?;
     let recompressed = check_records(broker, bytes, &mut header, &found.limits, now_ms)?;
