@@ -23,7 +23,7 @@ use super::{Counters, Event, Keep, Operator, Rows, Snapshot};
 use crate::Error;
 use crate::functions::next_rows;
 use crate::time::window::{Windows, fires_at};
-use crate::time::{Before, END, NONE};
+use crate::time::{END, NONE};
 
 /// One aggregate call.
 #[derive(Debug, Clone)]
@@ -260,11 +260,7 @@ impl Aggregate {
             if self.plan.window_end.is_some() {
                 self.counters.windows += groups.len as u64;
             }
-            out.push(Event::Rows(Rows {
-                batch,
-                before: Before::Same(self.watermark),
-                split: 0,
-            }));
+            out.push(Event::Rows(Rows::fired(batch, self.watermark)));
         }
         self.watermark = self.watermark.max(watermark);
         Ok(())

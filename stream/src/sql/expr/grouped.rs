@@ -3,9 +3,7 @@
 use std::ops::ControlFlow;
 
 use arrow::datatypes::{DataType, SchemaRef};
-use sqlparser::ast::{
-    self, DuplicateTreatment, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, visit_expressions,
-};
+use sqlparser::ast::{self, DuplicateTreatment, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Visit, Visitor};
 use sqlparser::tokenizer::Span;
 
 use super::{Binder, Bound, at};
@@ -56,13 +54,34 @@ impl Grouped {
     }
 }
 
-/// Whether an expression has an aggregate call in it.
+/// Whether an expression has an aggregate call in it; those of its subqueries are their own.
 pub fn contains_aggregate(expr: &Expr) -> bool {
-    visit_expressions(expr, |expr| match expr {
-        Expr::Function(function) if is_aggregate(function) || is_grouping(function) => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    })
-    .is_break()
+    struct Search {
+        queries: usize,
+    }
+    impl Visitor for Search {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _query: &ast::Query) -> ControlFlow<()> {
+            self.queries += 1;
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_query(&mut self, _query: &ast::Query) -> ControlFlow<()> {
+            self.queries -= 1;
+            ControlFlow::Continue(())
+        }
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Function(function) if self.queries == 0 && (is_aggregate(function) || is_grouping(function)) => {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    expr.visit(&mut Search { queries: 0 }).is_break()
 }
 
 fn upper(function: &ast::Function) -> String {
