@@ -21,5 +21,5 @@ pub mod stories;
 pub mod wait;
 
 pub use directory::TestDir;
-pub use process::{Process, Program};
+pub use process::{Process, Program, Signal};
 pub use wait::{DEADLINE, eventually};

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 
 use crate::http;
 use crate::wait::DEADLINE;
@@ -187,6 +188,13 @@ fn ready_line(line: &str) -> Option<BTreeMap<String, SocketAddr>> {
         .collect()
 }
 
+/// Sends a signal to a child that is not a [`Process`].
+#[track_caller]
+pub fn send(child: &Child, signal: Signal) {
+    let sent = kill_process(Pid::from_child(child), signal);
+    assert!(sent.is_ok(), "cannot send {signal:?}: {sent:?}");
+}
+
 fn wait_within(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let deadline = Instant::now() + limit;
     loop {
@@ -240,8 +248,7 @@ impl Process {
 
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
-        let sent = kill_process(Pid::from_child(&self.child), signal);
-        assert!(sent.is_ok(), "cannot send {signal:?}: {sent:?}");
+        send(&self.child, signal);
     }
 
     /// SIGSTOP: alive, connected, and silent, until [`Process::resume`].

@@ -2,8 +2,8 @@
 use std::path::Path;
 use std::process::Output;
 
-use rustix::process::{Pid, Signal, kill_process};
-use testing::{Program, TestDir, eventually};
+use testing::process::send;
+use testing::{Program, Signal, TestDir, eventually};
 
 const DATA: &str = "../examples/data";
 
@@ -169,7 +169,7 @@ fn a_query_that_is_stopped_leaves_no_spilled_file() {
     let mut query = query.spawn();
     let spilled = || std::fs::read_dir(spill.path()).unwrap().count() > 0;
     eventually("the sort spills", spilled);
-    kill_process(Pid::from_child(&query), Signal::TERM).unwrap();
+    send(&query, Signal::TERM);
     assert_eq!(query.wait().unwrap().code(), Some(1));
     assert!(!spilled());
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Child, Output};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-use testing::{Program, TestDir, eventually};
+use testing::process::send;
+use testing::{Program, Signal, TestDir, eventually};
 
 const ROWS: u64 = 120_000;
 /// A run that takes longer than this hangs.
@@ -229,7 +229,7 @@ fn a_signal_stops_the_job_at_a_checkpoint_to_be_resumed() {
             .into_iter()
             .any(|epoch| epoch.path().join("manifest.json").exists())
     });
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    send(&child, Signal::TERM);
     assert!(child.wait().unwrap().success());
     finish(stream(&arguments));
     let total: u64 = shown(directory, "out")
