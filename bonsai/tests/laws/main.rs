@@ -6,8 +6,10 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod bad_trees;
+mod circles;
 mod edges;
 mod folders;
+mod imports;
 mod manifests;
 mod pages;
 mod rooms;
@@ -22,9 +24,10 @@ use tree::Tree;
 
 /// Everything that is wrong with a tree, law by law.
 fn broken_laws(tree: &Tree) -> Vec<String> {
-    let laws: [fn(&Tree) -> Vec<String>; 7] = [
+    let laws: [fn(&Tree) -> Vec<String>; 8] = [
         edges::broken,
         rooms::broken,
+        circles::broken,
         folders::broken,
         sizes::broken,
         manifests::broken,
