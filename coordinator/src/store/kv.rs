@@ -227,6 +227,11 @@ impl Store {
         keys
     }
 
+    /// Whether the archive holds versions that compaction removed, apart from those of a hand-over under way.
+    pub fn has_removed(&self) -> bool {
+        !self.removed.is_empty()
+    }
+
     /// Starts the next revision.
     pub fn write(&mut self) -> Writer<'_> {
         Writer::new(self)

@@ -79,8 +79,11 @@ fn steps(versions: &[Arc<Version>]) -> (Vec<&[Arc<Version>]>, usize) {
 
 /// Moves everything up to the last entry applied; returns its index. `compacted` is what the file is compacted to.
 fn archive(node: &Node, file: &mut StoreFile, archived: u64, compacted: &mut i64) -> Result<u64, ArchiveError> {
-    if node.machine().applied() == archived {
-        return Ok(archived);
+    {
+        let machine = node.machine();
+        if machine.applied() == archived && !machine.store().has_removed() {
+            return Ok(archived);
+        }
     }
     let (mut hand_over, membership) = {
         let mut machine = node.machine_mut();
@@ -103,7 +106,8 @@ fn archive(node: &Node, file: &mut StoreFile, archived: u64, compacted: &mut i64
         file.remove_versions(removed)?;
     }
     node.metrics.backend_commit.observe(begun.elapsed().as_secs_f64());
-    if hand_over.store.compacted > *compacted {
+    // Or a compaction whose removal a crash cut short.
+    if hand_over.store.compacted > *compacted || !hand_over.store.removed.is_empty() {
         *compacted = hand_over.store.compacted;
         let (removed, took) = (hand_over.store.removed.len(), begun.elapsed());
         // etcd's words, which tools wait for.
