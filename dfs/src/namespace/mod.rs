@@ -30,7 +30,7 @@ pub mod tree;
 pub mod truncate;
 
 #[cfg(test)]
-mod script_tests;
+mod stories;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
