@@ -64,7 +64,7 @@ pub(super) enum Begun {
     /// Appended; to be answered when it is durable.
     Produce(RequestHeader, api::produce::Begun),
     /// Not begun, in truth: it is carried out when its turn to be answered comes.
-    Later(RequestHeader, ApiKey, Bytes, Client),
+    Deferred(RequestHeader, ApiKey, Bytes, Client),
     Answered(Vec<Bytes>),
 }
 
@@ -88,7 +88,7 @@ pub(super) fn begin(broker: &Arc<Broker>, bytes: Bytes, client: &Client) -> Resu
         _ => return Err(Error::Unknown(header.key, header.version)),
     };
     if api != ApiKey::Produce {
-        return Ok(Begun::Later(header, api, body, client.clone()));
+        return Ok(Begun::Deferred(header, api, body, client.clone()));
     }
     let request = ProduceRequest::decode(body, header.version).map_err(malformed("Produce"))?;
     let begun = super::off_worker(|| api::produce::begin(broker, request));
@@ -118,7 +118,7 @@ impl Begun {
                 Some(response) => pieces(frame::write_response(&response, header.version, header.correlation_id)),
                 None => Vec::new(),
             }),
-            Begun::Later(header, ApiKey::Fetch, body, _) => {
+            Begun::Deferred(header, ApiKey::Fetch, body, _) => {
                 let malformed = |source| Error::Malformed { api: "Fetch", source };
                 let request = FetchRequest::decode(body, header.version).map_err(malformed)?;
                 let (response, extents) = api::fetch::answer(broker, request, header.version).await;
@@ -130,7 +130,7 @@ impl Begun {
                 });
                 Ok(pieces.collect())
             }
-            Begun::Later(header, api, body, client) => answer(broker, &header, api, body, &client)
+            Begun::Deferred(header, api, body, client) => answer(broker, &header, api, body, &client)
                 .await
                 .map(pieces)
                 .map_err(|source| Error::Malformed {

@@ -3,7 +3,7 @@
 //! ```text
 //!  socket -> connection -> dispatch -> api::* -> topics / partition -> log        (append, read)
 //!                                          |                 |
-//!                                          |                 +-> syncer (threads): fdatasync, then acknowledge
+//!                                          |                 +-> flusher (threads): fdatasync, high watermark, purgatory
 //!                                          +-> coordinator -> group               (join, sync, commit)
 //! ```
 //!
@@ -16,11 +16,12 @@ mod broker;
 mod connection;
 mod coordinator;
 mod dispatch;
+mod flusher;
 mod gate;
 mod metrics;
 mod partition;
+mod purgatory;
 mod request_memory;
-mod syncer;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -112,7 +113,7 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     let registrar = Registrar::start(
         &args.coordinator,
         registration(&broker, &args, listen, admin_address),
-        Id::Fixed(broker::NODE_ID.to_string()),
+        Id::Fixed(broker.node_id.to_string()),
     );
     let registrar = registrar.await.map_err(|error| Error::Setting(error.to_string()))?;
     let until = shutdown.clone();

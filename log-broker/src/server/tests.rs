@@ -157,7 +157,7 @@ async fn many_producers_share_a_sync() {
             .topics
             .partition("t", 0)
             .unwrap()
-            .with_log(|log| log.check().map(|()| log.durable_end())),
+            .with_log(|log| log.check().map(|()| log.high_watermark())),
         Ok(200)
     );
 }
@@ -249,7 +249,7 @@ async fn stored(broker: &Broker, topic: &str, max_timestamp: i64) -> (BatchHeade
     assert_eq!(answer.error_code, 0);
     let partition = broker.topics.partition(topic, 0).unwrap();
     let slice = partition
-        .with_log(|log| log.locate(answer.base_offset, log.end(), 1))
+        .with_log(|log| log.locate(answer.base_offset, log.log_end_offset(), 1))
         .unwrap()
         .unwrap();
     let bytes = log::read_batches(&slice, answer.base_offset, i64::MAX, 1).unwrap();

@@ -14,7 +14,7 @@
 //! one frame may claim in decoded structures has its own limit ([`DECODED_BYTES_MAX`]), because an empty array element
 //! is one byte on the wire and a hundred in memory.
 //!
-//! Deliberately missing: record formats before magic 2 (Kafka 4 refuses them too), transactions, SASL, and every call
+//! Deliberately missing: record formats before magic 2 (Kafka 4 refuses them too), SASL, and most calls
 //! between brokers. No I/O, no clock, no randomness.
 
 pub mod batch;
@@ -23,6 +23,7 @@ mod error;
 mod error_code;
 mod field;
 pub mod frame;
+pub mod marker;
 pub mod messages;
 pub mod record;
 mod table;

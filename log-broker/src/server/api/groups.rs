@@ -15,7 +15,7 @@ use log_broker_wire::messages::leave_group::{LeaveGroupRequest, LeaveGroupRespon
 use log_broker_wire::messages::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 use log_broker_wire::messages::sync_group::{SyncGroupRequest, SyncGroupResponse};
 
-use super::super::broker::{Broker, NODE_ID};
+use super::super::broker::Broker;
 use super::super::dispatch::Client;
 use crate::group::{Change, Identity, Join, Sync};
 
@@ -42,7 +42,7 @@ pub(in super::super) async fn find(
     let found = |key: String| match &error {
         None => Coordinator {
             key,
-            node_id: NODE_ID,
+            node_id: broker.node_id,
             host: host.clone(),
             port: i32::from(port),
             ..Default::default()

@@ -41,14 +41,3 @@ fn outcome<T>(outcome: Result<T, Refused>) -> (i16, Option<String>) {
         ),
     }
 }
-
-/// Holds a client's idea of the leader epoch against ours.
-fn check_epoch(broker: &Broker, told: i32) -> Result<(), Refused> {
-    let current = broker.topics.leader_epoch();
-    match told {
-        -1 => Ok(()),
-        told if told < current => Err(ErrorCode::FENCED_LEADER_EPOCH.into()),
-        told if told > current => Err(ErrorCode::UNKNOWN_LEADER_EPOCH.into()),
-        _ => Ok(()),
-    }
-}

@@ -16,12 +16,12 @@ use log_broker_wire::messages::produce::{
 };
 use log_broker_wire::validate::{self, Invalid, RecordError, Rules};
 use log_broker_wire::{frame, record};
-use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::super::broker::Broker;
 use super::super::now_ms;
 use super::super::partition::Refused;
+use super::super::purgatory::Reached;
 use super::super::topics::{Limits, refused};
 use super::blocking;
 
@@ -44,8 +44,8 @@ struct Stored {
     base_offset: i64,
     log_start: i64,
     log_append_time_ms: i64,
-    /// Tells when it is durable, where that is waited for.
-    durable: Option<oneshot::Receiver<Result<(), Refused>>>,
+    /// Tells when the high watermark is behind it, where that is waited for.
+    reached: Option<Reached>,
 }
 
 /// Why a batch was not stored, and which of its records are to blame.
@@ -137,22 +137,18 @@ fn append(broker: &Broker, topic: &str, index: i32, bytes: &Bytes, wait: bool) -
     let mut header = check(bytes, &found.limits)?;
     let recompressed = check_records(broker, bytes, &mut header, &found.limits, now_ms)?;
     let bytes = recompressed.as_ref().unwrap_or(bytes);
-    let epoch = broker.topics.leader_epoch();
-    let (appended, log_start) = partition.with_log(|log| {
-        log.append(bytes, &header, epoch, now_ms)
-            .map(|appended| (appended, log.start()))
-    })?;
+    let (appended, log_start) = partition.append(bytes, &header, now_ms)?;
     if !appended.duplicate {
         broker.metrics().produced_batches.inc();
         broker.metrics().produced_bytes.inc_by(bytes.len() as u64);
     }
-    let durable = broker.settle(partition, appended.end, wait);
+    let reached = broker.settle(partition, appended.end, wait);
     let is_log_append_time = found.limits.is_log_append_time;
     Ok(Stored {
         base_offset: appended.base_offset,
         log_start,
         log_append_time_ms: if is_log_append_time { now_ms } else { -1 },
-        durable,
+        reached,
     })
 }
 
@@ -274,8 +270,8 @@ impl Begun {
 
 async fn settle(stored: Outcome, deadline: Instant) -> Outcome {
     let mut stored = stored?;
-    if let Some(durable) = stored.durable.take() {
-        match timeout_at(deadline, durable).await {
+    if let Some(reached) = stored.reached.take() {
+        match timeout_at(deadline, reached).await {
             Ok(Ok(outcome)) => outcome?,
             Ok(Err(_closing)) => return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER.into()),
             Err(_) => return Err(ErrorCode::REQUEST_TIMED_OUT.into()),
