@@ -22,6 +22,7 @@ pub mod log;
 pub mod property;
 pub mod replica;
 pub mod server;
+pub mod transaction;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

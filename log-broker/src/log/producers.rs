@@ -98,6 +98,10 @@ impl Producers {
                 current: producer.epoch,
             });
         }
+        if header.base_sequence < 0 {
+            // Written by a coordinator, which does not number its batches.
+            return self.check_transaction(header).map(|()| None);
+        }
         let same = |stored: &&Stored| {
             stored.base_sequence == header.base_sequence && stored.last_sequence == header.last_sequence()
         };
@@ -223,11 +227,13 @@ impl Producers {
                 is_aborted: !marker.is_commit,
             });
         }
-        producer.batches.push_back(Stored {
-            base_sequence: header.base_sequence,
-            last_sequence: header.last_sequence(),
-            base_offset: header.base_offset,
-        });
+        if header.base_sequence >= 0 {
+            producer.batches.push_back(Stored {
+                base_sequence: header.base_sequence,
+                last_sequence: header.last_sequence(),
+                base_offset: header.base_offset,
+            });
+        }
         if producer.batches.len() > BATCHES_MAX {
             producer.batches.pop_front();
         }

@@ -17,7 +17,7 @@ use super::partition::{Partition, Refused, lock};
 use super::purgatory::Reached;
 use super::request_memory::RequestMemory;
 use super::topics::Topics;
-use super::{Error, now_ms};
+use super::{Error, now_ms, transactions};
 use crate::Flush;
 use crate::log::Log;
 use crate::property::BrokerProperties;
@@ -39,6 +39,7 @@ pub struct Broker {
     pub(super) listen: String,
     pub(super) topics: Topics,
     pub(super) groups: Coordinator,
+    pub(super) transactions: transactions::Coordinator,
     pub(super) request_memory: RequestMemory,
     /// Through which compressed batches are checked.
     pub(super) inflating: Gate,
@@ -72,6 +73,7 @@ impl Broker {
         let groups = Coordinator::open(disk, dir, &properties).map_err(storage)?;
         let flusher = Flusher::start(&metrics).map_err(|error| storage(error.to_string()))?;
         let broker = Self {
+            transactions: transactions::Coordinator::new(&properties),
             node_id: properties.number("node.id") as i32,
             properties,
             advertised,

@@ -25,6 +25,7 @@ mod request_memory;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod transactions;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -109,6 +110,7 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
         tokio::spawn(broker::retention(Arc::clone(&broker), shutdown.clone())),
         tokio::spawn(broker::compaction(Arc::clone(&broker), shutdown.clone())),
         tokio::spawn(coordinator::timers(Arc::clone(&broker), shutdown.clone())),
+        tokio::spawn(transactions::timers(Arc::clone(&broker), shutdown.clone())),
     ];
     let registrar = Registrar::start(
         &args.coordinator,

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use log_broker_wire::ErrorCode;
 use log_broker_wire::batch::BatchHeader;
+use log_broker_wire::marker::Marker;
 use tokio::sync::{Notify, oneshot};
 
 use super::purgatory::{Purgatory, Reached};
@@ -101,7 +102,11 @@ impl Partition {
         lock(&self.replica).leadership().cloned()
     }
 
-    fn leader_epoch(&self) -> Result<i32, Refused> {
+    /// The epoch in which this broker leads it.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(super) fn leader_epoch(&self) -> Result<i32, Refused> {
         let replica = lock(&self.replica);
         let leading = replica.leadership().ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
         Ok(leading.leader_epoch)
@@ -125,6 +130,12 @@ impl Partition {
             log.append(batch, header, epoch, now_ms)
                 .map(|appended| (appended, log.start()))
         })
+    }
+
+    /// Appends the marker that ends a transaction. Blocks on the disk.
+    pub(super) fn append_marker(&self, marker: &Marker, now_ms: i64) -> Result<Appended, Refused> {
+        let epoch = self.leader_epoch()?;
+        self.with_log(|log| log.append_marker(marker, epoch, now_ms))
     }
 
     /// The log is on stable storage, or as good as that, up to `offset`: the high watermark may move.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use log_broker_wire::ErrorCode;
 use log_broker_wire::messages::ApiKey;
-use log_broker_wire::messages::api_versions::{ApiVersion, ApiVersionsResponse};
+use log_broker_wire::messages::api_versions::{
+    ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
 use log_broker_wire::messages::describe_cluster::{
     DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse,
 };
@@ -24,6 +26,10 @@ use super::super::topics::Topic;
 use super::blocking;
 use crate::catalog;
 
+/// Features, with the version that is in force and supported. With the second version of transactions, clients let the
+/// broker add partitions, and each end of a transaction bumps the epoch (KIP-890).
+const FEATURES: [(&str, i16); 1] = [("transaction.version", 2)];
+
 /// Metadata before this version takes an empty list for all topics.
 const EMPTY_IS_NONE: i16 = 1;
 /// ...and before this version cannot forbid to create them.
@@ -38,8 +44,21 @@ pub(in super::super) async fn api_versions() -> ApiVersionsResponse {
             max_version: *versions.end(),
         }
     });
+    let supported = FEATURES.iter().map(|(name, max_version)| SupportedFeatureKey {
+        name: (*name).to_owned(),
+        min_version: 0,
+        max_version: *max_version,
+    });
+    let finalized = FEATURES.iter().map(|(name, level)| FinalizedFeatureKey {
+        name: (*name).to_owned(),
+        max_version_level: *level,
+        min_version_level: *level,
+    });
     ApiVersionsResponse {
         api_keys: api_keys.collect(),
+        supported_features: supported.collect(),
+        finalized_features_epoch: 0,
+        finalized_features: finalized.collect(),
         ..Default::default()
     }
 }

@@ -29,6 +29,7 @@ const CAN_SKIP_ASSIGNMENT: i16 = 9;
 const SEVERAL_MEMBERS: i16 = 3;
 
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 
 pub(in super::super) async fn find(
     broker: &Arc<Broker>,
@@ -36,8 +37,8 @@ pub(in super::super) async fn find(
     version: i16,
     client: &Client,
 ) -> FindCoordinatorResponse {
-    let error =
-        (request.key_type != GROUP).then(|| "only groups are coordinated, there are no transactions".to_owned());
+    let error = (!matches!(request.key_type, GROUP | TRANSACTION))
+        .then(|| "only groups and transactions are coordinated".to_owned());
     let (host, port) = broker.advertised_to(client);
     let found = |key: String| match &error {
         None => Coordinator {

@@ -8,6 +8,7 @@ pub(super) mod offsets;
 pub(super) mod positions;
 pub(super) mod produce;
 pub(super) mod topics;
+pub(super) mod transactions;
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use super::broker::Broker;
 use super::partition::Refused;
 
 /// Does something that blocks on the disk, on a thread for that.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     broker: &Arc<Broker>,
     action: impl FnOnce(&Broker) -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Refused> {
