@@ -1,6 +1,6 @@
 //! Real programs as processes.
 //!
-//! Every service prints one ready line on stdout, `NAME ready key=address …` (`host::announce_ready`). [`Program`] says how
+//! Every service prints one ready line on stdout, `NAME ready key=address …` (`host::Status`). [`Program`] says how
 //! to start one; [`Process`] is one that is ready, is killed when dropped, and can be started again with the same
 //! arguments. Its stderr goes to a file, whose last lines a failed start prints.
 

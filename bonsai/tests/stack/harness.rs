@@ -146,11 +146,23 @@ pub fn refusal(output: &Output) -> String {
 
 /// The whole answer.
 pub fn http(host: &str, method: &str, path: &str) -> String {
+    exchange(host, method, path, "")
+}
+
+/// A JSON body sent, and the one that is answered.
+pub fn post(host: &str, path: &str, body: &Value) -> Value {
+    let answer = exchange(host, "POST", path, &body.to_string());
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"))
+}
+
+fn exchange(host: &str, method: &str, path: &str, body: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(host).unwrap();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
     )
     .unwrap();
     let mut answer = String::new();

@@ -72,6 +72,8 @@ impl testing::stories::World for World {
         let words: Vec<&str> = line.split_whitespace().collect();
         let caller = Caller {
             user: "alice",
+            groups: &[],
+            privileged: true,
             now: self.now,
             time: self.clock,
         };
@@ -245,13 +247,13 @@ impl World {
     }
 
     /// The log alone gives the same tree, and so does an image.
-    fn check(&self) {
+    fn check(&mut self) {
         let mut replayed = fresh();
         for edit in &self.log {
             replayed.apply(edit, 0).unwrap();
         }
         assert_eq!(dump(&replayed), dump(&self.names));
-        let (loaded, _) = Namespace::from_image(&self.names.to_image(Header::default()), 0).unwrap();
+        let (loaded, _, _) = Namespace::from_image(&self.names.to_image(Header::default()), 0).unwrap();
         assert_eq!(dump(&loaded), dump(&self.names));
         assert_eq!(
             (
@@ -330,6 +332,59 @@ mod random {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        /// However much changes while it is written: an image is that of the moment at which it began.
+        #[test]
+        fn an_image_is_that_of_its_beginning(
+            before in proptest::collection::vec(command(), 1..30),
+            meanwhile in proptest::collection::vec((command(), 0_usize..3), 0..30),
+        ) {
+            let mut world = World { names: fresh(), log: Vec::new(), now: 0, clock: 0 };
+            for command in before {
+                world.run(&command);
+            }
+            let (tree, held) = (dump(&world.names), world.names.leases.open_files());
+            let (next, truncations) = (world.names.next_inode, world.names.truncations.clone());
+            let mut image = world.names.begin_image(Header::default());
+            for (command, inodes) in meanwhile {
+                let words: Vec<&str> = command.split_whitespace().collect();
+                let caller = Caller { user: "bob", groups: &[], privileged: true, now: 9, time: 9 };
+                let _ = world.command(caller, &words);
+                world.names.image_part(inodes, &mut image);
+            }
+            while world.names.image_part(2, &mut image) {}
+            world.names.end_image();
+            image.extend(crc32c::crc32c(&image).to_be_bytes());
+            let (loaded, _, _) = Namespace::from_image(&image, 0).unwrap();
+            prop_assert_eq!(dump(&loaded), tree);
+            prop_assert_eq!((loaded.leases.open_files(), loaded.next_inode), (held, next));
+            prop_assert_eq!(&loaded.truncations, &truncations);
+        }
+
+        /// What an operation would do is found out without doing it: it is refused alike, or changes something.
+        #[test]
+        fn a_probe_foretells_and_changes_nothing(
+            before in proptest::collection::vec(command(), 1..30),
+            then in command(),
+        ) {
+            let mut world = World { names: fresh(), log: Vec::new(), now: 0, clock: 0 };
+            for command in before {
+                world.run(&command);
+            }
+            let words: Vec<&str> = then.split_whitespace().collect();
+            let caller = Caller { user: "bob", groups: &[], privileged: true, now: 9, time: 9 };
+            let tree = dump(&world.names);
+            world.names.begin_probe();
+            let probed = world.command(caller, &words);
+            let changes = world.names.end_probe();
+            prop_assert_eq!(dump(&world.names), tree.clone());
+            prop_assert!(world.names.take_edits().is_empty() && world.names.take_changes().is_empty());
+            let done = world.command(caller, &words);
+            prop_assert_eq!(changes, !world.names.take_edits().is_empty(), "{}", then);
+            if !changes {
+                prop_assert_eq!(probed, done);
+            }
+        }
+
         #[test]
         fn log_image_and_memory_agree(commands in proptest::collection::vec(command(), 1..40)) {
             let mut world = world();
