@@ -304,3 +304,13 @@ fn a_page_points_at_what_is_there() {
     tree.write("ARCHITECTURE.md", "```\n[not a link](nowhere)\n```\n");
     assert_eq!(tree.broken(), Vec::<String>::new());
 }
+
+#[test]
+fn a_walk_of_the_guide_names_what_is_there() {
+    let tree = SmallTree::new();
+    tree.write("stream/src/time/mod.rs", "//! A room.\npub async fn wait() {}\n");
+    tree.write("docs/guide/row.md", "| 1 | [`wait`](../../stream/src/time/mod.rs) |\n");
+    assert_eq!(tree.broken(), Vec::<String>::new());
+    tree.write("docs/guide/row.md", "| 1 | [`sleep`](../../stream/src/time/mod.rs) |\n");
+    tree.is_refused(&["docs/guide/row.md", "stream/src/time/mod.rs has no item `sleep`"]);
+}

@@ -240,7 +240,7 @@ fn resolve(modules: &BTreeMap<Module, Source>, path: &[String], depth: usize) ->
 }
 
 /// Whether code has an item of this name.
-fn defines(body: &str, name: &str) -> bool {
+pub fn defines(body: &str, name: &str) -> bool {
     const KEYWORDS: [&str; 7] = ["fn", "struct", "enum", "trait", "type", "const", "static"];
     let mut before = "";
     for word in body.split(|c: char| !is_word(c)).filter(|word| !word.is_empty()) {

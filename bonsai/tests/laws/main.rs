@@ -9,6 +9,7 @@ mod bad_trees;
 mod circles;
 mod edges;
 mod folders;
+mod guide;
 mod imports;
 mod manifests;
 mod pages;
@@ -24,7 +25,7 @@ use tree::Tree;
 
 /// Everything that is wrong with a tree, law by law.
 fn broken_laws(tree: &Tree) -> Vec<String> {
-    let laws: [fn(&Tree) -> Vec<String>; 8] = [
+    let laws: [fn(&Tree) -> Vec<String>; 9] = [
         edges::broken,
         rooms::broken,
         circles::broken,
@@ -32,6 +33,7 @@ fn broken_laws(tree: &Tree) -> Vec<String> {
         sizes::broken,
         manifests::broken,
         pages::broken,
+        guide::broken,
         words::broken,
     ];
     laws.iter().flat_map(|law| law(tree)).collect()
