@@ -48,7 +48,7 @@ fn mkdirs_request(path: &str) -> MkdirsRequestProto {
 }
 
 fn is_there(node: &NameNode, path: &str) -> bool {
-    node.file_info(path).unwrap().is_some()
+    node.file_info(&asker(0), path).unwrap().is_some()
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn what_was_acknowledged_is_there_after_the_power_went() {
     .await
     .unwrap();
     let node = Arc::new(node);
-    let again = call_as(&node, "alice", 15, "mkdirs", &mkdirs_request("/d/15/again")).await;
+    let again = call_as(&node, "root", 15, "mkdirs", &mkdirs_request("/d/15/again")).await;
     assert!(MkdirsResponseProto::decode(again.unwrap()).unwrap().result);
     assert_eq!(node.lock().replicated.names.inode_count(), before - 1);
 }
@@ -146,13 +146,37 @@ async fn answers_for_retries_outlive_an_image() {
     let node = Arc::new(open(Arc::new(RealDisk), directory.path()));
     assert_eq!(node.lock().replicated.retries.len(), 2);
     mkdirs(&node, "/a", 3).await.unwrap();
-    let again = call_as(&node, "alice", 2, "delete", &delete).await.unwrap();
+    let again = call_as(&node, "root", 2, "delete", &delete).await.unwrap();
     assert!(
         dfs_wire::proto::hdfs::DeleteResponseProto::decode(again)
             .unwrap()
             .result
     );
     assert!(is_there(&node, "/a"), "the repeated call was not executed again");
+}
+
+#[tokio::test]
+async fn trash_becomes_a_checkpoint_and_goes_when_it_is_old() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = Settings::parse(["fs.trash.interval=10", "fs.trash.checkpoint.interval=60"]).unwrap();
+    assert_eq!(settings.trash_period_ms(), 600_000);
+    let (disk, user) = (Arc::new(RealDisk), "root".to_owned());
+    let path = directory.path().to_owned();
+    let node = NameNode::open(disk, path, settings, user, "BP".to_owned(), LostEdits::Refuse).unwrap();
+    for (index, path) in ["/user/a/.Trash/Current/x", "/user/b", "/user/c/.Trash/notes"]
+        .iter()
+        .enumerate()
+    {
+        mkdirs(&node, path, 1 + index as i32).await.unwrap();
+    }
+    let time = 1_798_761_599_000;
+    node.empty_trash(time).await.unwrap();
+    assert!(is_there(&node, "/user/a/.Trash/261231235959/x") && !is_there(&node, "/user/a/.Trash/Current"));
+    node.empty_trash(time + 600_000).await.unwrap();
+    assert!(is_there(&node, "/user/a/.Trash/261231235959/x"));
+    node.empty_trash(time + 601_000).await.unwrap();
+    assert!(!is_there(&node, "/user/a/.Trash/261231235959"));
+    assert!(is_there(&node, "/user/c/.Trash/notes") && is_there(&node, "/user/b"));
 }
 
 /// A directory as format 1 left it: an image with each inode after its parent and none behind them, and a log of edits.
@@ -256,7 +280,7 @@ async fn images_are_written_beside_changes() {
 
 /// Asks a client's call of the name node, encoded as on the wire.
 async fn call(node: &Arc<NameNode>, method: &str, argument: &impl prost::Message) -> Result<bytes::Bytes, Error> {
-    call_as(node, "alice", 0, method, argument).await
+    call_as(node, "root", 0, method, argument).await
 }
 
 async fn call_as(
@@ -303,7 +327,7 @@ fn register(node: &NameNode, uuid: &str) {
     node.data_nodes_changed.notify_waiters();
 }
 
-/// A file of alice's with one block, which is being written.
+/// A file with one block, which is being written.
 async fn open_file(node: &Arc<NameNode>) -> dfs_wire::proto::hdfs::ExtendedBlockProto {
     use dfs_wire::proto::hdfs::*;
     let asked = CreateRequestProto {
@@ -576,7 +600,7 @@ async fn a_call_that_comes_again_while_the_first_is_under_way_is_executed_once()
                     src: "/a".to_owned(),
                     dst: "/b".to_owned(),
                 };
-                call_as(&node, "alice", 2, "rename", &asked).await
+                call_as(&node, "root", 2, "rename", &asked).await
             })
         })
         .collect();
