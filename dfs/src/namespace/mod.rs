@@ -31,7 +31,7 @@ pub mod truncate;
 pub mod xattr;
 
 #[cfg(test)]
-mod script_tests;
+mod stories;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
