@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::jobs::{self, Job, Jobs, Record, Status};
 use super::operation::Head;
 use crate::Error;
+use crate::connector;
 use crate::runtime::program::{self, Outcome};
 use crate::runtime::workers::deeply;
 use crate::runtime::{Meter, Report, Settings, State};
@@ -53,7 +54,7 @@ impl Engine {
     /// # Errors
     /// If an option has a value that cannot be.
     pub fn open(options: &BTreeMap<String, String>, jobs: Arc<Jobs>, shutdown: Shutdown) -> Result<Self, Error> {
-        let mut session = Session::default();
+        let mut session = Session::new(connector::ENVIRONMENT);
         session.override_options(options)?;
         Ok(Self {
             session,
@@ -174,6 +175,7 @@ impl Engine {
             ddl: if is_insert { self.ddl.clone() } else { Vec::new() },
             options,
             statement: text.to_owned(),
+            failing: None,
         };
         let job = self.jobs.add(record, is_insert)?;
         let started = settings(self.session.options(), &id, Some(&job))
@@ -218,7 +220,7 @@ impl Engine {
         let columns = [
             ("job id", texts(|record| &record.id)),
             ("job name", texts(|record| &record.name)),
-            ("status", texts(|record| record.status.name())),
+            ("status", texts(Record::state)),
             ("start time", starts),
         ];
         self.answer(RecordBatch::try_from_iter(columns)?, true)
@@ -267,7 +269,7 @@ pub fn resume(record: Record, jobs: &Arc<Jobs>, meter: &Meter, shutdown: &Shutdo
         return Ok(());
     }
     let start = || {
-        let mut session = Session::default();
+        let mut session = Session::new(connector::ENVIRONMENT);
         session.override_options(&record.options)?;
         for text in &record.ddl {
             for statement in deeply(|| parse::parse(text))? {
@@ -339,6 +341,7 @@ fn settings(options: &Options, id: &str, job: Option<&Arc<Job>>) -> Result<Setti
         }),
         idle_after: (idle > 0).then(|| Duration::from_millis(idle.unsigned_abs())),
         drain_file: job.and_then(|job| job.directory().map(|directory| job.drain_file(directory))),
+        failing: job.map(|job| job.failing.clone()).unwrap_or_default(),
     })
 }
 

@@ -14,10 +14,11 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::job::{Report, Settings, State, run_job};
+use super::job::{Failing, Report, Settings, State, run_job};
 use super::meter::Meter;
 use super::workers::deeply;
 use crate::Error;
+use crate::connector;
 use crate::operator::Counters;
 use crate::output;
 use crate::sql::statement::{Located, Statement};
@@ -133,7 +134,7 @@ fn job_schema() -> SchemaRef {
 /// Runs a program to its end, and prints the last statement's result.
 pub async fn run(plan: &Plan, meter: &Meter, shutdown: &Shutdown) -> Result<(), Error> {
     let statements = deeply(|| parse::parse(&plan.text))?;
-    let mut session = Session::default();
+    let mut session = Session::new(connector::ENVIRONMENT);
     let mut total = Report {
         finished: true,
         ..Report::default()
@@ -202,6 +203,7 @@ fn settings(plan: &Plan, session: &Session, insert: Option<u32>) -> Result<Setti
         state,
         idle_after: (idle > 0).then(|| Duration::from_millis(idle.unsigned_abs())),
         drain_file: plan.drain_file.clone(),
+        failing: Failing::default(),
     })
 }
 
