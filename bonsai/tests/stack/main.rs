@@ -5,6 +5,7 @@
 mod cluster;
 mod comfort;
 mod demo;
+mod doctor;
 mod full_disk;
 mod harness;
 mod life;
