@@ -6,6 +6,7 @@ mod cluster;
 mod comfort;
 mod demo;
 mod doctor;
+mod embedded;
 mod full_disk;
 mod harness;
 mod life;
