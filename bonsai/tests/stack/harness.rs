@@ -3,23 +3,21 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-
-/// Patience for whatever must happen soon, also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use testing::TestDir;
+pub use testing::eventually as soon;
 
 /// A stack in a temporary directory, ended with the test.
 pub struct Stack {
-    directory: tempfile::TempDir,
+    directory: TestDir,
 }
 
 impl Stack {
     pub fn new() -> Self {
         Self {
-            directory: tempfile::tempdir().unwrap(),
+            directory: TestDir::new(),
         }
     }
 
@@ -113,15 +111,6 @@ impl Drop for Stack {
         if self.data().join("state.json").exists() {
             let _ = self.bonsai(&["down"]);
         }
-    }
-}
-
-/// Waits for something that must happen.
-pub fn soon(what: &str, mut happened: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !happened() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -4,6 +4,8 @@ use std::fs;
 
 use coordinator_client::{Keys, RangeOptions};
 
+use testing::Signal;
+
 use crate::program::{Coordinator, run};
 
 /// The one line of an error.
@@ -64,7 +66,10 @@ fn a_taken_port_a_held_directory_and_a_newer_one_are_told() {
 fn signals_that_come_at_once_are_one() {
     let data = tempfile::tempdir().expect("a directory");
     let running = Coordinator::start(data.path());
-    assert_eq!(running.end_by(&["-STOP", "-TERM", "-INT", "-CONT"]), Some(0));
+    assert_eq!(
+        running.end_by(&[Signal::STOP, Signal::TERM, Signal::INT, Signal::CONT]),
+        Some(0)
+    );
 }
 
 #[test]

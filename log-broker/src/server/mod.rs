@@ -3,7 +3,7 @@
 //! ```text
 //!  socket -> connection -> dispatch -> api::* -> topics / partition -> log        (append, read)
 //!                                          |                 |
-//!                                          |                 +-> syncer (threads): fdatasync, then acknowledge
+//!                                          |                 +-> flusher (threads): fdatasync, high watermark, purgatory
 //!                                          +-> coordinator -> group               (join, sync, commit)
 //! ```
 //!
@@ -16,14 +16,16 @@ mod broker;
 mod connection;
 mod coordinator;
 mod dispatch;
+mod flusher;
 mod gate;
 mod metrics;
 mod partition;
+mod purgatory;
 mod request_memory;
-mod syncer;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod transactions;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -108,11 +110,12 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
         tokio::spawn(broker::retention(Arc::clone(&broker), shutdown.clone())),
         tokio::spawn(broker::compaction(Arc::clone(&broker), shutdown.clone())),
         tokio::spawn(coordinator::timers(Arc::clone(&broker), shutdown.clone())),
+        tokio::spawn(transactions::timers(Arc::clone(&broker), shutdown.clone())),
     ];
     let registrar = Registrar::start(
         &args.coordinator,
         registration(&broker, &args, listen, admin_address),
-        Id::Fixed(broker::NODE_ID.to_string()),
+        Id::Fixed(broker.node_id.to_string()),
     );
     let registrar = registrar.await.map_err(|error| Error::Setting(error.to_string()))?;
     let until = shutdown.clone();
