@@ -1,6 +1,6 @@
 //! Real programs as processes.
 //!
-//! Every service prints one ready line on stdout, `NAME ready key=address …` (`host::announce_ready`). [`Program`] says how
+//! Every service prints one ready line on stdout, `NAME ready key=address …` (`host::Status`). [`Program`] says how
 //! to start one; [`Process`] is one that is ready, is killed when dropped, and can be started again with the same
 //! arguments. Its stderr goes to a file, whose last lines a failed start prints.
 
@@ -314,6 +314,37 @@ impl Process {
             .filter_map(|line| line.split_once(' '))
             .find_map(|(found, value)| (found == name).then(|| value.parse().ok())?);
         value.unwrap_or_else(|| panic!("no metric {name} in:\n{page}"))
+    }
+
+    /// The document at `/status`.
+    ///
+    /// # Panics
+    /// When it does not agree with the ready line, or is not what every service has there.
+    #[track_caller]
+    pub fn status(&self) -> serde_json::Value {
+        let page = self.http_get("http", "/status");
+        let document: serde_json::Value =
+            serde_json::from_str(&page).unwrap_or_else(|error| panic!("/status is not JSON: {error}: {page}"));
+        let keys = [
+            "program",
+            "version",
+            "role",
+            "addresses",
+            "data_directory",
+            "ready",
+            "facts",
+        ];
+        for key in keys {
+            assert!(document.get(key).is_some(), "/status has no {key}: {page}");
+        }
+        for (name, address) in &self.addresses {
+            assert_eq!(
+                document["addresses"][name],
+                address.to_string(),
+                "{name} in /status: {page}"
+            );
+        }
+        document
     }
 
     /// All of the log so far; empty if the program does not log to a file.

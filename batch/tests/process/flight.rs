@@ -103,6 +103,15 @@ async fn statements_prepared_or_not_give_their_rows() {
     );
 }
 
+#[test]
+fn the_status_page_has_the_addresses() {
+    let status = Server::start().process.status();
+    assert_eq!(
+        (status["program"].as_str(), status["ready"].as_bool()),
+        (Some("batch"), Some(true))
+    );
+}
+
 /// Statistics answer this query with a constant that is never null, where the plan says that it may be.
 #[tokio::test]
 async fn a_stream_has_the_schema_that_was_announced() {

@@ -77,6 +77,10 @@ impl Coordinator {
         self.process.is_running()
     }
 
+    pub fn status(&self) -> serde_json::Value {
+        self.process.status()
+    }
+
     /// Resident memory in bytes.
     pub fn resident_bytes(&self) -> u64 {
         self.process.resident_bytes()

@@ -16,6 +16,17 @@ fn error_line(output: &std::process::Output) -> String {
     errors[0].to_owned()
 }
 
+#[tokio::test]
+async fn the_status_page_names_member_and_leader() {
+    let data = testing::TestDir::new();
+    let status = Coordinator::start(data.path()).status();
+    assert_eq!(status["facts"]["leader"], status["facts"]["member_id"]);
+    assert_eq!(
+        (status["program"].as_str(), status["ready"].as_bool()),
+        (Some("coordinator"), Some(true))
+    );
+}
+
 #[test]
 fn a_data_directory_of_etcd_is_told_from_others_with_the_way_out() {
     let data = tempfile::tempdir().expect("a directory");

@@ -32,7 +32,8 @@ use std::sync::Arc;
 use clap::Parser;
 use coordinator_client::registry::{self, Id, Registrar, Registration};
 use disk::{Disk, RealDisk};
-use host::{DataDir, Listener, Shutdown};
+use host::{DataDir, Listener, Shutdown, Status};
+use serde_json::json;
 
 use journal::LostEdits;
 use settings::Settings;
@@ -135,8 +136,14 @@ async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(),
     let watched = Arc::clone(&node);
     node.watch_lock().map_err(|error| error.to_string())?;
     let health: host::admin::Health = Arc::new(move || watched.health());
-    let pages =
-        host::admin::router(registry, health).merge(crate::webhdfs::namenode_router(Arc::clone(&node), addresses.0));
+    let facts = Arc::clone(&node);
+    let status = Status::new("namenode", "namenode")
+        .address("rpc", addresses.0)
+        .http(addresses.1)
+        .data_directory(directory.path())
+        .facts(move || [("block_pool_id", json!(facts.pool_id))]);
+    let pages = host::admin::router(registry, health, status.clone())
+        .merge(crate::webhdfs::namenode_router(Arc::clone(&node), addresses.0));
     let tasks = [
         tokio::spawn(crate::ipc::serve(rpc, Arc::clone(&node), shutdown.clone())),
         tokio::spawn(host::admin::serve(http, pages, shutdown.clone())),
@@ -148,7 +155,7 @@ async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(),
     let until = shutdown.clone();
     let registrar = registrar.map(|registrar| tokio::spawn(registrar.keep(async move { until.requested().await })));
 
-    host::announce_ready("namenode", &[("rpc", addresses.0), ("http", addresses.1)]);
+    status.announce_ready();
     for task in tasks {
         let _ = task.await;
     }

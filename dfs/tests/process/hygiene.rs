@@ -86,6 +86,21 @@ fn garbage_on_any_port_closes_the_connection_and_nothing_else() {
     assert!(String::from_utf8_lossy(&told).contains("Hadoop IPC port"));
 }
 
+#[test]
+fn the_status_page_of_both_nodes_names_the_block_pool() {
+    let mut cluster = Cluster::start(1);
+    let name_node = cluster.name_node.status();
+    let rpc = cluster.rpc().to_string();
+    let data_node = cluster.data_node(0).status();
+    assert_eq!(
+        (&name_node["role"], &data_node["role"]),
+        (&"namenode".into(), &"datanode".into())
+    );
+    assert_eq!(name_node["facts"]["block_pool_id"], data_node["facts"]["block_pool_id"]);
+    assert_eq!(data_node["facts"]["name_node"], rpc);
+    assert_eq!(data_node["ready"], true);
+}
+
 fn dfs(args: &[&str]) -> (i32, String) {
     let output = Program::new(env!("CARGO_BIN_EXE_dfs")).args(args).run();
     (

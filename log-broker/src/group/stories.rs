@@ -150,7 +150,7 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Joined(ticket, joined) => {
-                    let name = self.waiting.remove(&ticket).expect("an answer for somebody who waits");
+                    let name = self.waiting.remove(&ticket).expect("a response to a pending request");
                     self.members
                         .insert(name.clone(), (joined.member_id.clone(), joined.generation));
                     if joined.error != ErrorCode::NONE {
@@ -169,7 +169,7 @@ impl World {
                     .unwrap();
                 }
                 Effect::Synced(ticket, synced) => {
-                    let name = self.waiting.remove(&ticket).expect("an answer for somebody who waits");
+                    let name = self.waiting.remove(&ticket).expect("a response to a pending request");
                     let assignment = String::from_utf8_lossy(&synced.assignment).into_owned();
                     let line = format!("{name}: synced {} {assignment}", synced.error.name());
                     writeln!(out, "{}", line.trim_end()).unwrap();

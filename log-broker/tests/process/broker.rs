@@ -56,6 +56,10 @@ impl Broker {
         http::request(self.admin(), "GET", path, "").unwrap()
     }
 
+    pub fn status(&self) -> serde_json::Value {
+        self.process.status()
+    }
+
     pub async fn client(&self) -> Client {
         Client::connect(&self.listen, "test").await.unwrap()
     }

@@ -426,6 +426,21 @@ async fn a_producer_without_answers_is_told_by_the_end_of_its_connection() {
     assert_eq!(exchange(&broker.listen, &produce, false), b"");
 }
 
+#[tokio::test]
+async fn the_status_page_has_addresses_and_counts() {
+    let data = TestDir::new();
+    let broker = Broker::start(data.path(), "127.0.0.1:0", &[]);
+    broker.client().await.create_topic("t", 3, 1, &[]).await.unwrap();
+    let status = broker.status();
+    assert_eq!(
+        (&status["program"], &status["role"]),
+        (&"log-broker".into(), &"broker".into())
+    );
+    assert_eq!(status["ready"], true);
+    assert_eq!(status["facts"]["partitions"], 3);
+    assert_eq!(status["data_directory"], data.path().display().to_string());
+}
+
 #[test]
 fn what_cannot_work_is_said_in_one_line() {
     let data = TestDir::new();

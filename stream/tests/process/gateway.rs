@@ -129,6 +129,13 @@ fn statements_run_in_a_session_and_answer_in_pages() {
 }
 
 #[test]
+fn the_status_page_has_the_address_of_the_gateway() {
+    let status = Gateway::start().process.status();
+    assert_eq!((&status["program"], &status["ready"]), (&json!("stream"), &json!(true)));
+    assert_eq!(status["facts"]["sessions"], 0);
+}
+
+#[test]
 fn what_is_wrong_is_told_the_way_the_clients_expect() {
     let gateway = Gateway::start();
     let session = gateway.session(&json!({}));
