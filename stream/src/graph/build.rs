@@ -93,7 +93,9 @@ impl Builder {
         }
         match node.as_ref() {
             Node::Scan(..) | Node::Values(_) => {}
-            Node::Step(input, _) | Node::Aggregate(input, _) | Node::Rank(input, _) => self.count(input),
+            Node::Step(input, _) | Node::Aggregate(input, _) | Node::Rank(input, _) | Node::Over(input, _) => {
+                self.count(input)
+            }
             Node::Join(inputs, _) | Node::IntervalJoin(inputs, _) | Node::SetOperation(inputs, _) => {
                 inputs.iter().for_each(|input| self.count(input))
             }
@@ -138,6 +140,10 @@ impl Builder {
             Node::Rank(input, plan) => {
                 let inputs = self.read(input);
                 self.keyed(vec![(inputs, plan.partition.clone())], Step::Rank(plan.clone()))
+            }
+            Node::Over(input, plan) => {
+                let inputs = self.read(input);
+                self.keyed(vec![(inputs, plan.partition.clone())], Step::Over(plan.clone()))
             }
             Node::Join(inputs, plan) => {
                 let inputs = inputs.iter().zip(&plan.keys);

@@ -27,6 +27,7 @@ use crate::operator::assign::{NotNull, ReadCounter, WatermarkAssigner, WindowAss
 use crate::operator::calc::Calc;
 use crate::operator::interval_join::{self, IntervalJoin};
 use crate::operator::join::{self, Join};
+use crate::operator::over::{self, Over};
 use crate::operator::rank::{self, Rank};
 use crate::operator::set_operation::{self, SetOperation};
 use crate::operator::slices::SlicedAggregate;
@@ -52,6 +53,8 @@ pub enum Node {
     SetOperation([Arc<Node>; 2], set_operation::Plan),
     /// The rows of each partition with certain numbers.
     Rank(Arc<Node>, rank::Plan),
+    /// Each row with aggregates over its partition up to it.
+    Over(Arc<Node>, over::Plan),
     /// All rows of all inputs.
     Union(Vec<Arc<Node>>),
 }
@@ -92,6 +95,7 @@ pub enum Step {
     IntervalJoin(interval_join::Plan),
     SetOperation(set_operation::Plan),
     Rank(rank::Plan),
+    Over(over::Plan),
     /// All rows meet in one task; the final ones leave it at the end.
     Fold(SchemaRef),
 }
@@ -131,6 +135,7 @@ impl Step {
             Self::IntervalJoin(plan) => Box::new(IntervalJoin::new(plan)?),
             Self::SetOperation(plan) => Box::new(SetOperation::new(plan)?),
             Self::Rank(plan) => Box::new(Rank::new(plan)?),
+            Self::Over(plan) => Box::new(Over::new(plan)?),
             Self::Fold(schema) => Box::new(Fold::new(&schema)?),
         })
     }

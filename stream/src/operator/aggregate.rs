@@ -385,6 +385,14 @@ impl Arguments {
         Ok((numbers, self.take(indices)?))
     }
 
+    /// The same where a row may be chosen several times.
+    pub fn choose_any(&self, chosen: &[u32], numbers: &[u32], rows: usize) -> Result<(Vec<u32>, Vec<ArrayRef>), Error> {
+        match &self.filter {
+            None => Ok((numbers.to_vec(), self.take(chosen.to_vec())?)),
+            Some(_) => self.choose(chosen, numbers, rows),
+        }
+    }
+
     fn take(&self, indices: Vec<u32>) -> Result<Vec<ArrayRef>, Error> {
         let indices = UInt32Array::from(indices);
         Ok(self

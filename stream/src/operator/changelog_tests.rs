@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch, TimestampMillisecondArray};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::logical_expr::Operator as Op;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column};
 use proptest::prelude::*;
 
+use super::accumulator::Function;
+use super::aggregate::Call;
 use super::join::{self, Join, JoinKind};
+use super::over::{self, Over, Start};
 use super::rank::{self, Rank, Ties};
 use super::set_operation::{self, SetKind, SetOperation};
 use super::{Chain, Event, Fold, Operator, Rows};
@@ -234,6 +237,86 @@ proptest! {
             }
             prop_assert_eq!(result, expected, "{:?}", kind);
         }
+    }
+
+    #[test]
+    fn over_sees_the_frame_of_each_row(steps in steps(), batch in 1_usize..6, way in 0_usize..6) {
+        let (start, peers) = [
+            (Start::Partition, false),
+            (Start::Partition, true),
+            (Start::Rows(2), false),
+            (Start::Rows(0), false),
+            (Start::Millis(1), true),
+            (Start::Millis(0), true),
+        ][way];
+        // Time is the value; rows of the same time come in one batch, as the sort hands them on.
+        let mut rows: Vec<Row> = steps.into_iter().map(|(.., row)| row).collect();
+        rows.sort_by_key(|row| row.1);
+        let call = |function| Call {
+            function,
+            args: vec![Arc::new(Column::new("c0", 0)) as _],
+            arg_types: vec![DataType::Int64],
+            distinct: false,
+            filter: None,
+        };
+        let time = DataType::Timestamp(arrow::datatypes::TimeUnit::Millisecond, None);
+        let input = Arc::new(Schema::new(vec![
+            Field::new("c0", DataType::Int64, true),
+            Field::new("c1", time.clone(), true),
+        ]));
+        let mut fields: Vec<Field> = input.fields().iter().map(|field| field.as_ref().clone()).collect();
+        fields.extend(["c2", "c3"].map(|name| Field::new(name, DataType::Int64, true)));
+        let plan = over::Plan {
+            partition: vec![0],
+            time: Some(1),
+            start,
+            peers,
+            calls: vec![call(Function::Sum), call(Function::Count)],
+            input: Arc::clone(&input),
+            schema: Arc::new(Schema::new(fields)),
+        };
+        let mut operator = Over::new(plan.clone()).unwrap();
+        let mut got = Vec::new();
+        let mut done = 0;
+        while done < rows.len() {
+            let mut to = (done + batch).min(rows.len());
+            while to < rows.len() && rows[to].1 == rows[to - 1].1 {
+                to += 1;
+            }
+            let part = &rows[done..to];
+            done = to;
+            let keys: Int64Array = part.iter().map(|row| row.0).collect();
+            let times: TimestampMillisecondArray = part.iter().map(|row| Some(row.1)).collect();
+            let rows = RecordBatch::try_new(Arc::clone(&input), vec![Arc::new(keys), Arc::new(times)]).unwrap();
+            let mut out = Vec::new();
+            operator.on_event(Event::Rows(Rows::new(rows, 0)), &mut out).unwrap();
+            for event in out {
+                let Event::Rows(rows) = event else { continue };
+                let column = |index: usize| rows.batch.column(index).as_primitive::<Int64Type>().clone();
+                let (sums, counts) = (column(2), column(3));
+                got.extend((0..rows.len()).map(|row| (sums.is_valid(row).then(|| sums.value(row)), counts.value(row))));
+            }
+            let snapshot = operator.snapshot().unwrap();
+            operator = Over::new(plan.clone()).unwrap();
+            operator.restore(&[snapshot], &|keys| key_group_filter(keys, 0, 1), true).unwrap();
+        }
+        let expected: Vec<(Option<i64>, i64)> = (0..rows.len())
+            .map(|at| {
+                let own: Vec<usize> = (0..rows.len()).filter(|other| rows[*other].0 == rows[at].0).collect();
+                let place = own.iter().position(|other| *other == at).unwrap();
+                let frame = own.iter().enumerate().filter(|(number, other)| {
+                    let begins = match start {
+                        Start::Partition => true,
+                        Start::Rows(n) => number + n as usize >= place,
+                        Start::Millis(millis) => rows[**other].1 >= rows[at].1 - millis,
+                    };
+                    begins && (*number <= place || peers && rows[**other].1 == rows[at].1)
+                });
+                let values: Vec<i64> = frame.filter_map(|(_, other)| rows[*other].0).collect();
+                ((!values.is_empty()).then(|| values.iter().sum()), values.len() as i64)
+            })
+            .collect();
+        prop_assert_eq!(got, expected);
     }
 
     #[test]

@@ -8,9 +8,10 @@
 //!
 //! - [`calc`]: filter and projection. - [`assign`]: per-row watermarks, windows, NOT NULL. - [`aggregate`]: grouped
 //!   aggregates, by window or final, with [`accumulator`]s; [`slices`]: those of HOP and CUMULATE. - [`limit`]: the first n rows. - [`sort`]: by time. - [`join`]: two
-//!   inputs, regular and by window; [`interval_join`]: by nearness in time. - [`set_operation`]: INTERSECT, EXCEPT. - [`rank`]: Top-N and deduplication. - [`fold`]: the final rows of a changelog.
+//!   inputs, regular and by window; [`interval_join`]: by nearness in time. - [`set_operation`]: INTERSECT, EXCEPT. - [`rank`]: Top-N and deduplication. - [`over`]: aggregates up to each row.
+//! - [`fold`]: the final rows of a changelog.
 //!
-//! Deliberately missing: OVER windows, aggregates that take rows back one by one. A plan that needs them is refused before it runs.
+//! Deliberately missing: aggregates that take rows back one by one. A plan that needs them is refused before it runs.
 
 pub mod accumulator;
 pub mod aggregate;
@@ -24,6 +25,7 @@ pub mod interval_join;
 pub mod join;
 mod kinds;
 mod limit;
+pub mod over;
 pub mod rank;
 mod row_codec;
 mod rows;

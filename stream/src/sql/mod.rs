@@ -5,7 +5,7 @@
 //! `parse` for what is not Flink's grammar, `validate` for wrong names, types and options, `unsupported` for what Flink
 //! has and we have not. Nothing here opens a socket or runs a row, except that constants of VALUES are computed.
 //!
-//! Deliberately missing: temporal and lookup joins, OVER windows, MATCH_RECOGNIZE, subqueries outside of WHERE, session windows,
+//! Deliberately missing: temporal and lookup joins, MATCH_RECOGNIZE, subqueries outside of WHERE, session windows,
 //! catalogs, user functions.
 
 mod catalog;
@@ -21,6 +21,7 @@ mod insert;
 mod interval;
 mod join;
 mod json;
+mod over;
 pub mod parse;
 mod planner;
 mod rank;

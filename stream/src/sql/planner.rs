@@ -27,7 +27,7 @@ use super::parse::{place, resolve_name};
 use super::relation::{Relation, column, positional};
 use super::scope::{Role, Scope, ScopeColumn};
 use super::statement::Name;
-use super::{group, join, rank, set, subquery, table, window};
+use super::{group, join, over, rank, set, subquery, table, window};
 use crate::Error;
 use crate::expression::{Junction, Kind};
 use crate::functions::SessionFacts;
@@ -144,7 +144,6 @@ impl Planner<'_> {
                 (!select.cluster_by.is_empty(), "CLUSTER BY"),
                 (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
                 (!select.sort_by.is_empty(), "SORT BY"),
-                (!select.named_window.is_empty(), "WINDOW"),
                 (select.qualify.is_some(), "QUALIFY"),
                 (select.value_table_mode.is_some(), "SELECT AS"),
                 (select.select_modifiers.is_some(), "this modifier of SELECT"),
@@ -173,6 +172,11 @@ impl Planner<'_> {
             group::plan(self, relation, select)?
         } else if rank::is_numbered(select) {
             rank::plan(self, relation, select)?
+        } else if over::is_windowed(select) {
+            let width = relation.scope.columns.len();
+            let (relation, items) = over::plan(self, relation, select)?;
+            let items = over::starred(items, &relation, width)?;
+            self.projection(relation, &items)?
         } else {
             self.projection(relation, &select.projection)?
         };

@@ -320,7 +320,7 @@ pub fn options(item: &OrderByExpr) -> SortOptions {
 }
 
 /// Whether a value is the time at which its row is processed: the order of arrival.
-fn is_processing_time(relation: &Relation, bound: &Bound) -> bool {
+pub fn is_processing_time(relation: &Relation, bound: &Bound) -> bool {
     let is_call = |expr: &crate::expression::Expr| {
         expr.downcast_ref::<ScalarFunctionExpr>()
             .is_some_and(|call| call.fun().name().eq_ignore_ascii_case("CURRENT_ROW_TIMESTAMP"))
@@ -332,7 +332,8 @@ fn is_processing_time(relation: &Relation, bound: &Bound) -> bool {
     }
 }
 
-fn place_of(columns: &mut Vec<(Bound, ScopeColumn)>, bound: Bound) -> usize {
+/// The column that holds a value: its own, or a new one.
+pub fn place_of(columns: &mut Vec<(Bound, ScopeColumn)>, bound: Bound) -> usize {
     if let Some(index) = bound.column_index() {
         return index;
     }

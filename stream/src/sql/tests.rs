@@ -60,6 +60,8 @@ fn what_flink_has_and_we_plan() {
         "SELECT k, (SELECT MAX(v) FROM plain) AS most FROM plain WHERE v > (SELECT AVG(v) FROM plain) OR v IN (1, 2)",
         "SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v DESC) AS n FROM plain) WHERE n <= 3",
         "SELECT ROW_NUMBER() OVER (ORDER BY ts) FROM bids",
+        "SELECT *, price - AVG(price) OVER w AS apart, COUNT(*) OVER w FROM bids WINDOW w AS (PARTITION BY auction ORDER BY ts \
+         RANGE BETWEEN INTERVAL '1' MINUTE PRECEDING AND CURRENT ROW)",
         "SELECT a.bid_id FROM bids AS a JOIN log AS b ON a.auction = b.k AND a.ts BETWEEN b.ts - INTERVAL '1' MINUTE AND b.ts",
         "VALUES (1, 'a'), (2, NULL)",
         "SHOW TABLES",
@@ -167,7 +169,14 @@ fn what_flink_has_and_we_have_not_is_named() {
         ("SELECT /*+ OPTIONS('a' = 'b') */ k FROM plain", "hints"),
         ("ALTER TABLE plain RENAME TO other", "ALTER"),
         ("EXPLAIN SELECT 1", "EXPLAIN"),
-        ("SELECT SUM(v) OVER (PARTITION BY k ORDER BY s) FROM plain", "OVER"),
+        (
+            "SELECT SUM(v) OVER (PARTITION BY k ORDER BY s) FROM plain",
+            "time attribute",
+        ),
+        (
+            "SELECT SUM(price) OVER (ORDER BY ts), MAX(price) OVER (PARTITION BY auction ORDER BY ts) FROM bids",
+            "same window",
+        ),
         ("SELECT k FROM plain WHERE v = (SELECT v FROM plain)", "several rows"),
         (
             "SELECT a.k FROM log AS a LEFT JOIN log AS b ON a.k = b.k",

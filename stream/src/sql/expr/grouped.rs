@@ -104,7 +104,7 @@ impl Binder<'_> {
         };
         if let Expr::Function(function) = expr {
             if is_aggregate(function) {
-                return aggregate(grouped, function, self.session, expr).map(Some);
+                return aggregate_call(grouped, function, self.session, expr).map(Some);
             }
             if is_grouping(function) {
                 return grouping(grouped, function, self.session, expr).map(Some);
@@ -131,7 +131,8 @@ impl Binder<'_> {
     }
 }
 
-fn aggregate(
+/// Notes an aggregate call; its column of the aggregation's output.
+pub fn aggregate_call(
     grouped: &mut Grouped,
     function: &ast::Function,
     session: &crate::functions::SessionFacts,
