@@ -3,8 +3,9 @@
 //! Rooms, in the order in which a record passes them:
 //!
 //! - [`server`] is the only room with sockets, threads and a clock. It reads frames, answers them in order, and puts the
-//!   pure rooms to work. A produced batch is appended, then the *syncer* makes it durable together with everybody else's,
+//!   pure rooms to work. A produced batch is appended, then the *flusher* makes it durable together with everybody else's,
 //!   and only then is it acknowledged and visible to consumers.
+//! - [`replica`] decides how far a partition may be read: the high watermark.
 //! - [`log`] is one partition on disk: segments, indexes, recovery, retention, compaction, idempotent producers.
 //! - [`group`] decides who is in a consumer group and reads which partition; committed positions are its data too.
 //! - [`catalog`] names the topics; [`property`] holds every property with its default and source.
@@ -19,7 +20,9 @@ pub mod catalog;
 pub mod group;
 pub mod log;
 pub mod property;
+pub mod replica;
 pub mod server;
+pub mod transaction;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -103,6 +103,16 @@ pub fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The topic of the transaction coordinator.
+pub const TRANSACTION_STATE: &str = "__transaction_state";
+/// The topic of the group coordinator.
+pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
+
+/// Whether the topic is the brokers' own, which clients only read.
+pub fn is_internal(topic: &str) -> bool {
+    topic == TRANSACTION_STATE || topic == CONSUMER_OFFSETS
+}
+
 /// The directory of a partition.
 pub fn partition_dir(topic: &str, partition: i32) -> String {
     format!("{topic}-{partition}")

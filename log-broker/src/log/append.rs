@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use disk::DiskFile;
 use log_broker_wire::batch::BatchHeader;
+use log_broker_wire::marker::{self, Marker};
 
 use super::segment::Segment;
-use super::{Appended, Log, LogError, State, SyncPoint, checkpoint, epochs, producers};
+use super::{Appended, FlushPoint, Log, LogError, State, checkpoint, epochs, producers};
 
 /// What comes next of an append.
 enum Step {
@@ -35,12 +36,33 @@ impl Log {
         leader_epoch: i32,
         now_ms: i64,
     ) -> Result<Appended, LogError> {
+        self.write(batch, header, None, leader_epoch, now_ms)
+    }
+
+    /// Appends the marker that ends a producer's transaction in this log. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`Log::append`]; a marker of an older producer or coordinator epoch is refused.
+    pub fn append_marker(&self, marker: &Marker, leader_epoch: i32, now_ms: i64) -> Result<Appended, LogError> {
+        let batch = marker::encode(marker, now_ms);
+        let header = BatchHeader::parse(&batch)?;
+        self.write(&batch, &header, Some(marker), leader_epoch, now_ms)
+    }
+
+    fn write(
+        &self,
+        batch: &[u8],
+        header: &BatchHeader,
+        marker: Option<&Marker>,
+        leader_epoch: i32,
+        now_ms: i64,
+    ) -> Result<Appended, LogError> {
         let _writer = self.writer();
         loop {
             // In a statement of its own, so that the lock is not held over what follows.
             let step = self
                 .state()
-                .next_step(batch.len() as u64, header, leader_epoch, now_ms)?;
+                .next_step(batch.len() as u64, header, marker, leader_epoch, now_ms)?;
             match step {
                 Step::Stored(appended) => return Ok(appended),
                 Step::Roll => self.roll()?,
@@ -59,7 +81,7 @@ impl Log {
                     if let Err(error) = Segment::write(&*file, position, batch, &placed) {
                         return Err(self.write_failed(&*file, position, error));
                     }
-                    return Ok(self.state().appended(&placed, now_ms));
+                    return Ok(self.state().appended(&placed, marker, now_ms));
                 }
             }
         }
@@ -79,16 +101,17 @@ impl Log {
 
     /// Seals the newest segment and begins another. The caller holds the writer's lock.
     pub(super) fn roll(&self) -> Result<(), LogError> {
+        self.write_txn_index()?;
         let (point, indexes, snapshot) = {
             let state = self.state();
-            let point = SyncPoint {
+            let point = FlushPoint {
                 file: state.active().file(),
                 end: state.end,
             };
             (point, state.active().encode_indexes(), state.producers.encode())
         };
         let outcome = point.file.sync_data();
-        self.finish_sync(&point, outcome)?;
+        self.finish_flush(&point, outcome)?;
         // Indexes and snapshots can be made again from the segment: they need no sync, and failing to write them no stop.
         let next = (|| {
             indexes.write(&*self.disk, &self.dir)?;
@@ -131,11 +154,14 @@ impl State {
         &self,
         batch_len: u64,
         header: &BatchHeader,
+        marker: Option<&Marker>,
         leader_epoch: i32,
         now_ms: i64,
     ) -> Result<Step, LogError> {
         self.check()?;
-        if header.is_idempotent()
+        if let Some(marker) = marker {
+            self.producers.check_marker(marker)?;
+        } else if header.is_idempotent()
             && let Some(base_offset) = self.producers.check(header)?
         {
             return Ok(Step::Stored(Appended {
@@ -154,12 +180,13 @@ impl State {
     }
 
     /// Notes a batch that was written.
-    fn appended(&mut self, header: &BatchHeader, now_ms: i64) -> Appended {
+    fn appended(&mut self, header: &BatchHeader, marker: Option<&Marker>, now_ms: i64) -> Appended {
         let interval = self.options.index_interval_bytes;
         self.active_mut().add(header, interval, now_ms);
         self.end = header.next_offset();
         if header.is_idempotent() {
-            self.producers.record(header);
+            let ended = self.producers.record(header, marker);
+            self.transactions.ended(ended);
             self.producers_changed = true;
         }
         Appended {

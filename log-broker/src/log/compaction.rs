@@ -13,9 +13,14 @@
 //! A tombstone (a null value) is kept for a while, so that a reader who has seen the key learns that it is gone: when it is
 //! met first, the batch gets a *delete horizon* (KIP-534), and a later round behind it leaves the tombstone out.
 //!
+//! Transactions: nothing behind the last stable offset is compacted. Records of an aborted transaction go at once. A marker
+//! stays while there are records of its transaction, then gets a delete horizon like a tombstone, and goes in a later
+//! round; its entry in the index of aborted transactions goes with it, since a reader that finds an entry without a marker
+//! would leave out what its producer wrote later.
+//!
 //! Readers and producers go on meanwhile: only the exchange of the files is behind the writer's lock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -26,7 +31,8 @@ use log_broker_wire::record::{self, Record};
 
 use super::compaction_files::{self as files, Cleaned};
 use super::recovery::Walk;
-use super::{Compaction, Log, LogError, State};
+use super::transactions::Transactions;
+use super::{Compaction, Log, LogError, State, txn_index};
 
 /// Memory for the keys of a round, in bytes; a round that has more goes as far as they reach.
 const KEYS_BYTES_MAX: usize = 64 << 20;
@@ -58,6 +64,7 @@ struct Plan {
     cleaned_to: i64,
     start: i64,
     options: super::Options,
+    transactions: Transactions,
     compaction: Compaction,
 }
 
@@ -92,14 +99,16 @@ impl Log {
             .filter(|source| source.base < dirty_end)
             .cloned()
             .collect();
+        let mut ended = EndedTransactions::default();
         for group in group(&sources, plan.options.segment_bytes) {
-            let cleaned = self.clean(group, &plan, &newest, dirty_end, now_ms);
+            ended.dropped_markers.clear();
+            let cleaned = self.clean(group, &plan, &newest, &mut ended, dirty_end, now_ms);
             let cleaned = cleaned
                 .inspect_err(|_| files::discard(&*self.disk, &self.dir))
                 .map_err(failed)?;
             outcome.bytes_before += group.iter().map(|source| source.len).sum::<u64>();
             outcome.bytes_after += cleaned.len;
-            self.exchange(group, cleaned).map_err(failed)?;
+            self.exchange(group, cleaned, &ended.dropped_markers).map_err(failed)?;
         }
         files::write_cleaned_to(&*self.disk, &self.dir, dirty_end).map_err(failed)?;
         self.state().cleaned_to = dirty_end;
@@ -112,6 +121,7 @@ impl Log {
         group: &[Source],
         plan: &Plan,
         newest: &HashMap<Bytes, i64>,
+        ended: &mut EndedTransactions,
         dirty_end: i64,
         now_ms: i64,
     ) -> io::Result<Cleaned> {
@@ -126,13 +136,23 @@ impl Log {
         for source in group {
             let mut walk = Walk::new(&*source.file, source.len);
             while let Some((header, batch)) = walk.next_whole()? {
-                // Beyond what the keys were noted of, and what is no record, stays as it is.
-                if header.base_offset >= dirty_end || header.is_control() {
+                // Beyond what the keys were noted of everything stays as it is.
+                if header.base_offset >= dirty_end {
                     copy.put(&header, batch)?;
                     continue;
                 }
                 let horizon = now_ms.saturating_add(plan.compaction.delete_retention_ms);
-                match kept(&header, batch, newest, now_ms, horizon)? {
+                let kept = if header.is_control() {
+                    ended.kept_of_marker(&header, batch, now_ms, horizon)?
+                } else if plan.is_aborted(&header) {
+                    Kept::None
+                } else {
+                    kept(&header, batch, newest, now_ms, horizon)?
+                };
+                if header.is_transactional() && !header.is_control() && !matches!(kept, Kept::None) {
+                    ended.with_records.insert(header.producer_id);
+                }
+                match kept {
                     Kept::All => copy.put(&header, batch)?,
                     Kept::None => {}
                     Kept::Some(batch) => {
@@ -146,7 +166,7 @@ impl Log {
     }
 
     /// Puts a copy in place of its originals, unless one of them is gone.
-    fn exchange(&self, group: &[Source], cleaned: Cleaned) -> io::Result<()> {
+    fn exchange(&self, group: &[Source], cleaned: Cleaned, dropped_markers: &[i64]) -> io::Result<()> {
         let _writer = self.writer();
         let place = {
             let state = self.state();
@@ -164,9 +184,69 @@ impl Log {
             return Ok(());
         };
         let bases: Vec<i64> = group.iter().map(|source| source.base).collect();
+        self.merge_txn_indexes(group, dropped_markers)?;
         let segment = cleaned.replace(&*self.disk, &self.dir, &bases)?;
         self.state().segments.splice(place..place + group.len(), [segment]);
         Ok(())
+    }
+}
+
+impl Log {
+    /// Puts the entries of a group of segments into one file, without those whose markers go. Before the segments: an entry
+    /// never outlives its marker. The caller holds the writer's lock.
+    fn merge_txn_indexes(&self, group: &[Source], dropped_markers: &[i64]) -> io::Result<()> {
+        let (first, last) = (&group[0], &group[group.len() - 1]);
+        let (before, after) = {
+            let mut state = self.state();
+            let before = state.transactions.of_segment(first.base, last.next);
+            state.transactions.forget(dropped_markers);
+            (before, state.transactions.of_segment(first.base, last.next))
+        };
+        if before.is_empty() {
+            return Ok(());
+        }
+        txn_index::write(&*self.disk, &self.dir, first.base, &after)?;
+        for source in &group[1..] {
+            txn_index::remove(&*self.disk, &self.dir, source.base)?;
+        }
+        self.disk.sync_dir(&self.dir)
+    }
+}
+
+impl Plan {
+    fn is_aborted(&self, header: &BatchHeader) -> bool {
+        header.is_transactional() && self.transactions.is_aborted(header.producer_id, header.base_offset)
+    }
+}
+
+/// What a round has seen of transactions, from the start of the log on.
+#[derive(Debug, Default)]
+struct EndedTransactions {
+    /// Producers with records in the transaction that their next marker ends.
+    with_records: HashSet<i64>,
+    /// The offsets of markers that are left out.
+    dropped_markers: Vec<i64>,
+}
+
+impl EndedTransactions {
+    fn kept_of_marker(
+        &mut self,
+        header: &BatchHeader,
+        batch: &[u8],
+        now_ms: i64,
+        new_horizon: i64,
+    ) -> io::Result<Kept> {
+        if self.with_records.remove(&header.producer_id) {
+            return Ok(Kept::All);
+        }
+        match header.delete_horizon() {
+            Some(horizon) if horizon <= now_ms => {
+                self.dropped_markers.push(header.base_offset);
+                Ok(Kept::None)
+            }
+            Some(_) => Ok(Kept::All),
+            None => record::rebuild_batch(header, &records(batch)?, Some(new_horizon)).map(Kept::Some),
+        }
     }
 }
 
@@ -184,13 +264,13 @@ impl State {
     fn plan_compaction(&mut self, now_ms: i64) -> Option<Plan> {
         let compaction = self.options.compaction?;
         let sealed = self.segments.len() - 1;
-        let durable_end = self.durable_end;
+        let last_stable_offset = self.last_stable_offset();
         let (mut clean_bytes, mut dirty_bytes, mut is_late) = (0, 0, false);
         let mut sources = Vec::new();
         for segment in &mut self.segments[..sealed] {
             let newest = segment.retention_timestamp(now_ms);
             let too_young = compaction.lag_ms_min > 0 && now_ms.saturating_sub(newest) < compaction.lag_ms_min;
-            if too_young || segment.next() > durable_end {
+            if too_young || segment.next() > last_stable_offset {
                 break;
             }
             if segment.next() <= self.cleaned_to {
@@ -211,6 +291,7 @@ impl State {
         (dirty_bytes > 0 && (enough || is_late)).then(|| Plan {
             sources,
             cleaned_to: self.cleaned_to,
+            transactions: Transactions::restored(self.transactions.of_segment(0, last_stable_offset)),
             start: self.start,
             options: self.options,
             compaction,
@@ -227,7 +308,8 @@ fn newest_offsets(plan: &Plan, bytes_max: usize) -> io::Result<(HashMap<Bytes, i
     for source in plan.sources.iter().filter(|source| source.next > plan.cleaned_to) {
         let mut walk = Walk::new(&*source.file, source.len);
         while let Some((header, batch)) = walk.next_whole()? {
-            if header.last_offset() < plan.cleaned_to.max(plan.start) || header.is_control() {
+            if header.last_offset() < plan.cleaned_to.max(plan.start) || header.is_control() || plan.is_aborted(&header)
+            {
                 continue;
             }
             if bytes > bytes_max {

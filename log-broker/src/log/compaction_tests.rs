@@ -51,7 +51,7 @@ fn put_in(log: &Log, codec: Codec, records: &[(&str, Option<&str>)]) {
         .collect();
     let batch = record::encode_batch(&records, codec, None).unwrap();
     log.append(&batch, &batch::check(&batch).unwrap(), 0, NOW_MS).unwrap();
-    log.trust_page_cache();
+    log.advance_high_watermark(log.log_end_offset());
 }
 
 fn put(log: &Log, key: &str, value: &str) {
@@ -61,12 +61,12 @@ fn put(log: &Log, key: &str, value: &str) {
 /// Everything from `offset` on, as a consumer reads it.
 fn read_from(log: &Log, mut offset: i64) -> Vec<Record> {
     let mut records = Vec::new();
-    while offset < log.durable_end() {
+    while offset < log.high_watermark() {
         let slice = log
-            .locate(offset, log.durable_end(), 200)
+            .locate(offset, log.high_watermark(), 200)
             .unwrap()
             .expect("something before the end");
-        let mut bytes = read_batches(&slice, offset, log.durable_end(), 200).unwrap();
+        let mut bytes = read_batches(&slice, offset, log.high_watermark(), 200).unwrap();
         assert!(!bytes.is_empty(), "nothing at {offset}");
         while !bytes.is_empty() {
             let header = batch::check(&bytes).unwrap();
@@ -118,12 +118,12 @@ fn the_newest_record_of_each_key_is_kept_where_it_was() {
     let mut expected: Vec<(i64, String)> = expected.into_values().collect();
     expected.sort();
     assert_eq!(texts(&log), expected);
-    assert_eq!((log.start(), log.end()), (0, 93));
+    assert_eq!((log.start(), log.log_end_offset()), (0, 93));
     // Twice changes nothing, a restart neither, with the indexes or without.
     assert_eq!(log.compact(NOW_MS).unwrap(), None);
     let all = read_from(&log, 0);
     let reopened = open_with(&disk, options());
-    assert_eq!((reopened.start(), reopened.end()), (0, 93));
+    assert_eq!((reopened.start(), reopened.log_end_offset()), (0, 93));
     assert_eq!(read_from(&reopened, 0), all);
     for entry in disk.list(Path::new(DIR)).unwrap() {
         if entry.name.ends_with("index") {
@@ -258,7 +258,7 @@ fn a_crash_at_any_step_loses_nothing() {
         }
         let log = open_with(&disk, options());
         assert_eq!(
-            (latest(&log), log.start(), log.end()),
+            (latest(&log), log.start(), log.log_end_offset()),
             (expected.clone(), 0, 60),
             "{what}"
         );

@@ -63,6 +63,12 @@ impl Index {
         after.checked_sub(1).map_or(0, |place| u64::from(self.offsets[place].1))
     }
 
+    /// The offset of the first entry at or behind `position`.
+    pub(super) fn offset_from(&self, position: u64) -> Option<u32> {
+        let before = self.offsets.partition_point(|(_, at)| u64::from(*at) < position);
+        self.offsets.get(before).map(|(offset, _)| *offset)
+    }
+
     /// A position before which every timestamp is below `timestamp`.
     pub(super) fn position_of_time(&self, timestamp: i64) -> u64 {
         let after = self.times.partition_point(|(known, _)| *known < timestamp);

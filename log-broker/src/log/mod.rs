@@ -5,16 +5,24 @@
 //!   00000000000000000000.log          batches, one behind the other; named after the first offset in it
 //!   00000000000000000000.index        sparse: offset -> position, an entry every `index.interval.bytes`
 //!   00000000000000000000.timeindex    sparse: largest timestamp so far -> offset
-//!   00000000000000001234.snapshot     what is known of idempotent producers just before offset 1234
+//!   00000000000000000000.txnindex     aborted transactions whose markers are in the segment; only where there are any
+//!   00000000000000001234.snapshot     what is known of producers and open transactions just before offset 1234
 //!   leader-epoch-checkpoint           where each leader epoch began
 //!   log-start-offset                  set by DeleteRecords; otherwise the first segment tells
 //!   cleaner-offset                    compaction has looked at all records before it
 //! ```
 //!
 //! How it moves: [`Log::append`] checks a batch against its producer's last ones, gives it the next offset, and writes it
-//! as it came but for its header. The written part is not yet promised: [`Log::begin_sync`] hands
-//! out the file to sync, and [`Log::finish_sync`] moves the [`Log::durable_end`], behind which nobody reads. When the
-//! newest segment is full it is synced and sealed: sealed segments are complete by construction.
+//! as it came but for its header. [`Log::begin_flush`] hands out the file to sync, and [`Log::finish_flush`] moves the
+//! flushed offset. When the newest segment is full it is synced and sealed: sealed segments are complete by construction.
+//!
+//! Four offsets name how far a record is, each at or before the one above it:
+//!
+//! - the *log end offset* is the next one to be given;
+//! - the *flushed offset*: everything before it is on disk;
+//! - the *high watermark*: consumers may read what is before it. The replica moves it ([`crate::replica`]);
+//! - the *last stable offset*: before it, every transaction is decided. Consumers with `isolation.level=read_committed`
+//!   read up to here, and leave out the records of aborted transactions, whose list is in the `.txnindex`.
 //!
 //! Who waits for whom: a log may be used from many threads. Whatever changes its files goes one at a time, behind the
 //! writer's lock. What is known of the files is behind another lock, which is never held over I/O: a reader does not wait
@@ -26,7 +34,7 @@
 //! tail but damage, and the log refuses to open and names the place: cutting there would silently lose what was
 //! acknowledged. (Kafka cuts in both cases, because its replicas have the rest; here there are none.)
 //!
-//! Deliberately missing: tiered storage, transactions. Blocking calls on [`disk::Disk`], no clock.
+//! Deliberately missing: tiered storage. Blocking calls on [`disk::Disk`], no clock.
 
 mod append;
 mod checkpoint;
@@ -43,6 +51,10 @@ mod retention;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod transactions;
+#[cfg(test)]
+mod transactions_tests;
+mod txn_index;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -53,11 +65,15 @@ use log_broker_wire::batch::BatchError;
 
 pub use checkpoint::{read_optional, replace};
 pub use compaction::Compacted;
+pub use producers::ProducerState;
 pub use read::{Extent, Slice, find_time, locate_batches, read_batches};
 
 use epochs::Epochs;
 use producers::Producers;
 use segment::Segment;
+use transactions::Transactions;
+
+pub use txn_index::AbortedTransaction;
 
 /// What a topic's properties say about its logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,6 +162,12 @@ pub enum LogError {
     /// Producer: a newer one has taken over.
     #[error("producer {producer_id} has epoch {got}, epoch {current} is current")]
     ProducerEpoch { producer_id: i64, got: i16, current: i16 },
+    /// Producer: the partition is not part of an ongoing transaction of this producer.
+    #[error("producer {producer_id} has no transaction here that this batch could be part of")]
+    InvalidTransactionState { producer_id: i64 },
+    /// Transaction coordinator: a newer one has written here.
+    #[error("a marker of coordinator epoch {got}, epoch {current} is current")]
+    CoordinatorFenced { got: i32, current: i32 },
     /// Consumer: begin at one of the ends.
     #[error("offset {offset} is not within {start}..{end}")]
     OutOfRange { offset: i64, start: i64, end: i64 },
@@ -155,7 +177,7 @@ pub enum LogError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
     pub base_offset: i64,
-    /// The log has to be durable up to here before the batch is acknowledged to whoever wants it safe.
+    /// The high watermark has to reach this before the batch is acknowledged with acks=all.
     pub end: i64,
     /// Whether the batch had been stored before; nothing was written then.
     pub duplicate: bool,
@@ -163,7 +185,7 @@ pub struct Appended {
 
 /// A point in the log that has to be made durable.
 #[derive(Debug, Clone)]
-pub struct SyncPoint {
+pub struct FlushPoint {
     pub file: Arc<dyn DiskFile>,
     pub end: i64,
 }
@@ -181,7 +203,8 @@ pub struct Log {
 
 /// What is known of the files.
 ///
-/// * `start <= durable_end <= end`, `synced_end <= end`.
+/// * `start <= high_watermark <= end`, `flushed <= end`.
+/// * The high watermark never moves back but by a truncation.
 /// * Segments are in the order of their base offsets; there is always one, the last is written to.
 /// * All but the last are durable and complete.
 /// * Once `stopped`, nothing is written, acknowledged or made visible any more.
@@ -194,9 +217,10 @@ struct State {
     epochs: Epochs,
     start: i64,
     end: i64,
-    durable_end: i64,
-    /// Everything before it was synced; behind `durable_end` where the page cache is trusted.
-    synced_end: i64,
+    high_watermark: i64,
+    /// Everything before it was synced; may be behind `high_watermark` where the page cache is trusted.
+    flushed: i64,
+    transactions: Transactions,
     /// The offset of the newest snapshot of the producers, and whether they have changed since.
     snapshot: Option<i64>,
     producers_changed: bool,
@@ -224,13 +248,33 @@ impl Log {
     }
 
     /// The next offset to be given.
-    pub fn end(&self) -> i64 {
+    pub fn log_end_offset(&self) -> i64 {
         self.state().end
     }
 
-    /// Everything before it is on disk; the high watermark where the broker syncs.
-    pub fn durable_end(&self) -> i64 {
-        self.state().durable_end
+    /// Everything before it is on stable storage.
+    pub fn flushed_offset(&self) -> i64 {
+        self.state().flushed
+    }
+
+    /// Consumers may read everything before it.
+    pub fn high_watermark(&self) -> i64 {
+        self.state().high_watermark
+    }
+
+    /// Every transaction before it is committed or aborted, and its marker is before the high watermark.
+    pub fn last_stable_offset(&self) -> i64 {
+        self.state().last_stable_offset()
+    }
+
+    /// Moves the high watermark, forwards only. It is the replica that says how far.
+    pub fn advance_high_watermark(&self, offset: i64) {
+        let mut state = self.state();
+        if state.stopped.is_none() {
+            state.high_watermark = offset.clamp(state.high_watermark, state.end);
+            let high_watermark = state.high_watermark;
+            state.transactions.replicated(high_watermark);
+        }
     }
 
     /// Bytes in all segments.
@@ -251,10 +295,10 @@ impl Log {
     }
 
     /// What has to be synced so that all that was appended is durable; `None` where it already is.
-    pub fn begin_sync(&self) -> Option<SyncPoint> {
+    pub fn begin_flush(&self) -> Option<FlushPoint> {
         let state = self.state();
-        let dirty = state.durable_end < state.end && state.stopped.is_none();
-        dirty.then(|| SyncPoint {
+        let dirty = state.flushed < state.end && state.stopped.is_none();
+        dirty.then(|| FlushPoint {
             file: state.active().file(),
             end: state.end,
         })
@@ -264,31 +308,22 @@ impl Log {
     ///
     /// # Errors
     /// [`LogError::Stopped`] when the sync, or an earlier one, has failed.
-    pub fn finish_sync(&self, point: &SyncPoint, outcome: io::Result<()>) -> Result<(), LogError> {
+    pub fn finish_flush(&self, point: &FlushPoint, outcome: io::Result<()>) -> Result<(), LogError> {
         let mut state = self.state();
         state.check()?;
         match outcome {
             Ok(()) => {
-                state.durable_end = state.durable_end.max(point.end);
-                state.synced_end = state.synced_end.max(point.end);
+                state.flushed = state.flushed.max(point.end);
                 Ok(())
             }
             Err(error) => Err(state.stop("sync", &error)),
         }
     }
 
-    /// Makes everything visible without a sync: the policy `--flush os`.
-    pub fn trust_page_cache(&self) {
-        let mut state = self.state();
-        if state.stopped.is_none() {
-            state.durable_end = state.end;
-        }
-    }
-
     /// Where `leader_epoch` ended: the epoch itself, or the last before it, and the offset at which the next one began.
     pub fn epoch_end(&self, leader_epoch: i32) -> (i32, i64) {
         let state = self.state();
-        state.epochs.end_of(leader_epoch, state.durable_end)
+        state.epochs.end_of(leader_epoch, state.high_watermark)
     }
 
     /// The leader epoch in which `offset` was written; -1 where that is not known.
@@ -307,15 +342,16 @@ impl Log {
         // Also where the page cache is trusted: the snapshot tells what cannot be missing.
         let point = {
             let state = self.state();
-            (state.synced_end < state.end).then(|| SyncPoint {
+            (state.flushed < state.end).then(|| FlushPoint {
                 file: state.active().file(),
                 end: state.end,
             })
         };
         if let Some(point) = point {
             let outcome = point.file.sync_data();
-            self.finish_sync(&point, outcome)?;
+            self.finish_flush(&point, outcome)?;
         }
+        self.write_txn_index()?;
         let (end, snapshot) = {
             let state = self.state();
             let is_needed = state.producers_changed || state.snapshot.is_some_and(|offset| offset < state.end);

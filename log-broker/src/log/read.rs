@@ -20,6 +20,8 @@ const HEADERS_LEN: usize = 4096 + HEADER_LEN;
 #[derive(Debug, Clone)]
 pub struct Slice {
     file: Arc<dyn DiskFile>,
+    /// The first offset of the segment.
+    base: i64,
     /// The start of some batch.
     position: u64,
     /// The start of a batch up to which everything is wanted; or the end, where that is known without a look.
@@ -68,10 +70,23 @@ impl Log {
         };
         Ok(Some(Slice {
             file: segment.file(),
+            base: segment.base(),
             position,
             wanted_to,
             end: segment.len(),
         }))
+    }
+
+    /// The aborted transactions that a reader of `extent`, found in `slice` from `offset` on, has to know of.
+    pub fn aborted_in(&self, slice: &Slice, extent: &Extent, offset: i64) -> Vec<super::AbortedTransaction> {
+        let to = {
+            let state = self.state();
+            let segment = state.segments.iter().find(|segment| segment.base() == slice.base);
+            // Compacted or removed meanwhile: what the whole log knows is right too.
+            let end = extent.position + extent.len as u64;
+            segment.map_or(state.end, |segment| segment.offset_after(end))
+        };
+        self.aborted_transactions(offset, to)
     }
 
     /// Where to search for the first record with at least `timestamp`; `None` where there is none.
@@ -84,6 +99,7 @@ impl Log {
             .max(segment.position_of(state.start));
         Some(Slice {
             file: segment.file(),
+            base: segment.base(),
             position,
             wanted_to: position,
             end: segment.len(),

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex};
 
 use disk::{Disk, DiskFile, Mode};
 use log_broker_wire::batch::{self, BatchError, BatchHeader, HEADER_LEN};
+use log_broker_wire::marker::{self, Marker};
 
 use super::epochs::Epochs;
 use super::index::Index;
 use super::producers::{self, Producers};
 use super::segment::{self, Segment};
-use super::{Log, LogError, Options, State, checkpoint, compaction_files, retention};
+use super::transactions::Transactions;
+use super::{Log, LogError, Options, State, checkpoint, compaction_files, retention, txn_index};
 
 /// Bytes read at a time.
 const CHUNK_LEN: usize = 1 << 20;
@@ -35,12 +37,26 @@ impl Log {
     /// # Errors
     /// [`LogError::Damaged`] and [`LogError::Lost`] name what is wrong with the files; they change nothing.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> Result<(Self, Recovery), LogError> {
+        let (state, recovery) = State::load(&disk, dir, options)?;
+        let log = Self {
+            disk,
+            dir: dir.to_owned(),
+            writer: Mutex::new(()),
+            state: Mutex::new(state),
+        };
+        Ok((log, recovery))
+    }
+}
+
+impl State {
+    /// Reads what the files say.
+    pub(super) fn load(disk: &Arc<dyn Disk>, dir: &Path, options: Options) -> Result<(Self, Recovery), LogError> {
         let io = |source| LogError::Io {
             path: dir.to_owned(),
             source,
         };
         disk.create_dir_all(dir).map_err(io)?;
-        compaction_files::finish(&*disk, dir).map_err(io)?;
+        compaction_files::finish(&**disk, dir).map_err(io)?;
         let mut bases: Vec<i64> = disk
             .list(dir)
             .map_err(io)?
@@ -54,11 +70,11 @@ impl Log {
         for (place, base) in bases.iter().enumerate() {
             match bases.get(place + 1) {
                 Some(next_base) => {
-                    segments.push(open_sealed(&*disk, dir, *base, *next_base, &options).map_err(|e| e.into_log(io))?);
+                    segments.push(open_sealed(&**disk, dir, *base, *next_base, &options).map_err(|e| e.into_log(io))?);
                 }
                 None => {
                     let (active, headers, cut) =
-                        open_active(&*disk, dir, *base, &options).map_err(|e| e.into_log(io))?;
+                        open_active(&**disk, dir, *base, &options).map_err(|e| e.into_log(io))?;
                     segments.push(active);
                     replayed = headers;
                     recovery.cut_bytes = cut;
@@ -68,18 +84,18 @@ impl Log {
         if segments.is_empty() {
             // Its name becomes durable with the file of the leader epoch, before the first batch; until then an empty log can
             // as well be created again.
-            segments.push(Segment::create(&*disk, dir, 0).map_err(io)?);
+            segments.push(Segment::create(&**disk, dir, 0).map_err(io)?);
         }
         let end = segments.last().map_or(0, Segment::next);
-        check_nothing_lost(&*disk, dir, end)?;
-        let start = read_start(&*disk, dir)
+        check_nothing_lost(&**disk, dir, end)?;
+        let start = read_start(&**disk, dir)
             .map_err(io)?
             .unwrap_or(0)
             .max(segments[0].base())
             .min(end);
-        let epochs = Epochs::read(&*disk, dir, end)?;
-        let producers = replay(&*disk, dir, &segments, &replayed, end).map_err(io)?;
-        let snapshot = producers::snapshots(&*disk, dir).map_err(io)?.into_iter().max();
+        let epochs = Epochs::read(&**disk, dir, end)?;
+        let (producers, transactions) = replay(&**disk, dir, &segments, &replayed, end).map_err(io)?;
+        let snapshot = producers::snapshots(&**disk, dir).map_err(io)?.into_iter().max();
         // What was read may still be in the page cache only, and is visible from now on. A snapshot is written behind a sync.
         if let Some(active) = segments.last()
             && active.len() > 0
@@ -87,28 +103,24 @@ impl Log {
         {
             active.file().sync_data().map_err(io)?;
         }
-        let cleaned_to = compaction_files::read_cleaned_to(&*disk, dir).map_err(io)?.min(end);
-        let log = Self {
-            disk,
+        let cleaned_to = compaction_files::read_cleaned_to(&**disk, dir).map_err(io)?.min(end);
+        let state = Self {
             dir: dir.to_owned(),
-            writer: Mutex::new(()),
-            state: Mutex::new(State {
-                dir: dir.to_owned(),
-                options,
-                segments,
-                producers,
-                epochs,
-                start,
-                end,
-                durable_end: end,
-                synced_end: end,
-                snapshot,
-                producers_changed: false,
-                cleaned_to,
-                stopped: None,
-            }),
+            options,
+            segments,
+            producers,
+            transactions,
+            epochs,
+            start,
+            end,
+            high_watermark: end,
+            flushed: end,
+            snapshot,
+            producers_changed: false,
+            cleaned_to,
+            stopped: None,
         };
-        Ok((log, recovery))
+        Ok((state, recovery))
     }
 }
 
@@ -134,31 +146,39 @@ fn read_start(disk: &dyn Disk, dir: &Path) -> io::Result<Option<i64>> {
     Ok(contents.and_then(|contents| String::from_utf8_lossy(&contents).trim().parse().ok()))
 }
 
-/// The producers: the newest snapshot, then every batch behind it.
+/// A batch that has to do with a producer; with the marker, where it is one.
+type Replayed = (BatchHeader, Option<Marker>);
+
+/// The producers and transactions: the newest snapshot and the indexes that go with it, then every batch behind it.
 fn replay(
     disk: &dyn Disk,
     dir: &Path,
     segments: &[Segment],
-    active: &[BatchHeader],
+    active: &[Replayed],
     end: i64,
-) -> io::Result<Producers> {
+) -> io::Result<(Producers, Transactions)> {
     let (from, mut producers) = Producers::read_snapshot(disk, dir, end)?.unwrap_or_default();
+    let mut transactions = Transactions::restored(txn_index::read_all(disk, dir, from)?);
+    let mut record = |header: &BatchHeader, marker: Option<&Marker>| {
+        if header.base_offset >= from {
+            transactions.ended(producers.record(header, marker));
+        }
+    };
     let (_, sealed) = segments
         .split_last()
         .unwrap_or_else(|| unreachable!("a log has a segment"));
     for segment in sealed.iter().filter(|segment| segment.next() > from) {
         let file = segment.file();
         let mut walk = Walk::new(&*file, segment.len());
-        while let Ok(Some(header)) = walk.next_header() {
-            if header.base_offset >= from {
-                producers.record(&header);
-            }
+        while let Ok(Some((header, batch))) = walk.next_whole() {
+            record(&header, marker::parse(&header, batch).as_ref());
         }
     }
-    for header in active.iter().filter(|header| header.base_offset >= from) {
-        producers.record(header);
+    for (header, marker) in active {
+        record(header, marker.as_ref());
     }
-    Ok(producers)
+    transactions.replicated(end);
+    Ok((producers, transactions))
 }
 
 /// A sealed segment: by its indexes where they fit, otherwise by reading all of it.
@@ -219,7 +239,7 @@ fn open_active(
     dir: &Path,
     base: i64,
     options: &Options,
-) -> Result<(Segment, Vec<BatchHeader>, u64), ScanError> {
+) -> Result<(Segment, Vec<Replayed>, u64), ScanError> {
     let path = dir.join(segment::name(base));
     let file = disk.open(&path, Mode::Write)?;
     let len = file.len()?;
@@ -253,7 +273,7 @@ struct Scan {
     len: u64,
     next: i64,
     index: Index,
-    headers: Vec<BatchHeader>,
+    headers: Vec<Replayed>,
     /// What is wrong with the bytes behind.
     bad: Option<BatchError>,
 }
@@ -277,9 +297,9 @@ impl Scan {
         let mut walk = Walk::new(file, len);
         loop {
             let position = walk.position;
-            match walk.next_batch() {
+            match walk.next_checked() {
                 Ok(None) => break,
-                Ok(Some(header))
+                Ok(Some((header, _)))
                     if header.base_offset < scan.next || (gaps == Gaps::Refused && header.base_offset != scan.next) =>
                 {
                     scan.bad = Some(BatchError::Offset {
@@ -288,13 +308,13 @@ impl Scan {
                     });
                     break;
                 }
-                Ok(Some(header)) => {
+                Ok(Some((header, batch))) => {
+                    if header.is_idempotent() || scan.headers.is_empty() {
+                        scan.headers.push((header, marker::parse(&header, batch)));
+                    }
                     scan.index.add(&header, base, position, interval);
                     scan.next = header.next_offset();
                     scan.len = walk.position;
-                    if header.is_idempotent() || scan.headers.is_empty() {
-                        scan.headers.push(header);
-                    }
                 }
                 Err(WalkError::Batch(error)) => {
                     scan.bad = Some(error);
@@ -398,19 +418,10 @@ impl<'a> Walk<'a> {
 
     /// The next batch as a whole, its CRC checked; `None` at the end.
     pub(super) fn next_whole(&mut self) -> io::Result<Option<(BatchHeader, &[u8])>> {
-        let start = self.position;
-        let checked = self.next_batch().map_err(|error| match error {
+        self.next_checked().map_err(|error| match error {
             WalkError::Io(error) => error,
             WalkError::Batch(error) => io::Error::new(io::ErrorKind::InvalidData, error),
-        })?;
-        let Some(header) = checked else { return Ok(None) };
-        let end = std::mem::replace(&mut self.position, start);
-        if self.bytes(header.len)?.is_none() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.position = end;
-        let from = (start - self.buffered_at) as usize;
-        Ok(Some((header, &self.buffer[from..from + header.len])))
+        })
     }
 
     /// The next header, without a look at what is behind it.
@@ -427,8 +438,8 @@ impl<'a> Walk<'a> {
         Ok(Some(header))
     }
 
-    /// The header of the next batch, all of which was checked.
-    fn next_batch(&mut self) -> Result<Option<BatchHeader>, WalkError> {
+    /// The next batch, all of which was checked.
+    fn next_checked(&mut self) -> Result<Option<(BatchHeader, &[u8])>, WalkError> {
         let start = self.position;
         let Some(header) = self.next_header()? else {
             return Ok(None);
@@ -440,7 +451,8 @@ impl<'a> Walk<'a> {
         let bytes = self.bytes(header.len)?.ok_or(WalkError::Batch(BatchError::Truncated))?;
         batch::check(bytes).map_err(WalkError::Batch)?;
         self.position = end;
-        Ok(Some(header))
+        let from = (start - self.buffered_at) as usize;
+        Ok(Some((header, &self.buffer[from..from + header.len])))
     }
 }
 

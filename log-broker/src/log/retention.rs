@@ -33,16 +33,16 @@ impl Log {
     pub fn delete_before(&self, offset: i64) -> Result<i64, LogError> {
         let _writer = self.writer();
         self.check()?;
-        let (start, durable_end) = {
+        let (start, high_watermark) = {
             let state = self.state();
-            (state.start, state.durable_end)
+            (state.start, state.high_watermark)
         };
-        let offset = if offset == -1 { durable_end } else { offset };
-        if offset < 0 || offset > durable_end {
+        let offset = if offset == -1 { high_watermark } else { offset };
+        if offset < 0 || offset > high_watermark {
             return Err(LogError::OutOfRange {
                 offset,
                 start,
-                end: durable_end,
+                end: high_watermark,
             });
         }
         if offset <= start {
@@ -81,7 +81,9 @@ fn is_too_old(segment: &mut Segment, retention_ms: i64, now_ms: i64) -> bool {
 impl State {
     fn is_all_too_old(&mut self, now_ms: i64) -> bool {
         let Options { retention_ms, .. } = self.options;
-        self.active().len() > 0 && self.durable_end == self.end && is_too_old(self.active_mut(), retention_ms, now_ms)
+        self.active().len() > 0
+            && self.high_watermark == self.end
+            && is_too_old(self.active_mut(), retention_ms, now_ms)
     }
 
     fn take_expired(&mut self, now_ms: i64) -> Vec<Segment> {
@@ -96,7 +98,7 @@ impl State {
         for segment in &mut self.segments[..sealed] {
             left_bytes -= segment.len();
             let too_much = u64::try_from(retention_bytes).is_ok_and(|retention_bytes| left_bytes >= retention_bytes);
-            if segment.next() > self.durable_end || !(too_much || is_too_old(segment, retention_ms, now_ms)) {
+            if segment.next() > self.high_watermark || !(too_much || is_too_old(segment, retention_ms, now_ms)) {
                 break;
             }
             expired += 1;
@@ -108,6 +110,7 @@ impl State {
         let taken: Vec<Segment> = self.segments.drain(..count).collect();
         if count > 0 {
             self.start = self.start.max(self.segments[0].base());
+            self.transactions.forget_before(self.start);
         }
         taken
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use disk::{Disk, DiskFile, Mode};
 use log_broker_wire::batch::BatchHeader;
 
-use super::Options;
 use super::index::{self, EncodedIndexes, Index};
+use super::{Options, txn_index};
 
 /// * `len` bytes of the file are whole, checked batches with offsets in `base..next`.
 #[derive(Debug)]
@@ -141,6 +141,14 @@ impl Segment {
             .position_before(u32::try_from(offset - self.base).unwrap_or(u32::MAX), limit)
     }
 
+    /// The offset up to which the bytes before `position` reach, at least; as exact as the index is.
+    pub(super) fn offset_after(&self, position: u64) -> i64 {
+        match self.index.offset_from(position) {
+            Some(relative) => self.base + i64::from(relative),
+            None => self.next,
+        }
+    }
+
     pub(super) fn encode_indexes(&self) -> EncodedIndexes {
         self.index.encode(self.base)
     }
@@ -151,6 +159,7 @@ impl Segment {
         for name in [
             index::offset_name(self.base),
             index::time_name(self.base),
+            txn_index::name(self.base),
             name(self.base),
         ] {
             let path = dir.join(name);

@@ -43,10 +43,11 @@ fn append_values(log: &Log, values: &[&str], timestamp: i64) -> Appended {
 }
 
 fn sync(log: &Log) {
-    if let Some(point) = log.begin_sync() {
+    if let Some(point) = log.begin_flush() {
         let outcome = point.file.sync_data();
-        log.finish_sync(&point, outcome).unwrap();
+        log.finish_flush(&point, outcome).unwrap();
     }
+    log.advance_high_watermark(log.flushed_offset());
 }
 
 fn open(disk: &Arc<dyn Disk>, options: Options) -> Result<Log, LogError> {
@@ -61,8 +62,8 @@ fn memory() -> (MemoryDisk, Arc<dyn Disk>) {
 /// Everything from `offset` on, read in pieces of `max_bytes`.
 fn read_all(log: &Log, mut offset: i64, max_bytes: usize) -> Vec<Record> {
     let mut records = Vec::new();
-    while let Some(slice) = log.locate(offset, log.durable_end(), max_bytes).unwrap() {
-        let mut bytes = read_batches(&slice, offset, log.durable_end(), max_bytes).unwrap();
+    while let Some(slice) = log.locate(offset, log.high_watermark(), max_bytes).unwrap() {
+        let mut bytes = read_batches(&slice, offset, log.high_watermark(), max_bytes).unwrap();
         assert!(!bytes.is_empty(), "nothing at {offset}");
         while !bytes.is_empty() {
             let header = batch::check(&bytes).unwrap();
@@ -95,14 +96,14 @@ fn what_is_appended_is_read_from_any_offset_in_any_pieces() {
     sync(&log);
     assert!(log.state().segments.len() > 5);
     let all = read_all(&log, 0, 1 << 20);
-    assert_eq!(all.len() as i64, log.end());
+    assert_eq!(all.len() as i64, log.log_end_offset());
     assert!(
         all.iter()
             .enumerate()
             .all(|(place, record)| record.offset == place as i64)
     );
     for max_bytes in [1, 61, 100, 300, 1000] {
-        for offset in 0..log.end() {
+        for offset in 0..log.log_end_offset() {
             assert_eq!(
                 read_all(&log, offset, max_bytes),
                 all[offset as usize..],
@@ -111,7 +112,7 @@ fn what_is_appended_is_read_from_any_offset_in_any_pieces() {
         }
     }
     assert!(matches!(
-        log.locate(log.end() + 1, log.end(), 1),
+        log.locate(log.log_end_offset() + 1, log.log_end_offset(), 1),
         Err(LogError::OutOfRange { .. })
     ));
 }
@@ -121,11 +122,16 @@ fn what_is_not_durable_is_not_seen() {
     let (_, disk) = memory();
     let log = open(&disk, Options::default()).unwrap();
     append_values(&log, &["a", "b"], 0);
-    assert!(log.locate(0, log.durable_end(), 1).unwrap().is_none());
-    let point = log.begin_sync().unwrap();
+    assert!(log.locate(0, log.high_watermark(), 1).unwrap().is_none());
+    let point = log.begin_flush().unwrap();
     append_values(&log, &["c"], 0);
-    log.finish_sync(&point, Ok(())).unwrap();
-    assert_eq!((log.durable_end(), log.end()), (2, 3));
+    log.finish_flush(&point, Ok(())).unwrap();
+    assert_eq!(
+        (log.high_watermark(), log.flushed_offset(), log.log_end_offset()),
+        (0, 2, 3)
+    );
+    log.advance_high_watermark(2);
+    assert_eq!(log.high_watermark(), 2);
     assert_eq!(read_all(&log, 0, 1 << 20).len(), 2);
 }
 
@@ -136,7 +142,7 @@ fn file_of_batches(count: usize) -> (Vec<u8>, Vec<(usize, i64)>) {
     let mut ends = vec![(0, 0)];
     for i in 0..count {
         append_values(&log, &["some value", "another"][..1 + i % 2], 5);
-        ends.push((log.size_bytes() as usize, log.end()));
+        ends.push((log.size_bytes() as usize, log.log_end_offset()));
     }
     (memory.read(&Path::new(DIR).join(segment::name(0))).unwrap(), ends)
 }
@@ -154,7 +160,7 @@ fn a_log_cut_at_any_byte_keeps_its_whole_batches() {
     for cut in 0..=bytes.len() {
         let log = open_bytes(&bytes[..cut]).unwrap();
         let (_, end) = *ends.iter().rev().find(|(len, _)| *len <= cut).unwrap();
-        assert_eq!(log.end(), end, "cut at {cut}");
+        assert_eq!(log.log_end_offset(), end, "cut at {cut}");
         assert_eq!(append_values(&log, &["next"], 5).base_offset, end);
         sync(&log);
         assert_eq!(read_all(&log, 0, 1 << 20).len() as i64, end + 1);
@@ -174,7 +180,7 @@ fn a_changed_byte_is_refused_where_good_batches_follow_and_cut_at_the_end() {
         broken[position] ^= 0x41;
         match open_bytes(&broken) {
             Err(LogError::Damaged { position: found, .. }) if position < last_start => assert_eq!(found, start as u64),
-            Ok(log) if position >= last_start => assert_eq!(log.end(), last_offset),
+            Ok(log) if position >= last_start => assert_eq!(log.log_end_offset(), last_offset),
             other => panic!("byte {position}: {other:?}"),
         }
     }
@@ -202,10 +208,10 @@ fn after_a_power_loss_all_that_was_synced_is_there() {
             );
             if (seed + i as u64).is_multiple_of(3) {
                 sync(&log);
-                durable = log.end();
+                durable = log.log_end_offset();
             }
         }
-        let sealed = log.durable_end();
+        let sealed = log.flushed_offset();
         memory.crash(if seed % 4 == 0 {
             Loss::All
         } else {
@@ -213,11 +219,11 @@ fn after_a_power_loss_all_that_was_synced_is_there() {
         });
         let log = open(&disk, Options::default()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         assert!(
-            log.end() >= durable.max(sealed),
+            log.log_end_offset() >= durable.max(sealed),
             "seed {seed}: {} < {durable}",
-            log.end()
+            log.log_end_offset()
         );
-        assert_eq!(read_all(&log, 0, 1 << 20).len() as i64, log.end());
+        assert_eq!(read_all(&log, 0, 1 << 20).len() as i64, log.log_end_offset());
     }
 }
 
@@ -255,7 +261,7 @@ fn sealed_segments_open_by_their_indexes_or_without() {
     for i in 0..30 {
         let slice = log.locate_time(1000 + i * 10 - 3).unwrap();
         assert_eq!(
-            find_time(&slice, 1000 + i * 10 - 3, 0, log.end()).unwrap(),
+            find_time(&slice, 1000 + i * 10 - 3, 0, log.log_end_offset()).unwrap(),
             Some((1000 + i * 10, i))
         );
     }
@@ -290,7 +296,10 @@ fn a_time_is_found_inside_compressed_batches() {
         (3009, (3009, 39)),
     ] {
         let slice = log.locate_time(timestamp).unwrap();
-        assert_eq!(find_time(&slice, timestamp, 0, log.end()).unwrap(), Some(expected));
+        assert_eq!(
+            find_time(&slice, timestamp, 0, log.log_end_offset()).unwrap(),
+            Some(expected)
+        );
     }
     assert_eq!(log.max_timestamp(), Some(3009));
 }
@@ -313,7 +322,10 @@ fn a_repeated_batch_is_stored_once_and_a_missing_one_is_noticed() {
     sync(&log);
     let check = |log: &Log| {
         let again = append(log, &batch(8, 0)).unwrap();
-        assert_eq!((again.base_offset, again.duplicate, log.end()), (8, true, 12));
+        assert_eq!(
+            (again.base_offset, again.duplicate, log.log_end_offset()),
+            (8, true, 12)
+        );
         assert!(matches!(
             append(log, &batch(14, 0)),
             Err(LogError::OutOfOrderSequence {
@@ -354,7 +366,7 @@ fn sequences_go_on_at_zero_behind_the_largest() {
     append(&log, &batch(i32::MAX - 1)).unwrap();
     append(&log, &batch(0)).unwrap();
     assert!(append(&log, &batch(0)).unwrap().duplicate);
-    assert_eq!(log.end(), 4);
+    assert_eq!(log.log_end_offset(), 4);
 }
 
 #[test]
@@ -373,7 +385,10 @@ fn retention_removes_old_and_surplus_segments() {
     assert_eq!(log.apply_retention(1500).unwrap(), log.start() as usize / 4);
     assert!(log.start() > 0 && log.start() <= 5, "{}", log.start());
     assert!(log.state().segments.len() < segments);
-    assert!(matches!(log.locate(0, log.end(), 1), Err(LogError::OutOfRange { .. })));
+    assert!(matches!(
+        log.locate(0, log.log_end_offset(), 1),
+        Err(LogError::OutOfRange { .. })
+    ));
     log.set_options(Options {
         retention_bytes: 500,
         retention_ms: -1,
@@ -392,11 +407,11 @@ fn retention_removes_old_and_surplus_segments() {
         ..small_segments()
     });
     log.apply_retention(1_000_000).unwrap();
-    assert_eq!((log.start(), log.end(), log.size_bytes()), (20, 20, 0));
+    assert_eq!((log.start(), log.log_end_offset(), log.size_bytes()), (20, 20, 0));
     assert!(start < 20);
     drop(log);
     let log = open(&disk, options).unwrap();
-    assert_eq!((log.start(), log.end()), (20, 20));
+    assert_eq!((log.start(), log.log_end_offset()), (20, 20));
     assert_eq!(append_values(&log, &["v"], 0).base_offset, 20);
 }
 
@@ -420,7 +435,7 @@ fn records_without_a_timestamp_are_kept_from_their_last_write() {
     let written_ms = log.state().active().file().modified_ms().unwrap().unwrap();
     assert_eq!(log.apply_retention(written_ms + 1000).unwrap(), 0);
     assert_eq!(log.apply_retention(written_ms + 1001).unwrap(), 1);
-    assert_eq!((log.start(), log.end()), (1, 1));
+    assert_eq!((log.start(), log.log_end_offset()), (1, 1));
 }
 
 #[test]
@@ -451,7 +466,7 @@ fn deleted_records_stay_deleted() {
     assert!(matches!(log.delete_before(11), Err(LogError::OutOfRange { .. })));
     drop(log);
     let log = open(&disk, Options::default()).unwrap();
-    assert_eq!((log.start(), log.end()), (3, 10));
+    assert_eq!((log.start(), log.log_end_offset()), (3, 10));
     assert_eq!(read_all(&log, 3, 1 << 20).len(), 7);
     assert_eq!(log.delete_before(-1).unwrap(), 10);
 }
@@ -468,7 +483,7 @@ fn a_full_disk_refuses_and_recovers() {
     for space in [0, 10, 16, 100, 400] {
         faulty.set_space_left(Some(space));
         assert!(matches!(append(&log, &batch), Err(LogError::Full)), "{space}");
-        assert_eq!(log.end(), 1);
+        assert_eq!(log.log_end_offset(), 1);
         assert_eq!(read_all(&log, 0, 1 << 20).len(), 1);
     }
     faulty.set_space_left(None);
@@ -486,18 +501,18 @@ fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
     let disk: Arc<dyn Disk> = Arc::new(faulty.clone());
     let log = open(&disk, Options::default()).unwrap();
     append_values(&log, &["a"], 5);
-    let point = log.begin_sync().unwrap();
+    let point = log.begin_flush().unwrap();
     faulty.fail_syncs(true);
     let outcome = point.file.sync_data();
     assert!(matches!(
-        log.finish_sync(&point, outcome),
+        log.finish_flush(&point, outcome),
         Err(LogError::Stopped { .. })
     ));
     faulty.fail_syncs(false);
     let batch = encode(&["b".to_owned()], 5, Codec::None, None);
     assert!(matches!(append(&log, &batch), Err(LogError::Stopped { .. })));
-    assert!(log.begin_sync().is_none());
-    assert_eq!(log.durable_end(), 0);
+    assert!(log.begin_flush().is_none());
+    assert_eq!(log.high_watermark(), 0);
 }
 
 #[test]

@@ -229,7 +229,8 @@ mod tests {
             "log.cleanup.policy=shred",
             "ssl.keystore.location=/keys",
             "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-            "node.id=7",
+            "broker.id=7",
+            "node.id=-1",
             "log.dirs=/var/lib/kafka",
             "num.io.threads=many",
         ] {

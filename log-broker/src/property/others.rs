@@ -153,7 +153,6 @@ pub const OTHERS: &[(&str, Type, Option<&str>)] = &[
     ("metrics.num.samples", Int, Some("2")),
     ("metrics.recording.level", String, Some("INFO")),
     ("metrics.sample.window.ms", Long, Some("30000")),
-    ("node.id", Int, None),
     ("num.io.threads", Int, Some("8")),
     ("num.network.threads", Int, Some("3")),
     ("num.recovery.threads.per.data.dir", Int, Some("2")),
@@ -305,17 +304,13 @@ pub const OTHERS: &[(&str, Type, Option<&str>)] = &[
     ("ssl.truststore.password", Password, None),
     ("ssl.truststore.type", String, Some("JKS")),
     ("telemetry.max.bytes", Int, Some("1048576")),
-    ("transaction.abort.timed.out.transaction.cleanup.interval.ms", Int, Some("10000")),
-    ("transaction.max.timeout.ms", Int, Some("900000")),
     ("transaction.partition.verification.enable", Boolean, Some("true")),
     ("transaction.remove.expired.transaction.cleanup.interval.ms", Int, Some("3600000")),
     ("transaction.state.log.load.buffer.size", Int, Some("5242880")),
     ("transaction.state.log.min.isr", Int, Some("2")),
-    ("transaction.state.log.num.partitions", Int, Some("50")),
     ("transaction.state.log.replication.factor", Short, Some("3")),
     ("transaction.state.log.segment.bytes", Int, Some("104857600")),
     ("transaction.two.phase.commit.enable", Boolean, Some("false")),
-    ("transactional.id.expiration.ms", Int, Some("604800000")),
 ];
 
 /// What is refused unless it is left at its default, because it would promise what this broker does not do: a prefix of
@@ -324,7 +319,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("advertised.listeners", "use --advertise"),
     ("alter.config.policy.", "there are no policies"),
     ("authorizer.", "there is no authorization"),
-    ("broker.id", "the broker's id is 0"),
+    ("broker.id", "use node.id"),
     ("client.quota.callback.", "there are no quotas"),
     ("connections.max.reauth.ms", "there is no authentication"),
     ("cordoned.log.dirs", "there is one log directory"),
@@ -341,7 +336,6 @@ const REFUSED: &[(&str, &str)] = &[
         "max.connections.per.ip",
         "connections are limited together, by max.connections",
     ),
-    ("node.id", "the broker's id is 0"),
     ("principal.builder.", "there is no authentication"),
     ("process.roles", "this process is a broker"),
     ("remote.log.storage.system.enable", "there is no tiered storage"),
@@ -395,7 +389,7 @@ mod tests {
                 "{name}"
             );
         }
-        assert_eq!(find("node.id").map(|(_, kind, _)| kind), Some(Int));
+        assert_eq!(find("broker.id").map(|(_, kind, _)| kind), Some(Int));
         assert!(find("no.such.thing").is_none());
     }
 }

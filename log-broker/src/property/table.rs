@@ -300,9 +300,18 @@ pub const PROPERTIES: &[Property] = &[
     broker("log.cleaner.backoff.ms", Kind::Long(0, i64::MAX), "15000"),
     broker("log.retention.check.interval.ms", Kind::Long(1, i64::MAX), "300000"),
     broker("max.connections", Kind::Int(1, 100_000), "4000"),
+    broker("node.id", Kind::Int(0, INT_MAX), "0"),
     broker("num.partitions", Kind::Int(1, 10_000), "1"),
     broker("offset.metadata.max.bytes", Kind::Int(0, INT_MAX), "4096"),
     broker("socket.request.max.bytes", Kind::Int(1024, 104_857_600), "104857600"),
+    broker(
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+        Kind::Int(1, INT_MAX),
+        "10000",
+    ),
+    broker("transaction.max.timeout.ms", Kind::Int(1, INT_MAX), "900000"),
+    broker("transaction.state.log.num.partitions", Kind::Int(1, 1000), "50"),
+    broker("transactional.id.expiration.ms", Kind::Int(1, INT_MAX), "604800000"),
 ];
 
 impl Property {

@@ -7,17 +7,17 @@ use std::time::Duration;
 use disk::Disk;
 use host::Shutdown;
 use log_broker_wire::ErrorCode;
-use tokio::sync::oneshot;
 
 use super::coordinator::Coordinator;
 use super::dispatch::Client;
+use super::flusher::Flusher;
 use super::gate::Gate;
 use super::metrics::Metrics;
 use super::partition::{Partition, Refused, lock};
+use super::purgatory::Reached;
 use super::request_memory::RequestMemory;
-use super::syncer::Syncer;
 use super::topics::Topics;
-use super::{Error, now_ms};
+use super::{Error, now_ms, transactions};
 use crate::Flush;
 use crate::log::Log;
 use crate::property::BrokerProperties;
@@ -28,26 +28,25 @@ const INFLATING_MAX: usize = 4;
 /// The shortest pause between two looks at what has to be compacted.
 const COMPACTION_PAUSE_MIN: Duration = Duration::from_millis(100);
 
-/// The id of this broker, while there is one.
-pub(super) const NODE_ID: i32 = 0;
-
 /// The broker: topics, groups, and what they need.
 #[derive(Debug)]
 pub struct Broker {
     pub(super) properties: BrokerProperties,
+    pub(super) node_id: i32,
     /// The host and port that clients are given; without a host, the address that a client came in on.
     pub(super) advertised: (Option<String>, u16),
     /// The address that is listened on.
     pub(super) listen: String,
     pub(super) topics: Topics,
     pub(super) groups: Coordinator,
+    pub(super) transactions: transactions::Coordinator,
     pub(super) request_memory: RequestMemory,
     /// Through which compressed batches are checked.
     pub(super) inflating: Gate,
     flush: Flush,
     metrics: Arc<Metrics>,
     /// `None` once closed.
-    syncer: RwLock<Option<Syncer>>,
+    flusher: RwLock<Option<Flusher>>,
     producer_ids: Mutex<std::ops::Range<i64>>,
     data: std::path::PathBuf,
 }
@@ -72,8 +71,10 @@ impl Broker {
         let metrics = Arc::new(Metrics::new().map_err(|error| storage(error.to_string()))?);
         let topics = Topics::open(Arc::clone(&disk), dir, properties.clone()).map_err(storage)?;
         let groups = Coordinator::open(disk, dir, &properties).map_err(storage)?;
-        let syncer = Syncer::start(&metrics).map_err(|error| storage(error.to_string()))?;
+        let flusher = Flusher::start(&metrics).map_err(|error| storage(error.to_string()))?;
         let broker = Self {
+            transactions: transactions::Coordinator::new(&properties),
+            node_id: properties.number("node.id") as i32,
             properties,
             advertised,
             listen,
@@ -83,7 +84,7 @@ impl Broker {
             inflating: Gate::new(INFLATING_MAX),
             flush,
             metrics,
-            syncer: RwLock::new(Some(syncer)),
+            flusher: RwLock::new(Some(flusher)),
             producer_ids: Mutex::new(0..0),
             data: dir.to_owned(),
         };
@@ -142,33 +143,23 @@ impl Broker {
         self.metrics.group_members.set(self.groups.member_count() as i64);
     }
 
-    /// Makes an appended batch durable and visible; the receiver tells when, where `--flush` waits for it.
-    pub(super) fn settle(
-        &self,
-        partition: &Arc<Partition>,
-        end: i64,
-        wanted: bool,
-    ) -> Option<oneshot::Receiver<Result<(), Refused>>> {
+    /// Sees to it that an appended batch becomes durable and visible; where that is `awaited`, the receiver tells when the
+    /// high watermark has reached `end`.
+    pub(super) fn settle(&self, partition: &Arc<Partition>, end: i64, awaited: bool) -> Option<Reached> {
         match self.flush {
+            // The page cache counts as stable storage: Kafka's own policy.
             Flush::Os => {
-                let _offline = partition.with_log(|log| {
-                    log.trust_page_cache();
-                    Ok::<_, Refused>(())
-                });
-                partition.wake();
-                None
+                partition.flushed(end);
+                awaited.then(|| partition.reached(end))
             }
             Flush::Sync => {
-                let syncer = self.syncer.read().unwrap_or_else(PoisonError::into_inner);
-                match (&*syncer, wanted) {
-                    (Some(syncer), true) => Some(syncer.sync(partition, end)),
-                    (Some(syncer), false) => {
-                        syncer.sync_soon(partition, end);
-                        None
-                    }
-                    // Closing: a receiver without a sender refuses.
-                    (None, _) => Some(oneshot::channel().1),
+                let reached = awaited.then(|| partition.reached(end));
+                let flusher = self.flusher.read().unwrap_or_else(PoisonError::into_inner);
+                match &*flusher {
+                    Some(flusher) => flusher.queue(partition),
+                    None => partition.fail(&ErrorCode::NOT_LEADER_OR_FOLLOWER.into()), // The broker is closing.
                 }
+                reached
             }
         }
     }
@@ -184,9 +175,9 @@ impl Broker {
 
     /// Syncs and closes everything. Blocks on the disk.
     pub(super) fn close(&self) {
-        let syncer = self.syncer.write().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(syncer) = syncer {
-            syncer.close();
+        let flusher = self.flusher.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(flusher) = flusher {
+            flusher.close();
         }
         for (name, topic) in self.topics.all() {
             for partition in &topic.partitions {

@@ -130,7 +130,7 @@ async fn read_requests(
             Ok(read) => read,
             Err(end) => return end,
         };
-        let begun = match dispatch::begin(broker, bytes, client) {
+        let begun = match dispatch::begin(broker, bytes, client).await {
             Ok(begun) => begun,
             Err(error) => return error.into(),
         };

@@ -8,16 +8,19 @@ use bytes::Bytes;
 use log_broker_wire::frame::{self, RequestHeader};
 use log_broker_wire::messages::ApiKey;
 use log_broker_wire::messages::{
-    alter_configs::AlterConfigsRequest, api_versions::ApiVersionsRequest, create_partitions::CreatePartitionsRequest,
-    create_topics::CreateTopicsRequest, delete_groups::DeleteGroupsRequest, delete_records::DeleteRecordsRequest,
-    delete_topics::DeleteTopicsRequest, describe_cluster::DescribeClusterRequest,
-    describe_configs::DescribeConfigsRequest, describe_groups::DescribeGroupsRequest,
-    describe_log_dirs::DescribeLogDirsRequest, fetch::FetchRequest, find_coordinator::FindCoordinatorRequest,
-    heartbeat::HeartbeatRequest, incremental_alter_configs::IncrementalAlterConfigsRequest,
-    init_producer_id::InitProducerIdRequest, join_group::JoinGroupRequest, leave_group::LeaveGroupRequest,
-    list_groups::ListGroupsRequest, list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
+    add_partitions_to_txn::AddPartitionsToTxnRequest, alter_configs::AlterConfigsRequest,
+    api_versions::ApiVersionsRequest, create_partitions::CreatePartitionsRequest, create_topics::CreateTopicsRequest,
+    delete_groups::DeleteGroupsRequest, delete_records::DeleteRecordsRequest, delete_topics::DeleteTopicsRequest,
+    describe_cluster::DescribeClusterRequest, describe_configs::DescribeConfigsRequest,
+    describe_groups::DescribeGroupsRequest, describe_log_dirs::DescribeLogDirsRequest,
+    describe_producers::DescribeProducersRequest, describe_transactions::DescribeTransactionsRequest,
+    end_txn::EndTxnRequest, fetch::FetchRequest, find_coordinator::FindCoordinatorRequest, heartbeat::HeartbeatRequest,
+    incremental_alter_configs::IncrementalAlterConfigsRequest, init_producer_id::InitProducerIdRequest,
+    join_group::JoinGroupRequest, leave_group::LeaveGroupRequest, list_groups::ListGroupsRequest,
+    list_offsets::ListOffsetsRequest, list_transactions::ListTransactionsRequest, metadata::MetadataRequest,
     offset_commit::OffsetCommitRequest, offset_delete::OffsetDeleteRequest, offset_fetch::OffsetFetchRequest,
     offset_for_leader_epoch::OffsetForLeaderEpochRequest, produce::ProduceRequest, sync_group::SyncGroupRequest,
+    write_txn_markers::WriteTxnMarkersRequest,
 };
 use log_broker_wire::{Message, Request, Segment};
 
@@ -26,12 +29,13 @@ use super::broker::Broker;
 use crate::log::Extent;
 
 /// The versions that are served. Produce below 3 is named only because librdkafka takes its absence for a lack of
-/// compression; Kafka 4 does the same. What is left out at the upper end belongs to transactions.
+/// compression; Kafka 4 does the same.
 pub(super) fn served(api: ApiKey) -> RangeInclusive<i16> {
     match api {
-        ApiKey::Produce => 0..=11,
+        ApiKey::Produce => 0..=12,
         ApiKey::Fetch => 4..=17,
-        ApiKey::InitProducerId => 0..=4,
+        // The filter by a pattern of version 2 is missing.
+        ApiKey::ListTransactions => 0..=1,
         _ => api.versions(),
     }
 }
@@ -64,12 +68,12 @@ pub(super) enum Begun {
     /// Appended; to be answered when it is durable.
     Produce(RequestHeader, api::produce::Begun),
     /// Not begun, in truth: it is carried out when its turn to be answered comes.
-    Later(RequestHeader, ApiKey, Bytes, Client),
+    Deferred(RequestHeader, ApiKey, Bytes, Client),
     Answered(Vec<Bytes>),
 }
 
 /// Begins what a frame asks for.
-pub(super) fn begin(broker: &Arc<Broker>, bytes: Bytes, client: &Client) -> Result<Begun, Error> {
+pub(super) async fn begin(broker: &Arc<Broker>, bytes: Bytes, client: &Client) -> Result<Begun, Error> {
     let malformed = |api: &'static str| move |source| Error::Malformed { api, source };
     let (header, body) = frame::read_request(bytes).map_err(malformed("header of a"))?;
     let Some(api) = ApiKey::from_key(header.key) else {
@@ -88,10 +92,12 @@ pub(super) fn begin(broker: &Arc<Broker>, bytes: Bytes, client: &Client) -> Resu
         _ => return Err(Error::Unknown(header.key, header.version)),
     };
     if api != ApiKey::Produce {
-        return Ok(Begun::Later(header, api, body, client.clone()));
+        return Ok(Begun::Deferred(header, api, body, client.clone()));
     }
     let request = ProduceRequest::decode(body, header.version).map_err(malformed("Produce"))?;
-    let begun = super::off_worker(|| api::produce::begin(broker, request));
+    // Requests of a connection are appended in their order, so the coordinator is asked before the next one is read.
+    let unlisted = api::produce::enlist(broker, &request, header.version).await;
+    let begun = super::off_worker(|| api::produce::begin(broker, request, &unlisted));
     match begun.refused_silently() {
         Some(reason) => Err(Error::RefusedSilently(reason)),
         None => Ok(Begun::Produce(header, begun)),
@@ -118,7 +124,7 @@ impl Begun {
                 Some(response) => pieces(frame::write_response(&response, header.version, header.correlation_id)),
                 None => Vec::new(),
             }),
-            Begun::Later(header, ApiKey::Fetch, body, _) => {
+            Begun::Deferred(header, ApiKey::Fetch, body, _) => {
                 let malformed = |source| Error::Malformed { api: "Fetch", source };
                 let request = FetchRequest::decode(body, header.version).map_err(malformed)?;
                 let (response, extents) = api::fetch::answer(broker, request, header.version).await;
@@ -130,7 +136,7 @@ impl Begun {
                 });
                 Ok(pieces.collect())
             }
-            Begun::Later(header, api, body, client) => answer(broker, &header, api, body, &client)
+            Begun::Deferred(header, api, body, client) => answer(broker, &header, api, body, &client)
                 .await
                 .map(pieces)
                 .map_err(|source| Error::Malformed {
@@ -181,6 +187,30 @@ async fn answer(
             broker, r
         )),
         ApiKey::InitProducerId => call!(header, body, InitProducerIdRequest, |r| api::produce::init_id(
+            broker, r, version
+        )),
+        ApiKey::AddPartitionsToTxn => {
+            call!(header, body, AddPartitionsToTxnRequest, |r| {
+                api::transactions::add_partitions(broker, r, version)
+            })
+        }
+        ApiKey::EndTxn => call!(header, body, EndTxnRequest, |r| api::transactions::end(
+            broker, r, version
+        )),
+        ApiKey::WriteTxnMarkers => call!(header, body, WriteTxnMarkersRequest, |r| api::transactions::write(
+            broker, r
+        )),
+        ApiKey::DescribeProducers => {
+            call!(header, body, DescribeProducersRequest, |r| {
+                api::transactions::describe_producers(broker, r)
+            })
+        }
+        ApiKey::DescribeTransactions => {
+            call!(header, body, DescribeTransactionsRequest, |r| {
+                api::transactions::describe(broker, r)
+            })
+        }
+        ApiKey::ListTransactions => call!(header, body, ListTransactionsRequest, |r| api::transactions::list(
             broker, r
         )),
         ApiKey::CreateTopics => call!(header, body, CreateTopicsRequest, |r| api::topics::create(broker, r)),

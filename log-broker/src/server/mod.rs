@@ -3,7 +3,7 @@
 //! ```text
 //!  socket -> connection -> dispatch -> api::* -> topics / partition -> log        (append, read)
 //!                                          |                 |
-//!                                          |                 +-> syncer (threads): fdatasync, then acknowledge
+//!                                          |                 +-> flusher (threads): fdatasync, high watermark, purgatory
 //!                                          +-> coordinator -> group               (join, sync, commit)
 //! ```
 //!
@@ -16,14 +16,16 @@ mod broker;
 mod connection;
 mod coordinator;
 mod dispatch;
+mod flusher;
 mod gate;
 mod metrics;
 mod partition;
+mod purgatory;
 mod request_memory;
-mod syncer;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod transactions;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,7 +33,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use coordinator_client::registry::{self, Id, Registrar, Registration};
 use disk::{Disk, PooledDisk, RealDisk};
-use host::{DataDir, DataDirError, Listener, Shutdown};
+use host::{DataDir, DataDirError, Listener, Shutdown, Status};
+use serde_json::json;
 
 use crate::Args;
 use crate::property::BrokerProperties;
@@ -102,23 +105,29 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     })??;
 
     let health = Arc::clone(&broker);
-    let router = host::admin::router(broker.metrics().registry(), Arc::new(move || health.health()));
+    let status = status(&broker, listen, admin_address);
+    let router = host::admin::router(
+        broker.metrics().registry(),
+        Arc::new(move || health.health()),
+        status.clone(),
+    );
     let admin_task = tokio::spawn(host::admin::serve(admin, router, shutdown.clone()));
     let chores = [
         tokio::spawn(broker::retention(Arc::clone(&broker), shutdown.clone())),
         tokio::spawn(broker::compaction(Arc::clone(&broker), shutdown.clone())),
         tokio::spawn(coordinator::timers(Arc::clone(&broker), shutdown.clone())),
+        tokio::spawn(transactions::timers(Arc::clone(&broker), shutdown.clone())),
     ];
     let registrar = Registrar::start(
         &args.coordinator,
         registration(&broker, &args, listen, admin_address),
-        Id::Fixed(broker::NODE_ID.to_string()),
+        Id::Fixed(broker.node_id.to_string()),
     );
     let registrar = registrar.await.map_err(|error| Error::Setting(error.to_string()))?;
     let until = shutdown.clone();
     let registration = registrar.map(|registrar| tokio::spawn(registrar.keep(async move { until.requested().await })));
 
-    host::announce_ready("log-broker", &[("listen", listen), ("admin", admin_address)]);
+    status.announce_ready();
     accept(&listener, &broker, &shutdown).await;
 
     for chore in chores {
@@ -162,6 +171,25 @@ async fn accept(listener: &Listener, broker: &Arc<Broker>, shutdown: &Shutdown) 
     if tokio::time::timeout(DRAIN_TIME, drained).await.is_err() {
         tracing::info!("closing the connections that are still busy");
     }
+}
+
+/// What the broker is, for its ready line and `/status`.
+fn status(broker: &Arc<Broker>, listen: SocketAddr, admin: SocketAddr) -> Status {
+    let facts = Arc::clone(broker);
+    Status::new("log-broker", "broker")
+        .address("listen", listen)
+        .address("admin", admin)
+        .http(admin)
+        .data_directory(broker.data())
+        .facts(move || {
+            let topics = facts.topics.all();
+            let partitions: usize = topics.iter().map(|(_, topic)| topic.partitions.len()).sum();
+            [
+                ("node_id", json!(broker::NODE_ID)),
+                ("topics", json!(topics.len())),
+                ("partitions", json!(partitions)),
+            ]
+        })
 }
 
 /// How the broker stands in the coordinator.

@@ -60,7 +60,10 @@ async fn produce(broker: &Broker, batch: Bytes) -> (ErrorCode, i64) {
         topic_data: vec![topic],
         ..Default::default()
     };
-    let response = api::produce::begin(broker, request).finish().await.unwrap();
+    let response = api::produce::begin(broker, request, &Default::default())
+        .finish()
+        .await
+        .unwrap();
     let answer = &response.responses[0].partition_responses[0];
     (ErrorCode(answer.error_code), answer.base_offset)
 }
@@ -144,7 +147,7 @@ async fn many_producers_share_a_sync() {
                 topic_data: vec![topic],
                 ..Default::default()
             };
-            api::produce::begin(&broker, request)
+            api::produce::begin(&broker, request, &Default::default())
         })
         .collect();
     for one in begun {
@@ -157,7 +160,7 @@ async fn many_producers_share_a_sync() {
             .topics
             .partition("t", 0)
             .unwrap()
-            .with_log(|log| log.check().map(|()| log.durable_end())),
+            .with_log(|log| log.check().map(|()| log.high_watermark())),
         Ok(200)
     );
 }
@@ -244,12 +247,15 @@ async fn stored(broker: &Broker, topic: &str, max_timestamp: i64) -> (BatchHeade
         }],
         ..Default::default()
     };
-    let response = api::produce::begin(broker, request).finish().await.unwrap();
+    let response = api::produce::begin(broker, request, &Default::default())
+        .finish()
+        .await
+        .unwrap();
     let answer = &response.responses[0].partition_responses[0];
     assert_eq!(answer.error_code, 0);
     let partition = broker.topics.partition(topic, 0).unwrap();
     let slice = partition
-        .with_log(|log| log.locate(answer.base_offset, log.end(), 1))
+        .with_log(|log| log.locate(answer.base_offset, log.log_end_offset(), 1))
         .unwrap()
         .unwrap();
     let bytes = log::read_batches(&slice, answer.base_offset, i64::MAX, 1).unwrap();
@@ -319,7 +325,7 @@ async fn a_record_that_is_refused_is_named() {
         }],
         ..Default::default()
     };
-    let begun = api::produce::begin(&broker, request(1));
+    let begun = api::produce::begin(&broker, request(1), &Default::default());
     assert!(begun.refused_silently().is_none());
     let response = begun.finish().await.unwrap();
     let answer = &response.responses[0].partition_responses[0];
@@ -327,7 +333,11 @@ async fn a_record_that_is_refused_is_named() {
     let named: Vec<i32> = answer.record_errors.iter().map(|error| error.batch_index).collect();
     assert_eq!(named, [1, 3]);
     // A producer that takes no answers loses its connection.
-    assert!(api::produce::begin(&broker, request(0)).refused_silently().is_some());
+    assert!(
+        api::produce::begin(&broker, request(0), &Default::default())
+            .refused_silently()
+            .is_some()
+    );
 }
 
 #[tokio::test]

@@ -49,7 +49,9 @@ pub(super) struct Topics {
     changing: Mutex<Catalog>,
     topics: RwLock<BTreeMap<String, Arc<Topic>>>,
     cluster_id: String,
+    /// The epoch in which this broker leads the partitions that it opens.
     leader_epoch: i32,
+    node_id: i32,
 }
 
 impl Topics {
@@ -72,6 +74,7 @@ impl Topics {
         let topics = Self {
             cluster_id: catalog.cluster_id.clone(),
             leader_epoch: catalog.leader_epoch,
+            node_id: broker.number("node.id") as i32,
             disk,
             dir: dir.to_owned(),
             broker,
@@ -87,11 +90,6 @@ impl Topics {
 
     pub(super) fn cluster_id(&self) -> &str {
         &self.cluster_id
-    }
-
-    /// The epoch in which this broker leads all its partitions.
-    pub(super) fn leader_epoch(&self) -> i32 {
-        self.leader_epoch
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Arc<Topic>>> {
@@ -268,7 +266,8 @@ impl Topics {
         let fresh = (kept.len() as i32..entry.partitions).map(|index| {
             let dir = self.dir.join(catalog::partition_dir(name, index));
             let log = Log::open(Arc::clone(&self.disk), &dir, options).map(|(log, _)| log);
-            Arc::new(Partition::new(Arc::clone(&shared), index, log))
+            let topic = Arc::clone(&shared);
+            Arc::new(Partition::new(topic, index, self.node_id, self.leader_epoch, log))
         });
         let number = |name: &str| self.broker.topic_number(name, &entry.properties);
         Topic {

@@ -249,6 +249,23 @@ pub(crate) fn seal(batch: &mut [u8], header: &BatchHeader) {
     batch[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
+/// The same batch, marked as part of a transaction, or as written by a broker (a control batch).
+///
+/// # Panics
+/// When `batch` is not a whole batch; [`check`] it before.
+pub fn with_attributes(batch: &[u8], transactional: bool, control: bool) -> bytes::Bytes {
+    let mut header = BatchHeader::parse(batch).unwrap_or_else(|error| panic!("not a batch: {error}"));
+    if transactional {
+        header.attributes |= TRANSACTIONAL;
+    }
+    if control {
+        header.attributes |= CONTROL;
+    }
+    let mut batch = batch.to_vec();
+    seal(&mut batch, &header);
+    batch.into()
+}
+
 fn at<const N: usize>(header: &[u8; HEADER_LEN], start: usize) -> [u8; N] {
     let mut field = [0; N];
     field.copy_from_slice(&header[start..start + N]);

@@ -6,6 +6,8 @@
 //! [`record`] read and write what producers store: a batch has a 61-byte header that a broker checks and patches, and
 //! records inside it, which [`validate`] checks before a broker stores them; [`compression`] opens and closes them.
 //!
+//! [`internal`] is the format of the records in internal topics.
+//!
 //! How bytes move: a frame arrives as one [`bytes::Bytes`]; everything opaque in it (record batches, group metadata)
 //! is a slice of that frame. Encoding keeps long slices as segments of their own ([`Writer`]), and leaves a gap for records
 //! that are in a file ([`Records::Elsewhere`]), which go from there to a socket.
@@ -14,7 +16,7 @@
 //! one frame may claim in decoded structures has its own limit ([`DECODED_BYTES_MAX`]), because an empty array element
 //! is one byte on the wire and a hundred in memory.
 //!
-//! Deliberately missing: record formats before magic 2 (Kafka 4 refuses them too), transactions, SASL, and every call
+//! Deliberately missing: record formats before magic 2 (Kafka 4 refuses them too), SASL, and most calls
 //! between brokers. No I/O, no clock, no randomness.
 
 pub mod batch;
@@ -23,6 +25,8 @@ mod error;
 mod error_code;
 mod field;
 pub mod frame;
+pub mod internal;
+pub mod marker;
 pub mod messages;
 pub mod record;
 mod table;

@@ -125,6 +125,12 @@ cross! {
     incremental_alter_configs: IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
     offset_delete: OffsetDeleteRequest, OffsetDeleteResponse;
     describe_cluster: DescribeClusterRequest, DescribeClusterResponse;
+    add_partitions_to_txn: AddPartitionsToTxnRequest, AddPartitionsToTxnResponse;
+    end_txn: EndTxnRequest, EndTxnResponse;
+    write_txn_markers: WriteTxnMarkersRequest, WriteTxnMarkersResponse;
+    describe_producers: DescribeProducersRequest, DescribeProducersResponse;
+    describe_transactions: DescribeTransactionsRequest, DescribeTransactionsResponse;
+    list_transactions: ListTransactionsRequest, ListTransactionsResponse;
 }
 
 #[test]

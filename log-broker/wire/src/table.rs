@@ -75,6 +75,14 @@ macro_rules! table {
         }
     };
 
+    // Structures alone: what records of internal topics are made of.
+    (
+        structures;
+        $( $name:ident { $( $field:ident : $type:ty [$carried:expr] $(null [$null:expr])? $(tag $tag:literal)? $(= $default:expr)? ),* $(,)? } )*
+    ) => {
+        $( $crate::table!(@structure $name { $( $field : $type [$carried] [$($null)?] [$($tag)?] [$($default)?], )* }); )*
+    };
+
     (@message $api:ident $key:literal $versions:expr, $flexible:expr, $message:ident) => {
         impl $crate::Message for $message {
             const API: &'static str = stringify!($api);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use log_broker_wire::ErrorCode;
 use log_broker_wire::messages::ApiKey;
-use log_broker_wire::messages::api_versions::{ApiVersion, ApiVersionsResponse};
+use log_broker_wire::messages::api_versions::{
+    ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
 use log_broker_wire::messages::describe_cluster::{
     DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse,
 };
@@ -17,12 +19,16 @@ use log_broker_wire::messages::metadata::{
     MetadataResponseTopic,
 };
 
-use super::super::broker::{Broker, NODE_ID};
+use super::super::broker::Broker;
 use super::super::dispatch::{self, Client};
-use super::super::partition::Refused;
+use super::super::partition::{Partition, Refused};
 use super::super::topics::Topic;
 use super::blocking;
 use crate::catalog;
+
+/// Features, with the version that is in force and supported. With the second version of transactions, clients let the
+/// broker add partitions, and each end of a transaction bumps the epoch (KIP-890).
+const FEATURES: [(&str, i16); 1] = [("transaction.version", 2)];
 
 /// Metadata before this version takes an empty list for all topics.
 const EMPTY_IS_NONE: i16 = 1;
@@ -38,8 +44,21 @@ pub(in super::super) async fn api_versions() -> ApiVersionsResponse {
             max_version: *versions.end(),
         }
     });
+    let supported = FEATURES.iter().map(|(name, max_version)| SupportedFeatureKey {
+        name: (*name).to_owned(),
+        min_version: 0,
+        max_version: *max_version,
+    });
+    let finalized = FEATURES.iter().map(|(name, level)| FinalizedFeatureKey {
+        name: (*name).to_owned(),
+        max_version_level: *level,
+        min_version_level: *level,
+    });
     ApiVersionsResponse {
         api_keys: api_keys.collect(),
+        supported_features: supported.collect(),
+        finalized_features_epoch: 0,
+        finalized_features: finalized.collect(),
         ..Default::default()
     }
 }
@@ -85,13 +104,13 @@ pub(in super::super) async fn metadata(
     let (host, port) = broker.advertised_to(client);
     MetadataResponse {
         brokers: vec![MetadataResponseBroker {
-            node_id: NODE_ID,
+            node_id: broker.node_id,
             host,
             port: i32::from(port),
             rack: None,
         }],
         cluster_id: Some(broker.topics.cluster_id().to_owned()),
-        controller_id: NODE_ID,
+        controller_id: broker.node_id,
         topics,
         ..Default::default()
     }
@@ -152,18 +171,28 @@ async fn create(broker: &Arc<Broker>, name: String) -> Result<(), Refused> {
 }
 
 fn describe_topic(broker: &Broker, name: String, topic: &Topic) -> MetadataResponseTopic {
-    let partition = |index: i32| MetadataResponsePartition {
-        partition_index: index,
-        leader_id: NODE_ID,
-        leader_epoch: broker.topics.leader_epoch(),
-        replica_nodes: vec![NODE_ID],
-        isr_nodes: vec![NODE_ID],
-        ..Default::default()
+    let partition = |partition: &Partition| match partition.leadership() {
+        Some(leadership) => MetadataResponsePartition {
+            partition_index: partition.index,
+            leader_id: broker.node_id,
+            leader_epoch: leadership.leader_epoch,
+            replica_nodes: leadership.replicas,
+            isr_nodes: leadership.in_sync,
+            ..Default::default()
+        },
+        None => MetadataResponsePartition {
+            error_code: ErrorCode::LEADER_NOT_AVAILABLE.0,
+            partition_index: partition.index,
+            leader_id: -1,
+            ..Default::default()
+        },
     };
+    let is_internal = catalog::is_internal(&name);
     MetadataResponseTopic {
         name: Some(name),
         topic_id: topic.id,
-        partitions: topic.partitions.iter().map(|found| partition(found.index)).collect(),
+        is_internal,
+        partitions: topic.partitions.iter().map(|found| partition(found)).collect(),
         ..Default::default()
     }
 }
@@ -175,7 +204,7 @@ pub(in super::super) async fn describe(
 ) -> DescribeClusterResponse {
     let (host, port) = broker.advertised_to(client);
     let own = DescribeClusterBroker {
-        broker_id: NODE_ID,
+        broker_id: broker.node_id,
         host,
         port: i32::from(port),
         rack: None,
@@ -191,7 +220,7 @@ pub(in super::super) async fn describe(
     }
     DescribeClusterResponse {
         cluster_id: broker.topics.cluster_id().to_owned(),
-        controller_id: NODE_ID,
+        controller_id: broker.node_id,
         brokers: vec![own],
         ..Default::default()
     }

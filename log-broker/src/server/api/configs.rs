@@ -9,7 +9,7 @@ use log_broker_wire::messages::describe_configs::{
 };
 use log_broker_wire::messages::{alter_configs, incremental_alter_configs};
 
-use super::super::broker::{Broker, NODE_ID};
+use super::super::broker::Broker;
 use super::super::partition::Refused;
 use super::super::topics::refused;
 use super::{blocking, outcome};
@@ -80,7 +80,7 @@ fn describe_others(broker: &Broker) -> impl Iterator<Item = Described> {
     let own = |name: &str| {
         let (host, port) = &broker.advertised;
         Some(match name {
-            "broker.id" | "node.id" => NODE_ID.to_string(),
+            "broker.id" => broker.node_id.to_string(),
             "process.roles" => "broker".to_owned(),
             "log.dir" | "log.dirs" => broker.data().display().to_string(),
             "listeners" => format!("PLAINTEXT://{}", broker.listen),
@@ -134,19 +134,21 @@ fn describe_one(broker: &Broker, resource: &DescribeConfigsResource) -> Result<V
                 })
                 .collect())
         }
-        BROKER if resource.resource_name.is_empty() || resource.resource_name == NODE_ID.to_string() => Ok(PROPERTIES
-            .iter()
-            .filter(|property| !property.broker.is_empty())
-            .map(|property| {
-                let resolved = broker.properties.resolve(property);
-                Described::new(property.broker, property.kind, true, resolved)
-            })
-            .chain(describe_others(broker))
-            .collect()),
+        BROKER if resource.resource_name.is_empty() || resource.resource_name == broker.node_id.to_string() => {
+            Ok(PROPERTIES
+                .iter()
+                .filter(|property| !property.broker.is_empty())
+                .map(|property| {
+                    let resolved = broker.properties.resolve(property);
+                    Described::new(property.broker, property.kind, true, resolved)
+                })
+                .chain(describe_others(broker))
+                .collect())
+        }
         BROKER => {
             let message = format!(
-                "Unexpected broker id, expected {NODE_ID} but received {}",
-                resource.resource_name
+                "Unexpected broker id, expected {} but received {}",
+                broker.node_id, resource.resource_name
             );
             Err(refused(ErrorCode::INVALID_REQUEST, message))
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use log_broker_wire::messages::fetch::{
-    FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
+    AbortedTransaction as WireAborted, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
 };
 use log_broker_wire::{ErrorCode, Records};
 use tokio::sync::Notify;
@@ -16,8 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use super::super::broker::Broker;
 use super::super::off_worker;
 use super::super::partition::{Partition, Refused};
-use super::check_epoch;
-use crate::log::{Extent, LogError, locate_batches};
+use crate::log::{AbortedTransaction, Extent, LogError, locate_batches};
 
 /// From this version on topics are named by their ids.
 const BY_ID: i16 = 13;
@@ -25,8 +24,8 @@ const BY_ID: i16 = 13;
 /// Longest that a request may ask to wait.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
-/// The isolation level that hides what is not committed: here everything is, but its answer has a list of aborted
-/// transactions, if an empty one.
+/// The isolation level that hides what is not committed: such a fetch ends at the last stable offset, and its answer lists
+/// the aborted transactions among its records.
 const READ_COMMITTED: i8 = 1;
 
 /// The response, and the places of the records that it leaves out, in their order.
@@ -52,7 +51,7 @@ pub(in super::super) async fn answer(
         // First the waiter, then the look: what comes in between is noticed.
         let may_wait = Instant::now() < deadline && min_bytes > 0;
         if may_wait {
-            wanted.partitions().for_each(|partition| partition.wait_with(&waiter));
+            wanted.partitions().for_each(|partition| partition.poll_with(&waiter));
         }
         let found = wanted.find(broker, &request, true);
         let found = match found {
@@ -123,6 +122,7 @@ impl<'a> Wanted<'a> {
     fn find(&self, broker: &Broker, request: &FetchRequest, cached_only: bool) -> Option<Found> {
         let broker_max = usize::try_from(broker.properties.number("fetch.max.bytes")).unwrap_or(0);
         let mut left = usize::try_from(request.max_bytes).unwrap_or(0).min(broker_max);
+        let committed_only = request.isolation_level == READ_COMMITTED;
         let mut all = Found::default();
         for WantedTopic {
             asked: topic,
@@ -136,14 +136,14 @@ impl<'a> Wanted<'a> {
                 let partition_max = usize::try_from(asked.partition_max_bytes).unwrap_or(0);
                 let outcome = match partition {
                     None => Err(Refused::from(*missing)),
-                    Some(partition) => match check_epoch(broker, asked.current_leader_epoch) {
+                    Some(partition) => match partition.check_epoch(asked.current_leader_epoch) {
                         Err(refused) => Err(refused),
                         Ok(()) => {
                             // The first batch of all is sent however long it is, so that a reader gets on (KIP-74).
                             let limit = partition_max.min(left);
                             let wants_records = all.bytes == 0 || limit > 0;
                             let how = wants_records.then_some((limit, cached_only));
-                            match find(partition, asked.fetch_offset, how) {
+                            match find(partition, asked.fetch_offset, committed_only, how) {
                                 Err(Missed::Cold) => return None,
                                 Err(Missed::Refused(refused)) => Err(refused),
                                 Ok(read) => Ok(read),
@@ -151,7 +151,7 @@ impl<'a> Wanted<'a> {
                         }
                     },
                 };
-                let (data, extent) = partition_data(asked.partition, outcome, request.isolation_level);
+                let (data, extent) = partition_data(asked.partition, outcome, committed_only);
                 all.failed |= data.error_code != ErrorCode::NONE.0;
                 let read = extent.as_ref().map_or(0, |extent| extent.len);
                 all.bytes += read;
@@ -183,8 +183,10 @@ struct Found {
 /// What a partition had.
 struct Read {
     high_watermark: i64,
+    last_stable_offset: i64,
     log_start: i64,
     records: Option<Extent>,
+    aborted: Vec<AbortedTransaction>,
 }
 
 /// Why a partition had nothing.
@@ -195,18 +197,30 @@ enum Missed {
 }
 
 /// Looks for up to so many bytes, in the page cache alone or anywhere; for the ends only, where there is no room for records.
-fn find(partition: &Partition, offset: i64, records: Option<(usize, bool)>) -> Result<Read, Missed> {
+fn find(
+    partition: &Partition,
+    offset: i64,
+    committed_only: bool,
+    records: Option<(usize, bool)>,
+) -> Result<Read, Missed> {
     let max_bytes = records.map_or(0, |(max_bytes, _)| max_bytes);
     let located = partition.with_log(|log| {
         log.check()?;
-        let high_watermark = log.durable_end();
-        let slice = log.locate(offset, high_watermark, max_bytes)?;
-        Ok::<_, LogError>((slice, high_watermark, log.start()))
+        // The last stable offset first: it is never behind the high watermark then.
+        let last_stable_offset = log.last_stable_offset();
+        let high_watermark = log.high_watermark();
+        let limit = if committed_only {
+            last_stable_offset
+        } else {
+            high_watermark
+        };
+        let slice = log.locate(offset, limit, max_bytes)?;
+        Ok::<_, LogError>((slice, limit, high_watermark, last_stable_offset, log.start()))
     });
-    let (slice, high_watermark, log_start) = located.map_err(Missed::Refused)?;
-    let records = match (slice, records) {
+    let (slice, limit, high_watermark, last_stable_offset, log_start) = located.map_err(Missed::Refused)?;
+    let records = match (&slice, records) {
         (Some(slice), Some((max_bytes, cached_only))) => {
-            let found = locate_batches(&slice, offset, high_watermark, max_bytes, cached_only);
+            let found = locate_batches(slice, offset, limit, max_bytes, cached_only);
             found.map_err(|error| match error.kind() {
                 std::io::ErrorKind::WouldBlock => Missed::Cold,
                 _ => {
@@ -220,19 +234,27 @@ fn find(partition: &Partition, offset: i64, records: Option<(usize, bool)>) -> R
         }
         _ => None,
     };
+    let aborted = match (&slice, &records) {
+        (Some(slice), Some(extent)) if committed_only => {
+            let aborted = partition.with_log(|log| Ok::<_, LogError>(log.aborted_in(slice, extent, offset)));
+            aborted.map_err(Missed::Refused)?
+        }
+        _ => Vec::new(),
+    };
     Ok(Read {
         high_watermark,
+        last_stable_offset,
         log_start,
         records,
+        aborted,
     })
 }
 
 fn partition_data(
     partition_index: i32,
     outcome: Result<Read, Refused>,
-    isolation_level: i8,
+    committed_only: bool,
 ) -> (PartitionData, Option<Extent>) {
-    let aborted_transactions = (isolation_level == READ_COMMITTED).then(Vec::new);
     match outcome {
         Ok(read) => {
             let records = match &read.records {
@@ -242,9 +264,9 @@ fn partition_data(
             let data = PartitionData {
                 partition_index,
                 high_watermark: read.high_watermark,
-                last_stable_offset: read.high_watermark,
+                last_stable_offset: read.last_stable_offset,
                 log_start_offset: read.log_start,
-                aborted_transactions,
+                aborted_transactions: committed_only.then(|| read.aborted.iter().map(aborted).collect()),
                 records: Some(records),
                 ..Default::default()
             };
@@ -255,11 +277,18 @@ fn partition_data(
                 partition_index,
                 error_code: refused.code.0,
                 high_watermark: -1,
-                aborted_transactions,
+                aborted_transactions: committed_only.then(Vec::new),
                 records: Some(Records::default()),
                 ..Default::default()
             };
             (data, None)
         }
+    }
+}
+
+fn aborted(transaction: &AbortedTransaction) -> WireAborted {
+    WireAborted {
+        producer_id: transaction.producer_id,
+        first_offset: transaction.first_offset,
     }
 }

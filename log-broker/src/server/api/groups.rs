@@ -15,7 +15,7 @@ use log_broker_wire::messages::leave_group::{LeaveGroupRequest, LeaveGroupRespon
 use log_broker_wire::messages::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 use log_broker_wire::messages::sync_group::{SyncGroupRequest, SyncGroupResponse};
 
-use super::super::broker::{Broker, NODE_ID};
+use super::super::broker::Broker;
 use super::super::dispatch::Client;
 use crate::group::{Change, Identity, Join, Sync};
 
@@ -29,6 +29,7 @@ const CAN_SKIP_ASSIGNMENT: i16 = 9;
 const SEVERAL_MEMBERS: i16 = 3;
 
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 
 pub(in super::super) async fn find(
     broker: &Arc<Broker>,
@@ -36,13 +37,13 @@ pub(in super::super) async fn find(
     version: i16,
     client: &Client,
 ) -> FindCoordinatorResponse {
-    let error =
-        (request.key_type != GROUP).then(|| "only groups are coordinated, there are no transactions".to_owned());
+    let error = (!matches!(request.key_type, GROUP | TRANSACTION))
+        .then(|| "only groups and transactions are coordinated".to_owned());
     let (host, port) = broker.advertised_to(client);
     let found = |key: String| match &error {
         None => Coordinator {
             key,
-            node_id: NODE_ID,
+            node_id: broker.node_id,
             host: host.clone(),
             port: i32::from(port),
             ..Default::default()

@@ -8,6 +8,7 @@ pub(super) mod offsets;
 pub(super) mod positions;
 pub(super) mod produce;
 pub(super) mod topics;
+pub(super) mod transactions;
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use super::broker::Broker;
 use super::partition::Refused;
 
 /// Does something that blocks on the disk, on a thread for that.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     broker: &Arc<Broker>,
     action: impl FnOnce(&Broker) -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Refused> {
@@ -39,16 +40,5 @@ fn outcome<T>(outcome: Result<T, Refused>) -> (i16, Option<String>) {
             refused.code.0,
             Some(refused.message.unwrap_or_else(|| refused.code.name().to_owned())),
         ),
-    }
-}
-
-/// Holds a client's idea of the leader epoch against ours.
-fn check_epoch(broker: &Broker, told: i32) -> Result<(), Refused> {
-    let current = broker.topics.leader_epoch();
-    match told {
-        -1 => Ok(()),
-        told if told < current => Err(ErrorCode::FENCED_LEADER_EPOCH.into()),
-        told if told > current => Err(ErrorCode::UNKNOWN_LEADER_EPOCH.into()),
-        _ => Ok(()),
     }
 }

@@ -15,7 +15,7 @@ use log_broker_wire::messages::offset_for_leader_epoch::{
 
 use super::super::broker::Broker;
 use super::super::partition::{Partition, Refused};
-use super::{blocking, check_epoch};
+use super::blocking;
 use crate::log::{LogError, find_time};
 
 const LATEST: i64 = -1;
@@ -24,10 +24,13 @@ const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
 /// The first that is on this broker's disk, which is the first of all here (KIP-405).
 const EARLIEST_LOCAL: i64 = -4;
+/// The isolation level of consumers that read committed records only.
+const READ_COMMITTED: i8 = 1;
 /// The last that is in tiered storage: none.
 const LATEST_TIERED: i64 = -5;
 
 pub(in super::super) async fn list(broker: &Arc<Broker>, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    let committed_only = request.isolation_level == READ_COMMITTED;
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
@@ -39,8 +42,8 @@ pub(in super::super) async fn list(broker: &Arc<Broker>, request: ListOffsetsReq
                     .topics
                     .partition(&name, index)
                     .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-                check_epoch(broker, asked.current_leader_epoch)?;
-                find(&partition, asked.timestamp)
+                partition.check_epoch(asked.current_leader_epoch)?;
+                find(&partition, asked.timestamp, committed_only)
             });
             partitions.push(match found.await {
                 Ok((timestamp, offset, leader_epoch)) => ListOffsetsPartitionResponse {
@@ -68,8 +71,9 @@ pub(in super::super) async fn list(broker: &Arc<Broker>, request: ListOffsetsReq
     }
 }
 
-/// Timestamp, offset and leader epoch of what was asked for; offset -1 where there is nothing.
-fn find(partition: &Partition, asked: i64) -> Result<(i64, i64, i32), Refused> {
+/// Timestamp, offset and leader epoch of what was asked for; offset -1 where there is nothing. Where only committed records
+/// count, everything ends at the last stable offset.
+fn find(partition: &Partition, asked: i64, committed_only: bool) -> Result<(i64, i64, i32), Refused> {
     let (slice, timestamp, start, end) = partition.with_log(|log| {
         log.check()?;
         let timestamp = if asked == MAX_TIMESTAMP {
@@ -82,7 +86,11 @@ fn find(partition: &Partition, asked: i64) -> Result<(i64, i64, i32), Refused> {
         } else {
             None
         };
-        Ok::<_, LogError>((slice, timestamp, log.start(), log.durable_end()))
+        let end = match committed_only {
+            true => log.last_stable_offset(),
+            false => log.high_watermark(),
+        };
+        Ok::<_, LogError>((slice, timestamp, log.start(), end))
     })?;
     let found = match asked {
         LATEST => Some((-1, end)),
@@ -113,7 +121,7 @@ pub(in super::super) async fn epoch_ends(
             .topics
             .partition(topic, index)
             .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-        check_epoch(broker, told)?;
+        partition.check_epoch(told)?;
         partition.with_log(|log| Ok::<_, Refused>(log.epoch_end(epoch)))
     };
     let topics = request.topics.into_iter().map(|topic| {

@@ -3,6 +3,7 @@
 //! A batch is checked inside and out before it is appended: a batch that no consumer could read would stop all of them
 //! (see [`log_broker_wire::validate`]). A request is appended on the thread that calls [`begin`], which blocks on the disk.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,14 +17,23 @@ use log_broker_wire::messages::produce::{
 };
 use log_broker_wire::validate::{self, Invalid, RecordError, Rules};
 use log_broker_wire::{frame, record};
-use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::super::broker::Broker;
 use super::super::now_ms;
-use super::super::partition::Refused;
+use super::super::partition::{Partition, Refused};
+use super::super::purgatory::Reached;
 use super::super::topics::{Limits, refused};
 use super::blocking;
+use super::transactions::known_to;
+use crate::catalog;
+use crate::transaction::{EPOCH_BUMPS, Identity};
+
+/// From this version on, Produce makes partitions part of the transaction (KIP-890).
+const ENLISTS: i16 = 12;
+
+/// InitProducerId below this version does not know PRODUCER_FENCED.
+const INIT_KNOWS_FENCED: i16 = 4;
 
 /// Longest that a request may ask to wait.
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
@@ -44,8 +54,8 @@ struct Stored {
     base_offset: i64,
     log_start: i64,
     log_append_time_ms: i64,
-    /// Tells when it is durable, where that is waited for.
-    durable: Option<oneshot::Receiver<Result<(), Refused>>>,
+    /// Tells when the high watermark is behind it, where that is waited for.
+    reached: Option<Reached>,
 }
 
 /// Why a batch was not stored, and which of its records are to blame.
@@ -94,19 +104,89 @@ impl From<Invalid> for Rejected {
     }
 }
 
-/// Appends every batch of a request, in order.
-pub(in super::super) fn begin(broker: &Broker, request: ProduceRequest) -> Begun {
+/// Partitions that could not be made part of the request's transaction, and why.
+pub(in super::super) type Unlisted = BTreeMap<(String, i32), ErrorCode>;
+
+/// Asks the coordinator about those partitions of a transactional request in which the transaction is not open yet: whether
+/// they are part of it, or from [`ENLISTS`] on, to make them so. A batch that no transaction knows would never be decided.
+pub(in super::super) async fn enlist(broker: &Arc<Broker>, request: &ProduceRequest, version: i16) -> Unlisted {
+    let Some(transactional_id) = &request.transactional_id else {
+        return Unlisted::new();
+    };
+    // By producer; there is one in what clients send.
+    let mut asked: BTreeMap<(i64, i16), Vec<Arc<Partition>>> = BTreeMap::new();
+    for topic in &request.topic_data {
+        for data in &topic.partition_data {
+            let header = data.records.as_ref().and_then(|batch| BatchHeader::parse(batch).ok());
+            let Some(header) = header.filter(|header| header.is_transactional() && header.is_idempotent()) else {
+                continue; // Refused, or not, where it is appended.
+            };
+            let Some(partition) = broker.topics.partition(&topic.name, data.index) else {
+                continue;
+            };
+            let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
+            if partition.with_log(|log| Ok::<_, Refused>(log.begin_verification(producer_id, epoch))) == Ok(true) {
+                asked.entry((producer_id, epoch)).or_default().push(partition);
+            }
+        }
+    }
+    let mut unlisted = Unlisted::new();
+    for ((producer_id, producer_epoch), partitions) in asked {
+        let producer = Identity {
+            producer_id,
+            producer_epoch,
+        };
+        let begin_verification = || {
+            for partition in &partitions {
+                let _offline =
+                    partition.with_log(|log| Ok::<_, Refused>(log.begin_verification(producer_id, producer_epoch)));
+            }
+        };
+        let names = partitions
+            .iter()
+            .map(|partition| (partition.topic.to_string(), partition.index));
+        let names: Vec<(String, i32)> = names.collect();
+        let client = if version >= ENLISTS { EPOCH_BUMPS } else { 0 };
+        let outcome = broker
+            .transactions
+            .enlist(broker, transactional_id, producer, &names, client, begin_verification)
+            .await;
+        if let Err(refused) = outcome {
+            let code = match refused {
+                // Older clients know these of the coordinator's calls only; the one that they try again is this.
+                ErrorCode::CONCURRENT_TRANSACTIONS
+                | ErrorCode::COORDINATOR_NOT_AVAILABLE
+                | ErrorCode::NOT_COORDINATOR => ErrorCode::NOT_ENOUGH_REPLICAS,
+                ErrorCode::PRODUCER_FENCED => ErrorCode::INVALID_PRODUCER_EPOCH,
+                other => other,
+            };
+            unlisted.extend(names.into_iter().map(|partition| (partition, code)));
+        }
+    }
+    unlisted
+}
+
+/// Appends every batch of a request, in order; those that are `unlisted` are refused.
+pub(in super::super) fn begin(broker: &Broker, request: ProduceRequest, unlisted: &Unlisted) -> Begun {
     let wait = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).min(TIMEOUT_MAX);
     let acks = request.acks;
     let store = |topic: &str, index: i32, records: Option<Bytes>| {
         if !matches!(acks, -1..=1) {
             return Err(Rejected::from(ErrorCode::INVALID_REQUIRED_ACKS));
         }
-        if request.transactional_id.is_some() {
-            let message = "transactions are not supported by this broker";
-            return Err(refused(ErrorCode::INVALID_REQUEST, message.to_owned()).into());
+        if let Some(code) = unlisted.get(&(topic.to_owned(), index)) {
+            let message = "The partition could not be made part of the transaction.".to_owned();
+            return Err(refused(*code, message).into());
         }
-        append(broker, topic, index, &records.unwrap_or_default(), acks == -1)
+        let is_transactional = request.transactional_id.is_some();
+        append(
+            broker,
+            topic,
+            index,
+            &records.unwrap_or_default(),
+            is_transactional,
+            acks == -1,
+        )
     };
     let topics = request.topic_data.into_iter().map(|topic| {
         let partitions = topic.partition_data.into_iter().map(|data| {
@@ -126,7 +206,18 @@ pub(in super::super) fn begin(broker: &Broker, request: ProduceRequest) -> Begun
     }
 }
 
-fn append(broker: &Broker, topic: &str, index: i32, bytes: &Bytes, wait: bool) -> Result<Stored, Rejected> {
+fn append(
+    broker: &Broker,
+    topic: &str,
+    index: i32,
+    bytes: &Bytes,
+    is_transactional: bool,
+    wait: bool,
+) -> Result<Stored, Rejected> {
+    if catalog::is_internal(topic) {
+        let message = format!("The topic '{topic}' is internal: only the broker writes to it.");
+        return Err(refused(ErrorCode::INVALID_TOPIC_EXCEPTION, message).into());
+    }
     let found = broker.topics.get(topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let place = usize::try_from(index).map_err(|_| ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let partition = found
@@ -135,24 +226,24 @@ fn append(broker: &Broker, topic: &str, index: i32, bytes: &Bytes, wait: bool) -
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let now_ms = now_ms();
     let mut header = check(bytes, &found.limits)?;
+    if header.is_transactional() && !is_transactional {
+        let message = "A transactional batch comes with the transactional id of its producer.".to_owned();
+        return Err(refused(ErrorCode::INVALID_TXN_STATE, message).into());
+    }
     let recompressed = check_records(broker, bytes, &mut header, &found.limits, now_ms)?;
     let bytes = recompressed.as_ref().unwrap_or(bytes);
-    let epoch = broker.topics.leader_epoch();
-    let (appended, log_start) = partition.with_log(|log| {
-        log.append(bytes, &header, epoch, now_ms)
-            .map(|appended| (appended, log.start()))
-    })?;
+    let (appended, log_start) = partition.append(bytes, &header, now_ms)?;
     if !appended.duplicate {
         broker.metrics().produced_batches.inc();
         broker.metrics().produced_bytes.inc_by(bytes.len() as u64);
     }
-    let durable = broker.settle(partition, appended.end, wait);
+    let reached = broker.settle(partition, appended.end, wait);
     let is_log_append_time = found.limits.is_log_append_time;
     Ok(Stored {
         base_offset: appended.base_offset,
         log_start,
         log_append_time_ms: if is_log_append_time { now_ms } else { -1 },
-        durable,
+        reached,
     })
 }
 
@@ -209,8 +300,11 @@ fn check(bytes: &Bytes, limits: &Limits) -> Result<BatchHeader, Refused> {
             "a batch of {count} records cannot end {last} behind its first"
         )));
     }
-    if header.is_control() || header.is_transactional() {
-        return Err(invalid("control and transactional batches are not taken".to_owned()));
+    if header.is_control() {
+        return Err(invalid("control batches are written by brokers only".to_owned()));
+    }
+    if header.is_transactional() && !header.is_idempotent() {
+        return Err(invalid("a transactional batch has a producer id".to_owned()));
     }
     if header.is_idempotent() && (header.producer_epoch < 0 || header.base_sequence < 0) {
         return Err(invalid(
@@ -274,8 +368,8 @@ impl Begun {
 
 async fn settle(stored: Outcome, deadline: Instant) -> Outcome {
     let mut stored = stored?;
-    if let Some(durable) = stored.durable.take() {
-        match timeout_at(deadline, durable).await {
+    if let Some(reached) = stored.reached.take() {
+        match timeout_at(deadline, reached).await {
             Ok(Ok(outcome)) => outcome?,
             Ok(Err(_closing)) => return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER.into()),
             Err(_) => return Err(ErrorCode::REQUEST_TIMED_OUT.into()),
@@ -310,17 +404,46 @@ fn response(index: i32, settled: Outcome) -> PartitionProduceResponse {
     }
 }
 
-pub(in super::super) async fn init_id(broker: &Arc<Broker>, request: InitProducerIdRequest) -> InitProducerIdResponse {
-    let id = if request.transactional_id.is_some() {
-        // There is no error that says it better and ends the client's attempts.
-        Err(ErrorCode::INVALID_REQUEST.into())
-    } else {
-        blocking(broker, Broker::next_producer_id).await
+pub(in super::super) async fn init_id(
+    broker: &Arc<Broker>,
+    request: InitProducerIdRequest,
+    version: i16,
+) -> InitProducerIdResponse {
+    let identity = match request.transactional_id {
+        None => {
+            let fresh = blocking(broker, Broker::next_producer_id).await;
+            fresh.map(|producer_id| Identity {
+                producer_id,
+                producer_epoch: 0,
+            })
+        }
+        Some(transactional_id) => {
+            let expected = match (request.producer_id, request.producer_epoch) {
+                (-1, -1) => Ok(None),
+                (producer_id @ 0.., producer_epoch @ 0..) => Ok(Some(Identity {
+                    producer_id,
+                    producer_epoch,
+                })),
+                _ => Err(ErrorCode::INVALID_REQUEST),
+            };
+            let coordinator = &broker.transactions;
+            let timeout_ms = request.transaction_timeout_ms;
+            let begun = match expected {
+                _ if transactional_id.is_empty() => Err(ErrorCode::INVALID_REQUEST),
+                Err(refused) => Err(refused),
+                Ok(expected) => {
+                    coordinator
+                        .init_producer_id(broker, transactional_id, timeout_ms, expected)
+                        .await
+                }
+            };
+            begun.map_err(|refused| known_to(version, INIT_KNOWS_FENCED, refused).into())
+        }
     };
-    match id {
-        Ok(producer_id) => InitProducerIdResponse {
-            producer_id,
-            producer_epoch: 0,
+    match identity {
+        Ok(identity) => InitProducerIdResponse {
+            producer_id: identity.producer_id,
+            producer_epoch: identity.producer_epoch,
             ..Default::default()
         },
         Err(refused) => InitProducerIdResponse {

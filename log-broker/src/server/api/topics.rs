@@ -15,7 +15,7 @@ use log_broker_wire::messages::delete_topics::{
 };
 use uuid::Uuid;
 
-use super::super::broker::{Broker, NODE_ID};
+use super::super::broker::Broker;
 use super::super::partition::Refused;
 use super::super::topics::refused;
 use super::{blocking, outcome};
@@ -112,9 +112,12 @@ fn partition_count(broker: &Broker, topic: &CreatableTopic) -> Result<i32, Refus
             || topic
                 .assignments
                 .iter()
-                .any(|assignment| assignment.broker_ids != [NODE_ID])
+                .any(|assignment| assignment.broker_ids != [broker.node_id])
         {
-            let message = format!("Partitions must be numbered from 0 and assigned to the one broker, {NODE_ID}.");
+            let message = format!(
+                "Partitions must be numbered from 0 and assigned to the one broker, {}.",
+                broker.node_id
+            );
             return Err(refused(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message));
         }
         return Ok(indexes.len() as i32);
@@ -256,8 +259,15 @@ fn grow_one(broker: &Broker, topic: &CreatePartitionsTopic, validate_only: bool)
     }
     if let Some(assignments) = &topic.assignments {
         let fits = assignments.len() as i32 == topic.count - before;
-        if !fits || assignments.iter().any(|assignment| assignment.broker_ids != [NODE_ID]) {
-            let message = format!("Every new partition must be assigned to the one broker, {NODE_ID}.");
+        if !fits
+            || assignments
+                .iter()
+                .any(|assignment| assignment.broker_ids != [broker.node_id])
+        {
+            let message = format!(
+                "Every new partition must be assigned to the one broker, {}.",
+                broker.node_id
+            );
             return Err(refused(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message));
         }
     }

@@ -3,6 +3,7 @@
 //! A line reads `name: Type [versions that carry it]`; see the `table!` macro for the rest. Names and versions are
 //! those of Kafka's published protocol. [`ApiKey`] lists the calls.
 
+pub mod add_partitions_to_txn;
 pub mod alter_configs;
 pub mod api_versions;
 pub mod create_partitions;
@@ -14,6 +15,9 @@ pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
 pub mod describe_log_dirs;
+pub mod describe_producers;
+pub mod describe_transactions;
+pub mod end_txn;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -23,6 +27,7 @@ pub mod join_group;
 pub mod leave_group;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_transactions;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
@@ -30,6 +35,7 @@ pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
+pub mod write_txn_markers;
 
 use std::ops::RangeInclusive;
 
@@ -103,6 +109,9 @@ calls! {
     DeleteRecords: delete_records::DeleteRecordsRequest,
     InitProducerId: init_producer_id::InitProducerIdRequest,
     OffsetForLeaderEpoch: offset_for_leader_epoch::OffsetForLeaderEpochRequest,
+    AddPartitionsToTxn: add_partitions_to_txn::AddPartitionsToTxnRequest,
+    EndTxn: end_txn::EndTxnRequest,
+    WriteTxnMarkers: write_txn_markers::WriteTxnMarkersRequest,
     DescribeConfigs: describe_configs::DescribeConfigsRequest,
     AlterConfigs: alter_configs::AlterConfigsRequest,
     DescribeLogDirs: describe_log_dirs::DescribeLogDirsRequest,
@@ -111,4 +120,7 @@ calls! {
     IncrementalAlterConfigs: incremental_alter_configs::IncrementalAlterConfigsRequest,
     OffsetDelete: offset_delete::OffsetDeleteRequest,
     DescribeCluster: describe_cluster::DescribeClusterRequest,
+    DescribeProducers: describe_producers::DescribeProducersRequest,
+    DescribeTransactions: describe_transactions::DescribeTransactionsRequest,
+    ListTransactions: list_transactions::ListTransactionsRequest,
 }
