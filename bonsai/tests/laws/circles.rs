@@ -10,7 +10,7 @@ use crate::imports::edges;
 use crate::tree::Tree;
 
 /// Circles that are known: every file of one begins with one of these.
-const KNOWN: [(&[&str], &str); 18] = [
+const KNOWN: &[(&[&str], &str)] = &[
     (
         &[
             "raft/src/consensus/candidate.rs",
@@ -88,6 +88,10 @@ const KNOWN: [(&[&str], &str); 18] = [
     (
         &["batch/src/engine/join/", "batch/src/spatial/functions/"],
         "a join's build side and probe side; a geometry's reference system is read by a function",
+    ),
+    (
+        &["sim/src/actor/run.rs", "sim/src/outcome.rs", "sim/src/worlds/clocks/"],
+        "a run gives an outcome that names the run's types; a world and its nodes",
     ),
     (
         &["bonsai/src/launch/"],

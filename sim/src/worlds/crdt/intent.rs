@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::types::Tag;
+use super::data_type::Tag;
 use super::{Fault, Replica};
 use crate::invariant::{Check, require};
 

@@ -14,12 +14,12 @@
 //! other's value, a set that removes what it has not seen, a text whose order depends on arrival.
 
 mod converged;
+mod data_type;
 mod intent;
 mod laws;
 mod node;
-mod types;
 mod world;
 
+pub use data_type::{Fault, OrSet, PnCounter, Replica, Text};
 pub use node::{Node, Note};
-pub use types::{Fault, OrSet, PnCounter, Replica, Text};
 pub use world::Crdts;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::types::Tag;
+use super::data_type::Tag;
 use super::{Fault, Replica};
 use crate::actor::{Actor, Context};
 use crate::world::{Address, MILLISECOND};
