@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::demo::{self, FlightsArgs};
-use crate::launch::{self, Known, LogsArgs, Stack, StatusArgs, UpArgs, known};
+use crate::launch::{self, JobsArgs, Known, LogsArgs, Stack, StatusArgs, UpArgs, known};
 
 /// Kafka, HDFS, Spark, Flink and etcd, small: five native programs that speak the originals' protocols.
 #[derive(Debug, Parser)]
@@ -66,6 +66,13 @@ enum Command {
         /// Instead of this machine's stack, what is registered in a coordinator or an etcd.
         #[command(flatten)]
         registry: coordinator_client::Options,
+    },
+    /// Show the stream jobs: id, state, times; or stop one.
+    Jobs {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        args: JobsArgs,
     },
     /// Tell a story on real data.
     Demo {
@@ -138,7 +145,7 @@ fn parse(argv: Vec<OsString>) -> Result<Cli, ExitCode> {
 }
 
 /// The commands whose options have a place in `bonsai.toml`.
-const CONFIGURED: [&str; 7] = ["up", "status", "logs", "down", "reset", "env", "demo"];
+const CONFIGURED: [&str; 8] = ["up", "status", "logs", "down", "reset", "env", "jobs", "demo"];
 
 fn dispatch(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let stack = |place: &Place| Stack::at(place.data.as_deref());
@@ -151,6 +158,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Command::Logs { place, args } => launch::logs(&stack(&place)?, &args)?,
         Command::Down { place } => launch::down(&stack(&place)?)?,
         Command::Reset { place, service } => launch::reset(&stack(&place)?, service.as_deref())?,
+        Command::Jobs { place, args } => launch::jobs(&stack(&place)?, &args)?,
         Command::Env { place, registry } => launch::env(&stack(&place)?, &registry)?,
         Command::Demo {
             story: Story::Flights { place, args },

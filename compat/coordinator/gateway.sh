@@ -19,6 +19,10 @@ json "/v3/kv/txn" '{"succeeded":true,"responses":[{"response_range":{"count":"1"
     '{"compare":[{"key":"anNvbg==","target":"VERSION","version":"1"}],"success":[{"request_range":{"key":"anNvbg==","count_only":true}}]}'
 json "/v3/kv/deleterange" '{"deleted":"1"}' /v3/kv/deleterange '{"key":"anNvbg=="}'
 json "/v3/kv/range (refused)" '{"code":3,"message":"etcdserver: key is not provided"}400' /v3/kv/range '{}' -w '%{http_code}'
+# A success carries the gRPC headers, a refusal does not: as grpc-gateway has it.
+metadata() { curl -sS -m 10 -o /dev/null -D - "http://$ETCDCTL_ENDPOINTS$1" -d "$2" | grep -ic '^grpc-metadata-content-type: application/grpc'; }
+same "curl -i /v3/kv/range (its gRPC headers)" 1 "$(metadata /v3/kv/range '{"key":"YQ=="}')"
+same "curl -i /v3/kv/range (refused: none)" 0 "$(metadata /v3/kv/range '{}')"
 json "/v3/lease/grant" '{"ID":"4711","TTL":"60"}' /v3/lease/grant '{"ID":"4711","TTL":60}'
 json "/v3/lease/keepalive" '{"result":{"ID":"4711","TTL":"60"}}' /v3/lease/keepalive '{"ID":4711}'
 json "/v3/kv/lease/revoke" '{}' /v3/kv/lease/revoke '{"ID":4711}'

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use coordinator_wire::etcdserverpb as pb;
 use pb::kv_client::KvClient;
+use testing::bench::{Line, Progress, median};
 use tokio::time::{sleep, timeout};
 
 use crate::connection::Connection;
 use crate::server::{Contender, Member, Program};
-use crate::table::{Line, Progress};
 use crate::{Arguments, Result};
 
 /// Times that each program is started, or its leader killed.
@@ -32,12 +32,12 @@ pub async fn start(arguments: &Arguments, programs: &[Program], progress: &Progr
         let mut contender = Contender::start(program, 1, &arguments.directory).await?;
         let mut times = Vec::new();
         for number in 1..=TRIES {
-            progress.say(&format!("start {number} of {TRIES}, {}", program.name()));
+            progress.show(&format!("start {number} of {TRIES}, {}", program.name()));
             let member = &mut contender.members[0];
             member.terminate()?;
             times.push(member.start_again().await?.as_secs_f64() * 1_000.0);
         }
-        line.set(place, crate::table::median(&mut times));
+        line.set(place, median(times).unwrap_or_default());
     }
     Ok(line)
 }
@@ -45,7 +45,7 @@ pub async fn start(arguments: &Arguments, programs: &[Program], progress: &Progr
 /// From SIGKILL of the leader to the first put that someone acknowledges.
 pub async fn failover(arguments: &Arguments, programs: &[Program], nodes: usize, progress: &Progress) -> Result<Line> {
     let mut line = Line::new(
-        &format!("{nodes} nodes: leader killed to first put, median"),
+        format!("{nodes} nodes: leader killed to first put, median"),
         "ms",
         programs.len(),
     );
@@ -57,7 +57,7 @@ pub async fn failover(arguments: &Arguments, programs: &[Program], nodes: usize,
         let mut contender = Contender::start(program, nodes, &arguments.directory).await?;
         let mut times = Vec::new();
         for number in 1..=TRIES {
-            progress.say(&format!("leader killed {number} of {TRIES}, {}", program.name()));
+            progress.show(&format!("leader killed {number} of {TRIES}, {}", program.name()));
             sleep(SETTLE).await;
             let leader = contender.leader().await?;
             contender.members[leader].kill()?;
@@ -66,7 +66,7 @@ pub async fn failover(arguments: &Arguments, programs: &[Program], nodes: usize,
             times.push(killed.elapsed().as_secs_f64() * 1_000.0);
             contender.members[leader].start_again().await?;
         }
-        line.set(place, crate::table::median(&mut times));
+        line.set(place, median(times).unwrap_or_default());
     }
     Ok(line)
 }

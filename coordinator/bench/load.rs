@@ -3,8 +3,19 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use testing::bench::percentile;
+
 use crate::Result;
 use crate::server::{Contender, Spent};
+
+/// The figures of a round, each with its name in the table and in JSON, in the order of [`Round::figures`].
+pub const FIGURES: [(&str, &str); 5] = [
+    ("rate /s", "rate"),
+    ("p50 ms", "p50_ms"),
+    ("p99 ms", "p99_ms"),
+    ("CPU µs/op", "cpu_micros"),
+    ("syncs/op", "syncs"),
+];
 
 /// What one round measured.
 #[derive(Debug, Clone, Default)]
@@ -65,18 +76,15 @@ impl Round {
     fn new(mut latencies: Latencies, seconds: f64, before: Spent, after: Spent) -> Self {
         latencies.sort_unstable();
         let operations = latencies.len();
-        let at = |share: f64| -> f64 {
-            let place = (operations as f64 * share) as usize;
-            let micros = latencies.get(place.min(operations.saturating_sub(1)));
-            micros.map_or(0.0, |micros| f64::from(*micros) / 1_000.0)
-        };
+        let sorted_ms: Vec<f64> = latencies.iter().map(|micros| f64::from(*micros) / 1_000.0).collect();
+        let at = |percent: f64| percentile(&sorted_ms, percent).unwrap_or_default();
         let per_operation = |count: u64| count as f64 / operations.max(1) as f64;
         let cpu = before.cpu_micros.zip(after.cpu_micros);
         Self {
             operations,
             seconds,
-            p50_ms: at(0.5),
-            p99_ms: at(0.99),
+            p50_ms: at(50.0),
+            p99_ms: at(99.0),
             cpu_micros_per_operation: cpu.map(|(before, after)| per_operation(after.saturating_sub(before))),
             syncs_per_operation: per_operation(after.syncs.saturating_sub(before.syncs)),
         }
@@ -84,5 +92,15 @@ impl Round {
 
     pub fn rate(&self) -> f64 {
         self.operations as f64 / self.seconds.max(f64::MIN_POSITIVE)
+    }
+
+    pub fn figures(&self) -> [Option<f64>; 5] {
+        [
+            Some(self.rate()),
+            Some(self.p50_ms),
+            Some(self.p99_ms),
+            self.cpu_micros_per_operation,
+            Some(self.syncs_per_operation),
+        ]
     }
 }

@@ -20,10 +20,8 @@ mod availability;
 mod connection;
 mod load;
 mod operations;
-mod process;
 mod server;
 mod size;
-mod table;
 mod watching;
 
 use std::error::Error;
@@ -32,10 +30,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use testing::bench::{Progress, Row, Table};
 
+use crate::load::FIGURES;
 use crate::operations::Operation;
 use crate::server::{Contender, Program};
-use crate::table::{Progress, Row, Table};
 
 /// What goes wrong ends the measurement: a half-measured table helps no one.
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -137,23 +136,27 @@ fn main() -> ExitCode {
 
 async fn measure(arguments: &Arguments) -> Result<Table> {
     let programs = arguments.programs()?;
-    let mut table = Table::new(programs.iter().map(|program| program.name().to_owned()).collect());
+    let mut table = Table::new(
+        &[("nodes", 5), ("operation", 29), ("clients", 7)],
+        &FIGURES,
+        programs.iter().map(|program| program.name().to_owned()).collect(),
+    );
     let progress = Progress::new();
     for nodes in &arguments.nodes {
         load_rows(arguments, &programs, *nodes, &progress, &mut table).await?;
         if *nodes == 1 && arguments.wants("start") {
-            table.push(availability::start(arguments, &programs, &progress).await?);
+            table.line(availability::start(arguments, &programs, &progress).await?);
         }
         if *nodes > 1 && arguments.wants("failover") {
-            table.push(availability::failover(arguments, &programs, *nodes, &progress).await?);
+            table.line(availability::failover(arguments, &programs, *nodes, &progress).await?);
         }
     }
     if let Some(keys) = arguments.keys {
-        for row in size::measure(arguments, &programs, keys, &progress).await? {
-            table.push(row);
+        for line in size::measure(arguments, &programs, keys, &progress).await? {
+            table.line(line);
         }
     }
-    progress.done();
+    progress.clear();
     Ok(table)
 }
 
@@ -171,26 +174,29 @@ async fn load_rows(
     }
     let mut contenders = Vec::new();
     for program in programs {
-        progress.say(&format!("starting {nodes} × {}", program.name()));
+        progress.show(&format!("starting {nodes} × {}", program.name()));
         let contender = Contender::start(program, nodes, &arguments.directory).await?;
         operations::fill(&contender, operations::KEYS, arguments.value_bytes).await?;
         contenders.push(contender);
     }
     for (operation, clients) in measurements {
-        let mut row = Row::new(nodes, operation.title(), clients, contenders.len());
+        let mut row = Row::new(
+            [nodes.to_string(), operation.title().to_owned(), clients.to_string()],
+            contenders.len(),
+        );
         for round in 1..=arguments.rounds {
             for (place, contender) in contenders.iter().enumerate() {
-                progress.say(&format!(
+                progress.show(&format!(
                     "{nodes} node(s), {}, {clients} clients: round {round} of {}, {}",
                     operation.title(),
                     arguments.rounds,
                     contender.name(),
                 ));
                 let round = operations::round(contender, operation, clients, arguments).await?;
-                row.add(place, round);
+                row.add(place, round.figures());
             }
         }
-        table.push(row);
+        table.row(row);
     }
     Ok(())
 }

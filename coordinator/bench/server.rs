@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use coordinator_wire::etcdserverpb::StatusRequest;
 use coordinator_wire::etcdserverpb::maintenance_client::MaintenanceClient;
+use testing::process::{Signal, send, usage};
 
 use crate::Result;
 use crate::connection::{Connection, page};
-use crate::process;
 
 /// A server that is not healthy so long after its start never will be.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -146,7 +146,7 @@ impl Contender {
             syncs: 0,
         };
         for member in &self.members {
-            let cpu_micros = member.pid.map(process::cpu_micros).transpose()?;
+            let cpu_micros = member.pid.map(usage).transpose()?.map(|usage| usage.cpu_micros);
             spent.cpu_micros = spent.cpu_micros.zip(cpu_micros).map(|(sum, one)| sum + one);
             spent.syncs += member.syncs().await?;
         }
@@ -191,7 +191,8 @@ impl Drop for Contender {
 impl Member {
     /// Resident memory in bytes: all, and the part that is not mapped from files.
     pub fn resident_bytes(&self) -> Result<Option<(u64, u64)>> {
-        self.pid.map(process::resident_bytes).transpose()
+        let usage = self.pid.map(usage).transpose()?;
+        Ok(usage.map(|usage| (usage.resident_bytes, usage.anonymous_bytes)))
     }
 
     async fn syncs(&self) -> Result<u64> {
@@ -292,8 +293,7 @@ impl Started {
     }
 
     fn terminate(&mut self) -> Result<()> {
-        let pid = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status()?;
+        send(&self.child, Signal::TERM);
         let until = Instant::now() + STOP_TIMEOUT;
         while self.child.try_wait()?.is_none() {
             if Instant::now() > until {

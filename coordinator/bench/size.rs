@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use coordinator_wire::etcdserverpb as pb;
 use pb::maintenance_client::MaintenanceClient;
+use testing::bench::{Line, Progress};
 use tonic::Code;
 
 use crate::connection::Connection;
 use crate::server::{Contender, Program};
-use crate::table::{Line, Progress};
 use crate::{Arguments, Result, operations};
 
 /// After the last put, for what a server does in the background.
@@ -22,7 +22,7 @@ pub async fn measure(
     keys: usize,
     progress: &Progress,
 ) -> Result<Vec<Line>> {
-    let line = |title: &str, unit: &'static str| Line::new(&format!("{keys} keys: {title}"), unit, programs.len());
+    let line = |title: &str, unit: &'static str| Line::new(format!("{keys} keys: {title}"), unit, programs.len());
     let mut filling = line("puts while filling, 512 clients", "/s");
     let mut resident = line("resident memory", "MB");
     let mut anonymous = line("of it not mapped from files", "MB");
@@ -31,7 +31,7 @@ pub async fn measure(
     let mut snapshot = line("snapshot streamed", "ms");
     let mut streamed = line("snapshot's size", "MB");
     for (place, program) in programs.iter().enumerate() {
-        progress.say(&format!("{keys} keys into {}", program.name()));
+        progress.show(&format!("{keys} keys into {}", program.name()));
         let mut contender = Contender::start(program, 1, &arguments.directory).await?;
         let took = operations::fill(&contender, keys, arguments.value_bytes).await?;
         filling.set(place, keys as f64 / took.as_secs_f64());
@@ -41,13 +41,13 @@ pub async fn measure(
             resident.set(place, all as f64 / MEGABYTE);
             anonymous.set(place, private as f64 / MEGABYTE);
         }
-        progress.say(&format!("snapshot of {keys} keys, {}", program.name()));
+        progress.show(&format!("snapshot of {keys} keys, {}", program.name()));
         if let Some((took, bytes)) = save(&member.address).await? {
             snapshot.set(place, took.as_secs_f64() * 1_000.0);
             streamed.set(place, bytes as f64 / MEGABYTE);
         }
         if program.is_ours_to_stop() {
-            progress.say(&format!("restart with {keys} keys, {}", program.name()));
+            progress.show(&format!("restart with {keys} keys, {}", program.name()));
             member.kill()?;
             restart.set(place, member.start_again().await?.as_secs_f64() * 1_000.0);
             if let Some((all, _)) = member.resident_bytes()? {

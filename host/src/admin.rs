@@ -1,4 +1,4 @@
-//! HTTP as every service has it: `/metrics` (Prometheus) and `/healthz`, and a server for these and for a service's own
+//! HTTP as every service has it: `/metrics` (Prometheus), `/healthz` and `/status`, and a server for these and for a service's own
 //! pages that bad clients cannot hold up.
 
 mod process;
@@ -17,7 +17,8 @@ use hyper_util::service::TowerToHyperService;
 use prometheus::{Encoder, Registry, TextEncoder};
 use tokio::task::JoinSet;
 
-use crate::{Listener, Shutdown};
+pub use crate::status::Health;
+use crate::{Listener, Shutdown, Status};
 
 /// How long a client may take to send a request's header, and how long a connection may be idle.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,19 +27,29 @@ pub const HEADER_BYTES_MAX: usize = 64 << 10;
 /// How long requests may go on after shutdown was requested; the rest of the service drains meanwhile.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Says whether the service can serve: `Err` carries the reason.
-pub type Health = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
-
-/// `/metrics` and `/healthz`, to be served alone or merged into a service's own router. The process's own figures (memory,
+/// `/metrics`, `/healthz` and `/status`, to be served alone or merged into a service's own router. The process's own figures (memory,
 /// time, descriptors) come to those of `registry`.
-pub fn router(registry: Registry, health: Health) -> Router {
+pub fn router(registry: Registry, health: Health, status: Status) -> Router {
     // Refused only where the service has metrics of these names itself.
     if let Err(error) = process::Process::new().and_then(|process| registry.register(Box::new(process))) {
         tracing::debug!(%error, "no process metrics");
     }
     Router::new()
         .route("/metrics", get(move || metrics(registry.clone())))
-        .route("/healthz", get(move || healthz(Arc::clone(&health))))
+        .route(
+            "/healthz",
+            get({
+                let health = Arc::clone(&health);
+                move || healthz(Arc::clone(&health))
+            }),
+        )
+        .route(
+            "/status",
+            get(move || {
+                let document = status.document(&health);
+                async move { axum::Json(document) }
+            }),
+        )
 }
 
 /// Serves HTTP/1.1 until shutdown is requested. Handlers may ask for `ConnectInfo<SocketAddr>`.
@@ -137,9 +148,12 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(300)).await;
             "slow"
         });
-        let router = router(registry, health).route("/peer", peer).route("/slow", slow);
         let listener = Listener::bind("127.0.0.1:0", 2).await.unwrap();
         let address = listener.local_addr().unwrap();
+        let status = Status::new("test", "server").http(address);
+        let router = router(registry, health, status)
+            .route("/peer", peer)
+            .route("/slow", slow);
         let shutdown = Shutdown::new();
         let server = tokio::spawn(serve_with(
             listener,
@@ -178,6 +192,11 @@ mod tests {
         assert!(
             sick.starts_with("HTTP/1.1 503") && sick.ends_with("the disk is full\n"),
             "{sick}"
+        );
+        let status = answer(address, &request("/status")).await;
+        assert!(
+            status.contains("application/json") && status.contains(r#""ready":false"#),
+            "{status}"
         );
         assert!(answer(address, &request("/peer")).await.contains("127.0.0.1:"));
     }

@@ -3,7 +3,7 @@
 //! A service's `main` is three steps: [`config::parse`] turns flags, `BONSAI_*` variables and `bonsai.toml` into its
 //! arguments; [`run`] gives it a runtime, logs and a [`Shutdown`] that SIGTERM and SIGINT trigger; inside, it opens its
 //! [`DataDir`], its [`Listener`], with [`tls`] if that is wanted, and its [`admin`] page, and reports readiness with
-//! [`announce_ready`]. This crate knows no protocol but HTTP and TLS, and no service.
+//! [`Status::announce_ready`]. This crate knows no protocol but HTTP and TLS, and no service.
 //!
 //! Every way out is one of four: exit code 0 after an orderly shutdown, 1 with one line `error: …` that says what to do,
 //! 2 for arguments that are wrong, or a kill, which loses nothing that was acknowledged. Deliberately missing: daemons
@@ -18,6 +18,7 @@ mod listener;
 pub mod metrics;
 mod open_files;
 mod shutdown;
+pub mod status;
 pub mod telemetry;
 pub mod tls;
 
@@ -30,6 +31,7 @@ pub use data_dir::{DataDir, DataDirError};
 pub use listener::{Listener, Permit, UnixListener, bind_path};
 pub use open_files::open_files_max;
 pub use shutdown::{DRAIN_DEADLINE, Shutdown};
+pub use status::Status;
 
 /// Runs a service to its end: a tokio runtime, logs, and a [`Shutdown`] triggered by SIGTERM or SIGINT.
 ///
@@ -70,10 +72,8 @@ pub fn fail(error: &dyn Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Says on stdout, in one line, that the service is ready and where: `log-broker ready listen=127.0.0.1:9092`.
-///
-/// People read it, and the launcher does: it learns the ports that were asked for as 0.
-pub fn announce_ready(service: &str, addresses: &[(&str, std::net::SocketAddr)]) {
+/// The ready line: `log-broker ready listen=127.0.0.1:9092 …`.
+fn announce_ready(service: &str, addresses: &[(&str, std::net::SocketAddr)]) {
     let mut line = format!("{service} ready");
     for (name, address) in addresses {
         line.push_str(&format!(" {name}={address}"));

@@ -33,7 +33,9 @@ fn service(role: String) -> ExitCode {
         if role == "failing" {
             return Err("the disk is on fire: fetch water");
         }
-        host::announce_ready("test", &[("listen", ([127, 0, 0, 1], 1234).into())]);
+        host::Status::new("test", "server")
+            .address("listen", ([127, 0, 0, 1], 1234).into())
+            .announce_ready();
         shutdown.requested().await;
         tokio::time::sleep(Duration::from_millis(if role == "stuck" { 60_000 } else { 50 })).await;
         Ok(())

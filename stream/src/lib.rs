@@ -205,7 +205,8 @@ async fn serve_admin(address: &str, registry: Registry, shutdown: &host::Shutdow
         .map_err(|error| error.to_string())?;
     let bound = listener.local_addr().map_err(|error| error.to_string())?;
     tracing::warn!(admin = %bound, "serving /metrics");
-    let router = host::admin::router(registry, Arc::new(|| Ok(())));
+    let status = host::Status::new("stream", "job").http(bound);
+    let router = host::admin::router(registry, Arc::new(|| Ok(())), status);
     tokio::spawn(host::admin::serve(listener, router, shutdown.clone()));
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! - [`directory`] is a temporary directory that is kept, and whose path is printed, when the test that uses it fails.
 //! - [`wait`] polls for a condition with one deadline for all tests.
 //! - [`stories`] runs golden stories: text files of commands and their output.
+//! - [`http`] sends one request to a health, metrics or API page.
 //! - [`faults`] stands between two processes and cuts or delays what they say.
 //! - [`bench`] measures two contenders in alternating rounds and prints one table.
 //!
@@ -14,10 +15,11 @@
 pub mod bench;
 pub mod directory;
 pub mod faults;
+pub mod http;
 pub mod process;
 pub mod stories;
 pub mod wait;
 
 pub use directory::TestDir;
-pub use process::{Process, Program};
+pub use process::{Process, Program, Signal};
 pub use wait::{DEADLINE, eventually};

@@ -1,20 +1,22 @@
 //! Real programs as processes.
 //!
-//! Every service prints one ready line on stdout, `NAME ready key=address …` (`host::announce_ready`). [`Program`] says how
+//! Every service prints one ready line on stdout, `NAME ready key=address …` (`host::Status`). [`Program`] says how
 //! to start one; [`Process`] is one that is ready, is killed when dropped, and can be started again with the same
 //! arguments. Its stderr goes to a file, whose last lines a failed start prints.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 
+use crate::http;
 use crate::wait::DEADLINE;
 
 /// How many lines of a program's log a failed start shows.
@@ -186,6 +188,13 @@ fn ready_line(line: &str) -> Option<BTreeMap<String, SocketAddr>> {
         .collect()
 }
 
+/// Sends a signal to a child that is not a [`Process`].
+#[track_caller]
+pub fn send(child: &Child, signal: Signal) {
+    let sent = kill_process(Pid::from_child(child), signal);
+    assert!(sent.is_ok(), "cannot send {signal:?}: {sent:?}");
+}
+
 fn wait_within(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let deadline = Instant::now() + limit;
     loop {
@@ -239,8 +248,7 @@ impl Process {
 
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
-        let sent = kill_process(Pid::from_child(&self.child), signal);
-        assert!(sent.is_ok(), "cannot send {signal:?}: {sent:?}");
+        send(&self.child, signal);
     }
 
     /// SIGSTOP: alive, connected, and silent, until [`Process::resume`].
@@ -294,7 +302,7 @@ impl Process {
     /// GET over HTTP/1.1 from the address under `key`; the body.
     #[track_caller]
     pub fn http_get(&self, key: &str, path: &str) -> String {
-        http_get(self.address(key), path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
+        http::get(self.address(key), path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
     /// A sample of the Prometheus page at the address under `key`, without labels.
@@ -306,6 +314,37 @@ impl Process {
             .filter_map(|line| line.split_once(' '))
             .find_map(|(found, value)| (found == name).then(|| value.parse().ok())?);
         value.unwrap_or_else(|| panic!("no metric {name} in:\n{page}"))
+    }
+
+    /// The document at `/status`.
+    ///
+    /// # Panics
+    /// When it does not agree with the ready line, or is not what every service has there.
+    #[track_caller]
+    pub fn status(&self) -> serde_json::Value {
+        let page = self.http_get("http", "/status");
+        let document: serde_json::Value =
+            serde_json::from_str(&page).unwrap_or_else(|error| panic!("/status is not JSON: {error}: {page}"));
+        let keys = [
+            "program",
+            "version",
+            "role",
+            "addresses",
+            "data_directory",
+            "ready",
+            "facts",
+        ];
+        for key in keys {
+            assert!(document.get(key).is_some(), "/status has no {key}: {page}");
+        }
+        for (name, address) in &self.addresses {
+            assert_eq!(
+                document["addresses"][name],
+                address.to_string(),
+                "{name} in /status: {page}"
+            );
+        }
+        document
     }
 
     /// All of the log so far; empty if the program does not log to a file.
@@ -331,23 +370,6 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// GET over HTTP/1.1 on a connection of its own; the body.
-///
-/// # Errors
-/// When the server cannot be reached or closes early.
-pub fn http_get(address: SocketAddr, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(DEADLINE))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-    Ok(body.to_owned())
 }
 
 /// What Linux says about a process.

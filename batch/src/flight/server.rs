@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
-use host::{Listener, Shutdown};
+use host::{Listener, Shutdown, Status};
 use prometheus::{IntCounterVec, Opts, Registry};
 
 use super::FlightSql;
@@ -36,7 +36,11 @@ pub async fn serve(engine: Engine, flight: Listener, admin: Listener, shutdown: 
     registry
         .register(Box::new(statements.clone()))
         .map_err(|error| error.to_string())?;
-    let addresses = [("flight", local_address(&flight)?), ("admin", local_address(&admin)?)];
+    let admin_address = local_address(&admin)?;
+    let status = Status::new("batch", "flight-sql")
+        .address("flight", local_address(&flight)?)
+        .address("admin", admin_address)
+        .http(admin_address);
 
     let service =
         FlightServiceServer::new(FlightSql::new(engine, statements)).max_decoding_message_size(REQUEST_BYTES_MAX);
@@ -46,10 +50,10 @@ pub async fn serve(engine: Engine, flight: Listener, admin: Listener, shutdown: 
         .concurrency_limit_per_connection(CALLS_PER_CONNECTION_MAX)
         .add_service(service)
         .serve_with_incoming_shutdown(accepted(flight), async move { stop.requested().await });
-    let router = host::admin::router(registry, Arc::new(|| Ok(())));
+    let router = host::admin::router(registry, Arc::new(|| Ok(())), status.clone());
     let admin_server = tokio::spawn(host::admin::serve(admin, router, shutdown.clone()));
 
-    host::announce_ready("batch", &addresses);
+    status.announce_ready();
     let drained = async {
         shutdown.requested().await;
         tokio::time::sleep(DRAIN).await;

@@ -65,6 +65,9 @@ pub enum Error {
     Lacks(PathBuf, &'static str),
     #[error("the registrations in the coordinator at {0} cannot be read: {1}")]
     Registry(String, String),
+    /// Operator: the service's own words.
+    #[error("the jobs at http://{0}: {1}")]
+    Jobs(String, String),
     #[error("the stack did not end within {0} seconds: end pid {1} by hand")]
     NotEnded(u64, u32),
     #[error(transparent)]

@@ -6,16 +6,13 @@
 use std::time::Duration;
 
 use coordinator_client::registry;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::board::{Snapshot, State, Status};
+use super::http;
 
 /// A service that does not answer within this time is not well.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
-/// What is read of a health page.
-const PAGE_BYTES_MAX: u64 = 16 << 10;
 const POLL: Duration = Duration::from_millis(100);
 
 /// What a service can do right now.
@@ -29,6 +26,11 @@ pub enum Health {
 impl Health {
     pub fn is_healthy(&self) -> bool {
         *self == Self::Healthy
+    }
+
+    /// This one, or `other` if there is nothing wrong with this one.
+    pub fn and(self, other: Self) -> Self {
+        if self.is_healthy() { other } else { self }
     }
 
     /// Why it is not healthy.
@@ -109,7 +111,7 @@ async fn of(status: &Status) -> Health {
     let Some((address, page)) = status.health.split_once('/') else {
         return Health::Healthy; // Of a launcher that did not note the page yet.
     };
-    match timeout(ANSWER_MAX, ask(address, page)).await {
+    match timeout(ANSWER_MAX, http::get(address, page)).await {
         Ok(Ok((200, _))) => Health::Healthy,
         Ok(Ok((_, body))) => Health::Unhealthy(one_line(&body)),
         Ok(Err(error)) => Health::Unhealthy(format!("http://{}: {error}", status.health)),
@@ -121,23 +123,8 @@ async fn of(status: &Status) -> Health {
     }
 }
 
-/// The status code and body of `GET /PAGE`.
-async fn ask(address: &str, page: &str) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET /{page} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(PAGE_BYTES_MAX).read_to_end(&mut answer).await?;
-    parse(&String::from_utf8_lossy(&answer)).ok_or_else(|| std::io::ErrorKind::InvalidData.into())
-}
-
-fn parse(answer: &str) -> Option<(u16, String)> {
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let code = head.split_whitespace().nth(1)?.parse().ok()?;
-    Some((code, body.to_owned()))
-}
-
-fn one_line(text: &str) -> String {
+/// A text of any length and shape, as one line of a message.
+pub fn one_line(text: &str) -> String {
     const CHARS_MAX: usize = 300;
     let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
     joined.chars().take(CHARS_MAX).collect()
@@ -147,6 +134,7 @@ fn one_line(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::launch::procfs::Process;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     fn ready(health: &str) -> Status {

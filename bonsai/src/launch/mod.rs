@@ -4,7 +4,8 @@
 //! process of the table ([`service`]) a keeper ([`keeper`]). A keeper waits until those before it are ready, starts its
 //! process, reads its output ([`output`]), and starts it again when it dies. What each knows is on the board ([`board`]),
 //! which is also a file, so that `status`, `down`, `env` and the demo can see it from outside. A service is ready when it says
-//! so on stdout, and it is asked to end with SIGTERM; how it is then, its health page says ([`health`]).
+//! so on stdout, and it is asked to end with SIGTERM; how it is then, its health page ([`health`]) and a call of its own
+//! protocol ([`probe`]) say, together in one [`report`].
 //!
 //! One directory is one stack: locked by its supervisor, it holds the services' data directories, `logs/`, the stack's
 //! [`shape`] and `ports`, `state.json`, `conf/` and what the demo makes. Two stacks are two directories.
@@ -18,13 +19,17 @@ mod environment;
 mod error;
 mod health;
 mod holder;
+mod http;
+mod jobs;
 mod keeper;
 pub mod lifeline;
 mod logs;
 mod names;
 mod output;
 mod ports;
+mod probe;
 mod procfs;
+mod report;
 mod service;
 mod shape;
 mod stack;
@@ -37,6 +42,7 @@ pub use borrow::Borrowed;
 pub use environment::env;
 pub use error::Error;
 pub use health::{Health, health_of};
+pub use jobs::{JobsArgs, jobs};
 pub use keeper::describe as describe_exit;
 pub use logs::{LogsArgs, logs};
 pub use names::{Known, known};

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anstyle::{AnsiColor, Color, Style};
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::up::Shown;
 
@@ -87,12 +88,16 @@ impl Output {
         }
     }
 
+    /// A line in a log begins with its time: most have one of the service's own.
     fn keep(&self, inner: &mut Inner, name: &str, line: &str) {
         let log = inner
             .logs
             .entry(name.to_owned())
             .or_insert_with(|| BoundedLog::open(path(&self.directory, name), LOG_BYTES_MAX));
-        log.write(line);
+        match time_of(line) {
+            Some(_) => log.write(line),
+            None => log.write(&format!("{} {line}", now())),
+        }
     }
 
     /// Shows what was held back, and from now on everything at once.
@@ -121,21 +126,51 @@ impl Output {
     }
 }
 
+/// This moment, as the services write theirs.
+fn now() -> String {
+    Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// When a line of a log was written, if it begins with that: in text, or as the first member of a JSON object.
+pub fn time_of(line: &str) -> Option<DateTime<Utc>> {
+    let text = match line.strip_prefix('{') {
+        None => line.split_whitespace().next()?,
+        Some(_) => {
+            let rest = ["\"ts\":\"", "\"timestamp\":\""]
+                .iter()
+                .find_map(|name| line.split_once(name))?
+                .1;
+            rest.split('"').next()?
+        }
+    };
+    let time = DateTime::parse_from_rfc3339(text).ok()?;
+    Some(time.to_utc())
+}
+
 /// A line that deserves attention, in text and in JSON.
 fn is_warning(line: &str) -> bool {
-    let levels = [
-        "WARN",
-        "ERROR",
-        "\"level\":\"warn\"",
-        "\"level\":\"error\"",
-        "\"WARN\"",
-        "\"ERROR\"",
-    ];
-    let head: String = line.chars().take(80).collect();
+    has_level(line, "WARN") || is_error(line)
+}
+
+/// A line that reports an error, in text and in JSON.
+pub fn is_error(line: &str) -> bool {
+    // As the service wrote it, or behind the time that the log adds.
     line.starts_with("error: ")
+        || line
+            .split_once(' ')
+            .is_some_and(|(time, rest)| time_of(time).is_some() && rest.starts_with("error: "))
         || line.contains("panicked at")
-        || head.split_whitespace().any(|word| levels[..2].contains(&word))
-        || levels[2..].iter().any(|level| head.contains(level))
+        || has_level(line, "ERROR")
+}
+
+/// Whether the level stands at the line's beginning, where levels are.
+fn has_level(line: &str, level: &str) -> bool {
+    let head: String = line.chars().take(80).collect();
+    let in_json = [
+        format!("\"{level}\""),
+        format!("\"level\":\"{}\"", level.to_lowercase()),
+    ];
+    head.split_whitespace().any(|word| word == level) || in_json.iter().any(|text| head.contains(text.as_str()))
 }
 
 pub fn path(directory: &Path, service: &str) -> PathBuf {
@@ -279,8 +314,29 @@ mod tests {
         output.line("x", "from the service");
         output.say("from the launcher");
         let read = |name| fs::read_to_string(path(directory.path(), name)).unwrap();
-        assert_eq!(read("x"), "from the service\n");
-        assert_eq!(read(LAUNCHER), "from the launcher\n");
+        let kept = |name, text: &str| {
+            let log = read(name);
+            assert!(
+                time_of(&log).is_some() && log.ends_with(&format!("Z {text}\n")),
+                "{log}"
+            );
+            assert_eq!(log.lines().count(), 1);
+        };
+        kept("x", "from the service");
+        kept(LAUNCHER, "from the launcher");
+        let stamped = "2026-12-01T12:00:00.000000Z  INFO x: y";
+        output.line("y", stamped);
+        assert_eq!(read("y"), format!("{stamped}\n"));
+    }
+
+    #[test]
+    fn the_time_of_a_line_is_read_in_text_and_in_json() {
+        let time = DateTime::parse_from_rfc3339("2026-12-01T12:00:00.5Z").unwrap().to_utc();
+        assert_eq!(time_of("2026-12-01T12:00:00.500000Z  WARN x: y"), Some(time));
+        assert_eq!(time_of(r#"{"level":"info","ts":"2026-12-01T12:00:00.5Z"}"#), Some(time));
+        assert_eq!(time_of("log-broker ready listen=127.0.0.1:9092"), None);
+        assert_eq!(time_of("{"), None);
+        assert!(is_error("2026-12-01T12:00:00.500000Z error: the disk is full"));
     }
 
     #[test]

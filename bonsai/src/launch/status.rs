@@ -5,13 +5,12 @@ use std::time::Duration;
 use clap::Args;
 use coordinator_client::Options;
 use coordinator_client::registry::{self, Registration};
-use serde_json::json;
 use tokio::time::Instant;
 
 use super::Error;
 use super::board::{State, Status};
-use super::health::{self, Health};
-use super::service;
+use super::health::Health;
+use super::report::{Report, ServiceReport};
 use super::stack::Stack;
 
 const POLL: Duration = Duration::from_millis(200);
@@ -42,53 +41,56 @@ pub fn status(stack: &Stack, args: &StatusArgs) -> Result<bool, Error> {
     }
     let deadline = Instant::now() + args.wait.unwrap_or_default();
     loop {
-        let snapshot = match stack.snapshot() {
-            Ok(snapshot) => snapshot,
+        let report = match runtime.block_on(Report::of(stack)) {
+            Ok(report) => report,
             Err(Error::NoState(_)) if Instant::now() < deadline => {
                 std::thread::sleep(POLL);
                 continue;
             }
             Err(error) => return Err(error),
         };
-        let is_up = snapshot.supervisor.is_alive();
-        let services: Vec<Status> = if is_up {
-            snapshot.services
-        } else {
-            snapshot.services.into_iter().map(down).collect()
-        };
-        let ports = stack.ports()?;
-        let has_coordinator = ports.is_coordinator_elsewhere()
-            || services
-                .iter()
-                .any(|status| service::find(&status.service).is_some_and(|row| row.name == "coordinator"));
-        let health = runtime.block_on(async {
-            let mut health = health::of_all(&services).await;
-            if has_coordinator && is_up {
-                health::check_registrations(&ports.coordinators().join(","), &services, &mut health).await;
-            }
-            health
-        });
-        let is_healthy = is_up && health.iter().all(Health::is_healthy);
+        let is_healthy = report.is_healthy();
         if !is_healthy && Instant::now() < deadline {
             std::thread::sleep(POLL);
             continue;
         }
         if args.json {
-            let list: Vec<_> = services
-                .iter()
-                .zip(&health)
-                .map(|(status, health)| object(status, health))
-                .collect();
+            let list: Vec<_> = report.services.iter().map(ServiceReport::object).collect();
             outln!("{:#}", serde_json::Value::Array(list));
         } else {
-            let directory = stack.directory().display();
-            match is_up {
-                true => outln!("up in {directory} (pid {})\n", snapshot.supervisor.pid),
-                false => outln!("nothing is up in {directory}; start it with `bonsai up`\n"),
-            }
-            print_table(&services, &health);
+            print(&report);
         }
         return Ok(is_healthy);
+    }
+}
+
+fn print(report: &Report) {
+    let directory = report.directory.display();
+    match report.is_up {
+        true => outln!("up in {directory} (pid {})\n", report.supervisor.pid),
+        false => outln!("nothing is up in {directory}; start it with `bonsai up`\n"),
+    }
+    let rows: Vec<Row<'_>> = report
+        .services
+        .iter()
+        .map(|service| Row {
+            status: &service.status,
+            health: &service.health,
+            detail: service.answer().map_or("", |answer| &answer.facts.summary),
+        })
+        .collect();
+    print_rows(&rows);
+    for service in &report.services {
+        let name = &service.status.service;
+        for warning in service.answer().into_iter().flat_map(|answer| &answer.facts.warnings) {
+            outln!("\n{name}: warning: {warning}");
+        }
+        if let (false, Some(error), true) = (service.health.is_healthy(), &service.last_error, report.is_up) {
+            outln!("\n{name}: its last error: {error}");
+        }
+    }
+    if let Some(bytes) = super::report::available(&report.directory) {
+        outln!("\ndisk: {} left", megabytes(bytes));
     }
 }
 
@@ -125,105 +127,89 @@ pub async fn find_registered(options: &Options) -> Result<Vec<Registration>, Err
     }
 }
 
-/// What a service is when its supervisor is gone.
-fn down(status: Status) -> Status {
-    Status {
-        process: None,
-        ready_ms: None,
-        state: State::Stopped,
-        reason: None,
-        ..status
-    }
+/// A line of the table.
+struct Row<'a> {
+    status: &'a Status,
+    health: &'a Health,
+    /// What its own protocol says.
+    detail: &'a str,
 }
 
-fn object(status: &Status, health: &Health) -> serde_json::Value {
-    json!({
-        "service": status.service,
-        "address": status.address,
-        "pid": status.process.map(|process| process.pid),
-        "state": status.state,
-        "healthy": health.is_healthy(),
-        "reason": health.reason(),
-        "ready_ms": status.ready_ms,
-        "rss_bytes": rss(status),
-        "restarts": status.restarts,
-        "last_exit": status.last_exit,
-    })
+/// As [`print_rows`], of services that were not asked by their own protocols.
+pub fn print_table(services: &[Status], health: &[Health]) {
+    let rows: Vec<Row<'_>> = services
+        .iter()
+        .zip(health)
+        .map(|(status, health)| Row {
+            status,
+            health,
+            detail: "",
+        })
+        .collect();
+    print_rows(&rows);
+}
+
+/// Service, address, pid, state, ready in, RSS, and what it answers; the memory of all together below, and who is not healthy,
+/// with the reason.
+fn print_rows(rows: &[Row<'_>]) {
+    let widest = |text: fn(&Status) -> &str, title: &str| {
+        let longest = rows.iter().map(|row| text(row.status).len()).max().unwrap_or(0);
+        longest.max(title.len())
+    };
+    let name = widest(|status| &status.service, "service");
+    let address = widest(|status| &status.address, "address");
+    let line = |cells: [&str; 7]| {
+        let [service, at, pid, state, ready, memory, detail] = cells;
+        let line = format!("{service:name$}  {at:address$}  {pid:>8}  {state:<10}  {ready:>8}  {memory:>8}  {detail}");
+        outln!("{}", line.trim_end());
+    };
+    let has_details = rows.iter().any(|row| !row.detail.is_empty());
+    let answers = if has_details { "answers" } else { "" };
+    line(["service", "address", "pid", "state", "ready in", "RSS", answers]);
+    for Row { status, health, detail } in rows {
+        let state = match (status.state, health) {
+            (State::Ready, Health::Unhealthy(_)) => "unhealthy",
+            (state, _) => state.name(),
+        };
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        line([
+            &status.service,
+            &status.address,
+            &or_none(status.process.map(|process| process.pid.to_string())),
+            state,
+            &or_none(status.ready_ms.map(|ms| format!("{ms} ms"))),
+            &or_none(rss(status).map(megabytes)),
+            detail,
+        ]);
+    }
+    let total: u64 = rows.iter().filter_map(|row| rss(row.status)).sum();
+    if total > 0 {
+        line(["together", "", "", "", "", &megabytes(total), ""]);
+    }
+    for Row { status, health, .. } in rows {
+        if let (Some(reason), false) = (health.reason(), status.state == State::Stopped) {
+            outln!("\n{}: {reason}", status.service);
+        }
+        if let (Some(last), true) = (&status.last_exit, status.restarts > 0) {
+            let times = match status.restarts {
+                1 => "once".to_owned(),
+                count => format!("{count} times"),
+            };
+            outln!("\n{}: restarted {times}; it {last}", status.service);
+        }
+    }
 }
 
 fn rss(status: &Status) -> Option<u64> {
     status.process.and_then(|process| process.rss_bytes())
 }
 
-/// Service, address, pid, state, ready in, RSS, restarts; the memory of all together below, and who is not healthy, with the
-/// reason.
-pub fn print_table(services: &[Status], health: &[Health]) {
-    let width = |text: fn(&Status) -> &str, title: &str| {
-        let longest = services.iter().map(|status| text(status).len()).max().unwrap_or(0);
-        longest.max(title.len())
-    };
-    let (name, address) = (
-        width(|status| &status.service, "service"),
-        width(|status| &status.address, "address"),
-    );
-    outln!(
-        "{:name$}  {:address$}  {:>8}  {:<10}  {:>8}  {:>8}",
-        "service",
-        "address",
-        "pid",
-        "state",
-        "ready in",
-        "RSS"
-    );
-    for (status, health) in services.iter().zip(health) {
-        let state = match (status.state, health) {
-            (State::Ready, Health::Unhealthy(_)) => "unhealthy",
-            (state, _) => state.name(),
-        };
-        outln!(
-            "{:name$}  {:address$}  {:>8}  {:<10}  {:>8}  {:>8}",
-            status.service,
-            status.address,
-            status.process.map_or("-".to_owned(), |process| process.pid.to_string()),
-            state,
-            status.ready_ms.map_or("-".to_owned(), |ms| format!("{ms} ms")),
-            rss(status).map_or("-".to_owned(), megabytes),
-        );
-    }
-    let total: u64 = services.iter().filter_map(rss).sum();
-    if total > 0 {
-        outln!(
-            "{:name$}  {:address$}  {:>8}  {:<10}  {:>8}  {:>8}",
-            "together",
-            "",
-            "",
-            "",
-            "",
-            megabytes(total)
-        );
-    }
-    for (status, health) in services.iter().zip(health) {
-        if let (Some(reason), false) = (health.reason(), status.state == State::Stopped) {
-            outln!("\n{}: {reason}", status.service);
-        }
-        if let (Some(last), true) = (&status.last_exit, status.restarts > 0) {
-            let times = if status.restarts == 1 { "once" } else { "times" };
-            let count = if status.restarts == 1 {
-                String::new()
-            } else {
-                format!("{} ", status.restarts)
-            };
-            outln!("\n{}: restarted {count}{times}; it {last}", status.service);
-        }
-    }
-}
-
 fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
-/// `30s`, `500ms`, `2m`; a bare number is seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+/// `30s`, `500ms`, `2m`, `1h`; a bare number is seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits
         .parse()
@@ -232,7 +218,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         "" | "s" => Ok(Duration::from_secs(number)),
         "ms" => Ok(Duration::from_millis(number)),
         "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
-        unit => Err(format!("'{unit}' is no unit of time: write ms, s or m")),
+        "h" => Ok(Duration::from_secs(number.saturating_mul(3_600))),
+        unit => Err(format!("'{unit}' is no unit of time: write ms, s, m or h")),
     }
 }
 
@@ -245,6 +232,7 @@ mod tests {
         assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
-        assert!(duration("soon").is_err() && duration("3h").is_err() && duration("").is_err());
+        assert_eq!(duration("3h"), Ok(Duration::from_secs(10_800)));
+        assert!(duration("soon").is_err() && duration("3d").is_err() && duration("").is_err());
     }
 }

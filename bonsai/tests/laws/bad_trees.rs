@@ -114,6 +114,34 @@ fn a_pure_room_may_not_import_from_the_edge() {
 }
 
 #[test]
+fn files_do_not_name_each_other_in_a_circle() {
+    let tree = SmallTree::new();
+    tree.write("stream/src/lib.rs", "//! What it is.\nmod a;\nmod b;\nmod time;\n");
+    tree.write("stream/src/a.rs", "use crate::b::B;\npub struct A(B);\n");
+    tree.write("stream/src/b.rs", "pub struct B;\n");
+    assert_eq!(tree.broken(), Vec::<String>::new());
+    // Through a name that a folder's head passes on, and in a body instead of a declaration.
+    tree.write(
+        "stream/src/time/mod.rs",
+        "//! A room.\nmod window;\npub use window::Window;\n",
+    );
+    tree.write("stream/src/time/window.rs", "pub struct Window(crate::a::A);\n");
+    tree.write("stream/src/b.rs", "pub struct B;\nfn f(w: &crate::time::Window) {}\n");
+    tree.is_refused(&["stream/src/a.rs, stream/src/b.rs, stream/src/time/window.rs", "circle"]);
+    // Tests, comments and strings may name anything, and a part may name its folder's head.
+    tree.write(
+        "stream/src/b.rs",
+        "pub struct B;\n// crate::time::Window\n#[cfg(test)]\nmod tests {\n    use crate::time::Window;\n}\n",
+    );
+    tree.write(
+        "stream/src/time/mod.rs",
+        "//! A room.\nmod window;\npub struct Time(window::Window);\n",
+    );
+    tree.write("stream/src/time/window.rs", "use super::Time;\npub struct Window;\n");
+    assert_eq!(tree.broken(), Vec::<String>::new());
+}
+
+#[test]
 fn a_message_is_in_the_words_of_the_field() {
     let tree = SmallTree::new();
     tree.write(
@@ -275,4 +303,14 @@ fn a_page_points_at_what_is_there() {
     tree.is_refused(&["stream/README.md", "../ARCHITECTURE.md"]);
     tree.write("ARCHITECTURE.md", "```\n[not a link](nowhere)\n```\n");
     assert_eq!(tree.broken(), Vec::<String>::new());
+}
+
+#[test]
+fn a_walk_of_the_guide_names_what_is_there() {
+    let tree = SmallTree::new();
+    tree.write("stream/src/time/mod.rs", "//! A room.\npub async fn wait() {}\n");
+    tree.write("docs/guide/row.md", "| 1 | [`wait`](../../stream/src/time/mod.rs) |\n");
+    assert_eq!(tree.broken(), Vec::<String>::new());
+    tree.write("docs/guide/row.md", "| 1 | [`sleep`](../../stream/src/time/mod.rs) |\n");
+    tree.is_refused(&["docs/guide/row.md", "stream/src/time/mod.rs has no item `sleep`"]);
 }

@@ -6,8 +6,11 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod bad_trees;
+mod circles;
 mod edges;
 mod folders;
+mod guide;
+mod imports;
 mod manifests;
 mod pages;
 mod rooms;
@@ -22,13 +25,15 @@ use tree::Tree;
 
 /// Everything that is wrong with a tree, law by law.
 fn broken_laws(tree: &Tree) -> Vec<String> {
-    let laws: [fn(&Tree) -> Vec<String>; 7] = [
+    let laws: [fn(&Tree) -> Vec<String>; 9] = [
         edges::broken,
         rooms::broken,
+        circles::broken,
         folders::broken,
         sizes::broken,
         manifests::broken,
         pages::broken,
+        guide::broken,
         words::broken,
     ];
     laws.iter().flat_map(|law| law(tree)).collect()

@@ -3,23 +3,21 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-
-/// Patience for whatever must happen soon, also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use testing::TestDir;
+pub use testing::eventually as soon;
 
 /// A stack in a temporary directory, ended with the test.
 pub struct Stack {
-    directory: tempfile::TempDir,
+    directory: TestDir,
 }
 
 impl Stack {
     pub fn new() -> Self {
         Self {
-            directory: tempfile::tempdir().unwrap(),
+            directory: TestDir::new(),
         }
     }
 
@@ -116,15 +114,6 @@ impl Drop for Stack {
     }
 }
 
-/// Waits for something that must happen.
-pub fn soon(what: &str, mut happened: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !happened() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 pub fn signal(pid: u64, signal: Signal) {
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
 }
@@ -157,11 +146,23 @@ pub fn refusal(output: &Output) -> String {
 
 /// The whole answer.
 pub fn http(host: &str, method: &str, path: &str) -> String {
+    exchange(host, method, path, "")
+}
+
+/// A JSON body sent, and the one that is answered.
+pub fn post(host: &str, path: &str, body: &Value) -> Value {
+    let answer = exchange(host, "POST", path, &body.to_string());
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"))
+}
+
+fn exchange(host: &str, method: &str, path: &str, body: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(host).unwrap();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
     )
     .unwrap();
     let mut answer = String::new();

@@ -46,7 +46,7 @@ fn everything_starts_is_shown_and_ends() {
     );
 
     let logs = text(&stack.bonsai(&["logs", "coordinator"]));
-    assert!(logs.contains("coordinator | coordinator ready client="), "{logs}");
+    assert!(logs.contains("Z coordinator ready client="), "{logs}");
 
     assert!(stack.bonsai(&["down"]).status.success());
     for service in &status {

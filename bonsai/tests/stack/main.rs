@@ -16,3 +16,4 @@ mod registry;
 mod shape;
 mod stand_in;
 mod trouble;
+mod truth;

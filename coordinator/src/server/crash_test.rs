@@ -12,12 +12,13 @@ use disk::faulty::{FaultyDisk, Loss, MemoryDisk};
 
 use crate::Error;
 use crate::auth;
-use crate::machine::{Outcome, Request};
+use crate::machine::{Machine, Outcome, Request};
 use crate::members::Members;
 use crate::server::replica::node::Node;
 use crate::server::serve::{Threads, start, stop};
 use crate::server::settings::data_directory::Directories;
 use crate::server::settings::flags::{Arguments, Settings};
+use crate::server::storage::recovery;
 use crate::server::storage::redb_disk::Space;
 use crate::server::storage::store_file::{Identity, InitialState, StoreFile};
 use crate::server::storage::wake_up::WakeReason;
@@ -255,4 +256,61 @@ fn steps_of_an_unfinished_hand_over_are_dropped_at_the_next_start() {
     drop(file);
     let (file, numbers) = open();
     assert_eq!((numbers.revision, count(&file), file.stored_bytes()), (1, 0, empty));
+}
+
+/// Compacted versions leave the file in steps of their own, after the hand-over that tells of the compaction: a crash before
+/// or between them leaves versions that no reader sees and that the next hand-over removes.
+#[test]
+fn a_removal_that_a_crash_cut_short_is_finished_after_the_next_start() {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    disk.create_dir_all(Path::new(DIRECTORY)).expect("a directory");
+    let path = Path::new(DIRECTORY).join("store.redb");
+    let initial = InitialState {
+        identity: Identity { cluster: 1, member: 2 },
+        members: Members::default(),
+        applied: 1,
+    };
+    let open = || StoreFile::open(&disk, &path, Arc::new(Space::default()), &initial).expect("it opens");
+    let archived = |machine: &mut Machine, file: &StoreFile, up_to| {
+        let snapshot = Arc::new(file.snapshot().expect("readable"));
+        machine.store_mut().archived(up_to, snapshot);
+    };
+    let mut file = open().0;
+    let mut machine = recovery::machine_of(&file).expect("empty");
+    for index in 2..6 {
+        let applied = machine.apply(index, &auth::root(), &put("a", index.to_string()));
+        applied.expect("readable");
+    }
+    let hand_over = machine.hand_over();
+    file.take_over(&hand_over).expect("durable");
+    archived(&mut machine, &file, hand_over.store.up_to);
+    let compaction = Request::Compaction(pb::CompactionRequest {
+        revision: 5,
+        physical: false,
+    });
+    machine.apply(6, &auth::root(), &compaction).expect("readable");
+    let hand_over = machine.hand_over();
+    assert_eq!(hand_over.store.removed.len(), 3);
+    file.take_over(&hand_over).expect("durable");
+    file.remove_versions(&hand_over.store.removed[..1]).expect("durable");
+    drop(file);
+
+    let mut file = open().0;
+    let mut machine = recovery::machine_of(&file).expect("readable");
+    let mut seen = 0;
+    let all = (Revision::default(), Revision::end_of(i64::MAX));
+    let scanned = machine.store().view().scan(all.0, all.1, &mut |_| {
+        seen += 1;
+        true
+    });
+    scanned.expect("readable");
+    assert_eq!(seen, 1, "what is compacted is not seen");
+    let hand_over = machine.hand_over();
+    assert_eq!(hand_over.store.removed, [Revision::new(3, 0), Revision::new(4, 0)]);
+    let before = file.stored_bytes();
+    file.take_over(&hand_over).expect("durable");
+    file.remove_versions(&hand_over.store.removed).expect("durable");
+    assert!(file.stored_bytes() < before);
+    archived(&mut machine, &file, hand_over.store.up_to);
+    assert!(machine.hand_over().store.removed.is_empty());
 }

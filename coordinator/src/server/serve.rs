@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use coordinator_wire::coordinatorpb::MemberAttributes;
 use disk::{Disk, RealDisk};
-use host::{DataDir, Shutdown};
+use host::{DataDir, Shutdown, Status};
 use raft::consensus;
 use raft::node::{Connect, Door, Inbox, Transport};
+use serde_json::json;
 
 use crate::machine::Request;
 use crate::members::Members;
@@ -106,8 +107,9 @@ pub(in crate::server) async fn serve(settings: Settings, shutdown: Shutdown) -> 
     };
     compare_keys(&node, &settings, &shutdown);
     let introduced = tokio::spawn(introduce(Arc::clone(&node), attributes, shutdown.clone()));
-    let port = router::port(&node, &settings, &shutdown);
-    router::serve_pages(&node, &settings, pages, &shutdown);
+    let status = status(&node, directory.path(), &addresses, &page_addresses);
+    let port = router::port(&node, &settings, &status, &shutdown);
+    router::serve_pages(&node, &settings, pages, &status, &shutdown);
     let incoming = connections::accept(endpoints, &shutdown);
     let server = port.serve(incoming, &shutdown);
     let announces = settings.announces;
@@ -118,9 +120,7 @@ pub(in crate::server) async fn serve(settings: Settings, shutdown: Shutdown) -> 
         tracing::info!(addresses = ?addresses, "ready to serve client requests");
         startup_log::serving(&listening);
         if announces {
-            let mut named: Vec<_> = addresses.iter().map(|address| ("client", *address)).collect();
-            named.extend(page_addresses.iter().map(|address| ("metrics", *address)));
-            host::announce_ready("coordinator", &named);
+            status.announce_ready();
         }
     });
     let outcome = tokio::select! {
@@ -233,6 +233,31 @@ async fn founding(
 async fn drained(shutdown: &Shutdown) {
     shutdown.requested().await;
     tokio::time::sleep(DRAIN_TIMEOUT).await;
+}
+
+/// What this member is, for its ready line and `/status`.
+fn status(node: &Arc<Node>, data: &Path, clients: &[SocketAddr], pages: &[SocketAddr]) -> Status {
+    let mut status = Status::new("coordinator", "member").data_directory(data);
+    for address in clients {
+        status = status.address("client", *address);
+    }
+    for address in pages {
+        status = status.address("metrics", *address);
+    }
+    if let Some(address) = pages.first().or(clients.first()) {
+        status = status.http(*address);
+    }
+    let facts = Arc::clone(node);
+    status.facts(move || {
+        [
+            ("cluster_id", json!(facts.identity.cluster.to_string())),
+            ("member_id", json!(facts.identity.member.to_string())),
+            (
+                "leader",
+                json!(facts.leaders().borrow().map(|leader| leader.to_string())),
+            ),
+        ]
+    })
 }
 
 /// Binds what clients connect to; returns the addresses of what has one, too.

@@ -115,6 +115,9 @@ impl Selected {
 
 impl Store {
     /// The store that `archive` holds: `restore` must show all its versions in order to the closure it is given.
+    ///
+    /// The archive may still hold versions that the compaction up to `compacted` removed, where a crash cut the removal
+    /// short: they are removed again with the next hand-over.
     pub fn restore<E>(
         archive: Arc<dyn Archive>,
         revision: i64,
@@ -127,13 +130,14 @@ impl Store {
             index.restore(version);
             last = version.revision;
         })?;
+        let removed = index.compact(compacted);
         Ok(Self {
             index,
             tail: VecDeque::new(),
             tail_bytes: 0,
             archive,
             handed_over: last,
-            removed: Vec::new(),
+            removed,
             removing: Vec::new(),
             revision: revision.max(REVISION_FIRST),
             compacted,
@@ -221,6 +225,11 @@ impl Store {
         self.index
             .visit(bounds, i64::MAX, |key, _| keys.push(Bytes::copy_from_slice(key)));
         keys
+    }
+
+    /// Whether the archive holds versions that compaction removed, apart from those of a hand-over under way.
+    pub fn has_removed(&self) -> bool {
+        !self.removed.is_empty()
     }
 
     /// Starts the next revision.

@@ -35,7 +35,8 @@ enum Step {
     Compact(i64),
     /// The archive takes over what is new; true if it takes until the next such step.
     Archive(bool),
-    Restart,
+    /// True if a crash comes before what compaction removed has gone from the archive.
+    Restart(bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -45,7 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..6_u8, 0..7_u8).prop_map(|(from, to)| Step::DeleteRange(from, to)),
         1 => (0..6_i64).prop_map(Step::Compact),
         2 => any::<bool>().prop_map(Step::Archive),
-        1 => Just(Step::Restart),
+        1 => any::<bool>().prop_map(Step::Restart),
     ]
 }
 
@@ -153,6 +154,10 @@ impl Pair {
     }
 
     fn archive(&mut self, at_once: bool) {
+        self.archive_and_remove(at_once, true);
+    }
+
+    fn archive_and_remove(&mut self, at_once: bool, removes: bool) {
         let hand_over = self.in_flight.take().unwrap_or_else(|| self.store.hand_over());
         if !at_once {
             self.in_flight = Some(hand_over);
@@ -161,7 +166,7 @@ impl Pair {
         for version in &hand_over.versions {
             self.archive.0.insert(version.revision, version.as_ref().clone());
         }
-        for removed in &hand_over.removed {
+        for removed in hand_over.removed.iter().filter(|_| removes) {
             assert!(
                 self.archive.0.remove(removed).is_some(),
                 "{removed:?} was archived once"
@@ -171,9 +176,9 @@ impl Pair {
     }
 
     /// Everything is archived, then read back.
-    fn restart(&mut self) {
+    fn restart(&mut self, crashes_before_removal: bool) {
         self.archive(true);
-        self.archive(true);
+        self.archive_and_remove(true, !crashes_before_removal);
         let archive = self.archive.clone();
         let (revision, compacted) = (self.store.revision(), self.store.compacted());
         self.store = Store::restore(Arc::new(archive.clone()), revision, compacted, |restore| {
@@ -255,12 +260,13 @@ proptest! {
                 Step::DeleteRange(from, to) => pair.delete_range(*from, *to),
                 Step::Compact(back) => pair.compact(*back),
                 Step::Archive(at_once) => pair.archive(*at_once),
-                Step::Restart => pair.restart(),
+                Step::Restart(crashes) => pair.restart(*crashes),
             }
             pair.check();
         }
         // Nothing is left behind: all that a compaction at the end keeps is what lives.
-        pair.restart();
+        pair.restart(false);
+        pair.archive(true);
         if pair.revision() > pair.compacted {
             pair.compact(0);
             pair.archive(true);

@@ -1,12 +1,14 @@
 //! Three members as processes, with the proxy between them.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coordinator_client::Client;
+use testing::process::send;
+use testing::{Program, Signal, TestDir};
 use tokio::net::TcpListener;
 
 use crate::proxy::Network;
@@ -16,7 +18,8 @@ const HEAL_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// The members; killed when dropped.
 pub struct Cluster {
-    directory: tempfile::TempDir,
+    /// Kept when a test fails: what a failed run leaves is worth reading.
+    _directory: TestDir,
     pub network: Arc<Network>,
     members: Vec<Member>,
 }
@@ -30,7 +33,7 @@ struct Member {
 
 impl Cluster {
     pub async fn start(members: usize) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
+        let directory = TestDir::new();
         let network = Network::new(members);
         let (mut advertised, mut places) = (Vec::new(), Vec::new());
         for number in 0..members {
@@ -43,7 +46,7 @@ impl Cluster {
         }
         let initial = advertised.join(",");
         let members = places.iter().enumerate().map(|(number, (peer, client, proxy))| {
-            let data = directory.path().join(format!("n{number}"));
+            let data = directory.join(format!("n{number}"));
             let flags = vec![
                 format!("--name=n{number}"),
                 format!("--data-dir={}", data.display()),
@@ -57,7 +60,7 @@ impl Cluster {
                 // Few, so that members that were away need a snapshot.
                 "--snapshot-catchup-entries=10".to_owned(),
             ];
-            let log = directory.path().join(format!("n{number}.log"));
+            let log = directory.join(format!("n{number}.log"));
             let child = spawn(&flags, &log);
             network.set_pid(number, child.id());
             Member {
@@ -69,7 +72,7 @@ impl Cluster {
         });
         let members = members.collect();
         let cluster = Self {
-            directory,
+            _directory: directory,
             network,
             members,
         };
@@ -98,10 +101,8 @@ impl Cluster {
         self.network.set_pid(number, member.child.id());
     }
 
-    pub fn signal(&self, member: usize, signal: &str) {
-        let pid = self.members[member].child.id().to_string();
-        let status = Command::new("kill").args([signal, &pid]).status();
-        assert!(status.expect("kill is there").success());
+    pub fn signal(&self, member: usize, signal: Signal) {
+        send(&self.members[member].child, signal);
     }
 
     /// How often a member took in the state of another one.
@@ -149,28 +150,14 @@ impl Drop for Cluster {
             let _already_ended = member.child.kill();
             let _reaped = member.child.wait();
         }
-        // What a failed run leaves is worth reading.
-        if std::thread::panicking() {
-            let kept = std::mem::replace(&mut self.directory, tempfile::tempdir().expect("a directory")).keep();
-            println!("data and logs are in {}", kept.display());
-        }
     }
 }
 
-fn spawn(flags: &[String], log: &PathBuf) -> Child {
-    let output = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(log)
-        .expect("a file");
-    Command::new(env!("CARGO_BIN_EXE_coordinator"))
-        .env_clear()
+fn spawn(flags: &[String], log: &Path) -> Child {
+    Program::new(env!("CARGO_BIN_EXE_coordinator"))
         .args(flags)
-        .stdin(Stdio::null())
-        .stdout(output.try_clone().expect("a handle"))
-        .stderr(output)
+        .log_to(log)
         .spawn()
-        .expect("the program is there")
 }
 
 fn free_address() -> SocketAddr {

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
+use testing::Signal;
+
 use crate::Chance;
 use crate::cluster::Cluster;
 
@@ -57,9 +59,9 @@ pub async fn run(mut cluster: Cluster, mut chance: Chance, length: Duration) -> 
             }
             2 => {
                 tally.stops += 1;
-                cluster.signal(member, "-STOP");
+                cluster.signal(member, Signal::STOP);
                 sleep(away).await;
-                cluster.signal(member, "-CONT");
+                cluster.signal(member, Signal::CONT);
             }
             3 => {
                 tally.cuts += 1;

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use coordinator_client::{Client, Keys, RangeOptions};
+use testing::Program;
 use tokio::sync::Mutex;
 
 use crate::{Chance, from_environment};
@@ -21,15 +22,12 @@ struct Member(Child);
 
 impl Member {
     fn start(data: &Path, address: SocketAddr) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_coordinator"))
-            .env_clear()
+        let member = Program::new(env!("CARGO_BIN_EXE_coordinator"))
             .arg(format!("--data-dir={}", data.display()))
             .arg(format!("--listen-client-urls=http://{address}"))
             .arg("--listen-peer-urls=http://127.0.0.1:0")
-            .args(["--log-level", "error"])
-            .stdout(Stdio::null())
-            .spawn();
-        Self(child.expect("the program is there"))
+            .args(["--log-level", "error"]);
+        Self(member.spawn())
     }
 }
 

@@ -12,6 +12,8 @@ use pb::kv_client::KvClient;
 use pb::lease_client::LeaseClient;
 use pb::maintenance_client::MaintenanceClient;
 
+use testing::Signal;
+
 use crate::gateway::figures;
 use crate::members::{Cluster, Member, PATIENCE, PATIENT, eventually_local, local};
 
@@ -156,7 +158,7 @@ async fn a_leader_that_was_stopped_comes_back_as_a_follower_and_reads_nothing_st
     let client = cluster.client().await;
     client.put("k", "old").await.expect("acknowledged");
     let leader = cluster.leader().await;
-    cluster.members[leader].signal("-STOP");
+    cluster.members[leader].signal(Signal::STOP);
     let others: Vec<_> = (0..3).filter(|number| *number != leader).collect();
     let endpoints: Vec<_> = others
         .iter()
@@ -174,7 +176,7 @@ async fn a_leader_that_was_stopped_comes_back_as_a_follower_and_reads_nothing_st
         client.get("k").await
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
-    cluster.members[leader].signal("-CONT");
+    cluster.members[leader].signal(Signal::CONT);
     let found = asking
         .await
         .expect("no panic")

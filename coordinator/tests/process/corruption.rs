@@ -8,6 +8,8 @@ use coordinator_client::wire::etcdserverpb as pb;
 use pb::maintenance_client::MaintenanceClient;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
+use testing::Signal;
+
 use crate::members::{Cluster, Member, PATIENCE, eventually_local, local};
 
 /// The store file's versions, by revision.
@@ -52,7 +54,7 @@ async fn fill(cluster: &Cluster) -> i64 {
 
 /// Ends a member, so that its store file holds everything, and flips a bit of it.
 async fn corrupt(cluster: &mut Cluster, number: usize) {
-    cluster.members[number].signal("-TERM");
+    cluster.members[number].signal(Signal::TERM);
     cluster.members[number].until_ended().await;
     flip_a_bit(&cluster.members[number].data);
 }

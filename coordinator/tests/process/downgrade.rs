@@ -4,6 +4,8 @@ use coordinator_client::wire::etcdserverpb as pb;
 use pb::downgrade_request::DowngradeAction;
 use pb::maintenance_client::MaintenanceClient;
 
+use testing::Signal;
+
 use crate::members::{Cluster, Member};
 
 async fn downgrade(member: &Member, action: DowngradeAction, version: &str) -> Result<String, String> {
@@ -49,7 +51,7 @@ async fn a_downgrade_is_a_job_that_all_members_know_until_it_is_cancelled() {
     }
     assert_eq!(target(&cluster.members[leader]).await.as_deref(), Some("3.5.0"));
     // Killed before the store file has it, and ended after it has.
-    for signal in ["-KILL", "-TERM"] {
+    for signal in [Signal::KILL, Signal::TERM] {
         for number in 0..3 {
             cluster.members[number].signal(signal);
             cluster.members[number].until_ended().await;

@@ -18,7 +18,8 @@ fn named(line: &str, name: &str) -> std::net::SocketAddr {
 #[tokio::test]
 async fn the_pages_are_served_elsewhere_too_and_nothing_else_is() {
     let data = tempfile::tempdir().expect("a directory");
-    let mut child = crate::program::command(data.path(), "http://127.0.0.1:0")
+    let mut child = crate::program::program(data.path(), "http://127.0.0.1:0")
+        .command()
         .arg("--listen-metrics-urls=http://127.0.0.1:0")
         .stdout(std::process::Stdio::piped())
         .spawn()
@@ -186,7 +187,8 @@ async fn slow_requests_are_told() {
     let data = tempfile::tempdir().expect("a directory");
     let log = data.path().join("log");
     let address = host::free_port::address().expect("a port");
-    let mut child = crate::program::command(&data.path().join("data"), &format!("http://{address}"))
+    let mut child = crate::program::program(&data.path().join("data"), &format!("http://{address}"))
+        .command()
         .args(["--warning-apply-duration=1ns", "--warning-unary-request-duration=1ns"])
         .args(["--log-level=warn", "--log-format=json"])
         .stderr(std::fs::File::create(&log).expect("a file"))

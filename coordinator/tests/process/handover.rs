@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use coordinator_client::Client;
 use tokio::task::JoinHandle;
 
+use testing::Signal;
+
 use crate::members::Cluster;
 
 /// So long the others would wait before they chose another by themselves. Long, so that a busy machine is not taken for it.
@@ -60,7 +62,7 @@ async fn a_leader_that_is_terminated_hands_over_under_load_and_nobody_waits_for_
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     let asked = Instant::now();
-    cluster.members[leader].signal("-TERM");
+    cluster.members[leader].signal(Signal::TERM);
     let status = cluster.members[leader].until_ended().await;
     let ended = asked.elapsed();
     assert_eq!(status.code(), Some(0), "{}", cluster.members[leader].log());

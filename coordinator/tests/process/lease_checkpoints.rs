@@ -6,6 +6,8 @@ use coordinator_client::wire::etcdserverpb as pb;
 use coordinator_client::{Client, PutOptions};
 use pb::lease_client::LeaseClient;
 
+use testing::Signal;
+
 use crate::members::{Cluster, PATIENCE};
 
 /// Half of it is used up before the leader is killed.
@@ -88,13 +90,13 @@ async fn a_renewal_that_reaches_a_leader_of_the_past_is_no_promise_of_its_own() 
     };
     client.put_with("kept", "held", options).await.expect("acknowledged");
     let granted = Instant::now();
-    cluster.members[leader].signal("-STOP");
+    cluster.members[leader].signal(Signal::STOP);
     // By the stopped one's clock the lease lives still; the next leader has given it its time again meanwhile.
     tokio::time::sleep_until((granted + Duration::from_millis(4_300)).into()).await;
     let asked = Instant::now();
     let renewal = tokio::spawn(async move { client.lease_keep_alive_once(lease).await });
     tokio::time::sleep(Duration::from_millis(100)).await;
-    cluster.members[leader].signal("-CONT");
+    cluster.members[leader].signal(Signal::CONT);
     let renewed = renewal.await.expect("no panic");
     let other = Client::connect(&cluster.members[(leader + 1) % 3].endpoint())
         .await

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,6 +9,7 @@ use coordinator_client::{Keys, RangeOptions};
 use coordinator_wire::etcdserverpb as pb;
 use pb::alarm_request::AlarmAction;
 use pb::maintenance_client::MaintenanceClient;
+use testing::{Program, Signal};
 use tonic::transport::Channel;
 
 use crate::members::Cluster;
@@ -48,15 +48,13 @@ fn restore(snapshot: &Path, data: &Path) -> std::process::Output {
 }
 
 fn restore_with(snapshot: &Path, data: &Path, flags: &[&str]) -> std::process::Output {
-    Command::new(env!("CARGO_BIN_EXE_coordinator"))
-        .env_clear()
+    Program::new(env!("CARGO_BIN_EXE_coordinator"))
         .arg("restore")
         .arg(snapshot)
         .arg("--data-dir")
         .arg(data)
         .args(flags)
-        .output()
-        .expect("the program is there")
+        .run()
 }
 
 #[tokio::test]
@@ -183,14 +181,14 @@ async fn the_store_is_rewritten_at_a_start_that_asks_for_it() {
     }
     let revision = client.put("kept", "1").await.expect("acknowledged");
     // What is in the file only now, since it is written behind.
-    assert_eq!(coordinator.end_by(&["-TERM"]), Some(0));
+    assert_eq!(coordinator.end_by(&[Signal::TERM]), Some(0));
     let coordinator = start("0");
     coordinator.client().await.compact(revision).await.expect("compacted");
-    assert_eq!(coordinator.end_by(&["-TERM"]), Some(0));
+    assert_eq!(coordinator.end_by(&[Signal::TERM]), Some(0));
     let coordinator = start("1000");
     let before = size(&coordinator).await;
     assert!(before > 4_000_000, "{before} bytes");
-    assert_eq!(coordinator.end_by(&["-TERM"]), Some(0));
+    assert_eq!(coordinator.end_by(&[Signal::TERM]), Some(0));
     let coordinator = start("1");
     let after = size(&coordinator).await;
     assert!(after < before / 2, "{before} bytes before, {after} after");

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use coordinator_client::wire::etcdserverpb as pb;
 use coordinator_client::{Client, Keys, RangeOptions};
 use pb::kv_client::KvClient;
 use pb::maintenance_client::MaintenanceClient;
+use testing::process::send;
+use testing::{Program, Signal};
 use tonic::transport::{Channel, Endpoint};
 
 /// How long something may take that must happen.
@@ -65,43 +67,24 @@ impl Member {
         }
     }
 
-    fn command(&self, members: &str, state: &str, more: &[&str]) -> Command {
+    fn program(&self, members: &str, state: &str, more: &[&str]) -> Program {
         let client = format!("http://127.0.0.1:{}", self.client);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_coordinator"));
-        command
-            .env_clear()
+        Program::new(env!("CARGO_BIN_EXE_coordinator"))
+            .log_to(self.data.with_extension("log"))
             .arg("--data-dir")
             .arg(&self.data)
             .args(["--name", &self.name, "--initial-cluster", members])
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &self.peer_url()])
             .args(["--initial-advertise-peer-urls", &self.peer_url()])
-            .args([
-                "--initial-cluster-state",
-                state,
-                "--log-level",
-                "info",
-                "--log-format",
-                "text",
-            ])
-            .args(more);
-        command
+            .args(["--initial-cluster-state", state])
+            .args(["--log-level", "info", "--log-format", "text"])
+            .args(more)
     }
 
     /// Starts it without waiting for it.
     pub fn spawn(&mut self, members: &str, state: &str, more: &[&str]) {
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.data.with_extension("log"))
-            .expect("a file");
-        let child = self
-            .command(members, state, more)
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("the program is there");
-        self.child = Some(child);
+        self.child = Some(self.program(members, state, more).spawn());
     }
 
     pub fn until_ready(&mut self) {
@@ -119,13 +102,8 @@ impl Member {
         std::fs::read_to_string(self.data.with_extension("log")).unwrap_or_default()
     }
 
-    pub fn signal(&self, signal: &str) {
-        let pid = self.child.as_ref().expect("it runs").id().to_string();
-        let done = Command::new("kill")
-            .args([signal, &pid])
-            .status()
-            .expect("kill is there");
-        assert!(done.success());
+    pub fn signal(&self, signal: Signal) {
+        send(self.child.as_ref().expect("it runs"), signal);
     }
 
     pub fn kill(&mut self) {

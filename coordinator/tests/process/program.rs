@@ -1,35 +1,26 @@
 //! Starts and ends the coordinator.
 
-use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 
 use coordinator_client::Client;
+use testing::{Process, Program, Signal};
 
-/// A coordinator that runs; killed when dropped.
+/// A coordinator that is ready; killed when dropped.
 pub struct Coordinator {
-    child: Child,
+    process: Process,
     pub address: SocketAddr,
 }
 
-pub fn command(data: &Path, listen: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_coordinator"));
-    command
-        .env_clear()
+pub fn program(data: &Path, listen: &str) -> Program {
+    Program::new(env!("CARGO_BIN_EXE_coordinator"))
         .arg("--data-dir")
         .arg(data)
-        .args([
-            "--listen-client-urls",
-            listen,
-            "--log-level",
-            "error",
-            "--log-format",
-            "text",
-        ])
-        // No one else's, and not the default, which may be taken; a flag says otherwise.
-        .env("ETCD_LISTEN_PEER_URLS", "http://127.0.0.1:0");
-    command
+        .args(["--listen-client-urls", listen])
+        .args(["--log-level", "error", "--log-format", "text"])
+        // Not the default, which may be taken; a flag overrides it.
+        .env("ETCD_LISTEN_PEER_URLS", "http://127.0.0.1:0")
 }
 
 impl Coordinator {
@@ -44,21 +35,11 @@ impl Coordinator {
     }
 
     pub fn start_with(data: &Path, listen: &str, flags: &[String]) -> Self {
-        let mut child = command(data, listen)
-            .args(flags)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program is there");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("piped");
-        BufReader::new(stdout).read_line(&mut line).expect("it says something");
-        let address = line
-            .strip_prefix("coordinator ready client=")
-            .and_then(|addresses| addresses.split_whitespace().next())
-            .unwrap_or_else(|| panic!("{line:?} is no ready line"))
-            .parse()
-            .expect("an address");
-        Self { child, address }
+        let process = program(data, listen).args(flags).start();
+        Self {
+            address: process.address("client"),
+            process,
+        }
     }
 
     pub async fn client(&self) -> Client {
@@ -76,72 +57,37 @@ impl Coordinator {
     }
 
     pub fn kill(mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it ends");
+        self.process.kill();
     }
 
     /// Asks it to end as an operator does; returns its exit code.
     pub fn terminate(self) -> Option<i32> {
-        self.end_by(&["-TERM"])
+        self.end_by(&[Signal::TERM])
     }
 
     /// Sends signals one after the other, the last of which ends it; returns its exit code.
-    pub fn end_by(mut self, signals: &[&str]) -> Option<i32> {
-        let pid = self.child.id().to_string();
+    pub fn end_by(mut self, signals: &[Signal]) -> Option<i32> {
         for signal in signals {
-            let sent = Command::new("kill").args([*signal, pid.as_str()]).status();
-            assert!(sent.expect("kill is there").success());
+            self.process.signal(*signal);
         }
-        self.child.wait().expect("it ends").code()
+        self.process.wait().code()
     }
 
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("a child").is_none()
+        self.process.is_running()
+    }
+
+    pub fn status(&self) -> serde_json::Value {
+        self.process.status()
     }
 
     /// Resident memory in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .expect("Linux says it");
-        line.split_whitespace()
-            .nth(1)
-            .and_then(|kilobytes| kilobytes.parse::<u64>().ok())
-            .expect("a number")
-            << 10
-    }
-}
-
-impl Drop for Coordinator {
-    fn drop(&mut self) {
-        let _already_ended = self.child.kill();
-        let _reaped = self.child.wait();
+        self.process.resident_bytes()
     }
 }
 
 /// Runs one that is expected to end by itself.
 pub fn run(data: &Path, listen: &str, more: &[&str]) -> Output {
-    let mut child = command(data, listen)
-        .args(more)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program is there");
-    let status = child.wait().expect("it ends");
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    child
-        .stdout
-        .take()
-        .expect("piped")
-        .read_to_end(&mut stdout)
-        .expect("readable");
-    child
-        .stderr
-        .take()
-        .expect("piped")
-        .read_to_end(&mut stderr)
-        .expect("readable");
-    Output { status, stdout, stderr }
+    program(data, listen).args(more).run()
 }

@@ -4,6 +4,8 @@ use std::fs;
 
 use coordinator_client::{Keys, RangeOptions};
 
+use testing::Signal;
+
 use crate::program::{Coordinator, run};
 
 /// The one line of an error.
@@ -12,6 +14,17 @@ fn error_line(output: &std::process::Output) -> String {
     let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!(errors.len(), 1, "one line says it: {stderr}");
     errors[0].to_owned()
+}
+
+#[tokio::test]
+async fn the_status_page_names_member_and_leader() {
+    let data = testing::TestDir::new();
+    let status = Coordinator::start(data.path()).status();
+    assert_eq!(status["facts"]["leader"], status["facts"]["member_id"]);
+    assert_eq!(
+        (status["program"].as_str(), status["ready"].as_bool()),
+        (Some("coordinator"), Some(true))
+    );
 }
 
 #[test]
@@ -64,7 +77,10 @@ fn a_taken_port_a_held_directory_and_a_newer_one_are_told() {
 fn signals_that_come_at_once_are_one() {
     let data = tempfile::tempdir().expect("a directory");
     let running = Coordinator::start(data.path());
-    assert_eq!(running.end_by(&["-STOP", "-TERM", "-INT", "-CONT"]), Some(0));
+    assert_eq!(
+        running.end_by(&[Signal::STOP, Signal::TERM, Signal::INT, Signal::CONT]),
+        Some(0)
+    );
 }
 
 #[test]

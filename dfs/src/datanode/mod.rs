@@ -33,7 +33,8 @@ use std::time::Instant;
 use clap::Parser;
 use dfs_wire::proto::hdfs::DatanodeIdProto;
 use disk::{Disk, RealDisk};
-use host::{DataDir, Listener, Shutdown};
+use host::{DataDir, Listener, Shutdown, Status};
+use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
@@ -301,11 +302,10 @@ async fn bind(flag: &str, address: &str, connections_max: usize) -> Result<(List
 }
 
 /// Ready is who can be written to: once the name node knows this data node and all it has.
-async fn announce(node: Arc<DataNode>) {
+async fn announce(node: Arc<DataNode>, status: Status) {
     // The sender lives in the node.
     let _ = node.registered.subscribe().wait_for(|registered| *registered).await;
-    let Addresses { transfer, ipc, http } = node.addresses;
-    host::announce_ready("datanode", &[("transfer", transfer), ("ipc", ipc), ("http", http)]);
+    status.announce_ready();
 }
 
 async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(), String> {
@@ -339,13 +339,26 @@ async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(),
         true => Ok(()),
         false => Err(format!("not registered with the name node at {}", watched.name_node())),
     });
-    let pages = host::admin::router(registry, health).merge(crate::webhdfs::datanode_router(Arc::clone(&node)));
+    let facts = Arc::clone(&node);
+    let status = Status::new("datanode", "datanode")
+        .address("transfer", transfer_address)
+        .address("ipc", ipc_address)
+        .http(http_address)
+        .data_directory(directory.path())
+        .facts(move || {
+            [
+                ("block_pool_id", json!(facts.pool_id())),
+                ("name_node", json!(facts.name_node())),
+            ]
+        });
+    let pages =
+        host::admin::router(registry, health, status.clone()).merge(crate::webhdfs::datanode_router(Arc::clone(&node)));
     let tasks = [
         tokio::spawn(transceiver::serve(transfer, Arc::clone(&node), shutdown.clone())),
         tokio::spawn(crate::ipc::serve(ipc, Arc::clone(&node), shutdown.clone())),
         tokio::spawn(host::admin::serve(http, pages, shutdown.clone())),
     ];
-    tokio::spawn(announce(Arc::clone(&node)));
+    tokio::spawn(announce(Arc::clone(&node), status));
     if let Some(client) = coordinator.filter(|_| args.namenode.is_none()) {
         tokio::spawn(registration::follow_name_node(client, Arc::clone(&node)));
     }

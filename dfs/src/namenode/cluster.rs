@@ -4,14 +4,14 @@ use bytes::Bytes;
 use dfs_wire::proto::cluster::{self, replica};
 use prost::Message;
 
-use super::directory::Asker;
+use super::command::{FinishRecovery, Followup, Op};
 use super::reach;
-use super::state::{NameNode, State};
+use super::state::{Decision, NameNode, State};
 use super::status::datanode_info;
 use crate::Error;
 use crate::block::{Address, Command, Event, Replica, ReplicaState, Usage};
 use crate::ipc::Call;
-use crate::namespace::{BLOCK_BYTES_MAX, Block, RECOVERY_HOLDER};
+use crate::namespace::{BLOCK_BYTES_MAX, Block};
 
 /// Data nodes that are remembered, dead ones included: a registration costs memory until the next start.
 const DATA_NODES_MAX: usize = 20_000;
@@ -60,8 +60,8 @@ impl NameNode {
                     replicas: &replicas,
                 };
                 let mut state = self.lock();
-                state.step(event, self.now());
-                let (future, bytes) = state.blocks.future();
+                state.soft.step(event, self.now());
+                let (future, bytes) = state.soft.blocks.future();
                 drop(state);
                 if future > 0 {
                     tracing::error!(
@@ -81,7 +81,7 @@ impl NameNode {
                     replicas: &replicas,
                     deleted: &asked.deleted,
                 };
-                self.lock().step(event, self.now());
+                self.lock().soft.step(event, self.now());
                 cluster::BlockReceivedResponse {}.encode_to_vec()
             }
             "badBlock" => {
@@ -95,7 +95,7 @@ impl NameNode {
                     uuid: &asked.datanode_uuid,
                     block: asked.block_id,
                 };
-                self.lock().step(event, self.now());
+                self.lock().soft.step(event, self.now());
                 cluster::BadBlockResponse {}.encode_to_vec()
             }
             "commitRecovery" => {
@@ -145,13 +145,14 @@ impl NameNode {
             ipc_port: asked.id.ipc_port,
         };
         let mut state = self.lock();
-        if state.blocks.find_node(&address.uuid).is_none() && state.blocks.nodes().len() >= DATA_NODES_MAX {
+        if state.soft.blocks.find_node(&address.uuid).is_none() && state.soft.blocks.nodes().len() >= DATA_NODES_MAX {
             return Err(Error::Io(format!("there are {DATA_NODES_MAX} data nodes already")));
         }
         state
+            .soft
             .data_node_by_connection
             .insert(call.connection, address.uuid.clone());
-        state.step(Event::Registered(address), self.now());
+        state.soft.step(Event::Registered(address), self.now());
         Ok(cluster::RegisterResponse {
             pool_id: self.pool_id.clone(),
             heartbeat_millis: self.settings.heartbeat_ms,
@@ -161,15 +162,15 @@ impl NameNode {
     /// A killed data node is known by its broken connection long before its heartbeats are missed: nobody is sent to it.
     pub(super) fn data_node_gone(&self, connection: u64) {
         let mut state = self.lock();
-        if let Some(uuid) = state.data_node_by_connection.remove(&connection) {
+        if let Some(uuid) = state.soft.data_node_by_connection.remove(&connection) {
             tracing::info!(node = uuid, "lost the connection of a data node");
-            state.step(Event::Lost { uuid: &uuid }, self.now());
+            state.soft.step(Event::Lost { uuid: &uuid }, self.now());
         }
     }
 
     fn heartbeat(&self, asked: &cluster::HeartbeatRequest) -> cluster::HeartbeatResponse {
         let mut state = self.lock();
-        let id = match state.blocks.find_node(&asked.datanode_uuid) {
+        let id = match state.soft.blocks.find_node(&asked.datanode_uuid) {
             Some(node) if node.alive => node.id,
             _ => {
                 return cluster::HeartbeatResponse {
@@ -185,17 +186,17 @@ impl NameNode {
             transfers: asked.transfers,
             connections: asked.connections,
         };
-        state.step(
+        state.soft.step(
             Event::Heartbeat {
                 uuid: &asked.datanode_uuid,
                 usage,
             },
             self.now(),
         );
-        let mut queued = state.commands.remove(&id).unwrap_or_default();
+        let mut queued = state.soft.commands.remove(&id).unwrap_or_default();
         if queued.len() > COMMANDS_PER_HEARTBEAT {
             let rest = queued.split_off(COMMANDS_PER_HEARTBEAT);
-            state.commands.insert(id, rest);
+            state.soft.commands.insert(id, rest);
         }
         let commands = queued
             .into_iter()
@@ -209,56 +210,42 @@ impl NameNode {
 
     /// Data nodes agreed on the last block of a file whose writer is gone.
     async fn commit_recovery(&self, asked: cluster::CommitRecoveryRequest) -> Result<(), Error> {
-        let asker = Asker {
-            user: self.user.clone(),
-            ip: String::new(),
-            key: None,
+        let block = Block {
+            id: asked.block_id,
+            generation_stamp: asked.new_generation_stamp,
+            length: asked.length,
         };
-        self.commit(None, |state, now| {
-            let known = state.recoveries.get(&asked.block_id).copied();
-            let Some(pending) = known.filter(|pending| pending.new_stamp == asked.new_generation_stamp) else {
+        if block.length > BLOCK_BYTES_MAX {
+            return Err(Error::Io(format!(
+                "blk_{} cannot have {} bytes",
+                block.id, block.length
+            )));
+        }
+        self.propose(&self.own_asker(), None, |state, _| {
+            let known = state.soft.recoveries.get(&block.id);
+            let Some(pending) = known.filter(|pending| pending.new_stamp == block.generation_stamp) else {
                 return Err(Error::Io(format!(
                     "the recovery of blk_{} under that generation stamp was superseded",
-                    asked.block_id
+                    block.id
                 )));
             };
-            state.recoveries.remove(&asked.block_id);
-            let file = state.names.inode(pending.file).and_then(|inode| inode.as_file());
-            let file = file.filter(|file| file.holder.as_deref() == Some(RECOVERY_HOLDER));
-            let open = file.and_then(|file| file.open_block());
-            if let Some(cut) = state.names.truncation(pending.file)
-                && cut != asked.length
-            {
-                return Err(Error::Io(format!(
-                    "blk_{} is to be cut to {cut} bytes, not {}",
-                    asked.block_id, asked.length
-                )));
-            }
-            if open.is_none_or(|open| open.id != asked.block_id) {
-                return Err(Error::Io(format!("blk_{} is not under recovery", asked.block_id)));
-            }
+            let finish = FinishRecovery {
+                file: pending.file,
+                block: block.into(),
+            };
             let nodes = asked
                 .datanode_uuids
                 .iter()
-                .filter_map(|uuid| state.blocks.find_node(uuid));
-            let nodes = nodes.map(|node| node.id).collect();
-            state.blocks.set_pipeline(asked.block_id, nodes);
-            let block = Block {
-                id: asked.block_id,
-                generation_stamp: asked.new_generation_stamp,
-                length: asked.length,
+                .filter_map(|uuid| state.soft.blocks.find_node(uuid));
+            let followup = Followup::Pipeline {
+                block: block.id,
+                nodes: nodes.map(|node| node.id).collect(),
             };
-            if block.length > BLOCK_BYTES_MAX {
-                return Err(Error::Io(format!(
-                    "blk_{} cannot have {} bytes",
-                    block.id, block.length
-                )));
-            }
-            state.names.finish_recovery(asker.at(now), pending.file, block)?;
-            tracing::info!(block = asked.block_id, length = asked.length, "recovered a block");
-            Ok(cluster::CommitRecoveryResponse {})
+            Ok(Decision::propose(Op::FinishRecovery(finish), followup))
         })
         .await?;
+        self.lock().soft.recoveries.remove(&block.id);
+        tracing::info!(block = block.id, length = block.length, "recovered a block");
         Ok(())
     }
 }
@@ -267,7 +254,7 @@ fn command_message(state: &State, command: Command) -> cluster::Command {
     let infos = |nodes: Vec<crate::block::NodeId>| {
         nodes
             .into_iter()
-            .map(|node| datanode_info(state.blocks.node(node)))
+            .map(|node| datanode_info(state.soft.blocks.node(node)))
             .collect()
     };
     match command {

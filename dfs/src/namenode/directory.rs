@@ -1,11 +1,14 @@
 //! Calls on directories and attributes, and all that only reads.
 
+use std::sync::Arc;
+
 use dfs_wire::proto::hdfs::*;
 
+use super::command::Op;
 use super::retry::CallKey;
 use super::state::{Answered, NameNode, wall_clock};
+use super::status;
 use crate::Error;
-use crate::namespace::Caller;
 
 /// Paths of one batched listing: HDFS' `dfs.batched.ls.limit`.
 const BATCHED_PATHS_MAX: usize = 100;
@@ -14,20 +17,13 @@ const BATCHED_PATHS_MAX: usize = 100;
 #[derive(Debug, Clone)]
 pub struct Asker {
     pub user: String,
+    pub groups: Arc<[String]>,
+    /// May do anything: a superuser, or permissions are not checked.
+    pub privileged: bool,
     /// The address it calls from.
     pub ip: String,
     /// For the retry cache.
     pub key: Option<CallKey>,
-}
-
-impl Asker {
-    pub(super) fn at(&self, now: u64) -> Caller<'_> {
-        Caller {
-            user: &self.user,
-            now,
-            time: wall_clock(),
-        }
-    }
 }
 
 impl NameNode {
@@ -37,13 +33,7 @@ impl NameNode {
         asked: MkdirsRequestProto,
     ) -> Result<Answered<MkdirsResponseProto>, Error> {
         let what = format!("create directory {}", asked.src);
-        self.change(&what, asker.key, |state, now| {
-            state
-                .names
-                .mkdirs(asker.at(now), &asked.src, asked.masked.perm as u16, asked.create_parent)?;
-            Ok(MkdirsResponseProto { result: true })
-        })
-        .await
+        self.change(&what, asker, Op::Mkdirs(asked)).await
     }
 
     pub async fn delete(
@@ -51,12 +41,8 @@ impl NameNode {
         asker: &Asker,
         asked: DeleteRequestProto,
     ) -> Result<Answered<DeleteResponseProto>, Error> {
-        self.change(&format!("delete {}", asked.src), asker.key, |state, now| {
-            Ok(DeleteResponseProto {
-                result: state.names.delete(asker.at(now), &asked.src, asked.recursive)?,
-            })
-        })
-        .await
+        let what = format!("delete {}", asked.src);
+        self.change(&what, asker, Op::Delete(asked)).await
     }
 
     pub async fn rename(
@@ -64,11 +50,8 @@ impl NameNode {
         asker: &Asker,
         asked: RenameRequestProto,
     ) -> Result<Answered<RenameResponseProto>, Error> {
-        self.change(&format!("rename {}", asked.src), asker.key, |state, now| {
-            let result = state.names.rename_into(asker.at(now), &asked.src, &asked.dst)?;
-            Ok(RenameResponseProto { result })
-        })
-        .await
+        let what = format!("rename {}", asked.src);
+        self.change(&what, asker, Op::Rename(asked)).await
     }
 
     pub async fn rename2(
@@ -76,13 +59,8 @@ impl NameNode {
         asker: &Asker,
         asked: Rename2RequestProto,
     ) -> Result<Answered<Rename2ResponseProto>, Error> {
-        self.change(&format!("rename {}", asked.src), asker.key, |state, now| {
-            state
-                .names
-                .rename(asker.at(now), &asked.src, &asked.dst, asked.overwrite_dest)?;
-            Ok(Rename2ResponseProto {})
-        })
-        .await
+        let what = format!("rename {}", asked.src);
+        self.change(&what, asker, Op::Rename2(asked)).await
     }
 
     pub async fn set_permission(
@@ -90,13 +68,8 @@ impl NameNode {
         asker: &Asker,
         asked: SetPermissionRequestProto,
     ) -> Result<Answered<SetPermissionResponseProto>, Error> {
-        self.change(&format!("set permission for {}", asked.src), asker.key, |state, now| {
-            state
-                .names
-                .set_permission(asker.at(now), &asked.src, asked.permission.perm as u16)?;
-            Ok(SetPermissionResponseProto {})
-        })
-        .await
+        let what = format!("set permission for {}", asked.src);
+        self.change(&what, asker, Op::SetPermission(asked)).await
     }
 
     pub async fn set_owner(
@@ -104,14 +77,8 @@ impl NameNode {
         asker: &Asker,
         asked: SetOwnerRequestProto,
     ) -> Result<Answered<SetOwnerResponseProto>, Error> {
-        self.change(&format!("set owner for {}", asked.src), asker.key, |state, now| {
-            let given = |name: Option<String>| name.filter(|name| !name.is_empty());
-            state
-                .names
-                .set_owner(asker.at(now), &asked.src, given(asked.username), given(asked.groupname))?;
-            Ok(SetOwnerResponseProto {})
-        })
-        .await
+        let what = format!("set owner for {}", asked.src);
+        self.change(&what, asker, Op::SetOwner(asked)).await
     }
 
     pub async fn set_times(
@@ -119,20 +86,13 @@ impl NameNode {
         asker: &Asker,
         asked: SetTimesRequestProto,
     ) -> Result<Answered<SetTimesResponseProto>, Error> {
-        self.change(&format!("set times {}", asked.src), asker.key, |state, now| {
-            if self.settings.access_time_precision_ms == 0 && i64::try_from(asked.atime).is_ok() {
-                return Err(Error::Io(
-                    "Access time for hdfs is not configured. Please set dfs.namenode.accesstime.precision.".to_owned(),
-                ));
-            }
-            // A negative time, -1 above all, says: leave it.
-            let given = |time: u64| i64::try_from(time).is_ok().then_some(time);
-            state
-                .names
-                .set_times(asker.at(now), &asked.src, given(asked.mtime), given(asked.atime))?;
-            Ok(SetTimesResponseProto {})
-        })
-        .await
+        if self.settings.access_time_precision_ms == 0 && i64::try_from(asked.atime).is_ok() {
+            return Err(Error::Io(
+                "Access time for hdfs is not configured. Please set dfs.namenode.accesstime.precision.".to_owned(),
+            ));
+        }
+        let what = format!("set times {}", asked.src);
+        self.change(&what, asker, Op::SetTimes(asked)).await
     }
 
     pub async fn set_replication(
@@ -140,16 +100,9 @@ impl NameNode {
         asker: &Asker,
         asked: SetReplicationRequestProto,
     ) -> Result<Answered<SetReplicationResponseProto>, Error> {
-        let replication = self.check_replication(asked.replication)?;
-        self.change(
-            &format!("set replication for {}", asked.src),
-            asker.key,
-            |state, now| {
-                let result = state.names.set_replication(asker.at(now), &asked.src, replication)?;
-                Ok(SetReplicationResponseProto { result })
-            },
-        )
-        .await
+        self.check_replication(asked.replication)?;
+        let what = format!("set replication for {}", asked.src);
+        self.change(&what, asker, Op::SetReplication(asked)).await
     }
 
     pub(super) fn check_replication(&self, replication: u32) -> Result<u16, Error> {
@@ -165,16 +118,17 @@ impl NameNode {
     pub fn file_info(&self, path: &str) -> Result<Option<HdfsFileStatusProto>, Error> {
         let state = self.lock();
         Ok(state
+            .replicated
             .names
             .lookup(path)?
-            .map(|inode| self.status(&state, inode, "", None)))
+            .map(|inode| status::of(&state.replicated.names, inode, "", None)))
     }
 
     pub fn located_file_info(&self, path: &str, ip: &str) -> Result<Option<HdfsFileStatusProto>, Error> {
         let state = self.lock();
-        Ok(state.names.lookup(path)?.map(|inode| {
+        Ok(state.replicated.names.lookup(path)?.map(|inode| {
             let locations = inode.as_file().map(|_| self.locations(&state, inode, 0, u64::MAX, ip));
-            self.status(&state, inode, "", locations)
+            status::of(&state.replicated.names, inode, "", locations)
         }))
     }
 
@@ -187,17 +141,21 @@ impl NameNode {
     ) -> Result<Option<DirectoryListingProto>, Error> {
         let state = self.lock();
         let limit = self.settings.list_limit as usize;
-        let Some((page, remaining)) = state.names.list(path, after, limit)? else {
+        let Some((page, remaining)) = state.replicated.names.list(path, after, limit)? else {
             return Ok(None);
         };
-        let is_directory = state.names.lookup(path)?.is_some_and(|inode| inode.is_directory());
+        let is_directory = state
+            .replicated
+            .names
+            .lookup(path)?
+            .is_some_and(|inode| inode.is_directory());
         let partial_listing = page
             .into_iter()
             .map(|inode| {
                 let name = if is_directory { &*inode.name } else { "" };
                 let locations =
                     (with_locations && !inode.is_directory()).then(|| self.locations(&state, inode, 0, u64::MAX, ip));
-                self.status(&state, inode, name, locations)
+                status::of(&state.replicated.names, inode, name, locations)
             })
             .collect();
         Ok(Some(DirectoryListingProto {
@@ -273,20 +231,21 @@ impl NameNode {
 
     /// Where the blocks of a file are. It counts as an access.
     pub fn block_locations(&self, path: &str, offset: u64, length: u64, ip: &str) -> Result<LocatedBlocksProto, Error> {
-        let mut state = self.lock();
-        let (inode, _) = state.names.file(path)?;
+        let state = self.lock();
+        let (inode, _) = state.replicated.names.file(path)?;
         let (id, accessed) = (inode.id, inode.accessed);
         let located = self.locations(&state, inode, offset, length, ip);
         let precision = self.settings.access_time_precision_ms;
         let time = wall_clock();
         if precision > 0 && time > accessed.saturating_add(precision) {
-            self.note_access(&mut state, id, time);
+            drop(state);
+            self.note_access(id, time);
         }
         Ok(located)
     }
 
     pub fn content_summary(&self, path: &str) -> Result<ContentSummaryProto, Error> {
-        let summary = self.lock().names.summary(path)?;
+        let summary = self.lock().replicated.names.summary(path)?;
         Ok(ContentSummaryProto {
             length: summary.length,
             file_count: summary.files,
@@ -301,8 +260,8 @@ impl NameNode {
 
     pub fn fs_stats(&self) -> GetFsStatsResponseProto {
         let state = self.lock();
-        let usage = state.blocks.usage();
-        let health = state.blocks.health();
+        let usage = state.soft.blocks.usage();
+        let health = state.soft.blocks.health();
         GetFsStatsResponseProto {
             capacity: usage.capacity,
             used: usage.used,
@@ -311,7 +270,7 @@ impl NameNode {
             corrupt_blocks: health.corrupt,
             missing_blocks: health.missing,
             missing_repl_one_blocks: Some(0),
-            blocks_in_future: Some(state.blocks.future().1),
+            blocks_in_future: Some(state.soft.blocks.future().1),
             pending_deletion_blocks: Some(0),
         }
     }
@@ -325,6 +284,7 @@ impl NameNode {
             _ => false,
         };
         state
+            .soft
             .blocks
             .nodes()
             .iter()
@@ -335,7 +295,7 @@ impl NameNode {
                 DatanodeInfoProto {
                     last_update: Some(passed(node.heard)),
                     last_block_report_time: node.reported_at.map(passed),
-                    ..super::status::datanode_info(node)
+                    ..status::datanode_info(node)
                 }
             })
             .collect()
@@ -351,9 +311,9 @@ impl NameNode {
         match action {
             SafeModeActionProto::SafemodeLeave | SafeModeActionProto::SafemodeForceExit => {
                 let force = action == SafeModeActionProto::SafemodeForceExit;
-                let (replicas, bytes) = state.blocks.future();
-                let Some(effects) = state.blocks.leave_safe_mode(force, now) else {
-                    let reason = state.blocks.safe_mode_reason();
+                let (replicas, bytes) = state.soft.blocks.future();
+                let Some(effects) = state.soft.blocks.leave_safe_mode(force, now) else {
+                    let reason = state.soft.blocks.safe_mode_reason();
                     return Err(Error::SafeMode(format!("Cannot leave safe mode. {reason}")));
                 };
                 if replicas > 0 {
@@ -363,12 +323,12 @@ impl NameNode {
                         "safe mode was left by force: replicas from the future are deleted"
                     );
                 }
-                state.carry_out(effects);
+                state.soft.carry_out(effects);
             }
-            SafeModeActionProto::SafemodeEnter => state.blocks.enter_safe_mode(),
+            SafeModeActionProto::SafemodeEnter => state.soft.blocks.enter_safe_mode(),
             SafeModeActionProto::SafemodeGet => {}
         }
         self.data_nodes_changed.notify_waiters();
-        Ok(state.blocks.in_safe_mode() || state.low_on_space || self.is_failed())
+        Ok(state.soft.blocks.in_safe_mode() || state.soft.low_on_space || self.is_failed())
     }
 }

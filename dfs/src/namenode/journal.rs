@@ -4,16 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use disk::{Disk, DiskFile, Mode};
 use prost::Message;
 use raft::log::{GroupCommit, Log, LogError, Options};
 
+use super::command::Command;
+use super::execute::Replicated;
+use super::image::{ImageAnswer, ImageFile};
 use super::retry::RetryCache;
-use crate::Error;
-use crate::namespace::Namespace;
 use crate::namespace::edit::Transaction;
 use crate::namespace::image::Header;
+use crate::namespace::{BlockChange, Namespace};
 
 const IMAGE: &str = "image";
 const EDITS: &str = "edits";
@@ -21,8 +23,10 @@ const EDITS: &str = "edits";
 const SEEN: &str = "seen_txid";
 /// While more records wait, it is written for one in so many.
 const SEEN_INTERVAL: u64 = 64;
-/// The one kind of record there is.
-const KIND_TRANSACTION: u8 = 1;
+/// Records of format 1: edits.
+const KIND_EDITS: u8 = 1;
+/// Records of format 2: commands.
+const KIND_COMMAND: u8 = 2;
 
 /// Why the name node cannot start from what is on disk.
 #[derive(Debug, thiserror::Error)]
@@ -53,12 +57,10 @@ pub enum LostEdits {
 /// What was found on disk.
 #[derive(Debug)]
 pub struct Recovered {
-    pub namespace: Namespace,
-    pub retries: RetryCache,
-    pub pool_id: String,
-    /// The last transaction that was applied.
-    pub transaction: u64,
-    /// Edits applied on top of the image.
+    pub replicated: Replicated,
+    /// What all of it means for the block map.
+    pub changes: Vec<BlockChange>,
+    /// Records applied on top of the image.
     pub replayed: u64,
 }
 
@@ -68,8 +70,6 @@ pub struct Journal {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
     commit: GroupCommit,
-    /// The last record that is durable.
-    durable: Arc<AtomicU64>,
     seen: Arc<Seen>,
 }
 
@@ -121,29 +121,67 @@ impl Seen {
 }
 
 impl Recovered {
-    /// Applies the edits of the log from a record on.
+    /// Executes the commands of the log from a record on.
     fn replay(&mut self, log: &Log, from: u64, now: u64) -> Result<(), JournalError> {
         for record in log.read(from)? {
             let record = record?;
-            let edits = Transaction::decode(record.payload).map_err(|error| JournalError::Edits(error.to_string()))?;
-            if edits.number != self.transaction + 1 {
-                tracing::warn!(number = edits.number, "skipped an edit that was never acknowledged");
-                continue;
+            match record.kind {
+                KIND_COMMAND => {
+                    let command = Command::decode(record.payload).map_err(unreadable)?;
+                    // A refusal was the answer then, too.
+                    let outcome = self.replicated.execute(record.index, &command, now);
+                    self.changes.extend(outcome.changes);
+                    self.replayed += 1;
+                }
+                KIND_EDITS => self.replay_edits(record.index, record.payload, now)?,
+                _ => return Err(newer()),
             }
-            for boxed in &edits.edits {
-                let unknown = || JournalError::Edits("an edit is of a kind that only a newer program knows".to_owned());
-                let edit = boxed.edit.as_ref().ok_or_else(unknown)?;
-                self.namespace
-                    .apply(edit, now)
-                    .map_err(|error| JournalError::Edits(error.to_string()))?;
-                self.replayed += 1;
-            }
-            self.transaction = edits.number;
-            self.retries
-                .insert(&edits.client_id, edits.call_id, &edits.response, now);
         }
         Ok(())
     }
+
+    /// A record of format 1: the edits themselves.
+    fn replay_edits(&mut self, index: u64, payload: Bytes, now: u64) -> Result<(), JournalError> {
+        let edits = Transaction::decode(payload).map_err(unreadable)?;
+        let replicated = &mut self.replicated;
+        replicated.log_index = index;
+        if edits.number != replicated.transaction + 1 {
+            tracing::warn!(number = edits.number, "skipped an edit that was never acknowledged");
+            return Ok(());
+        }
+        for boxed in &edits.edits {
+            let edit = boxed.edit.as_ref().ok_or_else(newer)?;
+            replicated
+                .names
+                .apply(edit, now)
+                .map_err(|error| JournalError::Edits(error.to_string()))?;
+        }
+        self.changes.extend(replicated.names.take_changes());
+        replicated.transaction = edits.number;
+        replicated
+            .retries
+            .insert(&edits.client_id, edits.call_id, &edits.response, now);
+        self.replayed += 1;
+        Ok(())
+    }
+}
+
+fn unreadable(error: prost::DecodeError) -> JournalError {
+    JournalError::Edits(error.to_string())
+}
+
+fn newer() -> JournalError {
+    JournalError::Edits("a record is of a kind that only a newer program knows".to_owned())
+}
+
+/// The answers that stand behind the namespace in an image.
+fn answers(mut bytes: &[u8], now: u64) -> Result<RetryCache, prost::DecodeError> {
+    let mut retries = RetryCache::default();
+    while bytes.has_remaining() {
+        let answer = ImageAnswer::decode_length_delimited(&mut bytes)?;
+        retries.insert(&answer.client_id, answer.call_id, &answer.response, answer.at.min(now));
+    }
+    Ok(retries)
 }
 
 impl Journal {
@@ -189,7 +227,7 @@ impl Journal {
                     reason: "there are edits, but no image".to_owned(),
                 });
             }
-            let (namespace, pool_id) = fresh();
+            let (mut namespace, pool_id) = fresh();
             let header = Header {
                 pool_id,
                 ..Default::default()
@@ -198,10 +236,13 @@ impl Journal {
                 .map_err(io)?;
         }
         let bytes = read_file(&disk, &path).map_err(io)?;
-        let (namespace, header) = Namespace::from_image(&bytes, now).map_err(|error| JournalError::Image {
+        let damaged = |reason: String| JournalError::Image {
             path: path.clone(),
-            reason: error.to_string(),
-        })?;
+            reason,
+        };
+        let (mut namespace, header, rest) =
+            Namespace::from_image(&bytes, now).map_err(|error| damaged(error.to_string()))?;
+        let retries = answers(rest, now).map_err(|error| damaged(error.to_string()))?;
         let options = Options {
             first_index: header.log_index + 1,
             ..Options::default()
@@ -228,18 +269,22 @@ impl Journal {
             }
         }
         let from = recovery.first_index.max(header.log_index + 1);
+        let changes = namespace.take_changes();
         let mut recovered = Recovered {
-            namespace,
-            retries: RetryCache::default(),
-            pool_id: header.pool_id,
-            transaction: header.transaction,
+            replicated: Replicated {
+                names: namespace,
+                retries,
+                transaction: header.transaction,
+                log_index: header.log_index,
+                pool_id: header.pool_id,
+            },
+            changes,
             replayed: 0,
         };
         recovered.replay(&log, from, now)?;
         let newest = log.next_index().saturating_sub(1);
         let seen = Seen::open(&disk, &seen_path, newest).map_err(io)?;
         disk.sync_dir(directory).map_err(io)?;
-        let durable = Arc::new(AtomicU64::new(newest));
         let commit = GroupCommit::start(log).map_err(|source| JournalError::Io {
             path: directory.join(EDITS),
             source,
@@ -248,24 +293,19 @@ impl Journal {
             disk,
             directory: directory.to_owned(),
             commit,
-            durable,
             seen: Arc::new(seen),
         };
         Ok((journal, recovered))
     }
 
-    /// Queues a transaction; `done` is called once it is durable or refused, in the order of submission.
-    pub fn submit(&self, transaction: &Transaction, done: impl FnOnce(Result<u64, LogError>) + Send + 'static) {
-        let durable = Arc::clone(&self.durable);
+    /// Queues a command; `done` is called with its record's number once it is durable, or with why it was refused, in the
+    /// order of submission.
+    pub fn submit(&self, command: Bytes, done: impl FnOnce(Result<u64, LogError>) + Send + 'static) {
         let seen = Arc::clone(&self.seen);
         seen.waiting.fetch_add(1, Ordering::SeqCst);
-        let payload = Bytes::from(transaction.encode_to_vec());
-        self.commit.submit(KIND_TRANSACTION, payload, move |outcome| {
+        self.commit.submit(KIND_COMMAND, command, move |outcome| {
             match outcome {
-                Ok(index) => {
-                    durable.fetch_max(index, Ordering::SeqCst);
-                    seen.durable(index);
-                }
+                Ok(index) => seen.durable(index),
                 Err(_) => drop(seen.waiting.fetch_sub(1, Ordering::SeqCst)),
             }
             done(outcome);
@@ -280,16 +320,14 @@ impl Journal {
         self.commit.failure()
     }
 
-    /// The last durable record. An image of a state in which all that was submitted is durable ends with it.
-    pub fn durable_index(&self) -> u64 {
-        self.durable.load(Ordering::SeqCst)
+    /// A new image, to be written in parts.
+    pub fn new_image(&self) -> std::io::Result<ImageFile> {
+        ImageFile::create(&self.disk, &self.directory.join(IMAGE))
     }
 
-    /// Replaces the image, then cuts the log. Blocks.
-    pub fn checkpoint(&self, image: &[u8], log_index: u64) -> Result<(), Error> {
-        self.disk.replace(&self.directory.join(IMAGE), image)?;
+    /// Removes records that an image holds.
+    pub fn purge(&self, log_index: u64) {
         self.commit.purge(log_index);
-        Ok(())
     }
 }
 

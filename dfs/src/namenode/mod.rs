@@ -1,14 +1,15 @@
 //! The name node: the room around the namespace and the block map.
 //!
 //! [`service`] takes a call apart and hands it to [`directory`] (what is there), [`writing`] (files that are being written)
-//! or [`cluster`] (what data nodes say). All of them go through [`state`], where memory lives behind one lock and where
-//! a change waits for [`journal`], the edit log, before it is answered. [`monitor`] does what nobody asks for.
-//!
-//! Reads see a change a moment before it is durable, as in HDFS: whoever reads it and loses the name node at that moment
-//! has seen what never came to be.
+//! or [`cluster`] (what data nodes say). All of them go through [`state`], where memory lives behind one lock: a change
+//! becomes a [`command`], which [`journal`], the edit log, makes durable, and which is then executed ([`execute`]) and
+//! answered. Readers see nothing that is not durable. [`monitor`] does what no client asks for.
 
 pub mod cluster;
+pub mod command;
 pub mod directory;
+pub mod execute;
+pub mod image;
 pub mod journal;
 pub mod metrics;
 pub mod monitor;
@@ -30,15 +31,16 @@ use std::sync::Arc;
 
 use clap::Parser;
 use coordinator_client::registry::{self, Id, Registrar, Registration};
-use disk::RealDisk;
-use host::{DataDir, Listener, Shutdown};
+use disk::{Disk, RealDisk};
+use host::{DataDir, Listener, Shutdown, Status};
+use serde_json::json;
 
 use journal::LostEdits;
 use settings::Settings;
 use state::NameNode;
 
-/// The newest format of the data directory: image and edits.
-const FORMAT: u32 = 1;
+/// The newest format of the data directory: image and log. 2: the log holds commands, 1: edits, which can be read.
+const FORMAT: u32 = 2;
 /// Clients and data nodes. Each holds a connection or two.
 const RPC_CONNECTIONS_MAX: usize = 4096;
 const HTTP_CONNECTIONS_MAX: usize = 1024;
@@ -99,6 +101,13 @@ fn registration(args: &Args, pool_id: &str, (rpc, http): (SocketAddr, SocketAddr
 
 async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(), String> {
     let directory = DataDir::open(&args.data, "namenode", FORMAT).map_err(|error| error.to_string())?;
+    // An earlier program must not read what this one writes.
+    RealDisk
+        .replace(
+            &args.data.join("FORMAT"),
+            format!("bonsai namenode {FORMAT}\n").as_bytes(),
+        )
+        .map_err(|error| format!("cannot write {}: {error}", args.data.join("FORMAT").display()))?;
     let rpc = Listener::bind(&args.rpc, RPC_CONNECTIONS_MAX)
         .await
         .map_err(|error| format!("{error}; give another address with --rpc"))?;
@@ -127,8 +136,14 @@ async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(),
     let watched = Arc::clone(&node);
     node.watch_lock().map_err(|error| error.to_string())?;
     let health: host::admin::Health = Arc::new(move || watched.health());
-    let pages =
-        host::admin::router(registry, health).merge(crate::webhdfs::namenode_router(Arc::clone(&node), addresses.0));
+    let facts = Arc::clone(&node);
+    let status = Status::new("namenode", "namenode")
+        .address("rpc", addresses.0)
+        .http(addresses.1)
+        .data_directory(directory.path())
+        .facts(move || [("block_pool_id", json!(facts.pool_id))]);
+    let pages = host::admin::router(registry, health, status.clone())
+        .merge(crate::webhdfs::namenode_router(Arc::clone(&node), addresses.0));
     let tasks = [
         tokio::spawn(crate::ipc::serve(rpc, Arc::clone(&node), shutdown.clone())),
         tokio::spawn(host::admin::serve(http, pages, shutdown.clone())),
@@ -140,7 +155,7 @@ async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(),
     let until = shutdown.clone();
     let registrar = registrar.map(|registrar| tokio::spawn(registrar.keep(async move { until.requested().await })));
 
-    host::announce_ready("namenode", &[("rpc", addresses.0), ("http", addresses.1)]);
+    status.announce_ready();
     for task in tasks {
         let _ = task.await;
     }

@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use dfs_wire::proto::hdfs::RecoverLeaseResponseProto;
 use host::Shutdown;
 
-use super::directory::Asker;
 use super::state::NameNode;
+use super::writing::recovery;
 use crate::block::Event;
 use crate::namespace::RECOVERY_HOLDER;
 
 const TICK: Duration = Duration::from_millis(200);
 /// How often leases, space and the retry cache are looked at, in ticks.
 const SLOW_TICKS: u64 = 5;
+/// Files whose leases are recovered before other things are looked at again.
+const RECOVERIES_PER_TURN: usize = 1000;
 
 /// Runs until `shutdown`.
 pub async fn run(name_node: Arc<NameNode>, shutdown: Shutdown) {
@@ -27,7 +28,7 @@ pub async fn run(name_node: Arc<NameNode>, shutdown: Shutdown) {
             _ = interval.tick() => {}
             () = shutdown.requested() => return,
         }
-        name_node.lock().step(Event::Tick, name_node.now());
+        name_node.lock().soft.step(Event::Tick, name_node.now());
         name_node.data_nodes_changed.notify_waiters();
         ticks += 1;
         if !ticks.is_multiple_of(SLOW_TICKS) {
@@ -50,7 +51,7 @@ pub async fn run(name_node: Arc<NameNode>, shutdown: Shutdown) {
 impl NameNode {
     fn maintain(&self) {
         if self.is_failed() {
-            if let Err(error) = self.reload() {
+            if let Err(error) = self.resume() {
                 tracing::error!(%error, "the edit log is still not writable");
             }
             return;
@@ -68,46 +69,38 @@ impl NameNode {
         let low = stat.f_bavail * stat.f_frsize < self.settings.reserved_bytes;
         let now = self.now();
         let mut state = self.lock();
-        if state.low_on_space != low {
-            state.low_on_space = low;
+        if state.soft.low_on_space != low {
+            state.soft.low_on_space = low;
             match low {
                 true => tracing::error!("too little space is left for the edit log: changes are refused"),
                 false => tracing::info!("there is space for the edit log again"),
             }
         }
-        state.retries.expire(now, self.settings.retry_cache_ms);
+        state.replicated.retries.expire(now, self.settings.retry_cache_ms);
     }
 
     /// Closes files whose writers were not heard of for the hard limit, and goes on with recoveries.
     async fn expire_leases(&self) {
         let files = {
             let state = self.lock();
-            if state.blocks.in_safe_mode() {
+            if state.soft.blocks.in_safe_mode() || self.is_failed() {
                 return;
             }
             let mut files = state
+                .replicated
                 .names
                 .leases()
                 .expired_files(self.now(), self.settings.lease_hard_limit_ms);
-            files.extend(state.names.leases().files(RECOVERY_HOLDER));
+            files.extend(state.replicated.names.leases().files(RECOVERY_HOLDER));
             files
         };
-        if files.is_empty() {
-            return;
-        }
-        let asker = Asker {
-            user: self.user.clone(),
-            ip: String::new(),
-            key: None,
-        };
-        let closed = self.change("recover leases", None, |state, now| {
-            for file in &files {
-                self.start_recovery(state, asker.at(now), *file)?;
+        let asker = self.own_asker();
+        for file in files.into_iter().take(RECOVERIES_PER_TURN) {
+            let closed = self.propose(&asker, None, |state, now| Ok(recovery(state, file, "", now)));
+            if let Err(error) = closed.await {
+                tracing::warn!(%error, "lease recovery failed");
+                return;
             }
-            Ok(RecoverLeaseResponseProto { result: true })
-        });
-        if let Err(error) = closed.await {
-            tracing::warn!(%error, "lease recovery failed");
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use dfs_wire::proto::hdfs::{ConcatRequestProto, ConcatResponseProto, TruncateRequestProto, TruncateResponseProto};
 
+use super::command::{Followup, Op, Truncate};
 use super::directory::Asker;
-use super::state::{Answered, NameNode};
+use super::state::{Answered, Decision, NameNode};
 use crate::Error;
-use crate::namespace::truncate::Truncation;
 
 impl NameNode {
     /// True: the file has that length. False: data nodes cut its last block, and the file is closed once they have.
@@ -15,20 +15,19 @@ impl NameNode {
         asked: TruncateRequestProto,
     ) -> Result<Answered<TruncateResponseProto>, Error> {
         self.take_over(asker, &asked.src, &asked.client_name).await?;
-        self.change(&format!("truncate {}", asked.src), asker.key, |state, now| {
-            let caller = asker.at(now);
-            let truncation = state
-                .names
-                .truncate(caller, &asked.src, asked.new_length, &asked.client_name)?;
-            if let Truncation::Started(file) = truncation {
-                // The block map must know of the reopened block before its recovery is ordered.
-                let changes = state.names.take_changes();
-                state.step(crate::block::Event::Changed(&changes), now);
-                self.start_recovery(state, caller, file)?;
-            }
-            Ok(TruncateResponseProto {
-                result: truncation == Truncation::Done,
-            })
+        let what = format!("truncate {}", asked.src);
+        self.decide(&what, asker, asker.key, |state, now| {
+            let nodes = match state.replicated.names.file(&asked.src) {
+                Ok((_, file)) => file.block_at(asked.new_length),
+                Err(_) => None,
+            };
+            let nodes = nodes.map(|block| state.soft.blocks.readable(block.id, "", now));
+            let nodes = nodes.unwrap_or_default();
+            let truncate = Truncate {
+                call: asked,
+                any_replica: !nodes.is_empty(),
+            };
+            Ok(Decision::propose(Op::Truncate(truncate), Followup::Recovery(nodes)))
         })
         .await
     }
@@ -38,10 +37,7 @@ impl NameNode {
         asker: &Asker,
         asked: ConcatRequestProto,
     ) -> Result<Answered<ConcatResponseProto>, Error> {
-        self.change(&format!("concat to {}", asked.trg), asker.key, |state, now| {
-            state.names.concat(asker.at(now), &asked.trg, &asked.srcs)?;
-            Ok(ConcatResponseProto {})
-        })
-        .await
+        let what = format!("concat to {}", asked.trg);
+        self.change(&what, asker, Op::Concat(asked)).await
     }
 }

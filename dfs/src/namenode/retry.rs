@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::image::ImageAnswer;
 use crate::Error;
 
 /// Answers kept at most, whatever their age: 200,000 of about 200 bytes.
@@ -86,6 +87,30 @@ impl RetryCache {
             }
             self.first = self.first.wrapping_add(1);
         }
+    }
+
+    /// The numbers of the answers: the first, and the one after the last.
+    pub fn numbers(&self) -> (u32, u32) {
+        (self.first, self.first.wrapping_add(self.answers.len() as u32))
+    }
+
+    /// Gives the next `limit` answers of those `numbers` that have not expired meanwhile; false if those were the last.
+    pub fn image_part(&self, numbers: &mut (u32, u32), limit: usize, mut take: impl FnMut(ImageAnswer)) -> bool {
+        let (next, end) = *numbers;
+        // Numbers wrap around; those that expired are before the first.
+        let offset = |number: u32| (number.wrapping_sub(self.first) as i32).max(0) as usize;
+        let (from, end) = (offset(next), offset(end).min(self.answers.len()));
+        let until = from.saturating_add(limit).min(end);
+        for answer in self.answers.range(from.min(until)..until) {
+            take(ImageAnswer {
+                client_id: answer.key.client_id.to_vec(),
+                call_id: answer.key.call_id,
+                at: answer.at,
+                response: answer.response.to_vec(),
+            });
+        }
+        numbers.0 = self.first.wrapping_add(until as u32);
+        until < end
     }
 
     pub fn len(&self) -> usize {

@@ -69,11 +69,8 @@ impl NameNode {
     async fn answer(self: Arc<Self>, call: Call) -> Result<Bytes, Error> {
         match call.protocol.as_str() {
             CLIENT_PROTOCOL => {
-                let asker = Asker {
-                    user: call.user.to_string(),
-                    ip: call.peer.ip().to_string(),
-                    key: RetryCache::key(&call.client_id, call.call_id),
-                };
+                let key = RetryCache::key(&call.client_id, call.call_id);
+                let asker = self.asker(&call.user, call.peer.ip().to_string(), key);
                 self.client_call(&call, &asker).await
             }
             CLUSTER_PROTOCOL => self.cluster_call(&call).await,
@@ -94,8 +91,8 @@ impl NameNode {
                 "getServerDefaults": |_asked: GetServerDefaultsRequestProto| GetServerDefaultsResponseProto { server_defaults: self.server_defaults() };
                 "getContentSummary": |asked: GetContentSummaryRequestProto| GetContentSummaryResponseProto { summary: self.content_summary(&asked.path)? };
                 "getQuotaUsage": |asked: GetQuotaUsageRequestProto| GetQuotaUsageResponseProto { usage: self.quota_usage(&asked.path)? };
-                "getPreferredBlockSize": |asked: GetPreferredBlockSizeRequestProto| GetPreferredBlockSizeResponseProto { bsize: self.lock().names.file(&asked.filename)?.1.block_size };
-                "isFileClosed": |asked: IsFileClosedRequestProto| IsFileClosedResponseProto { result: self.lock().names.file(&asked.src)?.1.holder.is_none() };
+                "getPreferredBlockSize": |asked: GetPreferredBlockSizeRequestProto| GetPreferredBlockSizeResponseProto { bsize: self.lock().replicated.names.file(&asked.filename)?.1.block_size };
+                "isFileClosed": |asked: IsFileClosedRequestProto| IsFileClosedResponseProto { result: self.lock().replicated.names.file(&asked.src)?.1.holder.is_none() };
                 "renewLease": |asked: RenewLeaseRequestProto| { self.renew_lease(&asked.client_name); RenewLeaseResponseProto {} };
                 "reportBadBlocks": |asked: ReportBadBlocksRequestProto| { self.report_bad_blocks(&asked); ReportBadBlocksResponseProto {} };
                 "getAdditionalDatanode": |asked: GetAdditionalDatanodeRequestProto| self.additional_datanode(asker, asked)?;
@@ -145,9 +142,9 @@ impl NameNode {
             (NAMENODE_PROTOCOL, "versionRequest") => serve!(call, |_asked: VersionRequestProto| VersionResponseProto {
                 info: self.namespace_info()
             }),
-            // Groups are looked up anew for each call.
             (REFRESH_USER_MAPPINGS_PROTOCOL, "refreshUserToGroupsMappings") => {
                 serve!(call, |_asked: RefreshUserToGroupsMappingsRequestProto| {
+                    self.groups.refresh();
                     RefreshUserToGroupsMappingsResponseProto {}
                 })
             }
@@ -159,7 +156,7 @@ impl NameNode {
             (GET_USER_MAPPINGS_PROTOCOL, "getGroupsForUser") => {
                 serve!(call, |asked: GetGroupsForUserRequestProto| {
                     GetGroupsForUserResponseProto {
-                        groups: self.settings.groups_of(&asked.user),
+                        groups: self.groups_of(&asked.user).to_vec(),
                     }
                 })
             }
@@ -207,9 +204,9 @@ impl NameNode {
     /// Files with blocks of which no good replica is there.
     fn corrupt_files(&self) -> CorruptFileBlocksProto {
         let state = self.lock();
-        let files = state.blocks.lost_files().into_iter();
+        let files = state.soft.blocks.lost_files().into_iter();
         CorruptFileBlocksProto {
-            files: files.map(|inode| state.names.path_of(inode)).collect(),
+            files: files.map(|inode| state.replicated.names.path_of(inode)).collect(),
             cookie: "0".to_owned(),
         }
     }

@@ -35,6 +35,9 @@ pub struct Settings {
     /// How long a change is held while the data nodes come back after a restart.
     pub restart_wait_ms: u64,
     pub supergroup: String,
+    /// Whether permissions are checked.
+    pub permissions: bool,
+    pub groups_cache_ms: u64,
     /// Groups of users whose groups are not those of the system.
     pub static_groups: BTreeMap<String, Vec<String>>,
 }
@@ -74,6 +77,8 @@ impl Default for Settings {
             report_wait_ms: 2000,
             restart_wait_ms: 3000,
             supergroup: "supergroup".to_owned(),
+            permissions: false,
+            groups_cache_ms: 300_000,
             static_groups: BTreeMap::new(),
         }
     }
@@ -106,6 +111,7 @@ const NAMES: &[&str] = &[
     "fs.trash.interval",
     "dfs.permissions.enabled",
     "dfs.permissions.superusergroup",
+    "hadoop.security.groups.cache.secs",
     "hadoop.user.group.static.mapping.overrides",
     "bonsai.report-wait.millis",
     "bonsai.restart-wait.millis",
@@ -159,6 +165,7 @@ impl Settings {
                 }
             },
             "dfs.permissions.superusergroup" => self.supergroup = value.to_owned(),
+            "hadoop.security.groups.cache.secs" => self.groups_cache_ms = duration(name, value, 1000)?,
             "hadoop.user.group.static.mapping.overrides" => self.static_groups = static_groups(name, value)?,
             "bonsai.report-wait.millis" => self.report_wait_ms = duration(name, value, 1)?,
             "bonsai.restart-wait.millis" => self.restart_wait_ms = duration(name, value, 1)?,

@@ -1,38 +1,43 @@
 //! The name node's memory behind one lock, and the one way to change it.
 //!
-//! A change is made under the lock, its edits are queued for the log under the same lock, so that the log has them in the
-//! order in which they happened, and the answer waits, without the lock, until they are durable.
+//! # Decide, replicate, execute
+//! A call is *decided* under the lock: the block map adds what it knows (the targets of a block, whether a replica is
+//! stored), and refusals and calls that change nothing are answered. The rest becomes a [`Command`], which the edit log makes
+//! durable, and which is *executed* then, in the order of the log, on the log writer's thread. The execution checks
+//! everything again, for other commands came before it; it gives out ids and stamps and makes the answer.
+//!
+//! So readers never see what is not durable, and a replay of the log gives the same namespace and the same answers.
 //!
 //! # When the log refuses
-//! Then memory holds what the log does not. Nothing is acknowledged any more: neither what was refused nor what came after
-//! it, for the log's answers come in order. [`NameNode::reload`] builds memory anew from the disk once it takes writes again.
+//! Then the command is not executed, and further changes are refused until [`NameNode::resume`] has seen the log take a record.
 
+mod checkpoint;
 mod health;
 
 use std::collections::{BTreeMap, HashMap};
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use disk::Disk;
 use prost::Message;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 
+use super::command::{Command, Followup, Op, SetAccessed};
+use super::directory::Asker;
+use super::execute::Replicated;
 use super::journal::{Journal, JournalError, LostEdits, Recovered};
-use super::retry::{CallKey, InFlight, RetryCache, Turn};
+use super::retry::{CallKey, InFlight, Turn};
 use super::settings::Settings;
+use super::users::Groups;
 use crate::Error;
-use crate::block::{Blocks, Command, Effect, Event, NodeId};
-use crate::namespace::edit::{EditBox, Transaction};
+use crate::block::{self, Blocks, Effect, Event, NodeId};
+use crate::namespace::file::Recovery;
 use crate::namespace::{Block, InodeId, Namespace};
-
-/// How an image waits for a moment when all changes are durable.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
-const SETTLE_INTERVAL: Duration = Duration::from_micros(200);
-const SETTLE_ATTEMPTS: u32 = 100;
 
 /// A recovery of a block that data nodes were told to make.
 #[derive(Debug, Clone, Copy)]
@@ -42,71 +47,107 @@ pub struct PendingRecovery {
     pub ordered: u64,
 }
 
-/// All that a call may look at and change.
+/// The name node's memory.
 #[derive(Debug)]
 pub struct State {
-    pub names: Namespace,
+    /// What the edit log determines. Only [`State::execute`] changes it.
+    pub replicated: Replicated,
+    pub soft: Soft,
+}
+
+/// What is known from data nodes and to this process alone: it is built anew after a start.
+#[derive(Debug)]
+pub struct Soft {
     pub blocks: Blocks,
-    pub retries: RetryCache,
-    pub commands: BTreeMap<NodeId, Vec<Command>>,
+    pub commands: BTreeMap<NodeId, Vec<block::Command>>,
     /// By block.
     pub recoveries: BTreeMap<u64, PendingRecovery>,
     /// The data node by its RPC connection.
     pub data_node_by_connection: HashMap<u64, String>,
     /// Who waits for a replica of a block.
     waiters: HashMap<u64, Arc<Notify>>,
-    /// The last transaction.
-    transaction: u64,
     /// Too little space is left on the disk.
     pub low_on_space: bool,
 }
 
-/// A change's answer, and its encoding where the edit log has one.
+/// A change's answer, as on the wire.
 #[derive(Debug)]
 pub struct Answered<M> {
-    message: M,
-    encoded: Option<Bytes>,
+    encoded: Bytes,
+    message: PhantomData<M>,
 }
 
-impl<M> Answered<M> {
-    pub fn new(message: M) -> Self {
-        Self { message, encoded: None }
+impl<M: Message + Default> Answered<M> {
+    pub fn new(message: &M) -> Self {
+        Self::encoded(Bytes::from(message.encode_to_vec()))
     }
-}
 
-impl<M: Message> Answered<M> {
-    /// As on the wire.
+    fn encoded(encoded: Bytes) -> Self {
+        Self {
+            encoded,
+            message: PhantomData,
+        }
+    }
+
     pub fn into_bytes(self) -> Bytes {
         self.encoded
-            .unwrap_or_else(|| Bytes::from(self.message.encode_to_vec()))
+    }
+
+    pub fn message(&self) -> Result<M, Error> {
+        Ok(M::decode(self.encoded.clone())?)
     }
 }
 
-impl<M> Deref for Answered<M> {
-    type Target = M;
+/// What is decided about a call before it is proposed.
+#[derive(Debug)]
+pub enum Decision {
+    /// To be executed once it is durable.
+    Propose(Box<Op>, Followup),
+    /// Nothing has to change.
+    Answer(Bytes),
+}
 
-    fn deref(&self) -> &M {
-        &self.message
+impl Decision {
+    pub fn propose(op: Op, followup: Followup) -> Self {
+        Self::Propose(Box::new(op), followup)
+    }
+}
+
+impl From<Op> for Decision {
+    fn from(op: Op) -> Self {
+        Self::propose(op, Followup::None)
+    }
+}
+
+/// Milliseconds since 1970 by a clock that never goes back.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    started: Instant,
+    /// The wall clock at the start.
+    epoch: u64,
+}
+
+impl Clock {
+    fn now(self) -> u64 {
+        self.epoch + self.started.elapsed().as_millis() as u64
     }
 }
 
 /// The name node.
 #[derive(Debug)]
 pub struct NameNode {
-    state: Mutex<State>,
-    /// `None` only after a reload failed.
-    journal: RwLock<Option<Journal>>,
-    disk: Arc<dyn Disk>,
+    state: Arc<Mutex<State>>,
+    journal: Journal,
     directory: PathBuf,
+    pub(super) groups: Groups,
     pub settings: Settings,
     pub pool_id: String,
     pub user: String,
-    started: Instant,
-    /// The wall clock at the start.
-    epoch: u64,
-    /// The log refused something: memory is ahead of it.
+    clock: Clock,
+    /// The log refused a command.
     failed: Arc<AtomicBool>,
-    durable: watch::Sender<u64>,
+    /// Held while an image is written: one at a time.
+    imaging: Mutex<()>,
     pub(super) in_flight: InFlight,
     /// Data nodes were heard of, time passed, or an operator changed safe mode.
     pub(super) data_nodes_changed: Notify,
@@ -146,6 +187,14 @@ impl DerefMut for Locked<'_> {
     }
 }
 
+fn locked(state: &Mutex<State>) -> Locked<'_> {
+    match state.lock() {
+        Ok(guard) => Locked(guard),
+        // The thread that panicked ends the process; none may look at what it left behind.
+        Err(_) => std::process::abort(),
+    }
+}
+
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -158,26 +207,73 @@ impl Drop for Locked<'_> {
 impl State {
     fn new(recovered: Recovered, settings: &Settings, now: u64) -> Self {
         let Recovered {
-            mut namespace,
-            retries,
-            transaction,
+            mut replicated,
+            changes,
             ..
         } = recovered;
-        namespace.renew_all_leases(now);
+        replicated.names.renew_all_leases(now);
         let mut blocks = Blocks::new(settings.policy());
         // Nothing is registered yet, so this has no effects.
-        let _ = blocks.step(Event::Changed(&namespace.take_changes()), now);
+        let _ = blocks.step(Event::Changed(&changes), now);
         Self {
-            names: namespace,
-            blocks,
-            retries,
-            commands: BTreeMap::new(),
-            recoveries: BTreeMap::new(),
-            data_node_by_connection: HashMap::new(),
-            waiters: HashMap::new(),
-            transaction,
-            low_on_space: false,
+            replicated,
+            soft: Soft {
+                blocks,
+                commands: BTreeMap::new(),
+                recoveries: BTreeMap::new(),
+                data_node_by_connection: HashMap::new(),
+                waiters: HashMap::new(),
+                low_on_space: false,
+            },
         }
+    }
+
+    /// Executes a durable command, and lets the block map know what came of it.
+    fn execute(&mut self, log_index: u64, command: &Command, followup: Followup, now: u64) -> Result<Bytes, Error> {
+        let outcome = self.replicated.execute(log_index, command, now);
+        let soft = &mut self.soft;
+        // Replicas of the former stamp outside of the new pipeline are stale: it has to be known first.
+        if let (Followup::Pipeline { block, nodes }, Ok(_)) = (&followup, &outcome.answer) {
+            soft.blocks.set_pipeline(*block, nodes.clone());
+        }
+        if !outcome.changes.is_empty() {
+            soft.step(Event::Changed(&outcome.changes), now);
+        }
+        match (followup, outcome.added, outcome.recovery) {
+            (Followup::NewPipeline(nodes), Some(block), _) => soft.blocks.set_pipeline(block, nodes),
+            (Followup::Recovery(nodes), _, Some(recovery)) => soft.order_recovery(recovery, nodes, now),
+            _ => {}
+        }
+        outcome.answer
+    }
+}
+
+impl Soft {
+    /// Queues the recovery of a block at the first of `nodes`.
+    fn order_recovery(&mut self, recovery: Recovery, nodes: Vec<NodeId>, now: u64) {
+        let Recovery::Block {
+            file,
+            block,
+            new_stamp,
+            truncating,
+        } = recovery
+        else {
+            return;
+        };
+        let Some(primary) = nodes.first().copied() else { return };
+        let pending = PendingRecovery {
+            file,
+            new_stamp,
+            ordered: now,
+        };
+        self.recoveries.insert(block.id, pending);
+        let command = block::Command::Recover {
+            block,
+            new_stamp,
+            truncating,
+            locations: nodes,
+        };
+        self.commands.entry(primary).or_default().push(command);
     }
 
     /// Steps the block map and carries out what comes of it.
@@ -215,31 +311,31 @@ impl NameNode {
         fresh_pool_id: String,
         lost: LostEdits,
     ) -> Result<Self, JournalError> {
-        let now = wall_clock();
-        let started = Instant::now();
+        let clock = Clock {
+            started: Instant::now(),
+            epoch: wall_clock(),
+        };
+        let now = clock.epoch;
         let fresh = || (Namespace::new(&user, &settings.supergroup, now), fresh_pool_id);
-        let (journal, recovered) = Journal::open(Arc::clone(&disk), &directory, fresh, lost, now)?;
-        let pool_id = recovered.pool_id.clone();
+        let (journal, recovered) = Journal::open(disk, &directory, fresh, lost, now)?;
+        let pool_id = recovered.replicated.pool_id.clone();
         tracing::info!(
             pool = pool_id,
-            inodes = recovered.namespace.inode_count(),
+            inodes = recovered.replicated.names.inode_count(),
             replayed = recovered.replayed,
             "loaded image and edits"
         );
-        let state = State::new(recovered, &settings, now);
-        let durable = watch::Sender::new(state.transaction);
         Ok(Self {
-            state: Mutex::new(state),
-            journal: RwLock::new(Some(journal)),
-            disk,
+            state: Arc::new(Mutex::new(State::new(recovered, &settings, now))),
+            journal,
             directory,
+            groups: Groups::default(),
             settings,
             pool_id,
             user,
-            started,
-            epoch: now,
+            clock,
             failed: Arc::default(),
-            durable,
+            imaging: Mutex::default(),
             in_flight: InFlight::default(),
             data_nodes_changed: Notify::new(),
             lock_free_at: AtomicU64::new(now),
@@ -251,7 +347,7 @@ impl NameNode {
 
     /// Milliseconds since 1970 by a clock that never goes back: what the pure rooms call now.
     pub fn now(&self) -> u64 {
-        self.epoch + self.started.elapsed().as_millis() as u64
+        self.clock.now()
     }
 
     /// A number for spreading, not for secrets.
@@ -260,15 +356,7 @@ impl NameNode {
     }
 
     pub fn lock(&self) -> Locked<'_> {
-        match self.state.lock() {
-            Ok(guard) => Locked(guard),
-            // The thread that panicked ends the process; none may look at what it left behind.
-            Err(_) => std::process::abort(),
-        }
-    }
-
-    fn journal(&self) -> RwLockReadGuard<'_, Option<Journal>> {
-        self.journal.read().expect("no holder of the journal's lock panics")
+        locked(&self.state)
     }
 
     pub fn is_failed(&self) -> bool {
@@ -276,7 +364,7 @@ impl NameNode {
     }
 
     pub fn journal_stats(&self) -> raft::log::Stats {
-        self.journal().as_ref().map(Journal::stats).unwrap_or_default()
+        self.journal.stats()
     }
 
     /// Refuses while nothing may be changed.
@@ -286,13 +374,13 @@ impl NameNode {
                 "Cannot {what}. Name node is in safe mode.\nThe edit log could not be written; free disk space."
             )));
         }
-        if state.low_on_space {
+        if state.soft.low_on_space {
             return Err(Error::SafeMode(format!(
                 "Cannot {what}. Name node is in safe mode.\nResources are low on NN. Please add or free up more resources."
             )));
         }
-        if state.blocks.in_safe_mode() {
-            let reason = state.blocks.safe_mode_reason();
+        if state.soft.blocks.in_safe_mode() {
+            let reason = state.soft.blocks.safe_mode_reason();
             return Err(Error::SafeMode(format!(
                 "Cannot {what}. Name node is in safe mode.\n{reason}"
             )));
@@ -325,9 +413,9 @@ impl NameNode {
         };
         match self.in_flight.begin(*key) {
             Turn::First(execution) => {
-                let made = self.lock().retries.get(key);
+                let made = self.lock().replicated.retries.get(key);
                 let outcome = match made {
-                    Some(answer) => self.all_durable().await.map(|()| answer),
+                    Some(answer) => Ok(answer),
                     None => execute.await,
                 };
                 execution.finish(outcome.clone());
@@ -344,121 +432,84 @@ impl NameNode {
     pub async fn change<M: Message + Default>(
         &self,
         what: &str,
-        key: Option<CallKey>,
-        make: impl FnOnce(&mut State, u64) -> Result<M, Error>,
+        asker: &Asker,
+        op: impl Into<Decision>,
     ) -> Result<Answered<M>, Error> {
-        self.wait_for_data_nodes(|state, _| !state.blocks.is_starting()).await;
-        self.commit(key, |state, now| {
-            self.check_writable(state, what)?;
-            make(state, now)
-        })
-        .await
+        let decision = op.into();
+        self.decide(what, asker, asker.key, |_, _| Ok(decision)).await
     }
 
-    /// Makes a change and waits until it is durable.
-    pub async fn commit<M: Message + Default>(
+    /// The same, where the block map has a say. `key`: `None` for a call whose answer is not kept for retries.
+    pub async fn decide<M: Message + Default>(
         &self,
+        what: &str,
+        asker: &Asker,
         key: Option<CallKey>,
-        make: impl FnOnce(&mut State, u64) -> Result<M, Error>,
+        decide: impl FnOnce(&State, u64) -> Result<Decision, Error>,
     ) -> Result<Answered<M>, Error> {
-        let (outcome, durable) = {
+        self.wait_for_data_nodes(|state, _| !state.soft.blocks.is_starting())
+            .await;
+        let answer = self
+            .propose(asker, key, |state, now| {
+                self.check_writable(state, what)?;
+                decide(state, now)
+            })
+            .await?;
+        Ok(Answered::encoded(answer))
+    }
+
+    /// Decides what a call comes to by what is known, has it logged, and answers once it was executed. Refusals, and what
+    /// changes nothing, are answered at once.
+    pub async fn propose(
+        &self,
+        asker: &Asker,
+        key: Option<CallKey>,
+        decide: impl FnOnce(&State, u64) -> Result<Decision, Error>,
+    ) -> Result<Bytes, Error> {
+        self.operations.fetch_add(1, Ordering::Relaxed);
+        let (command, followup) = {
             let mut state = self.lock();
             let now = self.now();
-            let outcome = make(&mut state, now).map(Answered::new);
-            let response = outcome.as_ref().ok().filter(|_| key.is_some());
-            let encoded = response.map(|answer| Bytes::from(answer.message.encode_to_vec()));
-            let durable = self.submit(&mut state, key, encoded.clone(), now);
-            let outcome = outcome.map(|answer| Answered { encoded, ..answer });
-            (outcome, durable)
-        };
-        self.operations.fetch_add(1, Ordering::Relaxed);
-        if let Some(durable) = durable {
-            match durable.await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(error),
-                Err(_) => return Err(Error::Io("the edit log was closed".to_owned())),
+            let (op, followup) = match decide(&state, now)? {
+                Decision::Propose(op, followup) => (op, followup),
+                Decision::Answer(answer) => return Ok(answer),
+            };
+            let command = Command::new(asker, key, wall_clock(), *op);
+            if let Some(answer) = state.replicated.probe(&command, now) {
+                return answer;
             }
+            (command, followup)
+        };
+        match self.submit(command, followup).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::Io("the edit log was closed".to_owned())),
         }
-        outcome
     }
 
-    /// Queues the edits that were made under the lock, and tells the block map. Even a change that failed half-way may have
-    /// made some: memory and log must agree.
-    fn submit(
-        &self,
-        state: &mut State,
-        key: Option<CallKey>,
-        response: Option<Bytes>,
-        now: u64,
-    ) -> Option<oneshot::Receiver<Result<(), Error>>> {
-        let changes = state.names.take_changes();
-        if !changes.is_empty() {
-            state.step(Event::Changed(&changes), now);
-        }
-        let edits = state.names.take_edits();
-        if edits.is_empty() {
-            return None;
-        }
-        state.transaction += 1;
-        let number = state.transaction;
-        let mut transaction = Transaction {
-            number,
-            time: wall_clock(),
-            edits: edits.into_iter().map(|edit| EditBox { edit: Some(edit) }).collect(),
-            ..Default::default()
-        };
-        if let (Some(key), Some(response)) = (key, response) {
-            transaction.client_id = key.client_id.to_vec();
-            transaction.call_id = key.call_id;
-            transaction.response = response;
-            state
-                .retries
-                .insert(&key.client_id, key.call_id, &transaction.response, now);
-        }
+    /// Queues a command for the log. It is executed when it is durable, in the order of the log.
+    fn submit(&self, command: Command, followup: Followup) -> oneshot::Receiver<Result<Bytes, Error>> {
         let (sender, receiver) = oneshot::channel();
-        let (failed, durable) = (Arc::clone(&self.failed), self.durable.clone());
-        let journal = self.journal();
-        let Some(journal) = journal.as_ref() else {
-            let _ = sender.send(Err(Error::Io("the edit log is closed".to_owned())));
-            return Some(receiver);
-        };
-        journal.submit(&transaction, move |outcome| {
-            let outcome = match outcome {
-                Ok(_) if failed.load(Ordering::SeqCst) => {
-                    Err(Error::Io("an edit before this one could not be written".to_owned()))
-                }
-                Ok(_) => {
-                    durable.send_replace(number);
-                    Ok(())
-                }
+        let (state, failed, clock) = (Arc::clone(&self.state), Arc::clone(&self.failed), self.clock);
+        let payload = Bytes::from(command.encode_to_vec());
+        self.journal.submit(payload, move |written| {
+            let outcome = match written {
+                Ok(index) => locked(&state).execute(index, &command, followup, clock.now()),
                 Err(error) => {
                     failed.store(true, Ordering::SeqCst);
-                    durable.send_modify(|_| {});
-                    tracing::error!(%error, "the edit log rejected a transaction");
+                    tracing::error!(%error, "the edit log rejected a command");
                     Err(Error::Io(format!("the edit log could not be written: {error}")))
                 }
             };
             let _ = sender.send(outcome);
         });
-        Some(receiver)
+        receiver
     }
 
     /// Records an access in the edit log, and waits for nothing: the reader does not, and a lost access time is no loss.
-    pub(super) fn note_access(&self, state: &mut State, file: InodeId, time: u64) {
-        let now = self.now();
-        if self.check_writable(state, "record an access").is_ok() && state.names.set_accessed(now, file, time).is_ok() {
-            drop(self.submit(state, None, None, now));
-        }
-    }
-
-    /// Waits until all that was changed so far is durable.
-    async fn all_durable(&self) -> Result<(), Error> {
-        let number = self.lock().transaction;
-        let mut durable = self.durable.subscribe();
-        let done = durable.wait_for(|durable| *durable >= number || self.is_failed()).await;
-        match done {
-            Ok(_) if !self.is_failed() => Ok(()),
-            _ => Err(Error::Io("the edit log could not be written".to_owned())),
+    pub(super) fn note_access(&self, file: InodeId, time: u64) {
+        if self.check_writable(&self.lock(), "record an access").is_ok() {
+            let op = Op::SetAccessed(SetAccessed { file, time });
+            drop(self.submit(Command::new(&self.own_asker(), None, time, op), Followup::None));
         }
     }
 
@@ -468,93 +519,24 @@ impl NameNode {
         loop {
             let mut reported = {
                 let mut state = self.lock();
-                if state.blocks.is_stored(block) {
+                if state.soft.blocks.is_stored(block) {
                     return true;
                 }
-                if state.blocks.get(block.id).is_none() {
+                if state.soft.blocks.get(block.id).is_none() {
                     return false;
                 }
                 // Under the lock, so that no report comes between the look and the registration.
-                let mut reported = Box::pin(Arc::clone(state.waiters.entry(block.id).or_default()).notified_owned());
+                let mut reported =
+                    Box::pin(Arc::clone(state.soft.waiters.entry(block.id).or_default()).notified_owned());
                 reported.as_mut().enable();
                 reported
             };
             if tokio::time::timeout_at(deadline, reported.as_mut()).await.is_err() {
                 let mut state = self.lock();
-                state.waiters.remove(&block.id);
-                return state.blocks.is_stored(block);
+                state.soft.waiters.remove(&block.id);
+                return state.soft.blocks.is_stored(block);
             }
         }
-    }
-
-    /// The lock at a moment when all that was changed is durable. Blocks.
-    fn settled(&self) -> Result<Locked<'_>, Error> {
-        let give_up = Instant::now() + SETTLE_TIMEOUT;
-        for attempt in 0.. {
-            let state = self.lock();
-            // Under steady changes there is no such moment: then the lock is kept for the length of one sync.
-            let keep = attempt >= SETTLE_ATTEMPTS;
-            while *self.durable.borrow() < state.transaction {
-                if self.is_failed() || Instant::now() > give_up {
-                    return Err(Error::Io("the edit log could not be written".to_owned()));
-                }
-                if !keep {
-                    break;
-                }
-                std::thread::sleep(SETTLE_INTERVAL);
-            }
-            if *self.durable.borrow() >= state.transaction {
-                return Ok(state);
-            }
-            drop(state);
-            std::thread::sleep(SETTLE_INTERVAL);
-        }
-        Err(Error::Io("the edit log could not be written".to_owned()))
-    }
-
-    /// Writes an image of the present state and cuts the log. Blocks.
-    pub fn checkpoint(&self) -> Result<(), Error> {
-        if self.is_failed() {
-            return Err(Error::Io("the edit log could not be written".to_owned()));
-        }
-        // The image must end with a record of the log.
-        let (image, index) = {
-            let state = self.settled()?;
-            let index = self.journal().as_ref().map_or(0, Journal::durable_index);
-            let header = crate::namespace::image::Header {
-                transaction: state.transaction,
-                log_index: index,
-                pool_id: self.pool_id.clone(),
-                ..Default::default()
-            };
-            (state.names.to_image(header), index)
-        };
-        match self.journal().as_ref() {
-            Some(journal) => journal.checkpoint(&image, index)?,
-            None => return Err(Error::Io("the edit log is closed".to_owned())),
-        }
-        tracing::info!(bytes = image.len(), log_index = index, "saved the namespace image");
-        Ok(())
-    }
-
-    /// After the log refused something: builds memory anew from what is on disk. Data nodes register again. Blocks.
-    pub fn reload(&self) -> Result<(), JournalError> {
-        let mut state = self.lock();
-        let mut journal = self.journal.write().expect("no holder of the journal's lock panics");
-        if let Some(error @ raft::log::LogError::Stopped(_)) = journal.as_ref().and_then(Journal::failure) {
-            return Err(error.into());
-        }
-        let fresh = || (Namespace::new("", "", 0), self.pool_id.clone());
-        // Ends the former writer; nothing is queued meanwhile, for the name node's lock is held.
-        drop(journal.take());
-        let (disk, now) = (Arc::clone(&self.disk), self.now());
-        let (opened, recovered) = Journal::open(disk, &self.directory, fresh, LostEdits::Refuse, now)?;
-        *state = State::new(recovered, &self.settings, self.now());
-        self.durable.send_replace(state.transaction);
-        *journal = Some(opened);
-        self.failed.store(false, Ordering::SeqCst);
-        tracing::warn!("the edit log is writable again: reloaded image and edits");
-        Ok(())
     }
 
     pub fn data_directory(&self) -> &std::path::Path {

@@ -5,6 +5,7 @@ use disk::RealDisk;
 use disk::faulty::{FaultyDisk, Loss, MemoryDisk};
 
 use super::super::directory::Asker;
+use super::super::retry::RetryCache;
 use super::*;
 
 fn open(disk: Arc<dyn Disk>, directory: &std::path::Path) -> NameNode {
@@ -23,6 +24,8 @@ fn open(disk: Arc<dyn Disk>, directory: &std::path::Path) -> NameNode {
 fn asker(call_id: i32) -> Asker {
     Asker {
         user: "alice".to_owned(),
+        groups: Arc::default(),
+        privileged: true,
         ip: String::new(),
         key: RetryCache::key(&[7; 16], call_id),
     }
@@ -31,7 +34,7 @@ fn asker(call_id: i32) -> Asker {
 async fn mkdirs(node: &NameNode, path: &str, call_id: i32) -> Result<Answered<MkdirsResponseProto>, Error> {
     // Nothing has to be reported, so the first step ends safe mode.
     let now = node.now();
-    node.lock().step(Event::Tick, now);
+    node.lock().soft.step(Event::Tick, now);
     node.mkdirs(&asker(call_id), mkdirs_request(path)).await
 }
 
@@ -66,7 +69,7 @@ async fn what_was_acknowledged_is_there_after_the_power_went() {
     let node = open(Arc::new(disk.clone()), directory);
     assert!((0..20).all(|index| is_there(&node, &format!("/d/{index}"))));
     // And a call that was made before the crash is answered the same, and not made again.
-    let before = node.lock().names.inode_count();
+    let before = node.lock().replicated.names.inode_count();
     node.delete(
         &asker(99),
         dfs_wire::proto::hdfs::DeleteRequestProto {
@@ -79,7 +82,7 @@ async fn what_was_acknowledged_is_there_after_the_power_went() {
     let node = Arc::new(node);
     let again = call_as(&node, "alice", 15, "mkdirs", &mkdirs_request("/d/15/again")).await;
     assert!(MkdirsResponseProto::decode(again.unwrap()).unwrap().result);
-    assert_eq!(node.lock().names.inode_count(), before - 1);
+    assert_eq!(node.lock().replicated.names.inode_count(), before - 1);
 }
 
 #[tokio::test]
@@ -95,9 +98,10 @@ async fn a_full_disk_refuses_changes_and_loses_none() {
         Err(Error::SafeMode(_))
     ));
     assert!(is_there(&node, "/before"), "reads are served");
+    assert!(!is_there(&node, "/refused"), "what is not durable is not seen");
 
     disk.set_space_left(None);
-    node.reload().unwrap();
+    node.resume().unwrap();
     assert!(is_there(&node, "/before") && !is_there(&node, "/refused"));
     mkdirs(&node, "/after", 4).await.unwrap();
     drop(node);
@@ -113,10 +117,141 @@ async fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
     mkdirs(&node, "/before", 1).await.unwrap();
     disk.fail_syncs(true);
     assert!(mkdirs(&node, "/unknown", 2).await.is_err());
+    assert!(!is_there(&node, "/unknown"), "what is not durable is not seen");
     disk.fail_syncs(false);
-    assert!(node.reload().is_err() && mkdirs(&node, "/later", 3).await.is_err());
+    assert!(node.resume().is_err() && mkdirs(&node, "/later", 3).await.is_err());
     drop(node);
     assert!(is_there(&open(Arc::new(RealDisk), directory.path()), "/before"));
+}
+
+#[tokio::test]
+async fn answers_for_retries_outlive_an_image() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = open(Arc::new(RealDisk), directory.path());
+    mkdirs(&node, "/a", 1).await.unwrap();
+    let delete = dfs_wire::proto::hdfs::DeleteRequestProto {
+        src: "/a".to_owned(),
+        recursive: true,
+    };
+    assert!(
+        node.delete(&asker(2), delete.clone())
+            .await
+            .unwrap()
+            .message()
+            .unwrap()
+            .result
+    );
+    node.checkpoint().unwrap();
+    drop(node);
+    let node = Arc::new(open(Arc::new(RealDisk), directory.path()));
+    assert_eq!(node.lock().replicated.retries.len(), 2);
+    mkdirs(&node, "/a", 3).await.unwrap();
+    let again = call_as(&node, "alice", 2, "delete", &delete).await.unwrap();
+    assert!(
+        dfs_wire::proto::hdfs::DeleteResponseProto::decode(again)
+            .unwrap()
+            .result
+    );
+    assert!(is_there(&node, "/a"), "the repeated call was not executed again");
+}
+
+/// A directory as format 1 left it: an image with each inode after its parent and none behind them, and a log of edits.
+#[tokio::test]
+async fn a_directory_of_format_1_is_read() {
+    use crate::namespace::edit::{Add, Edit, EditBox, Rename, Transaction};
+    use crate::namespace::image::Header;
+    let directory = tempfile::tempdir().unwrap();
+    let add = |id: u64, name: &str| {
+        Edit::Add(Add {
+            parent: crate::namespace::ROOT,
+            id,
+            name: name.to_owned(),
+            owner: "alice".to_owned(),
+            group: "staff".to_owned(),
+            permission: 0o750,
+            time: 7,
+            file: None,
+        })
+    };
+    let mut names = Namespace::new("root", "supergroup", 0);
+    names.apply(&add(20_000, "in-the-image"), 0).unwrap();
+    let header = Header {
+        transaction: 1,
+        log_index: 0,
+        pool_id: "BP-old".to_owned(),
+        ..Default::default()
+    };
+    let mut image = names.to_image(header);
+    image.truncate(image.len() - 4);
+    image[..8].copy_from_slice(b"BDFSIMG1");
+    image.extend(crc32c::crc32c(&image).to_be_bytes());
+    std::fs::write(directory.path().join("image"), image).unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let (log, _) = raft::log::Log::open(disk, directory.path().join("edits"), Default::default()).unwrap();
+    let commit = raft::log::GroupCommit::start(log).unwrap();
+    let rename = Edit::Rename(Rename {
+        id: 20_000,
+        parent: crate::namespace::ROOT,
+        name: "renamed".to_owned(),
+        time: 8,
+    });
+    // The third does not follow: it was never acknowledged.
+    for (number, edit) in [(2, rename), (3, add(20_001, "in-the-log")), (9, add(20_002, "skipped"))] {
+        let transaction = Transaction {
+            number,
+            edits: vec![EditBox { edit: Some(edit) }],
+            client_id: vec![7; 16],
+            call_id: number as i32,
+            response: Bytes::from_static(b"answer"),
+            ..Default::default()
+        };
+        commit.submit(1, transaction.encode_to_vec().into(), |written| {
+            written.unwrap();
+        });
+    }
+    drop(commit.close().unwrap());
+
+    let check = |node: &NameNode| {
+        assert!(is_there(node, "/renamed") && is_there(node, "/in-the-log"));
+        assert!(!is_there(node, "/in-the-image") && !is_there(node, "/skipped"));
+        let key = RetryCache::key(&[7; 16], 3).unwrap();
+        assert_eq!(node.lock().replicated.retries.get(&key).unwrap(), &b"answer"[..]);
+        assert_eq!(node.pool_id, "BP-old");
+    };
+    let node = open(Arc::new(RealDisk), directory.path());
+    check(&node);
+    mkdirs(&node, "/new", 50).await.unwrap();
+    drop(node);
+    // Edits and commands in one log.
+    let node = open(Arc::new(RealDisk), directory.path());
+    check(&node);
+    assert!(is_there(&node, "/new"));
+    node.checkpoint().unwrap();
+    drop(node);
+    let node = open(Arc::new(RealDisk), directory.path());
+    check(&node);
+    assert!(is_there(&node, "/new"));
+}
+
+#[tokio::test]
+async fn images_are_written_beside_changes() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Arc::new(open(Arc::new(RealDisk), directory.path()));
+    for index in 0..50 {
+        mkdirs(&node, &format!("/before/{index}"), index).await.unwrap();
+    }
+    let writer = Arc::clone(&node);
+    let images = std::thread::spawn(move || (0..5).for_each(|_| writer.checkpoint().unwrap()));
+    let mut made = 0;
+    while !images.is_finished() || made < 20 {
+        mkdirs(&node, &format!("/meanwhile/{made}"), 1000 + made).await.unwrap();
+        made += 1;
+    }
+    images.join().unwrap();
+    drop(node);
+    let node = open(Arc::new(RealDisk), directory.path());
+    assert!((0..50).all(|index| is_there(&node, &format!("/before/{index}"))));
+    assert!((0..made).all(|index| is_there(&node, &format!("/meanwhile/{index}"))));
 }
 
 /// Asks a client's call of the name node, encoded as on the wire.
@@ -155,7 +290,7 @@ fn register(node: &NameNode, uuid: &str) {
         ip: "127.0.0.1".to_owned(),
         ..Default::default()
     };
-    state.step(Event::Registered(address), now);
+    state.soft.step(Event::Registered(address), now);
     let usage = Usage {
         capacity: u64::MAX,
         used: u64::MAX,
@@ -163,8 +298,8 @@ fn register(node: &NameNode, uuid: &str) {
         transfers: u32::MAX,
         connections: u32::MAX,
     };
-    state.step(Event::Heartbeat { uuid, usage }, now);
-    state.step(Event::Reported { uuid, replicas: &[] }, now);
+    state.soft.step(Event::Heartbeat { uuid, usage }, now);
+    state.soft.step(Event::Reported { uuid, replicas: &[] }, now);
     node.data_nodes_changed.notify_waiters();
 }
 
@@ -432,7 +567,7 @@ async fn a_call_that_comes_again_while_the_first_is_under_way_is_executed_once()
     let (disk, path) = (Arc::new(RealDisk), directory.path().to_owned());
     let (user, pool) = ("root".to_owned(), "BP".to_owned());
     let node = Arc::new(NameNode::open(disk, path, settings, user, pool, LostEdits::Refuse).unwrap());
-    assert!(node.lock().blocks.is_starting());
+    assert!(node.lock().soft.blocks.is_starting());
     let calls: Vec<_> = (0..3)
         .map(|_| {
             let node = Arc::clone(&node);

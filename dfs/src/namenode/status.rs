@@ -11,7 +11,7 @@ use dfs_wire::proto::hdfs::{
 use super::reach;
 use super::state::{NameNode, State};
 use crate::block::{Node, NodeId};
-use crate::namespace::{Block, Inode, Kind};
+use crate::namespace::{Block, Inode, Kind, Namespace};
 
 /// The version of HDFS whose protocols are spoken, for tools that compare it, and its name node's layout.
 const SOFTWARE_VERSION: &str = "3.5.0";
@@ -47,21 +47,55 @@ pub fn datanode_info(node: &Node) -> DatanodeInfoProto {
     }
 }
 
-impl NameNode {
-    pub fn extended(&self, block: Block) -> ExtendedBlockProto {
-        ExtendedBlockProto {
-            pool_id: self.pool_id.clone(),
-            block_id: block.id,
-            generation_stamp: block.generation_stamp,
-            num_bytes: Some(block.length),
+pub fn extended(pool_id: &str, block: Block) -> ExtendedBlockProto {
+    ExtendedBlockProto {
+        pool_id: pool_id.to_owned(),
+        block_id: block.id,
+        generation_stamp: block.generation_stamp,
+        num_bytes: Some(block.length),
+    }
+}
+
+/// What is known of a file or directory. `name` is what a listing calls it; empty where it was asked for by path.
+pub fn of(names: &Namespace, inode: &Inode, name: &str, locations: Option<LocatedBlocksProto>) -> HdfsFileStatusProto {
+    let mut status = HdfsFileStatusProto {
+        file_type: FileType::IsDir as i32,
+        path: name.as_bytes().to_vec().into(),
+        length: 0,
+        permission: FsPermissionProto {
+            perm: inode.permission.into(),
+        },
+        owner: names.owner_of(inode).to_owned(),
+        group: names.group_of(inode).to_owned(),
+        modification_time: inode.modified,
+        access_time: inode.accessed,
+        file_id: Some(inode.id),
+        block_replication: Some(0),
+        blocksize: Some(0),
+        locations,
+        children_num: Some(0),
+        storage_policy: Some(0),
+        flags: Some(0),
+        ..Default::default()
+    };
+    match &inode.kind {
+        Kind::Directory(children) => status.children_num = Some(children.len() as i32),
+        Kind::File(file) => {
+            status.file_type = FileType::IsFile as i32;
+            status.length = file.length();
+            status.block_replication = Some(file.replication.into());
+            status.blocksize = Some(file.block_size);
         }
     }
+    status
+}
 
+impl NameNode {
     /// A block with the nodes that have it, or are to have it.
     pub fn located(&self, state: &State, block: Block, offset: u64, nodes: &[NodeId]) -> LocatedBlockProto {
-        let nodes: Vec<&Node> = nodes.iter().map(|node| state.blocks.node(*node)).collect();
+        let nodes: Vec<&Node> = nodes.iter().map(|node| state.soft.blocks.node(*node)).collect();
         LocatedBlockProto {
-            b: self.extended(block),
+            b: extended(&self.pool_id, block),
             offset,
             locs: nodes.iter().map(|node| datanode_info(node)).collect(),
             corrupt: false,
@@ -82,14 +116,14 @@ impl NameNode {
         };
         let now = self.now();
         let locate = |block: Block, start: u64| {
-            let mut nodes = state.blocks.readable(block.id, near, now);
+            let mut nodes = state.soft.blocks.readable(block.id, near, now);
             let mut corrupt = false;
             if nodes.is_empty()
-                && let Some(info) = state.blocks.get(block.id)
+                && let Some(info) = state.soft.blocks.get(block.id)
             {
                 // Only corrupt ones are left: better than none, the client verifies what it reads.
                 nodes = info.locations.iter().map(|location| location.node).collect();
-                nodes.retain(|node| state.blocks.node(*node).alive);
+                nodes.retain(|node| state.soft.blocks.node(*node).alive);
                 corrupt = !nodes.is_empty();
             }
             LocatedBlockProto {
@@ -119,46 +153,6 @@ impl NameNode {
             last_block: file.blocks.last().map(|block| locate(*block, last_start)),
             is_last_block_complete: !file.last_open && !file.blocks.is_empty(),
         }
-    }
-
-    /// What is known of a file or directory. `name` is what a listing calls it; empty where it was asked for by path.
-    pub fn status(
-        &self,
-        state: &State,
-        inode: &Inode,
-        name: &str,
-        locations: Option<LocatedBlocksProto>,
-    ) -> HdfsFileStatusProto {
-        let mut status = HdfsFileStatusProto {
-            file_type: FileType::IsDir as i32,
-            path: name.as_bytes().to_vec().into(),
-            length: 0,
-            permission: FsPermissionProto {
-                perm: inode.permission.into(),
-            },
-            owner: state.names.owner_of(inode).to_owned(),
-            group: state.names.group_of(inode).to_owned(),
-            modification_time: inode.modified,
-            access_time: inode.accessed,
-            file_id: Some(inode.id),
-            block_replication: Some(0),
-            blocksize: Some(0),
-            locations,
-            children_num: Some(0),
-            storage_policy: Some(0),
-            flags: Some(0),
-            ..Default::default()
-        };
-        match &inode.kind {
-            Kind::Directory(children) => status.children_num = Some(children.len() as i32),
-            Kind::File(file) => {
-                status.file_type = FileType::IsFile as i32;
-                status.length = file.length();
-                status.block_replication = Some(file.replication.into());
-                status.blocksize = Some(file.block_size);
-            }
-        }
-        status
     }
 
     pub fn namespace_info(&self) -> NamespaceInfoProto {

@@ -1,14 +1,21 @@
 //! Users and their groups, and what only a superuser may do.
 //!
-//! Groups come from `hadoop.user.group.static.mapping.overrides` or else from the system's own files, read each time: there
-//! is no cache to refresh.
+//! Groups come from `hadoop.user.group.static.mapping.overrides` or else from the system's own files. They are cached for
+//! `hadoop.security.groups.cache.secs`, or until `refreshUserToGroupsMappings`.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::directory::Asker;
+use super::retry::CallKey;
 use super::settings::Settings;
 use super::state::NameNode;
 use crate::Error;
+
+/// Users whose groups are remembered: user names come from outside.
+const CACHED_USERS_MAX: usize = 10_000;
 
 /// The groups of `user`, the primary one first: lines of `/etc/passwd` and `/etc/group`.
 fn system_groups(user: &str, passwd: &str, group: &str) -> Vec<String> {
@@ -37,10 +44,76 @@ impl Settings {
     }
 }
 
+/// Groups of users that called lately.
+#[derive(Debug, Default)]
+pub struct Groups {
+    known: Mutex<HashMap<String, Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    at: Instant,
+    groups: Arc<[String]>,
+}
+
+impl Groups {
+    fn of(&self, user: &str, settings: &Settings) -> Arc<[String]> {
+        let now = Instant::now();
+        let fresh = |known: &&Known| now.duration_since(known.at).as_millis() < settings.groups_cache_ms.into();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.get(user).filter(fresh) {
+            return Arc::clone(&found.groups);
+        }
+        drop(known);
+        let groups: Arc<[String]> = settings.groups_of(user).into();
+        known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= CACHED_USERS_MAX {
+            known.clear();
+        }
+        let found = Known {
+            at: now,
+            groups: Arc::clone(&groups),
+        };
+        known.insert(user.to_owned(), found);
+        groups
+    }
+
+    pub fn refresh(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
 impl NameNode {
+    pub fn groups_of(&self, user: &str) -> Arc<[String]> {
+        self.groups.of(user, &self.settings)
+    }
+
+    /// A caller, with its groups.
+    pub fn asker(&self, user: &str, ip: String, key: Option<CallKey>) -> Asker {
+        let groups = self.groups_of(user);
+        Asker {
+            privileged: !self.settings.permissions || user == self.user || groups.contains(&self.settings.supergroup),
+            user: user.to_owned(),
+            groups,
+            ip,
+            key,
+        }
+    }
+
+    /// The name node itself.
+    pub(super) fn own_asker(&self) -> Asker {
+        Asker {
+            user: self.user.clone(),
+            groups: Arc::default(),
+            privileged: true,
+            ip: String::new(),
+            key: None,
+        }
+    }
+
     /// The account that runs the name node, and members of the supergroup.
     pub fn is_superuser(&self, user: &str) -> bool {
-        user == self.user || self.settings.groups_of(user).contains(&self.settings.supergroup)
+        user == self.user || self.groups_of(user).contains(&self.settings.supergroup)
     }
 
     /// Fails unless `real` may act for `effective`, calling from `ip`: superusers may, and whom `hadoop.proxyuser.*` allows.
@@ -51,7 +124,7 @@ impl NameNode {
             || self.settings.proxy_users.get(real).is_some_and(|proxy| {
                 any_or(&proxy.hosts, &[ip.to_owned()])
                     && (any_or(&proxy.users, &[effective.to_owned()])
-                        || any_or(&proxy.groups, &self.settings.groups_of(effective)))
+                        || any_or(&proxy.groups, &self.groups_of(effective)))
             });
         match allowed {
             true => Ok(()),

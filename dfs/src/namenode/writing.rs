@@ -2,21 +2,22 @@
 
 use dfs_wire::proto::hdfs::*;
 
+use super::command::{AddBlock, Append, Followup, NewStamp, Op, RecoverLease, UpdatePipeline};
 use super::directory::Asker;
-use super::state::{Answered, NameNode, PendingRecovery, State};
+use super::state::{Answered, Decision, NameNode, State};
 use crate::Error;
-use crate::block::{Command, NodeId};
-use crate::namespace::file::{Creation, NextBlock, Recovery};
-use crate::namespace::{Block, Caller, InodeId};
+use crate::block::NodeId;
+use crate::namespace::file::NextBlock;
+use crate::namespace::{Block, InodeId};
 
 /// A data node must have room for this many bytes to be given a new block. It refuses by itself what does not fit.
 const ROOM_BYTES: u64 = 1 << 20;
 /// A recovery that the data nodes did not finish is ordered again after this.
 const RECOVERY_RETRY_MS: u64 = 10_000;
 
-const FLAG_CREATE: u32 = CreateFlagProto::CREATE;
-const FLAG_OVERWRITE: u32 = CreateFlagProto::OVERWRITE;
-const FLAG_NEW_BLOCK: u32 = CreateFlagProto::NEW_BLOCK;
+pub(super) const FLAG_CREATE: u32 = CreateFlagProto::CREATE;
+pub(super) const FLAG_OVERWRITE: u32 = CreateFlagProto::OVERWRITE;
+pub(super) const FLAG_NEW_BLOCK: u32 = CreateFlagProto::NEW_BLOCK;
 
 /// Bits of `create` and `append`.
 struct CreateFlagProto;
@@ -26,7 +27,7 @@ impl CreateFlagProto {
     const NEW_BLOCK: u32 = 0x20;
 }
 
-fn block_of(message: &ExtendedBlockProto) -> Block {
+pub(super) fn block_of(message: &ExtendedBlockProto) -> Block {
     Block {
         id: message.block_id,
         generation_stamp: message.generation_stamp,
@@ -38,7 +39,7 @@ fn block_of(message: &ExtendedBlockProto) -> Block {
 fn nodes_of<'a>(state: &State, infos: impl IntoIterator<Item = &'a DatanodeIdProto>) -> Vec<NodeId> {
     infos
         .into_iter()
-        .filter_map(|id| state.blocks.find_node(&id.datanode_uuid))
+        .filter_map(|id| state.soft.blocks.find_node(&id.datanode_uuid))
         .map(|node| node.id)
         .collect()
 }
@@ -55,7 +56,7 @@ impl NameNode {
         if asked.ec_policy_name.as_deref().is_some_and(|name| !name.is_empty()) {
             return Err(Error::Unsupported("Erasure coding is not supported.".to_owned()));
         }
-        let replication = self.check_replication(asked.replication)?;
+        self.check_replication(asked.replication)?;
         // A negative number in HDFS' signed field.
         if asked.block_size > i64::MAX as u64 || asked.block_size < self.settings.block_size_min {
             return Err(Error::Io(format!(
@@ -66,24 +67,8 @@ impl NameNode {
         if asked.create_flag & FLAG_OVERWRITE == 0 {
             self.take_over(asker, &asked.src, &asked.client_name).await?;
         }
-        self.change(&format!("create file {}", asked.src), asker.key, |state, now| {
-            let creation = Creation {
-                path: &asked.src,
-                permission: asked.masked.perm as u16,
-                holder: &asked.client_name,
-                create: asked.create_flag & FLAG_CREATE != 0,
-                overwrite: asked.create_flag & FLAG_OVERWRITE != 0,
-                create_parent: asked.create_parent,
-                replication,
-                block_size: asked.block_size,
-            };
-            let id = state.names.create(asker.at(now), creation)?;
-            let inode = state.names.inode(id).ok_or_else(|| Error::not_found(&asked.src))?;
-            Ok(CreateResponseProto {
-                fs: Some(self.status(state, inode, "", None)),
-            })
-        })
-        .await
+        let what = format!("create file {}", asked.src);
+        self.change(&what, asker, Op::Create(asked)).await
     }
 
     pub async fn append(
@@ -92,37 +77,30 @@ impl NameNode {
         asked: AppendRequestProto,
     ) -> Result<Answered<AppendResponseProto>, Error> {
         self.take_over(asker, &asked.src, &asked.client_name).await?;
-        let new_block = asked.flag() & FLAG_NEW_BLOCK != 0;
-        self.change(&format!("append to file {}", asked.src), asker.key, |state, now| {
-            if let Ok((_, file)) = state.names.file(&asked.src)
-                && let Some(last) = file.blocks.last()
-                && file.holder.is_none()
-                && state.blocks.readable(last.id, "", now).is_empty()
-            {
-                return Err(Error::Io(format!("append: the last block of {} is missing", asked.src)));
-            }
-            let caller = asker.at(now);
-            let (id, last) = state.names.append(caller, &asked.src, &asked.client_name, new_block)?;
-            // The block map must know of the reopened block before its pipeline is asked for.
-            let changes = state.names.take_changes();
-            state.step(crate::block::Event::Changed(&changes), now);
-            let inode = state.names.inode(id).ok_or_else(|| Error::not_found(&asked.src))?;
-            let block = last.map(|block| {
-                let offset = inode.as_file().map_or(0, |file| file.closed_length());
-                let nodes = state.blocks.readable(block.id, &asker.ip, now);
-                self.located(state, block, offset, &nodes)
-            });
-            Ok(AppendResponseProto {
-                block,
-                stat: Some(self.status(state, inode, "", None)),
-            })
+        let what = format!("append to file {}", asked.src);
+        self.decide(&what, asker, asker.key, |state, now| {
+            let file = state.replicated.names.file(&asked.src);
+            let last = file
+                .ok()
+                .and_then(|(_, file)| file.blocks.last().map(|last| (file, *last)));
+            let last = match last {
+                None => None,
+                Some((file, last)) => {
+                    let nodes = state.soft.blocks.readable(last.id, &asker.ip, now);
+                    if file.holder.is_none() && nodes.is_empty() {
+                        return Err(Error::Io(format!("append: the last block of {} is missing", asked.src)));
+                    }
+                    Some(self.located(state, last, 0, &nodes))
+                }
+            };
+            Ok(Op::Append(Append { call: asked, last }).into())
         })
         .await
     }
 
     /// Starts to close a file whose writer was not heard of for the soft limit, because another wants to write it.
     pub(super) async fn take_over(&self, asker: &Asker, path: &str, holder: &str) -> Result<(), Error> {
-        if self.lock().names.can_be_taken_over(path, holder, self.now()) {
+        if self.lock().replicated.names.can_be_taken_over(path, holder, self.now()) {
             self.recover(asker, path).await?;
         }
         Ok(())
@@ -139,63 +117,14 @@ impl NameNode {
     }
 
     async fn recover(&self, asker: &Asker, path: &str) -> Result<bool, Error> {
+        let what = format!("recover the lease of {path}");
         let answer: Answered<RecoverLeaseResponseProto> = self
-            .change(&format!("recover the lease of {path}"), None, |state, now| {
-                let (inode, _) = state.names.file(path)?;
-                let id = inode.id;
-                Ok(RecoverLeaseResponseProto {
-                    result: self.start_recovery(state, asker.at(now), id)?,
-                })
+            .decide(&what, asker, None, |state, now| {
+                let id = state.replicated.names.file(path)?.0.id;
+                Ok(recovery(state, id, path, now))
             })
             .await?;
-        Ok(answer.result)
-    }
-
-    /// Closes a file, or orders the recovery of its last block; true if it is closed.
-    pub(super) fn start_recovery(&self, state: &mut State, caller: Caller, file: InodeId) -> Result<bool, Error> {
-        let open = state
-            .names
-            .inode(file)
-            .and_then(|inode| inode.as_file())
-            .and_then(|file| file.open_block());
-        let nodes = open
-            .map(|block| state.blocks.readable(block.id, "", caller.now))
-            .unwrap_or_default();
-        if let Some(block) = open
-            && let Some(pending) = state.recoveries.get(&block.id)
-            && pending.ordered + RECOVERY_RETRY_MS > caller.now
-        {
-            return Ok(false);
-        }
-        // A block with a length, none of whose nodes is there: wait for them.
-        if open.is_some_and(|block| block.length > 0) && nodes.is_empty() {
-            return Ok(false);
-        }
-        match state.names.recover_lease(caller, file, !nodes.is_empty())? {
-            Recovery::Closed => Ok(true),
-            Recovery::Block {
-                file,
-                block,
-                new_stamp,
-                truncating,
-            } => {
-                let pending = PendingRecovery {
-                    file,
-                    new_stamp,
-                    ordered: caller.now,
-                };
-                state.recoveries.insert(block.id, pending);
-                let primary = nodes[0];
-                let command = Command::Recover {
-                    block,
-                    new_stamp,
-                    truncating,
-                    locations: nodes,
-                };
-                state.commands.entry(primary).or_default().push(command);
-                Ok(false)
-            }
-        }
+        Ok(answer.message()?.result)
     }
 
     pub async fn add_block(
@@ -209,49 +138,47 @@ impl NameNode {
         }
         // A data node that is being restarted is worth a moment; one that the client could not reach is not waited for.
         if asked.exclude_nodes.is_empty() {
-            self.wait_for_data_nodes(|state, now| state.blocks.can_place(&[], now))
+            self.wait_for_data_nodes(|state, now| state.soft.blocks.can_place(&[], now))
                 .await;
         }
-        self.change(&format!("add block to {}", asked.src), asker.key, |state, now| {
-            let (id, file) = state.names.held(&asked.src, asked.file_id(), &asked.client_name)?;
-            let length = file.length();
+        let what = format!("add block to {}", asked.src);
+        self.decide(&what, asker, asker.key, |state, now| {
+            let (_, file) = state
+                .replicated
+                .names
+                .held(&asked.src, asked.file_id(), &asked.client_name)?;
             let replication = usize::from(file.replication);
             let named = previous.map(|block| (block.id, block.generation_stamp, block.length));
-            let next = state.names.next_block(file, named)?;
+            let next = state.replicated.names.next_block(file, named)?;
             let excluded = nodes_of(state, asked.exclude_nodes.iter().map(|info| &info.id));
-            if let NextBlock::Repeated(block) = next {
-                let mut nodes = state.blocks.readable(block.id, &asker.ip, now);
-                if nodes.is_empty() {
-                    nodes = self.targets(state, replication, &excluded, asker, now)?;
-                    state.blocks.set_pipeline(block.id, nodes.clone());
+            let (nodes, repeated, followup) = match next {
+                NextBlock::Repeated(block) => {
+                    let mut nodes = state.soft.blocks.readable(block.id, &asker.ip, now);
+                    let mut followup = Followup::None;
+                    if nodes.is_empty() {
+                        nodes = self.targets(state, replication, &excluded, asker, now)?;
+                        followup = Followup::Pipeline {
+                            block: block.id,
+                            nodes: nodes.clone(),
+                        };
+                    }
+                    (nodes, Some(block.id), followup)
                 }
-                return Ok(AddBlockResponseProto {
-                    block: self.located(state, block, length, &nodes),
-                });
-            }
-            let NextBlock::Add { previous } = next else {
-                return Err(Error::Io("no block to add".to_owned()));
+                NextBlock::Add { previous } => {
+                    if previous.is_some_and(|previous| !state.soft.blocks.is_stored(previous)) {
+                        return Err(Error::NotReplicatedYet(asked.src.clone()));
+                    }
+                    let nodes = self.targets(state, replication, &excluded, asker, now)?;
+                    (nodes.clone(), None, Followup::NewPipeline(nodes))
+                }
             };
-            if previous.is_some_and(|previous| !state.blocks.is_stored(previous)) {
-                return Err(Error::NotReplicatedYet(asked.src.clone()));
-            }
-            let nodes = self.targets(state, replication, &excluded, asker, now)?;
-            let caller = asker.at(now);
-            if let Some(previous) = previous {
-                state.names.update_last_block(caller, id, previous, true)?;
-            }
-            let block = state.names.add_block(caller, id)?;
-            let changes = state.names.take_changes();
-            state.step(crate::block::Event::Changed(&changes), now);
-            state.blocks.set_pipeline(block.id, nodes.clone());
-            let offset = state
-                .names
-                .inode(id)
-                .and_then(|inode| inode.as_file())
-                .map_or(0, |file| file.length());
-            Ok(AddBlockResponseProto {
-                block: self.located(state, block, offset, &nodes),
-            })
+            let targets = self.located(state, Block::default(), 0, &nodes);
+            let add = AddBlock {
+                call: asked,
+                targets,
+                repeated,
+            };
+            Ok(Decision::propose(Op::AddBlock(add), followup))
         })
         .await
     }
@@ -265,10 +192,11 @@ impl NameNode {
         now: u64,
     ) -> Result<Vec<NodeId>, Error> {
         let nodes = state
+            .soft
             .blocks
             .place(replication, ROOM_BYTES, excluded, &asker.ip, now, self.seed());
         if nodes.is_empty() {
-            let live = state.blocks.live_nodes().count();
+            let live = state.soft.blocks.live_nodes().count();
             return Err(Error::Io(format!(
                 "File could only be written to 0 of the 1 minReplication nodes. There are {live} datanode(s) running and {} \
                  node(s) are excluded in this operation.",
@@ -283,12 +211,8 @@ impl NameNode {
         asker: &Asker,
         asked: AbandonBlockRequestProto,
     ) -> Result<Answered<AbandonBlockResponseProto>, Error> {
-        self.change(&format!("abandon a block of {}", asked.src), asker.key, |state, now| {
-            let (id, _) = state.names.held(&asked.src, asked.file_id(), &asked.holder)?;
-            state.names.abandon_block(asker.at(now), id, asked.b.block_id)?;
-            Ok(AbandonBlockResponseProto {})
-        })
-        .await
+        let what = format!("abandon a block of {}", asked.src);
+        self.change(&what, asker, Op::AbandonBlock(asked)).await
     }
 
     /// Replaces nodes of a pipeline that failed. Where there are none, the answer has none: the client decides whether it
@@ -300,12 +224,16 @@ impl NameNode {
     ) -> Result<GetAdditionalDatanodeResponseProto, Error> {
         let now = self.now();
         let state = self.lock();
-        state.names.held(&asked.src, asked.file_id(), &asked.client_name)?;
+        state
+            .replicated
+            .names
+            .held(&asked.src, asked.file_id(), &asked.client_name)?;
         let mut nodes = nodes_of(&state, asked.existings.iter().map(|info| &info.id));
         let mut excluded = nodes_of(&state, asked.excludes.iter().map(|info| &info.id));
         excluded.extend(&nodes);
         let count = asked.num_additional_nodes.min(16) as usize;
         let added = state
+            .soft
             .blocks
             .place(count, ROOM_BYTES, &excluded, &asker.ip, now, self.seed());
         nodes.extend(added);
@@ -327,54 +255,42 @@ impl NameNode {
         if let Some(awaited) = awaited {
             self.wait_stored(awaited).await;
         }
-        self.change(
-            &format!("complete file {}", asked.src),
-            // Not kept for retries: a file that is closed with that block is complete again.
-            None,
-            |state, now| {
-                if let Some(answer) = already_complete(state, &asked, last) {
-                    return Ok(CompleteResponseProto { result: answer });
+        let what = format!("complete file {}", asked.src);
+        // Not kept for retries: a file that is closed with that block is complete again.
+        self.decide(&what, asker, None, |state, _| {
+            let answer = |result| Decision::Answer(Answered::new(&CompleteResponseProto { result }).into_bytes());
+            if let Some(result) = already_complete(state, &asked, last) {
+                return Ok(answer(result));
+            }
+            let names = &state.replicated.names;
+            let (_, file) = names.held(&asked.src, asked.file_id(), &asked.client_name)?;
+            if let Some(open) = file.open_block() {
+                let committed = last.unwrap_or(open);
+                let stamp = open.generation_stamp;
+                names.check_open_block(file, committed, stamp..=stamp)?;
+                if !state.soft.blocks.is_stored(committed) {
+                    return Ok(answer(false));
                 }
-                let (id, file) = state.names.held(&asked.src, asked.file_id(), &asked.client_name)?;
-                let caller = asker.at(now);
-                if let Some(open) = file.open_block() {
-                    let committed = last.unwrap_or(open);
-                    let stamp = open.generation_stamp;
-                    state.names.check_open_block(file, committed, stamp..=stamp)?;
-                    if !state.blocks.is_stored(committed) {
-                        return Ok(CompleteResponseProto { result: false });
-                    }
-                    state.names.update_last_block(caller, id, committed, true)?;
-                }
-                state.names.close(caller, id)?;
-                Ok(CompleteResponseProto { result: true })
-            },
-        )
+            }
+            Ok(Op::Complete(asked).into())
+        })
         .await
     }
 
     fn open_block(&self, asked: &CompleteRequestProto) -> Option<Block> {
         let state = self.lock();
-        let (_, file) = state.names.held(&asked.src, asked.file_id(), &asked.client_name).ok()?;
+        let (_, file) = state
+            .replicated
+            .names
+            .held(&asked.src, asked.file_id(), &asked.client_name)
+            .ok()?;
         file.open_block()
     }
 
     /// Records how long the block that is being written is at least.
     pub async fn fsync(&self, asker: &Asker, asked: FsyncRequestProto) -> Result<Answered<FsyncResponseProto>, Error> {
-        self.change(&format!("fsync {}", asked.src), asker.key, |state, now| {
-            let (id, file) = state.names.held(&asked.src, asked.file_id(), &asked.client)?;
-            let length = u64::try_from(asked.last_block_length()).unwrap_or(0);
-            if let Some(open) = file.open_block()
-                && length > open.length
-            {
-                let stamp = open.generation_stamp;
-                let block = Block { length, ..open };
-                state.names.check_open_block(file, block, stamp..=stamp)?;
-                state.names.update_last_block(asker.at(now), id, block, false)?;
-            }
-            Ok(FsyncResponseProto {})
-        })
-        .await
+        let what = format!("fsync {}", asked.src);
+        self.change(&what, asker, Op::Fsync(asked)).await
     }
 
     pub async fn update_block_for_pipeline(
@@ -382,28 +298,17 @@ impl NameNode {
         asker: &Asker,
         asked: UpdateBlockForPipelineRequestProto,
     ) -> Result<Answered<UpdateBlockForPipelineResponseProto>, Error> {
-        self.change("update a pipeline", asker.key, |state, now| {
-            self.writer_of(state, asked.block.block_id, &asked.client_name)?;
-            let generation_stamp = state.names.next_stamp(asker.at(now))?;
-            let block = Block {
-                generation_stamp,
-                ..block_of(&asked.block)
+        self.decide("update a pipeline", asker, asker.key, |state, now| {
+            let block = block_of(&asked.block);
+            let nodes = state.soft.blocks.readable(block.id, &asker.ip, now);
+            let stamp = NewStamp {
+                file: file_with(state, block.id)?,
+                located: self.located(state, block, 0, &nodes),
+                call: asked,
             };
-            let nodes = state.blocks.readable(block.id, &asker.ip, now);
-            Ok(UpdateBlockForPipelineResponseProto {
-                block: self.located(state, block, 0, &nodes),
-            })
+            Ok(Op::NewStamp(stamp).into())
         })
         .await
-    }
-
-    /// The file that has `block` open for `holder`.
-    fn writer_of(&self, state: &State, block: u64, holder: &str) -> Result<(InodeId, Block), Error> {
-        let gone = || Error::Io(format!("blk_{block} does not exist or is not under construction"));
-        let inode = state.blocks.get(block).ok_or_else(gone)?.inode;
-        let (id, file) = state.names.held(&state.names.path_of(inode), inode, holder)?;
-        let open = file.open_block().filter(|open| open.id == block).ok_or_else(gone)?;
-        Ok((id, open))
     }
 
     pub async fn update_pipeline(
@@ -411,24 +316,24 @@ impl NameNode {
         asker: &Asker,
         asked: UpdatePipelineRequestProto,
     ) -> Result<Answered<UpdatePipelineResponseProto>, Error> {
-        self.change("update a pipeline", asker.key, |state, now| {
-            let (file, open) = self.writer_of(state, asked.new_block.block_id, &asked.client_name)?;
-            let new = block_of(&asked.new_block);
-            let issued = open.generation_stamp + 1..=state.names.generation_stamp();
-            let held = state.names.inode(file).and_then(|inode| inode.as_file());
-            let held = held.ok_or_else(|| Error::not_found(&format!("inode {file}")))?;
-            state.names.check_open_block(held, new, issued)?;
-            let nodes = nodes_of(state, &asked.new_nodes);
-            state.blocks.set_pipeline(new.id, nodes);
-            state.names.update_last_block(asker.at(now), file, new, false)?;
-            Ok(UpdatePipelineResponseProto {})
+        self.decide("update a pipeline", asker, asker.key, |state, _| {
+            let block = asked.new_block.block_id;
+            let followup = Followup::Pipeline {
+                block,
+                nodes: nodes_of(state, &asked.new_nodes),
+            };
+            let update = UpdatePipeline {
+                file: file_with(state, block)?,
+                call: asked,
+            };
+            Ok(Decision::propose(Op::UpdatePipeline(update), followup))
         })
         .await
     }
 
     pub fn renew_lease(&self, holder: &str) {
         let now = self.now();
-        self.lock().names.renew_lease(holder, now);
+        self.lock().replicated.names.renew_lease(holder, now);
     }
 
     pub fn report_bad_blocks(&self, asked: &ReportBadBlocksRequestProto) {
@@ -438,17 +343,47 @@ impl NameNode {
             for node in &block.locs {
                 let (uuid, block) = (&node.id.datanode_uuid, block.b.block_id);
                 tracing::warn!(block, node = uuid, "a client reported a corrupt replica");
-                state.step(crate::block::Event::Corrupt { uuid, block }, now);
+                state.soft.step(crate::block::Event::Corrupt { uuid, block }, now);
             }
         }
     }
 }
 
+/// Closes a file, or has its last block recovered. A recovery that is under way is left alone, as is a block with a length
+/// none of whose nodes is there.
+pub(super) fn recovery(state: &State, file: InodeId, path: &str, now: u64) -> Decision {
+    let inode = state.replicated.names.inode(file).and_then(|inode| inode.as_file());
+    let open = inode.and_then(|file| file.open_block());
+    let nodes = open.map(|block| state.soft.blocks.readable(block.id, "", now));
+    let nodes = nodes.unwrap_or_default();
+    if let Some(block) = open {
+        let pending = state.soft.recoveries.get(&block.id);
+        let under_way = pending.is_some_and(|pending| pending.ordered + RECOVERY_RETRY_MS > now);
+        if under_way || (block.length > 0 && nodes.is_empty()) {
+            let answer = RecoverLeaseResponseProto { result: false };
+            return Decision::Answer(Answered::new(&answer).into_bytes());
+        }
+    }
+    let recover = RecoverLease {
+        file,
+        any_replica: !nodes.is_empty(),
+        path: path.to_owned(),
+    };
+    Decision::propose(Op::RecoverLease(recover), Followup::Recovery(nodes))
+}
+
+/// The file that has a block.
+fn file_with(state: &State, block: u64) -> Result<InodeId, Error> {
+    let info = state.soft.blocks.get(block);
+    info.map(|info| info.inode)
+        .ok_or_else(|| Error::Io(format!("blk_{block} does not exist or is not under construction")))
+}
+
 /// A repeated `complete` of a file that is closed with that last block is true again.
 fn already_complete(state: &State, asked: &CompleteRequestProto, last: Option<Block>) -> Option<bool> {
     let inode = match asked.file_id() {
-        0 => state.names.lookup(&asked.src).ok().flatten(),
-        id => state.names.inode(id),
+        0 => state.replicated.names.lookup(&asked.src).ok().flatten(),
+        id => state.replicated.names.inode(id),
     };
     let file = inode?.as_file()?;
     let same = file.blocks.last().map(|block| block.id) == last.map(|block| block.id);

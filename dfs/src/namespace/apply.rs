@@ -84,6 +84,7 @@ impl Namespace {
     }
 
     pub(super) fn inode_mut(&mut self, id: InodeId) -> Result<&mut Inode, Misfit> {
+        self.before_change(id);
         self.inodes.get_mut(&id).ok_or(Misfit("an inode is missing"))
     }
 
@@ -164,6 +165,7 @@ impl Namespace {
         self.unlink(id, time)?;
         let mut doomed = vec![id];
         while let Some(id) = doomed.pop() {
+            self.before_change(id);
             let Some(inode) = self.inodes.remove(&id) else { continue };
             match inode.kind {
                 Kind::Directory(children) => doomed.extend(children.into_values()),

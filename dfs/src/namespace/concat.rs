@@ -83,6 +83,7 @@ impl Namespace {
         let mut blocks = Vec::new();
         for id in &concat.sources {
             self.unlink(*id, concat.time)?;
+            self.before_change(*id);
             if let Some(Kind::File(file)) = self.inodes.remove(id).map(|inode| inode.kind) {
                 self.files -= 1;
                 blocks.extend(file.blocks);

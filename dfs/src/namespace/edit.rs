@@ -1,4 +1,5 @@
-//! Edits: what the edit log holds. A change of a field's number or meaning is a new format version of the data directory.
+//! Edits: the single changes of the tree. An operation makes some, and they are applied at once. Logs of format 1 hold them,
+//! so that a field's number or meaning must not change.
 
 /// A block as an edit names it.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]

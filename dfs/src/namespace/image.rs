@@ -1,6 +1,13 @@
 //! The image: the whole namespace in one file, so that the edit log can be cut.
 //!
-//! A magic, then delimited messages: one header, then the inodes, each after its parent; then a CRC32C of all before it.
+//! A magic, then delimited messages: one header, then the inodes in the order of their ids, then what the name node adds;
+//! then a CRC32C of all before it. Format 1 had each inode after its parent and nothing behind them; it can be read.
+//!
+//! # Written while it changes
+//! An image is taken in parts ([`Namespace::image_part`]), between which the namespace changes. What changes before its turn
+//! is encoded first, as it was when the image began: the image is that of one moment, without a copy of the namespace.
+
+use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut};
 use prost::Message;
@@ -8,9 +15,20 @@ use prost::Message;
 use super::apply::{ID_MAX, Misfit};
 use super::edit::EditBlock;
 use super::inode::{Block, File, Inode, Kind};
-use super::{BlockChange, Namespace, ROOT};
+use super::{BlockChange, InodeId, Namespace, ROOT};
 
-const MAGIC: &[u8; 8] = b"BDFSIMG1";
+const MAGIC: &[u8; 8] = b"BDFSIMG2";
+const MAGIC_1: &[u8; 8] = b"BDFSIMG1";
+
+/// An image that is being taken.
+#[derive(Debug)]
+pub(super) struct Imaging {
+    /// The next id in turn, and the first that was not given out when the image began.
+    next: InodeId,
+    end: InodeId,
+    /// Inodes that changed before their turn, as they were.
+    saved: BTreeMap<InodeId, Box<[u8]>>,
+}
 
 /// What of an image is not a namespace.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -86,26 +104,68 @@ pub enum ImageError {
 }
 
 impl Namespace {
-    /// Writes everything; `header`'s counters are filled in.
-    pub fn to_image(&self, mut header: Header) -> Vec<u8> {
+    /// The whole image at once; `header`'s counters are filled in.
+    pub fn to_image(&mut self, header: Header) -> Vec<u8> {
+        let mut bytes = self.begin_image(header);
+        while self.image_part(usize::MAX, &mut bytes) {}
+        self.end_image();
+        let crc = crc32c::crc32c(&bytes);
+        bytes.put_u32(crc);
+        bytes
+    }
+
+    /// Starts an image of the present moment, and gives its first bytes. [`Namespace::image_part`] gives the inodes.
+    pub fn begin_image(&mut self, mut header: Header) -> Vec<u8> {
         header.next_inode = self.next_inode;
         header.next_block = self.next_block;
         header.generation_stamp = self.generation_stamp;
         header.inodes = self.inode_count();
-        let mut bytes = Vec::with_capacity(64 + self.inodes.len() * 96);
-        bytes.put_slice(MAGIC);
+        self.imaging = Some(Imaging {
+            next: ROOT,
+            end: self.next_inode,
+            saved: BTreeMap::new(),
+        });
+        let mut bytes = MAGIC.to_vec();
         bytes.put_slice(&header.encode_length_delimited_to_vec());
-        let mut pending = vec![ROOT];
-        while let Some(id) = pending.pop() {
-            let inode = &self.inodes[&id];
-            bytes.put_slice(&self.image_inode(inode).encode_length_delimited_to_vec());
-            if let Kind::Directory(children) = &inode.kind {
-                pending.extend(children.values());
+        bytes
+    }
+
+    /// Appends the inodes among the next `limit` ids; false if those were the last.
+    pub fn image_part(&mut self, limit: usize, bytes: &mut Vec<u8>) -> bool {
+        let Some(mut imaging) = self.imaging.take() else {
+            return false;
+        };
+        let until = imaging.next.saturating_add(limit as u64).min(imaging.end);
+        for id in imaging.next..until {
+            if let Some(saved) = imaging.saved.remove(&id) {
+                bytes.put_slice(&saved);
+            } else if let Some(inode) = self.inodes.get(&id) {
+                bytes.put_slice(&self.image_inode(inode).encode_length_delimited_to_vec());
             }
         }
-        let crc = crc32c::crc32c(&bytes);
-        bytes.put_u32(crc);
-        bytes
+        imaging.next = until;
+        let more = until < imaging.end;
+        self.imaging = Some(imaging);
+        more
+    }
+
+    pub fn end_image(&mut self) {
+        self.imaging = None;
+    }
+
+    /// An inode is about to change: the image that is being taken keeps it as it was.
+    pub(super) fn before_change(&mut self, id: InodeId) {
+        let due = |imaging: &Imaging| (imaging.next..imaging.end).contains(&id) && !imaging.saved.contains_key(&id);
+        if !self.imaging.as_ref().is_some_and(due) {
+            return;
+        }
+        let encoded = match self.inodes.get(&id) {
+            Some(inode) => self.image_inode(inode).encode_length_delimited_to_vec(),
+            None => return,
+        };
+        if let Some(imaging) = &mut self.imaging {
+            imaging.saved.insert(id, encoded.into());
+        }
     }
 
     fn image_inode(&self, inode: &Inode) -> ImageInode {
@@ -129,12 +189,12 @@ impl Namespace {
         }
     }
 
-    /// Reads what [`Namespace::to_image`] wrote. The block changes that come with it tell of every block.
-    pub fn from_image(bytes: &[u8], now: u64) -> Result<(Self, Header), ImageError> {
+    /// Reads an image; also gives what stands behind the inodes. The block changes that come with it tell of every block.
+    pub fn from_image(bytes: &[u8], now: u64) -> Result<(Self, Header, &[u8]), ImageError> {
         let Some((body, crc)) = bytes.split_at_checked(bytes.len().saturating_sub(4)) else {
             return Err(ImageError::Foreign);
         };
-        if !body.starts_with(MAGIC) {
+        if !body.starts_with(MAGIC) && !body.starts_with(MAGIC_1) {
             return Err(ImageError::Foreign);
         }
         if crc != crc32c::crc32c(body).to_be_bytes() {
@@ -144,14 +204,19 @@ impl Namespace {
         let header = Header::decode_length_delimited(&mut rest)?;
         let mut namespace = Self::new("", "", now);
         namespace.inodes.clear();
-        while rest.has_remaining() {
+        let mut loaded = Vec::new();
+        while rest.has_remaining() && (loaded.len() as u64) < header.inodes {
             let message = ImageInode::decode_length_delimited(&mut rest)?;
+            loaded.push(message.id);
             namespace.load(message, now)?;
         }
-        if namespace.inode_count() != header.inodes || !namespace.inodes.contains_key(&ROOT) {
+        if loaded.len() as u64 != header.inodes || !namespace.inodes.contains_key(&ROOT) {
             return Err(ImageError::Misfit(Misfit(
                 "the image does not hold as many inodes as it says",
             )));
+        }
+        for id in loaded {
+            namespace.load_child(id)?;
         }
         namespace.check_issued(&header)?;
         namespace.next_inode = header.next_inode;
@@ -161,7 +226,7 @@ impl Namespace {
             next_block: header.next_block,
             generation_stamp: header.generation_stamp,
         });
-        Ok((namespace, header))
+        Ok((namespace, header, rest))
     }
 
     /// No inode, block or stamp may be one that was never given out.
@@ -184,18 +249,6 @@ impl Namespace {
         if self.inodes.contains_key(&id) {
             return Err(Misfit("the image holds an inode twice"));
         }
-        if id != ROOT {
-            let parent = self
-                .inodes
-                .get_mut(&message.parent)
-                .ok_or(Misfit("an inode has no parent"))?;
-            let Kind::Directory(children) = &mut parent.kind else {
-                return Err(Misfit("a parent is a file"));
-            };
-            if children.insert(message.name.as_str().into(), id).is_some() {
-                return Err(Misfit("the image holds a name twice"));
-            }
-        }
         let kind = match message.file {
             None => Kind::Directory(Default::default()),
             Some(file) => Kind::File(self.load_file(id, file, now)),
@@ -213,6 +266,23 @@ impl Namespace {
         };
         self.inodes.insert(id, inode);
         Ok(())
+    }
+
+    /// Puts an inode into its directory. The parent may come later in the image: it may have been moved there.
+    fn load_child(&mut self, id: InodeId) -> Result<(), Misfit> {
+        if id == ROOT {
+            return Ok(());
+        }
+        let inode = self.inodes.get(&id).ok_or(Misfit("an inode is missing"))?;
+        let (parent, name) = (inode.parent, inode.name.clone());
+        let parent = self.inodes.get_mut(&parent).ok_or(Misfit("an inode has no parent"))?;
+        let Kind::Directory(children) = &mut parent.kind else {
+            return Err(Misfit("a parent is a file"));
+        };
+        match children.insert(name, id) {
+            Some(_) => Err(Misfit("the image holds a name twice")),
+            None => Ok(()),
+        }
     }
 
     fn load_file(&mut self, id: u64, file: ImageFile, now: u64) -> File {

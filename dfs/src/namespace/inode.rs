@@ -8,7 +8,7 @@ pub type InodeId = u64;
 pub const BLOCK_BYTES_MAX: u64 = 1 << 50;
 
 /// A block of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Block {
     pub id: u64,
     /// Raised whenever the set of replicas that count changes, so that stale ones are known.
@@ -65,6 +65,16 @@ impl File {
     /// The longest that a block of this file may become, in bytes.
     pub fn block_bytes_max(&self) -> u64 {
         self.block_size.min(BLOCK_BYTES_MAX)
+    }
+
+    /// The block with a byte at `offset`.
+    pub fn block_at(&self, offset: u64) -> Option<Block> {
+        let mut end = 0_u64;
+        let holds = |block: &&Block| {
+            end = end.saturating_add(block.length);
+            offset < end
+        };
+        self.blocks.iter().find(holds).copied()
     }
 
     /// The block that is being written.

@@ -1,10 +1,9 @@
 //! The namespace: directories, files, which blocks a file has, and who may write it. Pure.
 //!
 //! # How it moves
-//! Every change is an [`Edit`]: an operation ([`tree`], [`file`]) checks what it was asked, then makes edits and applies
-//! them; [`Namespace::take_edits`] hands them to the edit log. Starting anew applies the edits of the log to an
-//! [`image`], through the same [`apply`], so that what was acknowledged is exactly what is there again. An edit
-//! carries all that its effect depends on: ids, times, owners. Nothing here reads a clock.
+//! Every change is an [`Edit`]: an operation ([`tree`], [`file`]) checks what it was asked, then makes edits, which [`apply`]
+//! applies. An operation's outcome depends on the namespace and its arguments alone, the time among them: the name node logs
+//! the operations, and repeats them from an [`image`] on. (Logs of format 1 hold the edits.)
 //!
 //! What a change means for blocks comes out as [`BlockChange`]s, which the block map ([`crate::block`]) is fed with:
 //! the namespace knows which blocks a file has, the block map knows where they are. Neither calls the other.
@@ -30,7 +29,7 @@ pub mod tree;
 pub mod truncate;
 
 #[cfg(test)]
-mod script_tests;
+mod stories;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -84,6 +83,9 @@ pub enum BlockChange {
 #[derive(Debug, Clone, Copy)]
 pub struct Caller<'a> {
     pub user: &'a str,
+    pub groups: &'a [String],
+    /// May do anything: a superuser, or permissions are not checked.
+    pub privileged: bool,
     /// Milliseconds by a clock that never steps: for leases.
     pub now: u64,
     /// Milliseconds since 1970 by the wall clock, which may step: for times that are shown.
@@ -110,6 +112,9 @@ pub struct Namespace {
     pub(crate) truncations: BTreeMap<InodeId, u64>,
     edits: Vec<Edit>,
     changes: Vec<BlockChange>,
+    /// While it is only asked what an operation would do: whether it would change something.
+    probe: Option<bool>,
+    imaging: Option<image::Imaging>,
 }
 
 impl Namespace {
@@ -138,10 +143,12 @@ impl Namespace {
             truncations: BTreeMap::new(),
             edits: Vec::new(),
             changes: Vec::new(),
+            probe: None,
+            imaging: None,
         }
     }
 
-    /// The edits made since the last call, for the log.
+    /// The edits made since the last call.
     pub fn take_edits(&mut self) -> Vec<Edit> {
         std::mem::take(&mut self.edits)
     }
@@ -151,9 +158,27 @@ impl Namespace {
         std::mem::take(&mut self.changes)
     }
 
-    /// Applies an edit and keeps it for the log. One that does not apply changes nothing and is not kept: the log would
-    /// refuse to be replayed.
+    /// From here to [`Namespace::end_probe`] operations change nothing: the first edit fails. So one that succeeds has nothing
+    /// to change, and one that fails before is refused.
+    pub fn begin_probe(&mut self) {
+        self.probe = Some(false);
+    }
+
+    /// True if an operation would have changed something.
+    pub fn end_probe(&mut self) -> bool {
+        self.probe.take().unwrap_or_default()
+    }
+
+    pub fn clear_edits(&mut self) {
+        self.edits.clear();
+    }
+
+    /// Applies an edit. One that does not apply changes nothing.
     fn make(&mut self, edit: Edit, now: u64) -> Result<(), Error> {
+        if let Some(would_change) = &mut self.probe {
+            *would_change = true;
+            return Err(Error::Io("the operation would change the namespace".to_owned()));
+        }
         self.apply(&edit, now).map_err(|misfit| Error::Io(misfit.to_string()))?;
         self.edits.push(edit);
         Ok(())

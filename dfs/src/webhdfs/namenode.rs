@@ -67,7 +67,7 @@ async fn try_answer(served: &Served, peer: SocketAddr, method: &Method, uri: &Ur
     if let Some(real) = &real {
         served.node.check_impersonation(real, &user, &ip)?;
     }
-    let asker = Asker { user, ip, key: None };
+    let asker = served.node.asker(&user, ip, None);
     match method.as_str() {
         "GET" => get(served, &asker, &query),
         "PUT" => put(served, &asker, &query).await,
@@ -92,7 +92,7 @@ async fn try_answer(served: &Served, peer: SocketAddr, method: &Method, uri: &Ur
                     new_length,
                     client_name: format!("DFSClient_WebHDFS_{}", asker.user),
                 };
-                let result = served.node.truncate(&asker, asked).await?.result;
+                let result = served.node.truncate(&asker, asked).await?.message()?.result;
                 Ok(Json(json!({"boolean": result})).into_response())
             }
             "UNSETSTORAGEPOLICY" | "UNSETECPOLICY" => unsupported(&query),
@@ -104,7 +104,7 @@ async fn try_answer(served: &Served, peer: SocketAddr, method: &Method, uri: &Ur
                     src: query.path.clone(),
                     recursive: query.flag("recursive", false)?,
                 };
-                let result = served.node.delete(&asker, asked).await?.result;
+                let result = served.node.delete(&asker, asked).await?.message()?.result;
                 Ok(Json(json!({"boolean": result})).into_response())
             }
             "DELETESNAPSHOT" => unsupported(&query),
@@ -143,7 +143,7 @@ fn get(served: &Served, asker: &Asker, query: &Query) -> Result<Response, Error>
     let body = match query.operation.as_str() {
         "OPEN" => return open(served, query),
         "GETFILECHECKSUM" => {
-            let length = node.lock().names.file(path)?.1.length();
+            let length = node.lock().replicated.names.file(path)?.1.length();
             return redirect(served, query, length.checked_sub(1));
         }
         "GETFILESTATUS" | "GETFILELINKSTATUS" => {
@@ -226,6 +226,7 @@ fn open(served: &Served, query: &Query) -> Result<Response, Error> {
     let open = served
         .node
         .lock()
+        .replicated
         .names
         .file(path)
         .is_ok_and(|(_, file)| file.last_open);
@@ -253,12 +254,14 @@ async fn put(served: &Served, asker: &Asker, query: &Query) -> Result<Response, 
                 create_parent: true,
                 unmasked: None,
             };
-            json!({"boolean": node.mkdirs(asker, asked).await?.result})
+            json!({"boolean": node.mkdirs(asker, asked).await?.message()?.result})
         }
         "RENAME" => {
             let dst = query.required("destination")?.to_owned();
             match query.get("renameoptions") {
-                None => json!({"boolean": node.rename(asker, RenameRequestProto { src, dst }).await?.result}),
+                None => {
+                    json!({"boolean": node.rename(asker, RenameRequestProto { src, dst }).await?.message()?.result})
+                }
                 Some(options) => {
                     let overwrite_dest = options
                         .split(',')
@@ -290,7 +293,7 @@ async fn put_attributes(served: &Served, asker: &Asker, query: &Query) -> Result
                 src,
                 replication: u32::try_from(replication).unwrap_or(u32::MAX),
             };
-            let result = node.set_replication(asker, asked).await?.result;
+            let result = node.set_replication(asker, asked).await?.message()?.result;
             return Ok(Json(json!({"boolean": result})).into_response());
         }
         "SETPERMISSION" => {
@@ -376,10 +379,10 @@ fn redirect(served: &Served, query: &Query, offset: Option<u64>) -> Result<Respo
         Some(id) => id,
         None => {
             let state = node.lock();
-            let chosen = state.blocks.place(1, 0, &[], "", node.now(), node.seed());
+            let chosen = state.soft.blocks.place(1, 0, &[], "", node.now(), node.seed());
             let info = chosen
                 .first()
-                .map(|id| crate::namenode::status::datanode_info(state.blocks.node(*id)));
+                .map(|id| crate::namenode::status::datanode_info(state.soft.blocks.node(*id)));
             info.ok_or_else(|| Error::Io("Failed to find datanode, suggest to check cluster health.".to_owned()))?
                 .id
         }

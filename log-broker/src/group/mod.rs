@@ -28,9 +28,9 @@
 mod describe;
 mod offsets;
 mod rebalance;
-#[cfg(test)]
-mod scripts;
 mod stored;
+#[cfg(test)]
+mod stories;
 mod subscription;
 
 use std::cmp::Reverse;

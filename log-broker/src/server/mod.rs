@@ -33,7 +33,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use coordinator_client::registry::{self, Id, Registrar, Registration};
 use disk::{Disk, PooledDisk, RealDisk};
-use host::{DataDir, DataDirError, Listener, Shutdown};
+use host::{DataDir, DataDirError, Listener, Shutdown, Status};
+use serde_json::json;
 
 use crate::Args;
 use crate::property::BrokerProperties;
@@ -104,7 +105,12 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     })??;
 
     let health = Arc::clone(&broker);
-    let router = host::admin::router(broker.metrics().registry(), Arc::new(move || health.health()));
+    let status = status(&broker, listen, admin_address);
+    let router = host::admin::router(
+        broker.metrics().registry(),
+        Arc::new(move || health.health()),
+        status.clone(),
+    );
     let admin_task = tokio::spawn(host::admin::serve(admin, router, shutdown.clone()));
     let chores = [
         tokio::spawn(broker::retention(Arc::clone(&broker), shutdown.clone())),
@@ -121,7 +127,7 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     let until = shutdown.clone();
     let registration = registrar.map(|registrar| tokio::spawn(registrar.keep(async move { until.requested().await })));
 
-    host::announce_ready("log-broker", &[("listen", listen), ("admin", admin_address)]);
+    status.announce_ready();
     accept(&listener, &broker, &shutdown).await;
 
     for chore in chores {
@@ -165,6 +171,25 @@ async fn accept(listener: &Listener, broker: &Arc<Broker>, shutdown: &Shutdown) 
     if tokio::time::timeout(DRAIN_TIME, drained).await.is_err() {
         tracing::info!("closing the connections that are still busy");
     }
+}
+
+/// What the broker is, for its ready line and `/status`.
+fn status(broker: &Arc<Broker>, listen: SocketAddr, admin: SocketAddr) -> Status {
+    let facts = Arc::clone(broker);
+    Status::new("log-broker", "broker")
+        .address("listen", listen)
+        .address("admin", admin)
+        .http(admin)
+        .data_directory(broker.data())
+        .facts(move || {
+            let topics = facts.topics.all();
+            let partitions: usize = topics.iter().map(|(_, topic)| topic.partitions.len()).sum();
+            [
+                ("node_id", json!(facts.node_id)),
+                ("topics", json!(topics.len())),
+                ("partitions", json!(partitions)),
+            ]
+        })
 }
 
 /// How the broker stands in the coordinator.

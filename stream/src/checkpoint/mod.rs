@@ -14,6 +14,8 @@
 mod coordinator;
 mod manifest;
 mod store;
+#[cfg(test)]
+mod stories;
 
 pub use coordinator::{Coordinator, Effect, Happened};
 pub use manifest::{TaskId, TaskState};

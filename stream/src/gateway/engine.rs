@@ -174,6 +174,7 @@ impl Engine {
             ddl: if is_insert { self.ddl.clone() } else { Vec::new() },
             options,
             statement: text.to_owned(),
+            failing: None,
         };
         let job = self.jobs.add(record, is_insert)?;
         let started = settings(self.session.options(), &id, Some(&job))
@@ -218,7 +219,7 @@ impl Engine {
         let columns = [
             ("job id", texts(|record| &record.id)),
             ("job name", texts(|record| &record.name)),
-            ("status", texts(|record| record.status.name())),
+            ("status", texts(Record::state)),
             ("start time", starts),
         ];
         self.answer(RecordBatch::try_from_iter(columns)?, true)
@@ -339,6 +340,7 @@ fn settings(options: &Options, id: &str, job: Option<&Arc<Job>>) -> Result<Setti
         }),
         idle_after: (idle > 0).then(|| Duration::from_millis(idle.unsigned_abs())),
         drain_file: job.and_then(|job| job.directory().map(|directory| job.drain_file(directory))),
+        failing: job.map(|job| job.failing.clone()).unwrap_or_default(),
     })
 }
 

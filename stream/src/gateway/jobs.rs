@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::Error;
+use crate::runtime::Failing;
 
 /// Ended jobs that are still listed; the oldest go first.
 const ENDED_MAX: usize = 1_000;
@@ -62,6 +63,19 @@ pub struct Record {
     pub ddl: Vec<String>,
     pub options: BTreeMap<String, String>,
     pub statement: String,
+    /// Why it is being started again, while it is.
+    #[serde(skip)]
+    pub failing: Option<String>,
+}
+
+impl Record {
+    /// Its status in Flink's words: one that runs and fails is `RESTARTING`.
+    pub fn state(&self) -> &str {
+        match (self.status, &self.failing) {
+            (Status::Running, Some(_)) => "RESTARTING",
+            (status, _) => status.name(),
+        }
+    }
 }
 
 /// A job that runs or has run.
@@ -74,6 +88,8 @@ pub struct Job {
     directory: Option<PathBuf>,
     /// Why it is being stopped: what it counts as when it has.
     stopping: Mutex<Option<Status>>,
+    /// Set by its attempts to run.
+    pub failing: Failing,
     saving: Mutex<()>,
 }
 
@@ -95,7 +111,10 @@ pub fn now_ms() -> i64 {
 
 impl Job {
     pub fn record(&self) -> Record {
-        self.record.borrow().clone()
+        Record {
+            failing: self.failing.reason(),
+            ..self.record.borrow().clone()
+        }
     }
 
     /// Where its checkpoints are.
@@ -262,6 +281,7 @@ impl Jobs {
             abort: Mutex::default(),
             directory,
             stopping: Mutex::default(),
+            failing: Failing::default(),
             saving: Mutex::default(),
         });
         let mut jobs = locked(&self.jobs);

@@ -53,7 +53,7 @@ async fn list(State(sessions): Shared) -> Response {
     let jobs = sessions.jobs().list();
     let jobs: Vec<Value> = jobs
         .iter()
-        .map(|job| json!({ "id": job.id, "status": job.status.name() }))
+        .map(|job| json!({ "id": job.id, "status": job.state() }))
         .collect();
     respond(StatusCode::OK, &json!({ "jobs": jobs }))
 }
@@ -76,7 +76,7 @@ async fn overview(State(sessions): Shared) -> Response {
                 "start-time": job.started_ms,
                 "end-time": end,
                 "duration": duration,
-                "state": job.status.name(),
+                "state": job.state(),
                 "last-modification": job.ended_ms.unwrap_or(job.started_ms),
                 "tasks": tasks(job),
             })
@@ -87,7 +87,7 @@ async fn overview(State(sessions): Shared) -> Response {
 
 /// A job counts as one task: its graph is not told here.
 fn tasks(job: &Record) -> Value {
-    let of = |status: Status| u32::from(job.status == status);
+    let of = |status: Status| u32::from(job.status == status && job.state() == status.name());
     json!({
         "running": of(Status::Running), "canceling": 0, "canceled": of(Status::Canceled), "total": 1, "created": 0,
         "scheduled": 0, "deploying": 0, "reconciling": 0, "finished": of(Status::Finished), "initializing": 0,
@@ -114,7 +114,7 @@ async fn one(State(sessions): Shared, Path(id): Path<String>) -> Response {
             "jid": job.id,
             "name": job.name,
             "isStoppable": false,
-            "state": job.status.name(),
+            "state": job.state(),
             "job-type": "STREAMING",
             "start-time": job.started_ms,
             "end-time": end,
@@ -140,8 +140,10 @@ async fn exceptions(State(sessions): Shared, Path(id): Path<String>) -> Response
     let job = job.record();
     let entries: Vec<Value> = job
         .error
-        .iter()
-        .map(|error| json!({ "exceptionName": "org.apache.flink.util.FlinkRuntimeException", "stacktrace": error, "timestamp": job.ended_ms }))
+        .as_ref()
+        .or(job.failing.as_ref())
+        .into_iter()
+        .map(|error| json!({ "exceptionName": "org.apache.flink.util.FlinkRuntimeException", "stacktrace": error, "timestamp": job.ended_ms.unwrap_or_else(now_ms) }))
         .collect();
     respond(
         StatusCode::OK,

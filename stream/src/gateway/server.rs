@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use host::{Listener, Shutdown};
+use host::{Listener, Shutdown, Status};
 use prometheus::{IntGauge, Registry};
+use serde_json::json;
 
 use super::jobs::Jobs;
 use super::session::Sessions;
@@ -38,7 +39,16 @@ pub async fn serve(listener: Listener, state: Option<&Path>, shutdown: Shutdown)
         }
     }
     let sessions = Arc::new(Sessions::new(Arc::clone(&jobs), shutdown.clone()));
-    let router = rest::router(Arc::clone(&sessions)).merge(host::admin::router(registry, Arc::new(|| Ok(()))));
+    let facts = Arc::clone(&sessions);
+    let mut status = Status::new("stream", "sql-gateway")
+        .address("sql", address)
+        .http(address)
+        .facts(move || [("sessions", json!(facts.count()))]);
+    if let Some(state) = state {
+        status = status.data_directory(state);
+    }
+    let pages = host::admin::router(registry, Arc::new(|| Ok(())), status.clone());
+    let router = rest::router(Arc::clone(&sessions)).merge(pages);
     let expiring = Arc::clone(&sessions);
     let expiry = tokio::spawn(async move {
         loop {
@@ -47,7 +57,7 @@ pub async fn serve(listener: Listener, state: Option<&Path>, shutdown: Shutdown)
             open.set(i64::try_from(expiring.count()).unwrap_or(i64::MAX));
         }
     });
-    host::announce_ready("stream", &[("sql", address)]);
+    status.announce_ready();
     host::admin::serve(listener, router, shutdown).await;
     expiry.abort();
     sessions.close_all();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::time::Zone;
@@ -42,6 +42,22 @@ pub struct Settings {
     pub state: Option<State>,
     pub idle_after: Option<Duration>,
     pub drain_file: Option<PathBuf>,
+    /// Shown to those who watch the job.
+    pub failing: Failing,
+}
+
+/// Why a job's last attempt failed, until it has published a checkpoint again: before that it only tries to run.
+#[derive(Debug, Clone, Default)]
+pub struct Failing(Arc<Mutex<Option<String>>>);
+
+impl Failing {
+    pub fn reason(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, reason: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -103,6 +119,7 @@ pub async fn run_job(
                     return Err(error);
                 }
                 tracing::warn!(%error, restarts, "the job failed; starting again from its newest checkpoint");
+                settings.failing.set(Some(error.to_string()));
                 meter.clear();
                 tokio::time::sleep(RESTART_DELAY * restarts).await;
             }
@@ -298,6 +315,7 @@ impl<'a> Run<'a> {
             Ok(Ok(())) => {
                 self.checkpoints += 1;
                 self.meter.checkpoint();
+                self.settings.failing.set(None);
                 tracing::debug!(epoch, finished, "checkpoint published");
                 Ok(())
             }

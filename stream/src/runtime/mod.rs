@@ -19,7 +19,7 @@ mod task;
 mod wiring;
 pub mod workers;
 
-pub use job::{Report, Settings, State, run_job};
+pub use job::{Failing, Report, Settings, State, run_job};
 pub use meter::Meter;
 
 use crate::Error;

@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::job::{Report, Settings, State, run_job};
+use super::job::{Failing, Report, Settings, State, run_job};
 use super::meter::Meter;
 use super::workers::deeply;
 use crate::Error;
@@ -202,6 +202,7 @@ fn settings(plan: &Plan, session: &Session, insert: Option<u32>) -> Result<Setti
         state,
         idle_after: (idle > 0).then(|| Duration::from_millis(idle.unsigned_abs())),
         drain_file: plan.drain_file.clone(),
+        failing: Failing::default(),
     })
 }
 

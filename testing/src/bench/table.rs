@@ -147,7 +147,7 @@ impl Table {
         text.push('\n');
     }
 
-    /// One object: `rows`, each with its labels and every contender's medians, and `figures`.
+    /// One object: `rows`, each with its labels (numbers where they are numbers) and every contender's medians, and `figures`.
     pub fn json(&self) -> String {
         let rows: Vec<Value> = self.rows.iter().map(|row| self.json_row(row)).collect();
         let lines: Vec<Value> = self
@@ -167,7 +167,10 @@ impl Table {
     fn json_row(&self, row: &Row) -> Value {
         let labels = self.labels.iter().zip(&row.labels);
         let mut object: Map<String, Value> = labels
-            .map(|((title, _), label)| ((*title).to_owned(), json!(label)))
+            .map(|((title, _), label)| {
+                let number = label.parse::<u64>().map(Value::from);
+                ((*title).to_owned(), number.unwrap_or_else(|_| json!(label)))
+            })
             .collect();
         for (place, name) in self.contenders.iter().enumerate() {
             let figures = self.figures.iter().enumerate();
@@ -231,7 +234,8 @@ start, ms                               ours      12.00 etcd          - ratio   
         let json: Value = serde_json::from_str(&table().json()).unwrap();
         assert_eq!(json["rows"][0]["ours"]["rate"], 200.0);
         assert_eq!(json["rows"][0]["etcd"]["syncs"], Value::Null);
-        assert_eq!(json["rows"][0]["clients"], "64");
+        assert_eq!(json["rows"][0]["clients"], 64);
+        assert_eq!(json["rows"][0]["operation"], "put");
         assert_eq!(json["figures"][0]["ours"], 12.0);
     }
 }

@@ -1,5 +1,5 @@
-//! Plain HTTP on the clients' port: etcd's pages `/version`, `/health`, `/livez`, `/readyz`, `/metrics`, `/debug/vars`, and
-//! the gateway.
+//! Plain HTTP on the clients' port: etcd's pages `/version`, `/health`, `/livez`, `/readyz`, `/metrics`, `/debug/vars`, our
+//! own `/status`, and the gateway.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ const READYZ: &[&str] = &[
 ];
 
 /// All pages, and what to say to calls and paths that do not exist. `gateway` has the paths that are calls.
-pub(in crate::server) fn router(node: &Arc<Node>, gateway: Router, access: Access) -> Router {
+pub(in crate::server) fn router(node: &Arc<Node>, gateway: Router, status: host::Status, access: Access) -> Router {
     let health = {
         let node = Arc::clone(node);
         Arc::new(move || node.unhealthy().map_or(Ok(()), Err))
@@ -44,7 +44,7 @@ pub(in crate::server) fn router(node: &Arc<Node>, gateway: Router, access: Acces
         .route("/readyz/{check}", get(one_of_readyz))
         .route("/debug/vars", get(debug_vars).fallback(method_not_allowed))
         .with_state(Arc::clone(node))
-        .merge(host::admin::router(node.metrics.registry(), health))
+        .merge(host::admin::router(node.metrics.registry(), health, status))
         .merge(gateway)
         .layer(middleware::from_fn_with_state(
             (Arc::clone(node), Arc::new(access)),

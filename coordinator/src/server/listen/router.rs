@@ -7,7 +7,7 @@ use coordinator_wire::etcdserverpb as pb;
 use coordinator_wire::health::health_server::HealthServer;
 use coordinator_wire::v3electionpb::election_server::ElectionServer;
 use coordinator_wire::v3lockpb::lock_server::LockServer;
-use host::Shutdown;
+use host::{Shutdown, Status};
 use pb::auth_server::AuthServer;
 use pb::cluster_server::ClusterServer;
 use pb::kv_server::KvServer;
@@ -40,7 +40,7 @@ use crate::server::settings::flags::Settings;
 const FRAME_OVERHEAD_BYTES: usize = 512 << 10;
 
 /// gRPC's services, the same as JSON, and the pages.
-pub(in crate::server) fn port(node: &Arc<Node>, settings: &Settings, shutdown: &Shutdown) -> Port {
+pub(in crate::server) fn port(node: &Arc<Node>, settings: &Settings, status: &Status, shutdown: &Shutdown) -> Port {
     let received_max = settings.limits.request_bytes_max + FRAME_OVERHEAD_BYTES;
     let kv = || KvService(Arc::clone(node));
     let leases = || LeaseService {
@@ -85,7 +85,12 @@ pub(in crate::server) fn port(node: &Arc<Node>, settings: &Settings, shutdown: &
         axum::Router::new()
     };
     Port {
-        routes: services.merge(http::router(node, gateway, settings.connections.access.clone())),
+        routes: services.merge(http::router(
+            node,
+            gateway,
+            status.clone(),
+            settings.connections.access.clone(),
+        )),
         fast: Some(FastPath {
             kv: Arc::new(kv()),
             interceptor,
@@ -102,13 +107,14 @@ pub(in crate::server) fn serve_pages(
     node: &Arc<Node>,
     settings: &Settings,
     endpoints: Vec<Endpoint>,
+    status: &Status,
     shutdown: &Shutdown,
 ) {
     if endpoints.is_empty() {
         return;
     }
     let pages = Port {
-        routes: http::router(node, axum::Router::new(), Access::default()),
+        routes: http::router(node, axum::Router::new(), status.clone(), Access::default()),
         fast: None,
         received_max: 0,
         concurrent_streams_max: settings.concurrent_streams_max,

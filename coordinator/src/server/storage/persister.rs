@@ -17,7 +17,7 @@ use crate::server::storage::jobs::{INCOMING, Job};
 use crate::server::storage::recovery;
 use crate::server::storage::store_file::{Numbers, StoreFile};
 use crate::server::storage::wake_up::WakeReason;
-use crate::store::{ArchiveError, Version};
+use crate::store::{ArchiveError, Revision, Version};
 
 /// How often it looks. A restart replays the log of about this time.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub(in crate::server) fn start(
     mut archived: u64,
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("persister".to_owned()).spawn(move || {
-        // What the file holds: a compaction that a kill interrupted is in the log still, and finished here.
+        // What the file holds: a compaction that a kill interrupted before is in the log still, and carried out again.
         let mut compacted = match file.present_numbers() {
             Ok(numbers) => numbers.compacted,
             Err(error) => return node.fail(error.to_string()),
@@ -79,8 +79,11 @@ fn steps(versions: &[Arc<Version>]) -> (Vec<&[Arc<Version>]>, usize) {
 
 /// Moves everything up to the last entry applied; returns its index. `compacted` is what the file is compacted to.
 fn archive(node: &Node, file: &mut StoreFile, archived: u64, compacted: &mut i64) -> Result<u64, ArchiveError> {
-    if node.machine().applied() == archived {
-        return Ok(archived);
+    {
+        let machine = node.machine();
+        if machine.applied() == archived && !machine.store().has_removed() {
+            return Ok(archived);
+        }
     }
     let (mut hand_over, membership) = {
         let mut machine = node.machine_mut();
@@ -90,19 +93,21 @@ fn archive(node: &Node, file: &mut StoreFile, archived: u64, compacted: &mut i64
     let (steps, rest) = steps(&hand_over.store.versions);
     for step in steps {
         file.take_versions(step)?;
-        let (Some(last), snapshot) = (step.last(), Arc::new(file.snapshot()?)) else {
-            continue;
-        };
-        let mut machine = node.machine_mut();
-        machine.store_mut().archived_in_part(last.revision, snapshot);
-        let tail_bytes = machine.store().tail_bytes();
-        drop(machine);
-        node.set_tail_bytes(tail_bytes);
+        if let Some(last) = step.last() {
+            release(node, file, last.revision)?;
+        }
     }
     hand_over.store.versions.drain(..hand_over.store.versions.len() - rest);
     file.take_over(&hand_over)?;
+    if !hand_over.store.removed.is_empty() {
+        release(node, file, hand_over.store.up_to)?;
+    }
+    for removed in hand_over.store.removed.chunks(STEP_VERSIONS) {
+        file.remove_versions(removed)?;
+    }
     node.metrics.backend_commit.observe(begun.elapsed().as_secs_f64());
-    if hand_over.store.compacted > *compacted {
+    // Or a compaction whose removal a crash cut short.
+    if hand_over.store.compacted > *compacted || !hand_over.store.removed.is_empty() {
         *compacted = hand_over.store.compacted;
         let (removed, took) = (hand_over.store.removed.len(), begun.elapsed());
         // etcd's words, which tools wait for.
@@ -129,6 +134,18 @@ fn archive(node: &Node, file: &mut StoreFile, archived: u64, compacted: &mut i64
         membership,
     });
     Ok(hand_over.applied)
+}
+
+/// Frees the memory of what the file holds up to `up_to`, in the middle of a hand-over.
+fn release(node: &Node, file: &StoreFile, up_to: Revision) -> Result<(), ArchiveError> {
+    let snapshot = Arc::new(file.snapshot()?);
+    let tail_bytes = {
+        let mut machine = node.machine_mut();
+        machine.store_mut().archived_in_part(up_to, snapshot);
+        machine.store().tail_bytes()
+    };
+    node.set_tail_bytes(tail_bytes);
+    Ok(())
 }
 
 /// One rewriting of the file for all who wait for it.
@@ -197,7 +214,6 @@ mod tests {
     use coordinator_wire::mvccpb::KeyValue;
 
     use super::*;
-    use crate::store::Revision;
 
     fn version(main: i64, sub: u32, bytes: usize) -> Arc<Version> {
         Arc::new(Version {

@@ -24,7 +24,7 @@ use crate::server::settings::data_directory::STORE_FILE;
 use crate::server::settings::flags::{Arguments, Settings};
 use crate::server::storage::redb_disk::Space;
 use crate::server::storage::store_file::{InitialState, StoreFile};
-use crate::snapshot::content::{Found, pending_compaction, read};
+use crate::snapshot::content::{Found, pending_compaction, read, revision_mark};
 use crate::snapshot::{Reader, SnapshotError, split_checksum};
 use crate::store::{ArchiveError, HandOver, Revision, Version};
 
@@ -245,7 +245,9 @@ pub(in crate::server) fn fill(
     }
     let (mut file, _) = StoreFile::open(disk, &unfinished, Arc::new(Space::impatient()), founding)?;
     let (mut waiting, mut waiting_bytes, mut versions) = (Vec::new(), 0, 0);
+    let mut last = None;
     let mut found = read(reader, &mut |version| {
+        last = Some(version.revision);
         if compaction
             .as_ref()
             .is_some_and(|compaction| !compaction.leaves(&version))
@@ -271,6 +273,11 @@ pub(in crate::server) fn fill(
             ))
         })?;
         found.frame.compacted = found.revision;
+        if let Some(at) = last {
+            // Never a tombstone, even where the last change was one.
+            let mark = revision_mark(Revision::new(found.revision, at.sub), false);
+            waiting.push(Arc::new(mark));
+        }
     }
     file.take_over(&hand_over(waiting, &found))?;
     drop(file);

@@ -13,13 +13,13 @@ pub(super) const LOCK_HELD_MAX: Duration = Duration::from_secs(10);
 impl State {
     /// What cannot be served now, in one line.
     fn degraded(&self) -> Option<String> {
-        if self.low_on_space {
+        if self.soft.low_on_space {
             return Some("safe mode: the disk is nearly full".to_owned());
         }
-        if self.blocks.in_safe_mode() {
-            return Some(format!("safe mode: {}", self.blocks.safe_mode_reason()));
+        if self.soft.blocks.in_safe_mode() {
+            return Some(format!("safe mode: {}", self.soft.blocks.safe_mode_reason()));
         }
-        let missing = self.blocks.health().missing;
+        let missing = self.soft.blocks.health().missing;
         (missing > 0).then(|| format!("{missing} blocks have no good replica: files that need them cannot be read"))
     }
 }

@@ -256,8 +256,11 @@ fn error_json(status: &Status) -> Value {
     json!({ "code": i32::from(status.code()), "message": status.message() })
 }
 
+/// Without the gRPC headers, as grpc-gateway answers for a call that ended before its headers.
 fn refusal(status: &Status) -> Response {
-    json_response(http_status(status.code()), Body::from(error_json(status).to_string()))
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    let body = Body::from(error_json(status).to_string());
+    (http_status(status.code()), json, body).into_response()
 }
 
 /// As a line of a stream is.
