@@ -1,6 +1,6 @@
 //! The stream runner: Flink SQL over Arrow batches, with exactly-once checkpoints.
 //!
-//! `stream run FILE.sql` reads a program in Flink's grammar ([`sql`]), plans each statement into a [`graph`] of pure
+//! `stream run FILE.sql` reads a program in Flink's grammar ([`sql`]), plans each statement over its [`table`]s into a [`graph`] of pure
 //! [`operator`]s over [`expression`]s, and runs it as tasks on bounded channels ([`runtime`]). Rows flow as Arrow batches, yet watermarks move
 //! with every row ([`time`]), so exactly the rows that Flink calls late are late. With `--state` the job is cut into
 //! epochs ([`checkpoint`]) that a restart continues from; sinks show an epoch's rows once it is published. Sources and
@@ -10,7 +10,7 @@
 //! `stream serve` runs the same statements for other people's clients: Flink's SQL [`gateway`].
 //!
 //! It stops where a program needs what is not here: such a statement is refused by name and place before it runs.
-//! Deliberately missing: joins, OVER windows, retraction, user functions, jobs that spread over machines.
+//! Deliberately missing: aggregates that take rows back, user functions, jobs that spread over machines.
 
 mod checkpoint;
 pub mod connector;
@@ -24,6 +24,7 @@ mod operator;
 pub mod output;
 pub mod runtime;
 pub mod sql;
+pub mod table;
 pub mod time;
 
 use std::ffi::OsString;

@@ -12,11 +12,12 @@ use futures::future::BoxFuture;
 use rand::distr::{Alphanumeric, SampleString};
 use rand::{Rng, RngExt};
 
-use super::{Options, Source, SourceEvent, TableSpec};
+use super::{Source, SourceEvent};
 use crate::Error;
 use crate::format::column::{Column, Rows};
 use crate::format::temporal::Moment;
 use crate::format::view::Value;
+use crate::table::{Options, TableSpec};
 
 /// Rows a batch.
 const BATCH_ROWS: i64 = 8192;

@@ -15,22 +15,23 @@
 //! Opening validates the table's options as Flink does: an unknown option is refused by name. Connectors do not
 //! know SQL, watermarks or checkpoints; they may use sockets, files and clocks.
 
+mod context;
 mod datagen;
 pub mod discovery;
 mod filesystem;
 mod kafka;
-mod options;
 pub mod outside;
 mod print;
-mod spec;
 
 use arrow::array::RecordBatch;
 use futures::future::BoxFuture;
 
 use crate::Error;
+use crate::sql::Environment;
+use crate::table::{RowKind, TableSpec};
+use crate::time::Zone;
 
-pub use options::Options;
-pub use spec::{Context, MetadataColumn, TableSpec};
+pub use context::Context;
 
 /// What [`Source::next`] brings.
 #[derive(Debug, Clone)]
@@ -96,30 +97,20 @@ pub trait Sink: Send {
     }
 }
 
-/// What a row does to the result, as Flink writes it: `+I`, `-U`, `+U`, `-D`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RowKind {
-    Insert,
-    UpdateBefore,
-    UpdateAfter,
-    Delete,
+/// The real connectors and the machine's clock, for the planner.
+pub const ENVIRONMENT: Environment = Environment {
+    is_bounded,
+    takes_updates,
+    outside: outside::REAL,
+};
+
+/// Opening validates the options; the job opens its own source.
+fn is_bounded(table: &TableSpec, zone: Zone) -> Result<bool, Error> {
+    Ok(open_source(table, &Context::of_zone(zone))?.is_bounded())
 }
 
-impl RowKind {
-    /// `+I`, `-U`, `+U` or `-D`.
-    pub fn short(self) -> &'static str {
-        match self {
-            Self::Insert => "+I",
-            Self::UpdateBefore => "-U",
-            Self::UpdateAfter => "+U",
-            Self::Delete => "-D",
-        }
-    }
-
-    /// Whether the row adds to the result, rather than takes from it.
-    pub fn adds(self) -> bool {
-        matches!(self, Self::Insert | Self::UpdateAfter)
-    }
+fn takes_updates(table: &TableSpec, zone: Zone) -> Result<bool, Error> {
+    Ok(open_sink(table, &Context::of_zone(zone))?.takes_updates())
 }
 
 /// Opens a table for reading, after validating its options.

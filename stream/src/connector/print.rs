@@ -8,10 +8,11 @@ use arrow::array::RecordBatch;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::{Context, Options, RowKind, Sink, TableSpec};
+use super::{Context, Sink};
 use crate::Error;
 use crate::format::view::views;
 use crate::output::text;
+use crate::table::{Options, RowKind, TableSpec};
 
 /// Writes `+I[1, a]` lines.
 struct Print {

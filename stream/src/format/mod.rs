@@ -21,7 +21,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::Error;
-use crate::connector::Options;
+use crate::table::Options;
 
 /// Messages into rows.
 pub trait Decoder: Send {

@@ -48,6 +48,8 @@ pub struct SessionFacts {
     pub zone: Zone,
     /// The time of the statement, in milliseconds since 1970.
     pub now_ms: i64,
+    /// Where RAND, UUID and CURRENT_ROW_TIMESTAMP have their values from.
+    pub outside: Outside,
 }
 
 /// What is new in every row; handed in, so that this room needs neither clock nor chance.
@@ -57,6 +59,33 @@ pub struct Outside {
     pub now: fn() -> (i64, u32),
     /// Any of all numbers, each as likely.
     pub random: fn() -> u64,
+}
+
+impl Outside {
+    /// For conversions, which use neither.
+    pub const FIXED: Self = Self {
+        now: || (0, 0),
+        random: || 0,
+    };
+}
+
+impl std::fmt::Debug for Outside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Outside")
+    }
+}
+
+/// To a plan one source of clock and randomness is as good as another: two calls are equal if all else is.
+impl PartialEq for Outside {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Outside {}
+
+impl Hash for Outside {
+    fn hash<H: Hasher>(&self, _state: &mut H) {}
 }
 
 thread_local! {
@@ -150,20 +179,18 @@ pub fn scalar(name: &str, session: &SessionFacts) -> Option<Arc<ScalarUDF>> {
         .iter()
         .flat_map(|table| table.iter())
         .find(|function| function.names.contains(&name))?;
-    let outside = crate::connector::outside::REAL;
-    Some(Arc::new(ScalarUDF::from(Called::new(function, session, outside))))
+    Some(Arc::new(ScalarUDF::from(Called::new(function, session))))
 }
 
 /// A function as DataFusion calls it.
 struct Called {
     function: &'static Function,
     session: SessionFacts,
-    outside: Outside,
     signature: Signature,
 }
 
 impl Called {
-    fn new(function: &'static Function, session: &SessionFacts, outside: Outside) -> Self {
+    fn new(function: &'static Function, session: &SessionFacts) -> Self {
         let volatility = if function.volatile {
             Volatility::Volatile
         } else {
@@ -172,7 +199,6 @@ impl Called {
         Self {
             function,
             session: session.clone(),
-            outside,
             // Also without arguments: VariadicAny alone wants one at least.
             signature: Signature::one_of(vec![TypeSignature::VariadicAny, TypeSignature::Nullary], volatility),
         }
@@ -217,7 +243,7 @@ impl ScalarUDFImpl for Called {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
         let mut call = Call {
             session: &self.session,
-            outside: self.outside,
+            outside: self.session.outside,
             regexes: regex::Cache::default(),
         };
         let eval = |values: &[Value<'_>], column: &mut Column| {

@@ -9,6 +9,7 @@ use super::*;
 const UTC: SessionFacts = SessionFacts {
     zone: Zone::UTC,
     now_ms: 1_700_000_000_000,
+    outside: crate::connector::outside::REAL,
 };
 
 /// Calls a function on scalars; the result as the JSON of the gateway.

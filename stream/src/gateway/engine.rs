@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::jobs::{self, Job, Jobs, Record, Status};
 use super::operation::Head;
 use crate::Error;
+use crate::connector;
 use crate::runtime::program::{self, Outcome};
 use crate::runtime::workers::deeply;
 use crate::runtime::{Meter, Report, Settings, State};
@@ -53,7 +54,7 @@ impl Engine {
     /// # Errors
     /// If an option has a value that cannot be.
     pub fn open(options: &BTreeMap<String, String>, jobs: Arc<Jobs>, shutdown: Shutdown) -> Result<Self, Error> {
-        let mut session = Session::default();
+        let mut session = Session::new(connector::ENVIRONMENT);
         session.override_options(options)?;
         Ok(Self {
             session,
@@ -268,7 +269,7 @@ pub fn resume(record: Record, jobs: &Arc<Jobs>, meter: &Meter, shutdown: &Shutdo
         return Ok(());
     }
     let start = || {
-        let mut session = Session::default();
+        let mut session = Session::new(connector::ENVIRONMENT);
         session.override_options(&record.options)?;
         for text in &record.ddl {
             for statement in deeply(|| parse::parse(text))? {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use super::{Node, Output, Step, Target};
-use crate::connector::TableSpec;
+use crate::table::TableSpec;
 
 /// Tasks by vertex, upstream first.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +33,16 @@ pub enum Origin {
     Table(Arc<TableSpec>, Option<i64>),
     Values(RecordBatch),
     /// The vertices whose rows come over channels.
-    Channels(Vec<(usize, Exchange)>),
+    Channels(Vec<Input>),
+}
+
+/// A vertex whose rows another reads.
+#[derive(Debug, Clone)]
+pub struct Input {
+    pub vertex: usize,
+    pub exchange: Exchange,
+    /// Which input of the reader's first operator this is.
+    pub side: u8,
 }
 
 /// Which of the reader's subtasks gets a row.
@@ -84,7 +93,12 @@ impl Builder {
         }
         match node.as_ref() {
             Node::Scan(..) | Node::Values(_) => {}
-            Node::Step(input, _) | Node::Aggregate(input, _) => self.count(input),
+            Node::Step(input, _) | Node::Aggregate(input, _) | Node::Rank(input, _) | Node::Over(input, _) => {
+                self.count(input)
+            }
+            Node::Join(inputs, _) | Node::IntervalJoin(inputs, _) | Node::SetOperation(inputs, _) => {
+                inputs.iter().for_each(|input| self.count(input))
+            }
             Node::Union(inputs) => inputs.iter().for_each(|input| self.count(input)),
         }
     }
@@ -121,20 +135,62 @@ impl Builder {
             }
             Node::Aggregate(input, plan) => {
                 let inputs = self.read(input);
-                let (exchange, parallelism) = if plan.keys.is_empty() {
-                    (Exchange::Gather, 1)
-                } else {
-                    (Exchange::Hash(plan.keys.clone()), self.parallelism)
-                };
-                let channels = inputs.into_iter().map(|input| (input, exchange.clone())).collect();
-                vec![self.add(
-                    Origin::Channels(channels),
-                    vec![Step::Aggregate(plan.clone())],
-                    parallelism,
-                    true,
-                )]
+                self.keyed(vec![(inputs, plan.keys.clone())], Step::Aggregate(plan.clone()))
+            }
+            Node::Rank(input, plan) => {
+                let inputs = self.read(input);
+                self.keyed(vec![(inputs, plan.partition.clone())], Step::Rank(plan.clone()))
+            }
+            Node::Over(input, plan) => {
+                let inputs = self.read(input);
+                self.keyed(vec![(inputs, plan.partition.clone())], Step::Over(plan.clone()))
+            }
+            Node::Join(inputs, plan) => {
+                let inputs = inputs.iter().zip(&plan.keys);
+                let inputs = inputs.map(|(input, keys)| (self.read(input), keys.clone())).collect();
+                self.keyed(inputs, Step::Join(plan.clone()))
+            }
+            Node::IntervalJoin(inputs, plan) => {
+                let inputs = inputs.iter().zip(&plan.keys);
+                let inputs = inputs.map(|(input, keys)| (self.read(input), keys.clone())).collect();
+                self.keyed(inputs, Step::IntervalJoin(plan.clone()))
+            }
+            Node::SetOperation(inputs, plan) => {
+                let keys: Vec<usize> = (0..plan.schema.fields().len()).collect();
+                let inputs = inputs.iter().map(|input| (self.read(input), keys.clone())).collect();
+                self.keyed(inputs, Step::SetOperation(plan.clone()))
             }
         }
+    }
+
+    /// A vertex in which the rows of all sides meet by their keys.
+    fn keyed(&mut self, sides: Vec<(Vec<usize>, Vec<usize>)>, step: Step) -> Vec<usize> {
+        let mut parallelism = self.parallelism;
+        let mut channels = Vec::new();
+        for (side, (vertices, keys)) in sides.into_iter().enumerate() {
+            let exchange = if keys.is_empty() {
+                parallelism = 1;
+                Exchange::Gather
+            } else {
+                Exchange::Hash(keys)
+            };
+            channels.extend(vertices.into_iter().map(|vertex| Input {
+                vertex,
+                exchange: exchange.clone(),
+                side: side as u8,
+            }));
+        }
+        vec![self.add(Origin::Channels(channels), vec![step], parallelism, true)]
+    }
+
+    /// All rows of these vertices, in one task.
+    fn gathered(inputs: Vec<usize>) -> Origin {
+        let input = |vertex| Input {
+            vertex,
+            exchange: Exchange::Gather,
+            side: 0,
+        };
+        Origin::Channels(inputs.into_iter().map(input).collect())
     }
 
     /// Puts a step behind its inputs: in their own tasks, unless all rows must meet or others read the inputs too.
@@ -142,8 +198,7 @@ impl Builder {
         let shared = inputs.iter().any(|input| self.closed.contains(input));
         let meets = step.gathers() && !self.is_single(&inputs);
         if meets || shared {
-            let channels = inputs.into_iter().map(|input| (input, Exchange::Gather)).collect();
-            return vec![self.add(Origin::Channels(channels), vec![step.clone()], 1, false)];
+            return vec![self.add(Self::gathered(inputs), vec![step.clone()], 1, false)];
         }
         for input in &inputs {
             self.graph.vertices[*input].steps.push(step.clone());
@@ -154,8 +209,7 @@ impl Builder {
     /// A vertex of its own for the target: reading and writing overlap, and the graph has the same vertices whatever
     /// the parallelism, so that an epoch of one fits the other.
     fn finish(&mut self, inputs: Vec<usize>, target: &Target) {
-        let channels = inputs.into_iter().map(|input| (input, Exchange::Gather)).collect();
-        let vertex = self.add(Origin::Channels(channels), Vec::new(), 1, false);
+        let vertex = self.add(Self::gathered(inputs), Vec::new(), 1, false);
         self.graph.vertices[vertex].target = Some(target.clone());
     }
 

@@ -17,17 +17,22 @@ use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 
-pub use build::{Exchange, Graph, Origin, Vertex, build};
+pub use build::{Exchange, Graph, Input, Origin, Vertex, build};
 pub use hash::KEY_HASH;
 pub use route::{key_group_filter, partition};
 
 use crate::Error;
-use crate::connector::TableSpec;
 use crate::operator::aggregate::{self, Aggregate};
 use crate::operator::assign::{NotNull, ReadCounter, WatermarkAssigner, WindowAssigner};
 use crate::operator::calc::Calc;
+use crate::operator::interval_join::{self, IntervalJoin};
+use crate::operator::join::{self, Join};
+use crate::operator::over::{self, Over};
+use crate::operator::rank::{self, Rank};
+use crate::operator::set_operation::{self, SetOperation};
 use crate::operator::slices::SlicedAggregate;
-use crate::operator::{Expand, Limit, Operator, TimeSort};
+use crate::operator::{Expand, Fold, Limit, Operator, TimeSort};
+use crate::table::TableSpec;
 use crate::time::window::Windows;
 
 /// A relation: how its rows come to be.
@@ -40,6 +45,16 @@ pub enum Node {
     Step(Arc<Node>, Step),
     /// Grouped aggregates: rows with equal keys meet in one task.
     Aggregate(Arc<Node>, aggregate::Plan),
+    /// Two inputs whose rows meet by key.
+    Join([Arc<Node>; 2], join::Plan),
+    /// Two inputs whose rows meet by key and nearness in time.
+    IntervalJoin([Arc<Node>; 2], interval_join::Plan),
+    /// INTERSECT, EXCEPT: equal rows of both inputs meet.
+    SetOperation([Arc<Node>; 2], set_operation::Plan),
+    /// The rows of each partition with certain numbers.
+    Rank(Arc<Node>, rank::Plan),
+    /// Each row with aggregates over its partition up to it.
+    Over(Arc<Node>, over::Plan),
     /// All rows of all inputs.
     Union(Vec<Arc<Node>>),
 }
@@ -76,6 +91,13 @@ pub enum Step {
         schema: SchemaRef,
     },
     Aggregate(aggregate::Plan),
+    Join(join::Plan),
+    IntervalJoin(interval_join::Plan),
+    SetOperation(set_operation::Plan),
+    Rank(rank::Plan),
+    Over(over::Plan),
+    /// All rows meet in one task; the final ones leave it at the end.
+    Fold(SchemaRef),
 }
 
 impl Step {
@@ -109,12 +131,18 @@ impl Step {
                 Some(slices) => Box::new(SlicedAggregate::new(plan, slices)?),
                 None => Box::new(Aggregate::new(plan)?),
             },
+            Self::Join(plan) => Box::new(Join::new(plan)?),
+            Self::IntervalJoin(plan) => Box::new(IntervalJoin::new(plan)?),
+            Self::SetOperation(plan) => Box::new(SetOperation::new(plan)?),
+            Self::Rank(plan) => Box::new(Rank::new(plan)?),
+            Self::Over(plan) => Box::new(Over::new(plan)?),
+            Self::Fold(schema) => Box::new(Fold::new(&schema)?),
         })
     }
 
     /// Whether all rows must meet in one task.
     fn gathers(&self) -> bool {
-        matches!(self, Self::Limit(_) | Self::Sort { .. })
+        matches!(self, Self::Limit(_) | Self::Sort { .. } | Self::Fold(_))
     }
 }
 

@@ -23,7 +23,7 @@ use super::{Counters, Event, Keep, Operator, Rows, Snapshot};
 use crate::Error;
 use crate::functions::next_rows;
 use crate::time::window::{Windows, fires_at};
-use crate::time::{Before, END, NONE};
+use crate::time::{END, NONE};
 
 /// One aggregate call.
 #[derive(Debug, Clone)]
@@ -260,11 +260,7 @@ impl Aggregate {
             if self.plan.window_end.is_some() {
                 self.counters.windows += groups.len as u64;
             }
-            out.push(Event::Rows(Rows {
-                batch,
-                before: Before::Same(self.watermark),
-                split: 0,
-            }));
+            out.push(Event::Rows(Rows::fired(batch, self.watermark)));
         }
         self.watermark = self.watermark.max(watermark);
         Ok(())
@@ -387,6 +383,14 @@ impl Arguments {
             .filter_map(|(row, number)| Some((*number, positions[*row as usize]?)));
         let (numbers, indices): (Vec<u32>, Vec<u32>) = kept.unzip();
         Ok((numbers, self.take(indices)?))
+    }
+
+    /// The same where a row may be chosen several times.
+    pub fn choose_any(&self, chosen: &[u32], numbers: &[u32], rows: usize) -> Result<(Vec<u32>, Vec<ArrayRef>), Error> {
+        match &self.filter {
+            None => Ok((numbers.to_vec(), self.take(chosen.to_vec())?)),
+            Some(_) => self.choose(chosen, numbers, rows),
+        }
     }
 
     fn take(&self, indices: Vec<u32>) -> Result<Vec<ArrayRef>, Error> {

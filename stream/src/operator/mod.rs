@@ -1,22 +1,35 @@
 //! Operators: pure cores that take events and give events.
 //!
-//! An operator sees the events of its one input in order: rows, watermarks, the end. It answers with events for the next
-//! operator. It has no channel, clock or disk; its caller (a task of the runtime, a test) feeds it and carries its
+//! An operator sees the events of its input in order: rows, watermarks, the end; one with two inputs sees the rows of both, each
+//! marked with its side, and the watermark of both. It answers with events for the next
+//! operator. Each row says what it does to the result ([`RowKind`](crate::table::RowKind)), so that results can be taken back. It has no channel, clock or disk; its caller (a task of the runtime, a test) feeds it and carries its
 //! snapshot. A snapshot is a table, so that keyed state can be divided again when a job is restored with another parallelism,
 //! and counters.
 //!
 //! - [`calc`]: filter and projection. - [`assign`]: per-row watermarks, windows, NOT NULL. - [`aggregate`]: grouped
-//!   aggregates, by window or final, with [`accumulator`]s; [`slices`]: those of HOP and CUMULATE. - [`limit`]: the first n rows. - [`sort`]: by time.
+//!   aggregates, by window or final, with [`accumulator`]s; [`slices`]: those of HOP and CUMULATE. - [`limit`]: the first n rows. - [`sort`]: by time. - [`join`]: two
+//!   inputs, regular and by window; [`interval_join`]: by nearness in time. - [`set_operation`]: INTERSECT, EXCEPT. - [`rank`]: Top-N and deduplication. - [`over`]: aggregates up to each row.
+//! - [`fold`]: the final rows of a changelog.
 //!
-//! Deliberately missing: joins, OVER windows, retraction. A plan that needs them is refused before it runs.
+//! Deliberately missing: aggregates that take rows back one by one. A plan that needs them is refused before it runs.
 
 pub mod accumulator;
 pub mod aggregate;
 pub mod assign;
 pub mod calc;
+#[cfg(test)]
+mod changelog_tests;
 mod expand;
+mod fold;
+pub mod interval_join;
+pub mod join;
+mod kinds;
 mod limit;
+pub mod over;
+pub mod rank;
+mod row_codec;
 mod rows;
+pub mod set_operation;
 pub mod slices;
 mod sort;
 #[cfg(test)]
@@ -28,6 +41,8 @@ use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 pub use expand::Expand;
+pub use fold::Fold;
+pub use kinds::Kinds;
 pub use limit::Limit;
 pub use rows::Rows;
 pub use sort::TimeSort;
@@ -79,6 +94,14 @@ pub struct Snapshot {
     pub facts: BTreeMap<String, serde_json::Value>,
     pub table: Option<RecordBatch>,
     pub counters: Counters,
+}
+
+impl Snapshot {
+    /// The watermark that was in force, for operators that write it down.
+    pub fn watermark(&self) -> i64 {
+        let watermark = self.facts.get("watermark").and_then(serde_json::Value::as_i64);
+        watermark.unwrap_or(crate::time::NONE)
+    }
 }
 
 /// Says which rows of a state table belong to the subtask that is being restored: takes the key columns.

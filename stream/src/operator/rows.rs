@@ -3,15 +3,20 @@
 use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute;
 
+use super::Kinds;
 use crate::Error;
+use crate::table::RowKind;
 use crate::time::{Before, NONE};
 
-/// A batch, the watermark that each of its rows met, and the split that it came from.
+/// A batch, the watermark that each of its rows met, what each row does to the result, and where they came from.
 #[derive(Debug, Clone)]
 pub struct Rows {
     pub batch: RecordBatch,
     pub before: Before,
     pub split: u32,
+    pub kinds: Kinds,
+    /// The input of an operator with several inputs that they arrived at; set by the gate.
+    pub side: u8,
 }
 
 impl Rows {
@@ -21,6 +26,24 @@ impl Rows {
             batch,
             before: Before::Same(NONE),
             split,
+            kinds: Kinds::Inserts,
+            side: 0,
+        }
+    }
+
+    /// Rows that an operator computed while `watermark` was in force.
+    pub fn fired(batch: RecordBatch, watermark: i64) -> Self {
+        Self {
+            before: Before::Same(watermark),
+            ..Self::new(batch, 0)
+        }
+    }
+
+    /// The same with kinds.
+    pub fn with(self, kinds: Vec<RowKind>) -> Self {
+        Self {
+            kinds: Kinds::of(kinds),
+            ..self
         }
     }
 
@@ -38,6 +61,8 @@ impl Rows {
             batch,
             before: self.before.filter(mask),
             split: self.split,
+            kinds: self.kinds.filter(mask),
+            side: self.side,
         })
     }
 
@@ -47,6 +72,8 @@ impl Rows {
             batch,
             before: self.before.take(indices),
             split: self.split,
+            kinds: self.kinds.take(indices),
+            side: self.side,
         })
     }
 
@@ -55,6 +82,8 @@ impl Rows {
             batch: self.batch.slice(offset, len),
             before: self.before.slice(offset, len),
             split: self.split,
+            kinds: self.kinds.slice(offset, len),
+            side: self.side,
         }
     }
 }

@@ -26,7 +26,7 @@ use super::{Counters, Event, Keep, Operator, Rows, Snapshot};
 use crate::Error;
 use crate::sql::data_type::UTC;
 use crate::time::window::{Windows, fires_at, start_of, to_instant, to_local};
-use crate::time::{Before, END, NONE, Zone};
+use crate::time::{END, NONE, Zone};
 
 /// Marks the rows of a state table that belong to the window that grows.
 const GROWING: i64 = i64::MIN;
@@ -339,11 +339,10 @@ impl SlicedAggregate {
         for accumulator in &groups.accumulators {
             columns.push(accumulator.evaluate()?);
         }
-        Ok(Rows {
-            batch: table(&self.plan.schema, columns, groups.len)?,
-            before: Before::Same(self.watermark),
-            split: 0,
-        })
+        Ok(Rows::fired(
+            table(&self.plan.schema, columns, groups.len)?,
+            self.watermark,
+        ))
     }
 
     fn key_columns(&self, groups: &Groups) -> Result<Vec<ArrayRef>, Error> {

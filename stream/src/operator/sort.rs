@@ -10,7 +10,7 @@ use arrow::row::{RowConverter, SortField};
 use super::assign::millis;
 use super::{Counters, Event, Keep, Operator, Rows, Snapshot};
 use crate::Error;
-use crate::time::{Before, END, NONE};
+use crate::time::{END, NONE};
 
 /// Emits rows in the order of `columns`, the first of which is the time attribute, ascending.
 pub struct TimeSort {
@@ -56,11 +56,7 @@ impl TimeSort {
         self.waiting = if rest.num_rows() > 0 { vec![rest] } else { Vec::new() };
         let due = compute::filter_record_batch(&all, &due)?;
         let batch = compute::take_record_batch(&due, &self.order(&due)?)?;
-        Ok(Some(Rows {
-            batch,
-            before: Before::Same(self.watermark),
-            split: 0,
-        }))
+        Ok(Some(Rows::fired(batch, self.watermark)))
     }
 
     /// Stable: rows that are equal in all columns keep the order of their arrival.

@@ -44,14 +44,16 @@ pub struct Gate {
 
 struct Channel {
     receiver: mpsc::Receiver<Message>,
+    side: u8,
     blocked: bool,
     ended: bool,
 }
 
 impl Gate {
-    pub fn new(receivers: Vec<mpsc::Receiver<Message>>) -> Self {
-        let channels = receivers.into_iter().map(|receiver| Channel {
+    pub fn new(receivers: Vec<(mpsc::Receiver<Message>, u8)>) -> Self {
+        let channels = receivers.into_iter().map(|(receiver, side)| Channel {
             receiver,
+            side,
             blocked: false,
             ended: false,
         });
@@ -131,6 +133,7 @@ impl Gate {
             }
             Message::Event(Event::Rows(mut rows)) => {
                 rows.before = rows.before.capped(self.watermarks.others(number));
+                rows.side = self.channels[number].side;
                 Some(Input::Event(Event::Rows(rows)))
             }
             Message::Event(Event::Watermark(watermark)) => self
@@ -168,7 +171,7 @@ mod tests {
     async fn a_barrier_waits_for_all_channels_and_an_ended_one_does_not_hold_it() {
         let (a, from_a) = mpsc::channel(10);
         let (b, from_b) = mpsc::channel(10);
-        let mut gate = Gate::new(vec![from_a, from_b]);
+        let mut gate = Gate::new(vec![(from_a, 0), (from_b, 1)]);
         a.send(Message::Barrier(1)).await.unwrap();
         a.send(Message::Event(Event::Watermark(9))).await.unwrap();
         b.send(Message::Event(Event::Watermark(5))).await.unwrap();
@@ -188,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn a_channel_that_breaks_off_is_no_end() {
         let (a, from_a) = mpsc::channel::<Message>(1);
-        let mut gate = Gate::new(vec![from_a]);
+        let mut gate = Gate::new(vec![(from_a, 0)]);
         drop(a);
         assert!(gate.next().await.is_none());
     }

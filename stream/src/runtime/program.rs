@@ -18,6 +18,7 @@ use super::job::{Failing, Report, Settings, State, run_job};
 use super::meter::Meter;
 use super::workers::deeply;
 use crate::Error;
+use crate::connector;
 use crate::operator::Counters;
 use crate::output;
 use crate::sql::statement::{Located, Statement};
@@ -133,7 +134,7 @@ fn job_schema() -> SchemaRef {
 /// Runs a program to its end, and prints the last statement's result.
 pub async fn run(plan: &Plan, meter: &Meter, shutdown: &Shutdown) -> Result<(), Error> {
     let statements = deeply(|| parse::parse(&plan.text))?;
-    let mut session = Session::default();
+    let mut session = Session::new(connector::ENVIRONMENT);
     let mut total = Report {
         finished: true,
         ..Report::default()

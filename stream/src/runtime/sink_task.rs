@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::Failure;
 use super::gate::{Gate, Input, Message};
 use super::task::{Body, Command, Told};
-use crate::connector::{RowKind, Sink};
+use crate::connector::Sink;
 use crate::operator::{Event, Rows};
 
 /// Where the rows of a task go, if no other task reads them.
@@ -124,7 +124,7 @@ impl ChannelTask {
                 for event in events {
                     if let Event::Rows(rows) = event {
                         let batch = named(&rows, schema)?;
-                        let kinds = vec![RowKind::Insert; batch.num_rows()];
+                        let kinds = rows.kinds.to_vec(batch.num_rows());
                         sink.write(&batch, &kinds).await.map_err(Failure::Peer)?;
                     }
                 }

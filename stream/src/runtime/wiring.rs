@@ -17,9 +17,10 @@ use super::task::{Body, Command, Route, Told};
 use super::{Failure, Meter, Settings};
 use crate::Error;
 use crate::checkpoint::{TaskId, TaskState};
-use crate::connector::{Context, Sink, TableSpec, open_sink, open_source};
+use crate::connector::{Context, Sink, open_sink, open_source};
 use crate::graph::{Exchange, Graph, Origin, Target, Vertex, key_group_filter};
 use crate::operator::Chain;
+use crate::table::TableSpec;
 
 /// A sink, and what it committed last.
 pub type Committed = (Box<dyn Sink>, Option<Value>);
@@ -47,7 +48,8 @@ pub struct Wiring<'a> {
 }
 
 type Senders = BTreeMap<TaskId, Vec<Route>>;
-type Receivers = BTreeMap<TaskId, Vec<mpsc::Receiver<Message>>>;
+/// Each channel with the input of the first operator that it feeds.
+type Receivers = BTreeMap<TaskId, Vec<(mpsc::Receiver<Message>, u8)>>;
 
 impl Wiring<'_> {
     pub fn start(&self) -> Result<Tasks, Error> {
@@ -124,10 +126,11 @@ impl Wiring<'_> {
             let Origin::Channels(inputs) = &vertex.origin else {
                 continue;
             };
-            for (writer, exchange) in inputs {
-                for subtask in 0..self.graph.vertices[*writer].parallelism {
+            for input in inputs {
+                let (writer, exchange) = (input.vertex, &input.exchange);
+                for subtask in 0..self.graph.vertices[writer].parallelism {
                     let from = TaskId {
-                        vertex: *writer as u32,
+                        vertex: writer as u32,
                         subtask,
                     };
                     let mut route = Route {
@@ -146,7 +149,7 @@ impl Wiring<'_> {
                             vertex: reader as u32,
                             subtask,
                         };
-                        receivers.entry(to).or_default().push(receiver);
+                        receivers.entry(to).or_default().push((receiver, input.side));
                     }
                     senders.entry(from).or_default().push(route);
                 }

@@ -30,6 +30,8 @@ const PLAIN_CHAIN_MAX: usize = 16;
 const PRECEDENCE_OR: u8 = 5;
 const PRECEDENCE_AND: u8 = 10;
 
+/// How tightly IS binds, as in `sqlparser`'s own table.
+const PRECEDENCE_IS: u8 = 17;
 /// How tightly BETWEEN binds, as in `sqlparser`'s own table.
 const PRECEDENCE_BETWEEN: u8 = 20;
 
@@ -95,6 +97,13 @@ impl Dialect for FlinkDialect {
         if is(0, "IS") && (is(1, "JSON") || is(1, "NOT") && is(2, "JSON")) {
             return Some(Ok(json::is_json(parser, expr)));
         }
+        let not = usize::from(is(1, "NOT"));
+        if is(0, "IS") && is(1 + not, "DISTINCT") && is(2 + not, "FROM") {
+            for _ in 0..3 + not {
+                parser.advance_token();
+            }
+            return Some(distinct_from(parser, expr, not == 1));
+        }
         let negated = is(0, "NOT");
         let first = usize::from(negated);
         if !is(first, "BETWEEN") || !(is(first + 1, "SYMMETRIC") || is(first + 1, "ASYMMETRIC")) {
@@ -106,6 +115,16 @@ impl Dialect for FlinkDialect {
         }
         Some(between(parser, expr, negated, symmetric))
     }
+}
+
+/// The rest of `a IS [NOT] DISTINCT FROM b`. The grammar of `sqlparser` would take all that follows, ANDs too, for `b`.
+fn distinct_from(parser: &mut Parser, expr: &Expr, negated: bool) -> Result<Expr, ParserError> {
+    let (left, right) = (Box::new(expr.clone()), Box::new(parser.parse_subexpr(PRECEDENCE_IS)?));
+    Ok(if negated {
+        Expr::IsNotDistinctFrom(left, right)
+    } else {
+        Expr::IsDistinctFrom(left, right)
+    })
 }
 
 /// The rest of `expr AND b AND c …`, or of the same with OR. A long chain becomes one node with all its conditions: the

@@ -285,6 +285,7 @@ fn aggregate(planner: &Planner<'_>, relation: Relation, grouped: &Grouped, at: &
             "a window aggregate over a relation that is updated{at}"
         )));
     }
+    let relation = relation.settled(&format!("an aggregate{at}"))?;
     let zone: Option<Zone> = relation
         .scope
         .columns
@@ -321,6 +322,9 @@ fn aggregate(planner: &Planner<'_>, relation: Relation, grouped: &Grouped, at: &
         scope,
         schema,
         updating: relation.updating || window_end.is_none(),
+        retracts: false,
+        final_only: relation.final_only || window_end.is_none(),
+        pending: None,
         bounded: relation.bounded,
         key_columns: Vec::new(),
         window_zone: zone,

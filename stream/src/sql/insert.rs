@@ -15,7 +15,6 @@ use super::scope::{Role, ScopeColumn};
 use super::statement::Insert;
 use super::table;
 use crate::Error;
-use crate::connector::{Context, open_sink};
 use crate::graph::{Output, Step, Target};
 
 /// Plans one INSERT.
@@ -32,26 +31,18 @@ pub fn plan(planner: &mut Planner<'_>, insert: &Insert) -> Result<Output, Error>
     };
     let relation = planner.query(&insert.query)?;
     let spec = Arc::new(table::spec(&target));
-    let context = Context {
-        zone: planner.session.zone,
-        ..Context::default()
-    };
-    let takes_updates = open_sink(&spec, &context)?.takes_updates();
-    if relation.updating {
-        let why = if takes_updates {
-            "INSERT of a result that is updated"
-        } else {
-            ""
-        };
-        return Err(Error::unsupported(if why.is_empty() {
-            format!(
-                "Table sink '{}' doesn't support consuming update changes{at_table}: its query is a final result, \
-                 group it by a window",
-                target.name
-            )
-        } else {
-            format!("{why}{at_table}")
-        }));
+    let takes_updates = (planner.environment.takes_updates)(&spec, planner.session.zone)?;
+    if relation.updating && !takes_updates {
+        return Err(Error::unsupported(format!(
+            "Table sink '{}' doesn't support consuming update changes{at_table}: its query is a final result, \
+             group it by a window",
+            target.name
+        )));
+    }
+    if relation.final_only {
+        return Err(Error::unsupported(format!(
+            "INSERT of a result that is updated by an aggregate{at_table}"
+        )));
     }
     let relation = arrange(planner, relation, insert, &target)?;
     Ok(Output {

@@ -15,22 +15,26 @@ use arrow::compute::{self, SortOptions};
 use arrow::datatypes::DataType;
 use sqlparser::ast::{
     self, Distinct, Expr, Ident, LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr, SetOperator,
-    SetQuantifier, Spanned, TableFactor, TableWithJoins, Value,
+    SetQuantifier, Spanned, TableFactor, Value,
 };
 
 use super::catalog::{Catalog, Entry};
+use super::condition::{conjuncts, has_subquery};
+use super::environment::Environment;
 use super::expr::{Binder, Bound, at, common_type, contains_aggregate};
 use super::facts::Facts;
 use super::parse::{place, resolve_name};
 use super::relation::{Relation, column, positional};
 use super::scope::{Role, Scope, ScopeColumn};
 use super::statement::Name;
-use super::{group, table, window};
+use super::{group, join, over, rank, set, subquery, table, window};
 use crate::Error;
+use crate::expression::{Junction, Kind};
 use crate::functions::SessionFacts;
 use crate::graph::{Node, Step};
 use crate::operator::Rows;
 use crate::operator::calc::Calc;
+use crate::operator::set_operation::SetKind;
 
 /// Views within views: enough for any program, and an end for views that name each other.
 const VIEW_DEPTH_MAX: usize = 32;
@@ -39,6 +43,7 @@ const VIEW_DEPTH_MAX: usize = 32;
 pub struct Planner<'a> {
     pub catalog: &'a Catalog,
     pub session: &'a SessionFacts,
+    pub environment: &'a Environment,
     /// `pipeline.auto-watermark-interval`.
     pub watermark_interval_ms: i64,
     /// Common table expressions in sight.
@@ -97,14 +102,32 @@ impl Planner<'_> {
                 right,
             } => {
                 let (left, right) = (self.set_expr(left)?, self.set_expr(right)?);
-                let relation = self.union(left, right, &place(body.span().start))?;
+                let relation = set::union(left, right, &place(body.span().start))?;
                 match set_quantifier {
                     SetQuantifier::All => Ok(relation),
                     SetQuantifier::None | SetQuantifier::Distinct => self.distinct(relation),
                     other => Err(Error::unsupported(format!("UNION {other}{}", place(body.span().start)))),
                 }
             }
-            SetExpr::SetOperation { op, .. } => Err(Error::unsupported(format!("{op}{}", place(body.span().start)))),
+            SetExpr::SetOperation {
+                left,
+                op: op @ (SetOperator::Intersect | SetOperator::Except | SetOperator::Minus),
+                set_quantifier,
+                right,
+            } => {
+                let at = place(body.span().start);
+                let all = match set_quantifier {
+                    SetQuantifier::All => true,
+                    SetQuantifier::None | SetQuantifier::Distinct => false,
+                    other => return Err(Error::unsupported(format!("{op} {other}{at}"))),
+                };
+                let kind = match op {
+                    SetOperator::Intersect => SetKind::Intersect { all },
+                    _ => SetKind::Except { all },
+                };
+                let (left, right) = (self.set_expr(left)?, self.set_expr(right)?);
+                set::counted(left, right, kind, &at)
+            }
             other => Err(Error::unsupported(format!("this query{}", place(other.span().start)))),
         }
     }
@@ -121,7 +144,6 @@ impl Planner<'_> {
                 (!select.cluster_by.is_empty(), "CLUSTER BY"),
                 (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
                 (!select.sort_by.is_empty(), "SORT BY"),
-                (!select.named_window.is_empty(), "WINDOW"),
                 (select.qualify.is_some(), "QUALIFY"),
                 (select.value_table_mode.is_some(), "SELECT AS"),
                 (select.select_modifiers.is_some(), "this modifier of SELECT"),
@@ -131,19 +153,30 @@ impl Planner<'_> {
             ],
             &at_select,
         )?;
-        let mut relation = self.from(&select.from, &at_select)?;
+        let mut conditions: Vec<&Expr> = select.selection.as_ref().map(conjuncts).unwrap_or_default();
+        let conditions_before = conditions.len();
+        let mut relation = match select.from.as_slice() {
+            [] => single_row()?,
+            tables => join::from(self, tables, &mut conditions)?,
+        };
+        relation = rank::limited(self, relation, &mut conditions)?;
         if let Some(condition) = &select.selection {
-            if contains_aggregate(condition) {
-                return Err(Error::validate(format!(
-                    "Aggregate function is not allowed in WHERE{}",
-                    at(condition)
-                )));
-            }
-            let condition = self.binder(&relation).bind_condition(condition, "WHERE")?;
-            relation = relation.filter(condition);
+            let whole = conditions.len() == conditions_before && !has_subquery(condition);
+            relation = if whole {
+                self.filter(relation, &[condition])?
+            } else {
+                self.filter(relation, &conditions)?
+            };
         }
         let relation = if group::is_grouped(select) {
             group::plan(self, relation, select)?
+        } else if rank::is_numbered(select) {
+            rank::plan(self, relation, select)?
+        } else if over::is_windowed(select) {
+            let width = relation.scope.columns.len();
+            let (relation, items) = over::plan(self, relation, select)?;
+            let items = over::starred(items, &relation, width)?;
+            self.projection(relation, &items)?
         } else {
             self.projection(relation, &select.projection)?
         };
@@ -165,11 +198,14 @@ impl Planner<'_> {
 
     fn projection(&mut self, relation: Relation, items: &[SelectItem]) -> Result<Relation, Error> {
         let mut columns = Vec::new();
+        // Scalar subqueries put their columns behind those of FROM, which alone `*` stands for.
+        let width = relation.scope.columns.len();
+        let mut relation = relation;
         for item in items {
             match item {
                 SelectItem::Wildcard(options) => {
                     refuse_wildcard_options(options)?;
-                    columns.extend(relation.columns());
+                    columns.extend(relation.columns().into_iter().take(width));
                 }
                 SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
                     refuse_wildcard_options(options)?;
@@ -186,6 +222,15 @@ impl Planner<'_> {
                         let at = place(name.span().start);
                         return Err(Error::validate(format!("Table '{name}' not found{at}")));
                     }
+                }
+                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } if has_subquery(expr) => {
+                    let name = match item {
+                        SelectItem::ExprWithAlias { alias, .. } => alias.value.clone(),
+                        _ => output_name(expr, columns.len()),
+                    };
+                    let (joined, expr) = subquery::scalars(self, relation, expr)?;
+                    relation = joined;
+                    columns.push(self.item(&relation, &expr, &name)?);
                 }
                 SelectItem::UnnamedExpr(expr) => {
                     columns.push(self.item(&relation, expr, &output_name(expr, columns.len()))?);
@@ -207,19 +252,28 @@ impl Planner<'_> {
         Ok((bound, column))
     }
 
-    fn from(&mut self, from: &[TableWithJoins], at_select: &str) -> Result<Relation, Error> {
-        match from {
-            [] => single_row(),
-            [one] => {
-                if let Some(join) = one.joins.first() {
-                    return Err(Error::unsupported(format!("JOIN{}", place(join.relation.span().start))));
-                }
-                self.factor(&one.relation)
+    /// The rows for which all conditions of a WHERE are true.
+    fn filter(&mut self, relation: Relation, conditions: &[&Expr]) -> Result<Relation, Error> {
+        let mut relation = relation;
+        let (nested, plain): (Vec<&Expr>, Vec<&Expr>) =
+            conditions.iter().partition(|condition| has_subquery(condition));
+        let mut bound = Vec::new();
+        for condition in plain {
+            if contains_aggregate(condition) {
+                return Err(Error::validate(format!(
+                    "Aggregate function is not allowed in WHERE{}",
+                    at(condition)
+                )));
             }
-            _ => Err(Error::unsupported(format!(
-                "a join of several tables in FROM{at_select}"
-            ))),
+            bound.push(self.binder(&relation).bind_condition(condition, "WHERE")?.expr);
         }
+        if !bound.is_empty() {
+            relation = relation.filter(Bound::new(Junction::of(Kind::And, bound), DataType::Boolean));
+        }
+        for condition in nested {
+            relation = subquery::filter(self, relation, condition)?;
+        }
+        Ok(relation)
     }
 
     pub fn factor(&mut self, factor: &TableFactor) -> Result<Relation, Error> {
@@ -292,6 +346,7 @@ impl Planner<'_> {
                 let mut inner = Planner {
                     catalog: self.catalog,
                     session: self.session,
+                    environment: self.environment,
                     watermark_interval_ms: self.watermark_interval_ms,
                     with: BTreeMap::new(),
                     depth: self.depth + 1,
@@ -375,50 +430,6 @@ impl Planner<'_> {
         Ok(Relation::bounded(Node::Values(batch), Scope { columns }, schema))
     }
 
-    pub fn union(&mut self, left: Relation, right: Relation, at: &str) -> Result<Relation, Error> {
-        if left.scope.columns.len() != right.scope.columns.len() {
-            return Err(Error::validate(format!("Column count mismatch in UNION{at}")));
-        }
-        let mut columns = Vec::new();
-        for (index, (l, r)) in left.scope.columns.iter().zip(&right.scope.columns).enumerate() {
-            let data = common_type(&[l.data.clone(), r.data.clone()])
-                .ok_or_else(|| Error::validate(format!("Type mismatch in column {} of UNION{at}", index + 1)))?;
-            let role = if l.role == r.role { l.role } else { Role::Plain };
-            columns.push(ScopeColumn {
-                qualifier: None,
-                name: l.name.clone(),
-                data,
-                facts: l.facts.either(&r.facts),
-                role,
-            });
-        }
-        let (updating, bounded) = (left.updating || right.updating, left.bounded && right.bounded);
-        let side = |relation: Relation| -> Result<Relation, Error> {
-            let bounds = relation.columns().into_iter().zip(&columns);
-            let cast = bounds
-                .map(|((bound, _), column)| Ok((super::expr::widen(bound, &column.data)?, column.clone())))
-                .collect::<Result<Vec<_>, Error>>()?;
-            Ok(relation.project(None, cast))
-        };
-        let (left, right) = (side(left)?, side(right)?);
-        let schema = Arc::clone(&left.schema);
-        let window_zone = left.window_zone;
-        let node = Node::Union(vec![left.node, right.node]);
-        let relation = Relation::bounded(
-            node,
-            Scope {
-                columns: columns.clone(),
-            },
-            schema,
-        );
-        Ok(Relation {
-            updating,
-            bounded,
-            window_zone,
-            ..relation
-        })
-    }
-
     fn distinct(&mut self, relation: Relation) -> Result<Relation, Error> {
         let keys: Vec<Bound> = relation.columns().into_iter().map(|(bound, _)| bound).collect();
         group::distinct(self, relation, keys)
@@ -488,6 +499,7 @@ impl Planner<'_> {
         if !limit_by.is_empty() {
             return Err(Error::unsupported(format!("LIMIT BY{place_of}")));
         }
+        let relation = relation.settled(&format!("LIMIT{place_of}"))?;
         let rows = text
             .parse()
             .map_err(|_| Error::validate(format!("LIMIT {text} is no number of rows{place_of}")))?;

@@ -6,8 +6,10 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::expr::Bound;
 use super::facts::Facts;
+use super::rank::Pending;
 use super::scope::{Role, Scope, ScopeColumn};
-use crate::expression::{Expr, Junction, inline};
+use crate::Error;
+use crate::expression::{Expr, Junction, columns_of, inline};
 use crate::graph::{Node, Step};
 use crate::operator::calc::Calc;
 
@@ -18,14 +20,20 @@ pub struct Relation {
     pub scope: Scope,
     /// Columns `c0`, `c1`, … in the scope's order: names are the scope's business.
     pub schema: SchemaRef,
-    /// Its rows are a final result, that Flink would tell as a changelog.
+    /// It is a changelog to Flink: only a sink that takes updates may get it.
     pub updating: bool,
+    /// Rows are taken back: kinds other than INSERT flow.
+    pub retracts: bool,
+    /// It has only the final rows of what Flink would tell as a changelog.
+    pub final_only: bool,
     /// It ends by itself.
     pub bounded: bool,
     /// Set between GROUP BY and the aggregation: which columns hold the keys.
     pub key_columns: Vec<usize>,
     /// The zone that its windows are laid out in, if it is not UTC.
     pub window_zone: Option<crate::time::Zone>,
+    /// Set between ROW_NUMBER and the WHERE that limits it.
+    pub pending: Option<Box<Pending>>,
 }
 
 impl Relation {
@@ -36,9 +44,12 @@ impl Relation {
             scope,
             schema,
             updating: false,
+            retracts: false,
+            final_only: false,
             bounded: true,
             key_columns: Vec::new(),
             window_zone: None,
+            pending: None,
         }
     }
 
@@ -55,10 +66,12 @@ impl Relation {
             schema: Arc::clone(&schema),
         };
         let (below, calc) = merged(self.node, calc);
+        let below = without_number(below, &calc);
         Self {
             node: Arc::new(Node::Step(below, Step::Calc(calc))),
             scope: Scope { columns: scope },
             schema,
+            pending: None,
             ..self
         }
     }
@@ -90,8 +103,27 @@ impl Relation {
     pub fn step(self, step: Step) -> Self {
         Self {
             node: Arc::new(Node::Step(self.node, step)),
+            pending: None,
             ..self
         }
+    }
+
+    /// The rows that are not taken back any more, for `what` cannot take rows back: those at the end of the input.
+    pub fn settled(self, what: &str) -> Result<Self, Error> {
+        if !self.retracts {
+            return Ok(self);
+        }
+        if !self.bounded {
+            return Err(Error::unsupported(format!(
+                "{what} over a result that changes and does not end: bound its tables"
+            )));
+        }
+        let schema = Arc::clone(&self.schema);
+        Ok(Self {
+            retracts: false,
+            final_only: true,
+            ..self.step(Step::Fold(schema))
+        })
     }
 
     /// The columns under the names that the result shows.
@@ -126,6 +158,24 @@ fn merged(node: Arc<Node>, calc: Calc) -> (Arc<Node>, Calc) {
         schema: calc.schema,
     };
     (Arc::clone(below), merged)
+}
+
+/// A Top-N whose number `calc` does not use does not compute it, so that fewer of its rows change.
+fn without_number(node: Arc<Node>, calc: &Calc) -> Arc<Node> {
+    let Node::Rank(input, plan) = node.as_ref() else {
+        return node;
+    };
+    let number = plan.input.fields().len();
+    let mut used = calc.filter.iter().chain(&calc.columns).flat_map(columns_of);
+    if !plan.numbered || used.any(|column| column == number) {
+        return node;
+    }
+    let plan = crate::operator::rank::Plan {
+        numbered: false,
+        schema: Arc::clone(&plan.input),
+        ..plan.clone()
+    };
+    Arc::new(Node::Rank(Arc::clone(input), plan))
 }
 
 pub fn positional(types: impl Iterator<Item = DataType>) -> SchemaRef {

@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::catalog::{Catalog, Entry, View};
 use super::data_type::name_with as type_name;
+use super::environment::Environment;
 use super::facts::Facts;
 use super::insert;
 use super::parse::place;
@@ -138,13 +139,22 @@ pub struct Job {
 }
 
 /// Tables, views and options of one program or one client.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Session {
     catalog: Catalog,
     options: Options,
+    environment: Environment,
 }
 
 impl Session {
+    pub fn new(environment: Environment) -> Self {
+        Self {
+            catalog: Catalog::default(),
+            options: Options::default(),
+            environment,
+        }
+    }
+
     pub fn options(&self) -> &Options {
         &self.options
     }
@@ -223,6 +233,7 @@ impl Session {
         let session = SessionFacts {
             zone: self.options.zone()?,
             now_ms,
+            outside: self.environment.outside,
         };
         let interval = self
             .options
@@ -230,6 +241,7 @@ impl Session {
         plan(&mut Planner {
             catalog: &self.catalog,
             session: &session,
+            environment: &self.environment,
             watermark_interval_ms: interval,
             with: BTreeMap::new(),
             depth: 0,
@@ -269,7 +281,7 @@ impl Session {
     }
 
     fn plan_query(&self, query: &sqlparser::ast::Query, now_ms: i64) -> Result<Answer, Error> {
-        let relation = self.with_planner(now_ms, |planner| planner.query(query))?;
+        let relation = self.with_planner(now_ms, |planner| planner.query(query)?.settled("a query"))?;
         Ok(Answer::Job(Job {
             result: Some(relation.result_schema()),
             facts: relation

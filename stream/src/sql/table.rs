@@ -14,8 +14,8 @@ use super::scope::{Role, Scope, ScopeColumn};
 use super::session::duration_millis;
 use super::statement::{Column, ColumnKind};
 use crate::Error;
-use crate::connector::{Context, MetadataColumn, TableSpec, open_source};
 use crate::graph::{Node, Step};
+use crate::table::{MetadataColumn, TableSpec};
 
 /// How the keys of options about watermarks begin.
 const WATERMARK_OPTIONS: &str = "scan.watermark.";
@@ -87,12 +87,7 @@ pub fn spec(table: &Table) -> TableSpec {
 pub fn scan(planner: &Planner<'_>, table: &Table) -> Result<Relation, Error> {
     let idle_ms = watermark_options(table)?;
     let spec = Arc::new(spec(table));
-    // Opening validates the options; the job opens its own source.
-    let context = Context {
-        zone: planner.session.zone,
-        ..Context::default()
-    };
-    let bounded = open_source(&spec, &context)?.is_bounded();
+    let bounded = (planner.environment.is_bounded)(&spec, planner.session.zone)?;
     let fields = spec.physical.fields();
     let columns = read_columns(table);
     let relation = Relation {
@@ -103,6 +98,9 @@ pub fn scan(planner: &Planner<'_>, table: &Table) -> Result<Relation, Error> {
         scope: Scope { columns },
         schema: positional(fields.iter().map(|field| field.data_type().clone())),
         updating: false,
+        retracts: false,
+        final_only: false,
+        pending: None,
         bounded,
         key_columns: Vec::new(),
         window_zone: None,

@@ -111,6 +111,32 @@ fn summary(state: &Path) -> serde_json::Value {
     serde_json::from_str(&fs::read_to_string(state.join("summary.json")).unwrap()).unwrap()
 }
 
+/// Runs a program until it ends, killed up to `kills_max` times at moments of a whole run; how often it was.
+fn killed_until_its_end(file: &Path, state: &Path, takes: Duration, kills_max: u32) -> u32 {
+    let (mut kills, mut random) = (0_u32, 99_u64);
+    loop {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        // Up to the time of a whole run, then let it come to its end.
+        let life = takes.mul_f64(0.05 + (random >> 40) as f64 / (1_u64 << 24) as f64 * 0.7);
+        let parallelism = if kills % 2 == 0 { "1" } else { "3" };
+        let arguments = [
+            "--parallelism",
+            parallelism,
+            "--state",
+            state.to_str().unwrap(),
+            file.to_str().unwrap(),
+        ];
+        let child = stream(&arguments).log_to(state.with_extension("log")).spawn();
+        match run_for(child, (kills < kills_max).then_some(life)) {
+            None => kills += 1,
+            Some(success) => {
+                assert!(success);
+                return kills;
+            }
+        }
+    }
+}
+
 #[test]
 fn every_window_is_there_once_however_often_the_program_is_killed() {
     let directory = TestDir::new();
@@ -134,28 +160,7 @@ fn every_window_is_there_once_however_often_the_program_is_killed() {
     let killed = directory.join("killed.sql");
     fs::write(&killed, program(directory, "killed")).unwrap();
     let state = directory.join("killed-state");
-    let (mut kills, mut random) = (0_u32, 99_u64);
-    loop {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        // Up to the time of a whole run, then let it come to its end.
-        let life = takes.mul_f64(0.05 + (random >> 40) as f64 / (1_u64 << 24) as f64 * 0.7);
-        let parallelism = if kills % 2 == 0 { "1" } else { "3" };
-        let arguments = [
-            "--parallelism",
-            parallelism,
-            "--state",
-            state.to_str().unwrap(),
-            killed.to_str().unwrap(),
-        ];
-        let child = stream(&arguments).log_to(directory.join("log")).spawn();
-        match run_for(child, (kills < 12).then_some(life)) {
-            None => kills += 1,
-            Some(success) => {
-                assert!(success);
-                break;
-            }
-        }
-    }
+    let kills = killed_until_its_end(&killed, &state, takes, 12);
     assert!(kills >= 1, "the program was never killed");
     let got = shown(directory, "killed");
     assert_eq!(got.len(), wanted.len(), "after {kills} kills");
@@ -170,6 +175,79 @@ fn every_window_is_there_once_however_often_the_program_is_killed() {
     let again = finish(stream(&["--state", state.to_str().unwrap(), killed.to_str().unwrap()]));
     assert!(String::from_utf8_lossy(&again.stderr).contains("had finished before"));
     assert_eq!(shown(directory, "killed"), wanted);
+}
+
+/// A regular join, a window Top-N and a window join, each into a sink of its own.
+fn joins(directory: &Path, prefix: &str) -> String {
+    let (head, _) = program(directory, "unused")
+        .split_once("CREATE TABLE windows")
+        .map(|(head, tail)| (head.to_owned(), tail.to_owned()))
+        .unwrap();
+    let windows = |of: &str, filter: &str| {
+        format!(
+            "SELECT window_start, window_end, k, {of} FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '5' MINUTE))
+               {filter} GROUP BY window_start, window_end, k"
+        )
+    };
+    let sink = |name: &str| {
+        format!(
+            "CREATE TABLE {name} (ws TIMESTAMP(3), k STRING, n BIGINT, total INT, hi INT)
+               WITH ('connector' = 'filesystem', 'path' = '{}/{prefix}-{name}', 'format' = 'parquet');",
+            directory.display()
+        )
+    };
+    format!(
+        "{head}
+CREATE TABLE names (k STRING, name STRING) WITH ('connector' = 'filesystem', 'path' = '{place}/names', 'format' = 'json');
+{joined}{ranked}{both}
+EXECUTE STATEMENT SET BEGIN
+INSERT INTO joined SELECT e.ts, n.name, CAST(1 AS BIGINT), e.v, 0 FROM events AS e JOIN names AS n ON e.k = n.k;
+INSERT INTO ranked SELECT window_start, k, n, total, CAST(rn AS INT) FROM (
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY total DESC, k) AS rn FROM ({counts})) WHERE rn <= 3;
+INSERT INTO paired SELECT a.window_start, a.k, a.n, b.hi, 0 FROM ({counts}) AS a LEFT JOIN ({highs}) AS b
+  ON a.window_start = b.window_start AND a.window_end = b.window_end AND a.k = b.k;
+END;
+",
+        place = directory.display(),
+        joined = sink("joined"),
+        ranked = sink("ranked"),
+        both = sink("paired"),
+        counts = windows("COUNT(*) AS n, SUM(v) AS total", ""),
+        highs = windows("MAX(v) AS hi", "WHERE v > 900"),
+    )
+}
+
+#[test]
+fn joins_and_top_n_are_there_once_however_often_the_program_is_killed() {
+    let place = prepared();
+    let directory = place.path();
+    fs::create_dir(directory.join("names")).unwrap();
+    let names: String = (0..40)
+        .map(|key| format!("{{\"k\":\"key-{key}\",\"name\":\"name {key}\"}}\n"))
+        .collect();
+    fs::write(directory.join("names/names.json"), names).unwrap();
+    let (calm, killed) = (directory.join("calm.sql"), directory.join("killed.sql"));
+    fs::write(&calm, joins(directory, "calm")).unwrap();
+    fs::write(&killed, joins(directory, "killed")).unwrap();
+    let started = Instant::now();
+    let calm_state = directory.join("calm-state");
+    finish(stream(&[
+        "--state",
+        calm_state.to_str().unwrap(),
+        calm.to_str().unwrap(),
+    ]));
+    let takes = started.elapsed();
+    let kills = killed_until_its_end(&killed, &directory.join("killed-state"), takes, 5);
+    assert!(kills >= 1, "the program was never killed");
+    for (sink, rows_min) in [("joined", ROWS as usize), ("ranked", 1000), ("paired", 10_000)] {
+        let (wanted, got) = (
+            shown(directory, &format!("calm-{sink}")),
+            shown(directory, &format!("killed-{sink}")),
+        );
+        assert!(wanted.len() >= rows_min, "{sink}: {}", wanted.len());
+        assert_eq!(got.len(), wanted.len(), "{sink} after {kills} kills");
+        assert!(got == wanted, "{sink} after {kills} kills");
+    }
 }
 
 /// Each place in a manifest where a sink promised parts: what they are called before and after the commit.

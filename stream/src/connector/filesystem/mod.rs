@@ -18,10 +18,11 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use disk::{Disk, RealDisk};
 
-use super::{Context, Options, Sink, Source, TableSpec};
+use super::{Context, Sink, Source};
 use crate::Error;
 use crate::format::parquet::ParquetOptions;
 use crate::format::{FormatOptions, MessageFormat};
+use crate::table::{Options, TableSpec};
 
 /// What the options of a table say.
 #[derive(Debug, Clone)]

@@ -24,10 +24,11 @@ use serde::{Deserialize, Serialize};
 use super::store::Location;
 use super::{FileFormat, Settings, partition};
 use crate::Error;
-use crate::connector::{Context, RowKind, Sink, TableSpec};
+use crate::connector::{Context, Sink};
 use crate::format::Encoder;
 use crate::format::parquet::ParquetWriter;
 use crate::format::view::View;
+use crate::table::{RowKind, TableSpec};
 
 /// What a checkpoint keeps of a file sink.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

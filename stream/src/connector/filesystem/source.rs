@@ -18,10 +18,11 @@ use serde::{Deserialize, Serialize};
 use super::store::{FileInfo, Location, Reader, Store};
 use super::{FileFormat, Settings, partition};
 use crate::Error;
-use crate::connector::{Source, SourceEvent, TableSpec};
+use crate::connector::{Source, SourceEvent};
 use crate::format::column::Column;
 use crate::format::parquet::{ParquetReader, Ranges};
 use crate::format::{Decoder, MessageFormat, csv};
+use crate::table::TableSpec;
 
 /// Rows a batch.
 const BATCH_ROWS: usize = 8192;

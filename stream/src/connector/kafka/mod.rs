@@ -18,9 +18,10 @@ use std::time::Duration;
 use log_broker_client::Client;
 
 use super::discovery;
-use super::{Context, Options, Sink, Source, TableSpec};
+use super::{Context, Sink, Source};
 use crate::Error;
 use crate::format::MessageFormat;
+use crate::table::{Options, TableSpec};
 use offsets::{Bound, Start};
 
 /// How long a broker may be away.

@@ -6,7 +6,7 @@ use log_broker_client::{At, Client};
 
 use super::kafka_error;
 use crate::Error;
-use crate::connector::Options;
+use crate::table::Options;
 
 /// What a group without a committed offset does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

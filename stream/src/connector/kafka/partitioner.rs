@@ -1,7 +1,7 @@
 //! Which partition a row goes to.
 
 use crate::Error;
-use crate::connector::Options;
+use crate::table::Options;
 
 /// `sink.partitioner`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

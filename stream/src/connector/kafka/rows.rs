@@ -13,8 +13,8 @@ use log_broker_client::Record;
 
 use super::Settings;
 use crate::Error;
-use crate::connector::TableSpec;
 use crate::format::Decoder;
+use crate::table::TableSpec;
 
 /// Where a column of the table comes from.
 #[derive(Debug, Clone, Copy)]

@@ -12,9 +12,10 @@ use log_broker_client::{Acks, Producer, ProducerOptions, Record};
 use super::rows::columns_of;
 use super::{Settings, kafka_error, partitioner};
 use crate::Error;
-use crate::connector::{Context, RowKind, Sink, TableSpec};
+use crate::connector::{Context, Sink};
 use crate::format::Encoder;
 use crate::format::view::{Value, View};
+use crate::table::{RowKind, TableSpec};
 
 pub struct KafkaSink {
     table: String,

@@ -16,7 +16,8 @@ use super::offsets::Bound;
 use super::rows::RowDecoder;
 use super::{Settings, kafka_error};
 use crate::Error;
-use crate::connector::{Source, SourceEvent, TableSpec};
+use crate::connector::{Source, SourceEvent};
+use crate::table::TableSpec;
 
 /// Rows a batch.
 const BATCH_ROWS: usize = 8192;

@@ -11,7 +11,8 @@ use log_broker_client::Record;
 
 use self::broker::{Broker, TOPIC, append, log};
 use super::*;
-use crate::connector::{MetadataColumn, RowKind, SourceEvent};
+use crate::connector::SourceEvent;
+use crate::table::{MetadataColumn, RowKind};
 
 fn table(bootstrap: &str, options: &[(&str, &str)]) -> TableSpec {
     let base = [

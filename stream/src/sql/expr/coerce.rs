@@ -102,6 +102,7 @@ pub fn cast_to(bound: Bound, to: &DataType) -> Result<Bound, Error> {
         let session = SessionFacts {
             zone: Zone::UTC,
             now_ms: 0,
+            outside: functions::Outside::FIXED,
         };
         let udf = functions::cast(to, None, None, false, &session);
         let field = Arc::new(Field::new("cast", to.clone(), true));

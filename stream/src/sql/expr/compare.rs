@@ -18,7 +18,7 @@ use crate::sql::data_type::name;
 use crate::sql::facts::Facts;
 
 impl Binder<'_> {
-    pub(super) fn compare(&mut self, left: Bound, op: Operator, right: Bound, at: &str) -> Result<Bound, Error> {
+    pub fn compare(&mut self, left: Bound, op: Operator, right: Bound, at: &str) -> Result<Bound, Error> {
         let (left, right) = self.comparable(left, right, at)?;
         let is_distinct = matches!(op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom);
         let facts = Facts::default().with_not_null(is_distinct || left.facts.not_null && right.facts.not_null);
@@ -34,7 +34,7 @@ impl Binder<'_> {
     }
 
     /// Casts both sides to the type in which they are compared.
-    fn comparable(&mut self, left: Bound, right: Bound, at: &str) -> Result<(Bound, Bound), Error> {
+    pub fn comparable(&mut self, left: Bound, right: Bound, at: &str) -> Result<(Bound, Bound), Error> {
         let refuse = |left: &Bound, right: &Bound| {
             Error::validate(format!(
                 "Cannot compare {} with {}{at}",

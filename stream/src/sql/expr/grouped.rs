@@ -3,9 +3,7 @@
 use std::ops::ControlFlow;
 
 use arrow::datatypes::{DataType, SchemaRef};
-use sqlparser::ast::{
-    self, DuplicateTreatment, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, visit_expressions,
-};
+use sqlparser::ast::{self, DuplicateTreatment, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Visit, Visitor};
 use sqlparser::tokenizer::Span;
 
 use super::{Binder, Bound, at};
@@ -56,13 +54,34 @@ impl Grouped {
     }
 }
 
-/// Whether an expression has an aggregate call in it.
+/// Whether an expression has an aggregate call in it; those of its subqueries are their own.
 pub fn contains_aggregate(expr: &Expr) -> bool {
-    visit_expressions(expr, |expr| match expr {
-        Expr::Function(function) if is_aggregate(function) || is_grouping(function) => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    })
-    .is_break()
+    struct Search {
+        queries: usize,
+    }
+    impl Visitor for Search {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _query: &ast::Query) -> ControlFlow<()> {
+            self.queries += 1;
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_query(&mut self, _query: &ast::Query) -> ControlFlow<()> {
+            self.queries -= 1;
+            ControlFlow::Continue(())
+        }
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Function(function) if self.queries == 0 && (is_aggregate(function) || is_grouping(function)) => {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    expr.visit(&mut Search { queries: 0 }).is_break()
 }
 
 fn upper(function: &ast::Function) -> String {
@@ -85,7 +104,7 @@ impl Binder<'_> {
         };
         if let Expr::Function(function) = expr {
             if is_aggregate(function) {
-                return aggregate(grouped, function, self.session, expr).map(Some);
+                return aggregate_call(grouped, function, self.session, expr).map(Some);
             }
             if is_grouping(function) {
                 return grouping(grouped, function, self.session, expr).map(Some);
@@ -112,7 +131,8 @@ impl Binder<'_> {
     }
 }
 
-fn aggregate(
+/// Notes an aggregate call; its column of the aggregation's output.
+pub fn aggregate_call(
     grouped: &mut Grouped,
     function: &ast::Function,
     session: &crate::functions::SessionFacts,

@@ -27,7 +27,7 @@ use datafusion::physical_expr::expressions::{Column, Literal};
 use sqlparser::ast::{self, Expr, Ident, Spanned};
 
 pub use coerce::{common_type, implicit_cast, widen};
-pub use grouped::{Grouped, Sets, contains_aggregate};
+pub use grouped::{Grouped, Sets, aggregate_call, contains_aggregate};
 pub use literal::interval_millis;
 
 use super::data_type;

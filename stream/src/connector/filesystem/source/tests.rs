@@ -7,7 +7,7 @@ use arrow::datatypes::{Field, Schema};
 use disk::RealDisk;
 
 use super::*;
-use crate::connector::MetadataColumn;
+use crate::table::MetadataColumn;
 
 fn table(path: &Path, format: &str, options: &[(&str, &str)]) -> TableSpec {
     let base = [

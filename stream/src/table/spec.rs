@@ -1,4 +1,4 @@
-//! What a connector gets: the table as its DDL declared it, and where in the job it runs.
+//! A table as its DDL declared it.
 
 use std::collections::BTreeMap;
 
@@ -26,29 +26,6 @@ pub struct MetadataColumn {
     pub key: String,
     /// Read only: not part of the sink's rows.
     pub virtual_: bool,
-}
-
-/// Where in a job a source or a sink runs.
-#[derive(Debug, Clone)]
-pub struct Context {
-    /// Names the job: the same after a restart, different for another job. Part of the sinks' file names.
-    pub job: String,
-    /// This instance among `parallelism` ones, from 0.
-    pub subtask: u32,
-    pub parallelism: u32,
-    /// The session's `table.local-time-zone`.
-    pub zone: crate::time::Zone,
-}
-
-impl Default for Context {
-    fn default() -> Self {
-        Self {
-            job: "job".to_owned(),
-            subtask: 0,
-            parallelism: 1,
-            zone: crate::time::Zone::UTC,
-        }
-    }
 }
 
 impl TableSpec {
