@@ -10,7 +10,7 @@ use crate::imports::edges;
 use crate::tree::Tree;
 
 /// Circles that are known: every file of one begins with one of these.
-const KNOWN: [(&[&str], &str); 17] = [
+const KNOWN: [(&[&str], &str); 18] = [
     (
         &[
             "raft/src/consensus/candidate.rs",
@@ -61,6 +61,10 @@ const KNOWN: [(&[&str], &str); 17] = [
         "an error names the limit that was passed",
     ),
     (&["log-broker/client/src/"], "a client and its calls, by subject"),
+    (
+        &["dfs/src/namespace/"],
+        "an inode holds its ACL and attributes, and the edits that set them name all three",
+    ),
     (
         &["dfs/src/namenode/"],
         "commands, their results and the state that they change name each other's types",
