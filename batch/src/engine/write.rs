@@ -28,7 +28,7 @@ use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, UploadPart,
 };
 
 use super::geoparquet::GeoParquetSink;
@@ -133,14 +133,19 @@ impl FileSink for Staged {
         // Also where this future is dropped: the statement was cancelled.
         let guard = Cleanup(Arc::clone(&staging));
         let store: Arc<dyn ObjectStore> = Arc::clone(&staging) as Arc<dyn ObjectStore>;
-        let rows = self
-            .sink()?
-            .spawn_writer_tasks_and_join(context, demux_task, file_stream_rx, store)
-            .await?;
-        super::interrupt::Interrupt::of(context.session_config().options()).check()?;
-        staging.publish().await?;
+        let written = async {
+            let sink = self.sink()?;
+            let rows = sink.spawn_writer_tasks_and_join(context, demux_task, file_stream_rx, store);
+            let rows = rows.await?;
+            super::interrupt::Interrupt::of(context.session_config().options()).check()?;
+            staging.publish().await?;
+            Ok(rows)
+        };
+        let written = written.await;
+        // Before the statement ends: with it the process may, and what is left to a task would stay.
+        staging.discard().await;
         drop(guard);
-        Ok(rows)
+        written
     }
 }
 
@@ -151,6 +156,56 @@ struct Staging {
     number: u64,
     /// (hidden, final) names of what was written.
     files: Mutex<Vec<(Path, Path)>>,
+    unfinished: Arc<Unfinished>,
+}
+
+/// Uploads that were dropped before they were complete; a store keeps what they have written until they are aborted.
+type Unfinished = Mutex<Vec<Box<dyn MultipartUpload>>>;
+
+/// An upload that is not forgotten where its writer fails.
+#[derive(Debug)]
+struct Upload {
+    inner: Option<Box<dyn MultipartUpload>>,
+    complete: bool,
+    unfinished: Arc<Unfinished>,
+}
+
+impl Upload {
+    fn inner(&mut self) -> &mut dyn MultipartUpload {
+        match &mut self.inner {
+            Some(inner) => inner.as_mut(),
+            None => unreachable!("an upload is taken away when it is dropped only"),
+        }
+    }
+}
+
+#[async_trait]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.inner().put_part(data)
+    }
+
+    async fn complete(&mut self) -> object_store::Result<PutResult> {
+        let result = self.inner().complete().await?;
+        self.complete = true;
+        Ok(result)
+    }
+
+    async fn abort(&mut self) -> object_store::Result<()> {
+        self.complete = true;
+        self.inner().abort().await
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.take().filter(|_| !self.complete) {
+            self.unfinished
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(inner);
+        }
+    }
 }
 
 impl Staging {
@@ -160,6 +215,7 @@ impl Staging {
             store,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             files: Mutex::default(),
+            unfinished: Arc::default(),
         }
     }
 
@@ -180,6 +236,17 @@ impl Staging {
         std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Removes what was not published, and waits for it.
+    async fn discard(&self) {
+        let unfinished = std::mem::take(&mut *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner));
+        for mut upload in unfinished {
+            let _nothing_there = upload.abort().await;
+        }
+        for (hidden, _) in self.take() {
+            let _never_there = self.store.delete(&hidden).await;
+        }
+    }
+
     async fn publish(&self) -> Result<()> {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (hidden, location) in files {
@@ -195,16 +262,12 @@ struct Cleanup(Arc<Staging>);
 
 impl Drop for Cleanup {
     fn drop(&mut self) {
-        let files = self.0.take();
-        let (Ok(runtime), false) = (tokio::runtime::Handle::try_current(), files.is_empty()) else {
-            return;
-        };
-        let store = Arc::clone(&self.0.store);
-        runtime.spawn(async move {
-            for (hidden, _) in files {
-                let _never_there = store.delete(&hidden).await;
-            }
-        });
+        let unfinished = self.0.unfinished.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let files = self.0.files.lock().unwrap_or_else(PoisonError::into_inner).len();
+        if let (Ok(runtime), true) = (tokio::runtime::Handle::try_current(), files + unfinished > 0) {
+            let staging = Arc::clone(&self.0);
+            runtime.spawn(async move { staging.discard().await });
+        }
     }
 }
 
@@ -230,7 +293,12 @@ impl ObjectStore for Staging {
         location: &Path,
         opts: PutMultipartOptions,
     ) -> object_store::Result<Box<dyn MultipartUpload>> {
-        self.store.put_multipart_opts(&self.hidden(location), opts).await
+        let inner = self.store.put_multipart_opts(&self.hidden(location), opts).await?;
+        Ok(Box::new(Upload {
+            inner: Some(inner),
+            complete: false,
+            unfinished: Arc::clone(&self.unfinished),
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> object_store::Result<GetResult> {
@@ -262,5 +330,34 @@ impl ObjectStore for Staging {
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> object_store::Result<()> {
         self.store.rename_opts(from, to, options).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::local::LocalFileSystem;
+
+    use super::*;
+
+    /// As after a write that failed because the disk was full.
+    #[tokio::test]
+    async fn an_upload_that_was_given_up_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = Staging::new(Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap()));
+        let files = || std::fs::read_dir(folder.path()).unwrap().count();
+        let mut upload = staging.put_multipart(&Path::from("a.parquet")).await.unwrap();
+        upload.put_part(PutPayload::from_static(b"half of it")).await.unwrap();
+        drop(upload);
+        assert_eq!(files(), 1, "the store keeps what was written");
+        staging.discard().await;
+        assert_eq!(files(), 0);
+        let mut upload = staging.put_multipart(&Path::from("a.parquet")).await.unwrap();
+        upload.put_part(PutPayload::from_static(b"all of it")).await.unwrap();
+        upload.complete().await.unwrap();
+        drop(upload);
+        staging.publish().await.unwrap();
+        staging.discard().await;
+        assert_eq!(std::fs::read(folder.path().join("a.parquet")).unwrap(), b"all of it");
+        assert_eq!(files(), 1);
     }
 }
