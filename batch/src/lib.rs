@@ -6,8 +6,8 @@
 //! The engine's own part is to bring the two together: operators for spatial and nearest-neighbour joins, and the rules
 //! that put them into a plan.
 //!
-//! Deliberately missing: a catalog that outlives the process, UPDATE and DELETE, transformation between reference
-//! systems, geometry on the spheroid beyond the distance of two points.
+//! Deliberately missing: a catalog that outlives the process, UPDATE and DELETE, datum shifts by grids, geometry on the
+//! spheroid beyond distances, lengths and areas.
 
 mod cli;
 pub mod engine;

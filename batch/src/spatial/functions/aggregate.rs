@@ -10,8 +10,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, TypeSignature, Volatility};
-use geo::orient::Direction;
-use geo::{BooleanOps, Geometry, GeometryCollection, MultiPoint, MultiPolygon, Orient, Polygon, unary_union};
+use geo::{Geometry, GeometryCollection};
 
 use super::crs::{geometry_crs, with_geometry};
 use super::measure::envelope;
@@ -19,6 +18,7 @@ use super::scalar::geometry_column;
 use super::vertices::lifted;
 use crate::spatial::geometry::wkb::{self, Kind};
 use crate::spatial::geometry::{Bounds, GeometryError, Shape, Tree, bounds};
+use crate::spatial::overlay::{self, Operation};
 
 pub fn all() -> Vec<Arc<AggregateUDF>> {
     let makes = [Make::Envelope, Make::Collection, Make::Union, Make::Intersection];
@@ -159,12 +159,22 @@ impl Gather {
         for shape in &shapes[1..] {
             srid = shapes[0].same_srid(shape)?.max(srid);
         }
+        let finite = matches!(self.make, Make::Collection) || shapes.iter().all(|shape| shape.finite);
+        if !finite {
+            return Err(GeometryError::Unsupported("a coordinate is NaN or infinite".into()));
+        }
         let geometries = || shapes.iter().map(|shape| (shape.is_empty(), shape.geometry.clone()));
         let made = match self.make {
-            Make::Union => lifted(&wkb::encode(&union(some(geometries()))?, srid), &trees)?,
+            Make::Union => lifted(&wkb::encode(&overlay::union(&some(geometries()))?, srid), &trees)?,
             Make::Intersection => {
-                let all = geometries().map(|(_, geometry)| geometry).collect();
-                lifted(&wkb::encode(&intersection(all)?, srid), &trees)?
+                let mut all = geometries().map(|(_, geometry)| geometry);
+                let first = all
+                    .next()
+                    .unwrap_or(Geometry::GeometryCollection(GeometryCollection(Vec::new())));
+                let common = all.try_fold(first, |common, geometry| {
+                    overlay::overlay(&common, &geometry, Operation::Intersection)
+                })?;
+                lifted(&wkb::encode(&common, srid), &trees)?
             }
             _ => collect(trees),
         };
@@ -221,7 +231,7 @@ impl Accumulator for Gather {
 }
 
 /// A multi-geometry where all are of one single kind, else a collection.
-fn collect(trees: Vec<Tree>) -> Tree {
+pub fn collect(trees: Vec<Tree>) -> Tree {
     let multi = match trees.first().map(Tree::kind) {
         Some(Kind::Point) => Some((Kind::Point, Kind::MultiPoint)),
         Some(Kind::LineString) => Some((Kind::LineString, Kind::MultiLineString)),
@@ -232,72 +242,4 @@ fn collect(trees: Vec<Tree>) -> Tree {
         Some((single, multi)) if trees.iter().all(|tree| tree.kind() == single) => Tree::members(multi, trees),
         _ => Tree::members(Kind::Collection, trees),
     }
-}
-
-/// Polygons with polygons, or points with points.
-fn union(geometries: Vec<Geometry<f64>>) -> Result<Geometry<f64>, GeometryError> {
-    if geometries.is_empty() {
-        return Ok(Geometry::GeometryCollection(GeometryCollection(Vec::new())));
-    }
-    if let Some(polygons) = polygons(&geometries) {
-        // The sweep counts windings: a hole must run against its shell.
-        let polygons: Vec<_> = polygons
-            .iter()
-            .map(|polygon| polygon.orient(Direction::Default))
-            .collect();
-        let mut united = unary_union(&polygons);
-        return Ok(if united.0.len() == 1 {
-            Geometry::Polygon(united.0.remove(0))
-        } else {
-            Geometry::MultiPolygon(united)
-        });
-    }
-    let mut points = Vec::new();
-    for geometry in geometries {
-        match geometry {
-            Geometry::Point(point) => points.push(point),
-            Geometry::MultiPoint(more) => points.extend(more),
-            _ => {
-                return Err(GeometryError::Unsupported(
-                    "it unites polygons with polygons or points with points, not other kinds".into(),
-                ));
-            }
-        }
-    }
-    points.sort_by(|a, b| a.x().total_cmp(&b.x()).then(a.y().total_cmp(&b.y())));
-    points.dedup();
-    Ok(if points.len() == 1 {
-        Geometry::Point(points[0])
-    } else {
-        Geometry::MultiPoint(MultiPoint(points))
-    })
-}
-
-fn intersection(geometries: Vec<Geometry<f64>>) -> Result<Geometry<f64>, GeometryError> {
-    let unsupported = || GeometryError::Unsupported("it intersects polygons only".into());
-    let mut areas = geometries.into_iter().map(|geometry| match geometry {
-        Geometry::Polygon(polygon) => Ok(MultiPolygon(vec![polygon.orient(Direction::Default)])),
-        Geometry::MultiPolygon(polygons) => Ok(polygons.orient(Direction::Default)),
-        _ => Err(unsupported()),
-    });
-    let first = areas.next().unwrap_or_else(|| Err(unsupported()))?;
-    let mut common = areas.try_fold(first, |common, area| Ok(common.intersection(&area?)))?;
-    Ok(if common.0.len() == 1 {
-        Geometry::Polygon(common.0.remove(0))
-    } else {
-        Geometry::MultiPolygon(common)
-    })
-}
-
-/// All polygons, when there is nothing else.
-fn polygons(geometries: &[Geometry<f64>]) -> Option<Vec<Polygon<f64>>> {
-    let mut all = Vec::with_capacity(geometries.len());
-    for geometry in geometries {
-        match geometry {
-            Geometry::Polygon(polygon) => all.push(polygon.clone()),
-            Geometry::MultiPolygon(polygons) => all.extend(polygons.iter().cloned()),
-            _ => return None,
-        }
-    }
-    Some(all)
 }

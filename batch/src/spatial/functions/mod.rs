@@ -1,6 +1,7 @@
 //! SQL's `ST_*`, as one table.
 //!
-//! Each function is a line in a table of its topic ([`make`], [`access`], [`measure`], [`relate`], [`overlay`]): name,
+//! Each function is a line in a table of its topic ([`make`], [`access`], [`measure`], [`relate`], [`overlay`], [`combine`],
+//! [`lines`], [`rearrange`]): name,
 //! argument kinds, result, and a kernel for one row. What is the same for all is written once, in [`scalar`]: arguments
 //! are coerced, a NULL argument gives NULL, a constant geometry is parsed once a batch, constants fold, errors carry the
 //! function's name. Aggregates are in [`aggregate`].
@@ -11,10 +12,13 @@
 
 mod access;
 mod aggregate;
+mod combine;
 pub mod crs;
+mod lines;
 mod make;
 mod measure;
 mod overlay;
+mod rearrange;
 mod relate;
 mod scalar;
 #[cfg(test)]
@@ -34,6 +38,9 @@ fn definitions() -> impl Iterator<Item = Definition> {
         access::FUNCTIONS,
         measure::FUNCTIONS,
         overlay::FUNCTIONS,
+        combine::FUNCTIONS,
+        lines::FUNCTIONS,
+        rearrange::FUNCTIONS,
     ];
     topics.into_iter().flatten().copied().chain(relate::functions())
 }

@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 
 use super::crs::{Crs, geometry_crs, with_geometry};
 use crate::spatial::geometry::{GeometryError, Shape, Tree, wkb};
+use crate::spatial::projection::code_of;
 
 /// Arrow's registered name for geometry as WKB.
 pub const GEOMETRY_EXTENSION: (&str, &str) = ("ARROW:extension:name", "geoarrow.wkb");
@@ -319,7 +320,12 @@ impl ScalarUDFImpl for Function {
         if self.definition.returns != Returns::Geometry {
             return Ok(Arc::new(field));
         }
-        if let Some(at) = srid_argument(self.name())
+        if self.name() == "st_transform" {
+            let target = args.scalar_arguments.last().copied().flatten();
+            let target = target.and_then(|value| value.try_as_str().flatten());
+            // A target that differs by row is in the bytes.
+            crs = target.and_then(|name| code_of(name).ok()).and_then(Crs::of_srid);
+        } else if let Some(at) = srid_argument(self.name())
             && at < args.arg_fields.len()
         {
             let literal = args.scalar_arguments.get(at).copied().flatten();

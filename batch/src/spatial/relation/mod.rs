@@ -16,8 +16,9 @@ mod tests;
 mod topology;
 
 pub use distance::{EARTH_RADIUS_METRES, distance, distance_sphere, sphere_distance, sphere_point, spherical_gap};
+pub use exact::{Crossing, side, turn};
 pub use locate::{Locator, Position, position};
-pub use topology::Topology;
+pub use topology::{Place, Topology};
 
 /// Whether the way from `a` over `b` to `c` turns left; exact.
 pub fn is_left_turn(a: (f64, f64), b: (f64, f64), c: (f64, f64)) -> bool {
