@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::demo::{self, FlightsArgs};
-use crate::launch::{self, JobsArgs, Known, LogsArgs, Stack, StatusArgs, UpArgs, known};
+use crate::launch::{self, DoctorArgs, JobsArgs, Known, LogsArgs, RunArgs, Stack, StatusArgs, UpArgs, known};
 
 /// Kafka, HDFS, Spark, Flink and etcd, small: five native programs that speak the originals' protocols.
 #[derive(Debug, Parser)]
@@ -66,6 +66,20 @@ enum Command {
         /// Instead of this machine's stack, what is registered in a coordinator or an etcd.
         #[command(flatten)]
         registry: coordinator_client::Options,
+    },
+    /// Run a command with a stack of its own: start, set the environment, run, end. The exit code is the command's.
+    Run {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        args: RunArgs,
+    },
+    /// Examine the machine and the stack, and try a short workload. Exit code 1 if an error was found.
+    Doctor {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        args: DoctorArgs,
     },
     /// Show the stream jobs: id, state, times; or stop one.
     Jobs {
@@ -145,7 +159,9 @@ fn parse(argv: Vec<OsString>) -> Result<Cli, ExitCode> {
 }
 
 /// The commands whose options have a place in `bonsai.toml`.
-const CONFIGURED: [&str; 8] = ["up", "status", "logs", "down", "reset", "env", "jobs", "demo"];
+const CONFIGURED: [&str; 10] = [
+    "up", "status", "logs", "down", "reset", "env", "run", "doctor", "jobs", "demo",
+];
 
 fn dispatch(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let stack = |place: &Place| Stack::at(place.data.as_deref());
@@ -158,6 +174,11 @@ fn dispatch(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Command::Logs { place, args } => launch::logs(&stack(&place)?, &args)?,
         Command::Down { place } => launch::down(&stack(&place)?)?,
         Command::Reset { place, service } => launch::reset(&stack(&place)?, service.as_deref())?,
+        Command::Run { place, args } => return Ok(launch::run(place.data.as_deref(), &args)?),
+        Command::Doctor { place, args } => {
+            let is_healthy = launch::doctor(&stack(&place)?, &args)?;
+            return Ok(ExitCode::from(u8::from(!is_healthy)));
+        }
         Command::Jobs { place, args } => launch::jobs(&stack(&place)?, &args)?,
         Command::Env { place, registry } => launch::env(&stack(&place)?, &registry)?,
         Command::Demo {

@@ -5,6 +5,8 @@
 //! looks after them (`up`, `status`, `logs`, `down`, `reset`, `env`). [`demo`] carries real flights through all five and
 //! draws a map.
 //!
+//! As a library it gives tests a [`Stack`] of their own.
+//!
 //! This is the only crate that knows all services. It speaks to them as anyone could: through their command lines, their
 //! wire clients and their files.
 
@@ -29,6 +31,8 @@ mod columns;
 mod demo;
 mod launch;
 mod map;
+
+pub use launch::{Builder, Embedded as Stack, Error as StackError};
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -1,4 +1,5 @@
-"""A file's life through PyPI's hdfs: webhdfs.py URL LOCAL-FILE."""
+"""A file's life through PyPI's hdfs: webhdfs.py URL LOCAL-FILE. The directory /pypi is alice's."""
+import getpass
 import sys
 
 from hdfs import HdfsError, InsecureClient
@@ -28,8 +29,14 @@ client.write("d/text", "again", overwrite=True)
 assert client.list("d") == ["text", "up"]
 assert client.content("d")["fileCount"] == 2
 client.set_permission("d/text", "600")
-client.set_owner("d/text", owner="bob")
 client.set_times("d/text", modification_time=1356998400000)
+try:
+    client.set_owner("d/text", owner="bob")
+    raise SystemExit("a file was given away")
+except HdfsError as error:
+    assert "not a super user" in str(error), error
+# This account runs the name node.
+InsecureClient(url, user=getpass.getuser(), root="/pypi").set_owner("d/text", owner="bob")
 status = client.status("d/text")
 assert (status["permission"], status["owner"], status["modificationTime"]) == ("600", "bob", 1356998400000), status
 client.rename("d/text", "d/renamed")

@@ -36,6 +36,9 @@ pub enum Error {
     /// Client: not allowed to this user.
     #[error("{0}")]
     AccessControl(String),
+    /// Client: that list of access control entries is none.
+    #[error("{0}")]
+    Acl(String),
     /// Client: it may not act for that user.
     #[error("{0}")]
     Authorization(String),
@@ -80,6 +83,7 @@ impl Error {
             Self::NotReplicatedYet(_) => "org.apache.hadoop.hdfs.server.namenode.NotReplicatedYetException",
             Self::SafeMode(_) => "org.apache.hadoop.hdfs.server.namenode.SafeModeException",
             Self::AccessControl(_) => "org.apache.hadoop.security.AccessControlException",
+            Self::Acl(_) => "org.apache.hadoop.hdfs.protocol.AclException",
             Self::Authorization(_) => "org.apache.hadoop.security.authorize.AuthorizationException",
             Self::Unsupported(_) => "java.lang.UnsupportedOperationException",
             Self::NoSuchMethod(..) => "org.apache.hadoop.ipc.RpcNoSuchMethodException",

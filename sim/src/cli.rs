@@ -48,6 +48,45 @@ enum Order {
         #[arg(long)]
         json: bool,
     },
+    /// Show one world of actors: a readable trace, or a space-time diagram with vector clocks. Ends with 1 if anything
+    /// was violated.
+    Show {
+        #[arg(long, value_enum)]
+        scenario: Scenario,
+        #[arg(long)]
+        seed: u64,
+        /// Draw the space-time diagram as SVG.
+        #[arg(long, conflicts_with = "shiviz")]
+        svg: bool,
+        /// Write the steps for ShiViz.
+        #[arg(long)]
+        shiviz: bool,
+        /// Steps that are drawn.
+        #[arg(long, default_value_t = 300)]
+        steps: usize,
+        /// Plant the fault whose name contains this.
+        #[arg(long)]
+        fault: Option<String>,
+    },
+    /// Visit every state of a small world, in all orders of its events. Ends with 1 if anything was violated.
+    Explore {
+        #[arg(long, value_enum)]
+        scenario: Scenario,
+        /// States after which it is given up.
+        #[arg(long, default_value_t = 2_000_000)]
+        states: usize,
+        /// Plant the fault whose name contains this.
+        #[arg(long)]
+        fault: Option<String>,
+    },
+    /// Print what a world claims about sizes, a row for each.
+    Measure {
+        #[arg(long, value_enum)]
+        scenario: Scenario,
+        /// Members, each at least 16. Ten thousand take gigabytes and minutes.
+        #[arg(long, value_delimiter = ',', default_values_t = [30, 100, 300, 1_000])]
+        sizes: Vec<usize>,
+    },
     /// Plant known faults, one after the other, and say what caught each. Ends with 1 if one got away.
     Planted {
         /// Only those whose name contains this.
@@ -84,6 +123,32 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
             trace,
             json,
         } => replay(scenario, seed, trace, json),
+        Order::Show {
+            scenario,
+            seed,
+            svg,
+            shiviz,
+            steps,
+            fault,
+        } => match show(scenario, seed, (svg, shiviz, steps), fault.as_deref()) {
+            Ok(sound) => sound,
+            Err(error) => return usage_error(&error),
+        },
+        Order::Explore {
+            scenario,
+            states,
+            fault,
+        } => match explore(scenario, states, fault.as_deref()) {
+            Ok(sound) => sound,
+            Err(error) => return usage_error(&error),
+        },
+        Order::Measure { scenario, sizes } => match scenario.measure(&sizes) {
+            Some(table) => {
+                print!("{table}");
+                true
+            }
+            None => return usage_error(&format!("{} claims nothing about sizes", scenario.name())),
+        },
         Order::Planted { only, json } => match planted::run_all(only.as_deref(), json) {
             Some(all_caught) => all_caught,
             None => {
@@ -93,6 +158,96 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         },
     };
     if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn usage_error(error: &str) -> ExitCode {
+    eprintln!("sim: {error}");
+    ExitCode::from(2)
+}
+
+/// The place of the one fault whose name contains `part`.
+fn fault_named(scenario: Scenario, part: Option<&str>) -> Result<Option<usize>, String> {
+    let Some(part) = part else { return Ok(None) };
+    let faults = scenario.kind().map(|kind| kind.faults()).unwrap_or_default();
+    let mut found = faults.iter().enumerate().filter(|(_, (name, _))| name.contains(part));
+    match (found.next(), found.next()) {
+        (Some((place, _)), None) => Ok(Some(place)),
+        _ => {
+            let names: Vec<&str> = faults.iter().map(|(name, _)| *name).collect();
+            Err(format!(
+                "--fault {part:?} names no single fault of {}: it has {names:?}",
+                scenario.name()
+            ))
+        }
+    }
+}
+
+fn show(
+    scenario: Scenario,
+    seed: u64,
+    (svg, shiviz, steps): (bool, bool, usize),
+    fault: Option<&str>,
+) -> Result<bool, String> {
+    let Some(kind) = scenario.kind() else {
+        if svg || shiviz || fault.is_some() {
+            return Err(format!(
+                "{} has no space-time diagram: show it without --svg, --shiviz and --fault",
+                scenario.name()
+            ));
+        }
+        return Ok(replay(scenario, seed, true, false));
+    };
+    let fault = fault_named(scenario, fault)?;
+    let draws = svg || shiviz;
+    let trace = if draws { Trace::default() } else { Trace::printing() };
+    let (outcome, _, story) = kind.run(seed, trace, fault, draws);
+    match story {
+        Some(story) if svg => print!("{}", story.svg(steps)),
+        Some(story) => print!("{}", story.shiviz()),
+        None => {
+            for (name, value) in outcome.figures.over(1) {
+                println!("{name:<52} {value:>14}");
+            }
+            let violation = outcome.violation.as_ref().map(ToString::to_string);
+            println!("{}", violation.as_deref().unwrap_or("nothing was violated"));
+        }
+    }
+    Ok(outcome.violation.is_none())
+}
+
+fn explore(scenario: Scenario, states: usize, fault: Option<&str>) -> Result<bool, String> {
+    let fault = fault_named(scenario, fault)?;
+    let Some(explored) = scenario.explore(fault, states) else {
+        let can: Vec<&str> = Scenario::ALL
+            .iter()
+            .filter(|scenario| scenario.explore(None, 1).is_some())
+            .map(|scenario| scenario.name())
+            .collect();
+        return Err(format!(
+            "{} is too large to be explored; these are not: {can:?}",
+            scenario.name()
+        ));
+    };
+    println!(
+        "{} states, {} transitions, up to {} steps deep, {}",
+        explored.states,
+        explored.transitions,
+        explored.depth,
+        if explored.complete {
+            "all there are"
+        } else {
+            "not all there are"
+        }
+    );
+    let Some(violation) = explored.violation else {
+        println!("nothing was violated");
+        return Ok(true);
+    };
+    println!("{violation}");
+    for (number, step) in explored.path.iter().enumerate() {
+        println!("{:>3}  {step}", number + 1);
+    }
+    Ok(false)
 }
 
 /// Microseconds, so that two soaks that begin in one second differ.

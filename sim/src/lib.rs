@@ -3,8 +3,9 @@
 //! # What it is
 //! The parts of Bonsai that decide are pure: they are told what happened and the time, and say what is to be done. So a
 //! cluster of them needs no threads and no waiting: [`world`] has a heap of events, a network, clocks and chance, all drawn
-//! from one seed; [`cluster`] drives members of `raft::consensus` in it; a scenario puts a state machine on top and clients in
-//! front. Minutes of a cluster's life take milliseconds, and whatever goes wrong goes wrong again with the same seed.
+//! from one seed; [`cluster`] drives members of `raft::consensus` in it; a scenario puts a state machine on top and
+//! clients in front. Minutes of a cluster's life take milliseconds, and whatever goes wrong goes wrong again with the
+//! same seed.
 //!
 //! # How it finds out
 //! [`invariant`] has one file for each thing that must always hold, asked after every step. [`history`] searches what
@@ -16,12 +17,15 @@
 //! - [`cluster`]: members with their disks, and the harm done to them.
 //! - [`invariant`], [`history`]: what must hold.
 //! - [`registers`]: the scenario `raft`; [`coordination`]: the scenario `coordinator`.
+//! - [`actor`]: a step for a message, a step for a timer, a disk; any core, in a world of its own. [`worlds`]: those
+//!   worlds.
 //! - [`soak`], [`planted`], [`cli`]: running many worlds; the only rooms with a real clock.
 //!
 //! # Where it stops
 //! What runs here is the deciding code, not its drivers: sockets, threads and the kernel's disk are tested with real
 //! processes. Nothing of ours depends on this crate but for tests.
 
+pub mod actor;
 pub mod cli;
 pub mod cluster;
 pub mod coordination;
@@ -33,3 +37,4 @@ pub mod registers;
 pub mod scenario;
 pub mod soak;
 pub mod world;
+pub mod worlds;

@@ -1,5 +1,6 @@
 //! What came of a world.
 
+use crate::actor::Figures;
 use crate::invariant::Violation;
 use crate::world::{Micros, Tally};
 
@@ -23,4 +24,6 @@ pub struct Outcome {
     pub undecided: u64,
     /// Whether members wrote with the real log.
     pub real_log: bool,
+    /// What the world measured.
+    pub figures: Figures,
 }

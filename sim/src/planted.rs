@@ -26,6 +26,8 @@ pub enum Place {
     HastyRenewals,
     /// The disk says that it has synced, and has not.
     LyingDisk,
+    /// A fault of a world of actors, by its place in the list of that world.
+    World(usize),
 }
 
 /// A fault to plant.
@@ -81,6 +83,15 @@ pub fn all() -> Vec<Planted> {
         scenario: Scenario::Raft,
         budget: 100,
     });
+    for scenario in Scenario::ALL {
+        let faults = scenario.kind().map(|kind| kind.faults()).unwrap_or_default();
+        all.extend(faults.into_iter().enumerate().map(|(place, (name, budget))| Planted {
+            name,
+            place: Place::World(place),
+            scenario: *scenario,
+            budget,
+        }));
+    }
     all
 }
 
@@ -166,6 +177,11 @@ impl Planted {
             Place::HastyRenewals => guarded(|| {
                 let wrong = coordination::Wrong { hasty_renewals: true };
                 coordination::run_with(seed, trace, wrong)
+            }),
+            Place::World(place) => guarded(|| {
+                let kind = self.scenario.kind().expect("its faults were listed");
+                let (outcome, trace, _) = kind.run(seed, trace, Some(place), false);
+                (outcome, trace)
             }),
             Place::LyingDisk => guarded(|| registers::run_with(seed, trace, |plan| plan.lying_disk = true)),
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::actor::Figures;
 use crate::invariant::Violation;
 use crate::outcome::Outcome;
 use crate::scenario::Scenario;
@@ -35,6 +36,7 @@ pub struct Sums {
     /// Worlds whose members wrote with the real log.
     pub real_logs: u64,
     pub faults: Tally,
+    pub figures: Figures,
     pub violations: Vec<(u64, Violation)>,
 }
 
@@ -55,6 +57,7 @@ impl Sums {
             undecided: 0,
             real_logs: 0,
             faults: Tally::default(),
+            figures: Figures::default(),
             violations: Vec::new(),
         }
     }
@@ -70,6 +73,7 @@ impl Sums {
         self.undecided += outcome.undecided;
         self.real_logs += u64::from(outcome.real_log);
         self.faults.add(&outcome.tally);
+        self.figures.add(&outcome.figures);
         self.violations
             .extend(outcome.violation.map(|violation| (seed, violation)));
     }
@@ -101,7 +105,10 @@ impl Sums {
         );
         row("seconds", format!("{:.1}", self.took.as_secs_f64()));
         row("worlds", self.worlds.to_string());
-        row("  with the real log on a disk of bytes", self.real_logs.to_string());
+        let drives_consensus = self.scenario.kind().is_none();
+        if drives_consensus {
+            row("  with the real log on a disk of bytes", self.real_logs.to_string());
+        }
         row("worlds a second", format!("{:.1}", self.per_second(self.worlds as f64)));
         row(
             "simulated seconds a second",
@@ -111,11 +118,18 @@ impl Sums {
             row("simulated seconds a second on a core", format!("{simulated:.0}"));
         }
         row("steps a second", format!("{:.0}", self.per_second(self.steps as f64)));
-        row("elections won", self.leaders.to_string());
-        row("entries agreed upon", self.committed.to_string());
+        if drives_consensus {
+            row("elections won", self.leaders.to_string());
+            row("entries agreed upon", self.committed.to_string());
+        }
         row("operations of clients", self.operations.to_string());
         row("  answered", self.answered.to_string());
-        row("  histories that were too long to check", self.undecided.to_string());
+        if drives_consensus {
+            row("  histories that were too long to check", self.undecided.to_string());
+        }
+        for (name, value) in self.figures.over(self.worlds) {
+            row(name, value.to_string());
+        }
         row("faults", self.faults.total().to_string());
         for (fault, times) in self.faults.iter() {
             row(&format!("  {fault}"), times.to_string());
@@ -138,6 +152,11 @@ impl Sums {
         let faults: serde_json::Map<String, Value> = Fault::ALL
             .iter()
             .map(|fault| (fault.name().to_owned(), self.faults.of(*fault).into()))
+            .collect();
+        let figures: serde_json::Map<String, Value> = self
+            .figures
+            .over(self.worlds)
+            .map(|(name, value)| (name.to_owned(), value.into()))
             .collect();
         let violations: Vec<Value> = self
             .violations
@@ -167,6 +186,7 @@ impl Sums {
             "undecided": self.undecided,
             "real_logs": self.real_logs,
             "faults": faults,
+            "figures": figures,
             "violations": violations,
         })
     }

@@ -10,7 +10,7 @@
 //! `stream serve` runs the same statements for other people's clients: Flink's SQL [`gateway`].
 //!
 //! It stops where a program needs what is not here: such a statement is refused by name and place before it runs.
-//! Deliberately missing: OVER windows, aggregates that take rows back, user functions, jobs that spread over machines.
+//! Deliberately missing: aggregates that take rows back, user functions, jobs that spread over machines.
 
 mod checkpoint;
 pub mod connector;

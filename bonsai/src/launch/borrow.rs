@@ -1,6 +1,7 @@
 //! A stack for the length of a task: the one that runs in the directory, or else one that is started, and ended after.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,19 +22,29 @@ const POLL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Background {
     pub snapshot: Snapshot,
-    child: Child,
+    pub child: Child,
 }
 
-/// Starts this program again as a supervisor, and returns when all is ready. With `lifeline` it ends when this process
-/// does; without, only at `bonsai down`.
+/// When a supervisor in the background ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// At `bonsai down`.
+    Detached,
+    /// With the thread that started it, see [`lifeline`].
+    Thread,
+    /// When the pipe to its stdin is closed: with this process at the latest.
+    Pipe,
+}
+
+/// Starts `program`, a launcher, as a supervisor, and returns when all is ready.
 ///
 /// Called after [`prepare`], so what can be refused at once has been.
-pub fn start_behind(stack: &Stack, args: &UpArgs, lifeline: bool) -> Result<Background, Error> {
+pub fn start_behind(stack: &Stack, args: &UpArgs, life: Life, program: &Path) -> Result<Background, Error> {
     let log = stack.log_of("bonsai");
     let io_error = |error| Error::io(format!("cannot write {}", log.display()), error);
     let file = File::options().create(true).append(true).open(&log).map_err(io_error)?;
     let before = file.metadata().map_or(0, |metadata| metadata.len());
-    let mut command = Command::new(program()?);
+    let mut command = Command::new(program);
     command
         .arg("up")
         .arg("--data")
@@ -46,13 +57,21 @@ pub fn start_behind(stack: &Stack, args: &UpArgs, lifeline: bool) -> Result<Back
     if !args.only.is_empty() {
         command.arg("--only").arg(args.only.join(","));
     }
-    if lifeline {
-        command.env(lifeline::VARIABLE, std::process::id().to_string());
-    } else {
-        command.env_remove(lifeline::VARIABLE);
+    if args.ephemeral && life == Life::Detached {
+        command.arg("--delete-at-end");
     }
+    match life {
+        Life::Thread => command.env(lifeline::VARIABLE, std::process::id().to_string()),
+        Life::Pipe => command.arg("--until-eof").env_remove(lifeline::VARIABLE),
+        Life::Detached => command.env_remove(lifeline::VARIABLE),
+    };
+    let stdin = if life == Life::Pipe {
+        Stdio::piped()
+    } else {
+        Stdio::null()
+    };
     let mut child = command
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(file.try_clone().map_err(io_error)?)
         .stderr(file)
         .spawn()
@@ -63,6 +82,10 @@ pub fn start_behind(stack: &Stack, args: &UpArgs, lifeline: bool) -> Result<Back
             .try_wait()
             .map_err(|error| Error::io("cannot watch the background process", error))?;
         if ended.is_some() || Instant::now() >= deadline {
+            if ended.is_none() {
+                Process::of(child.id()).signal(rustix::process::Signal::TERM);
+                let _ended = child.wait();
+            }
             let text = fs::read(&log).unwrap_or_default();
             let text = text.get(usize::try_from(before).unwrap_or(0)..).unwrap_or_default();
             let reason = String::from_utf8_lossy(text)
@@ -111,7 +134,12 @@ impl Borrowed {
             });
         }
         drop(prepare(stack, args)?);
-        let background = start_behind(stack, args, !keep)?;
+        let background = start_behind(
+            stack,
+            args,
+            if keep { Life::Detached } else { Life::Thread },
+            &program()?,
+        )?;
         let ours = if keep { None } else { Some(background.child) };
         Ok(Self {
             ports: stack.ports()?,

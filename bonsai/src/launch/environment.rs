@@ -76,19 +76,26 @@ pub fn env(stack: &Stack, registry: &Options) -> Result<(), Error> {
             let found = runtime.block_on(find_registered(registry))?;
             Endpoints::of_registry(coordinator, &found)
         }
-        None => {
-            stack.snapshot()?;
-            let snapshot = stack
-                .running()?
-                .ok_or_else(|| Error::NotUp(stack.directory().to_owned()))?;
-            let running: Vec<&str> = snapshot.services.iter().map(|status| status.service.as_str()).collect();
-            Endpoints::of_stack(&stack.ports()?, &running)
-        }
+        None => of_running(stack)?,
     };
     for (name, value) in write(&endpoints, &stack.conf())? {
         outln!("export {name}={}", quoted(&value));
     }
     Ok(())
+}
+
+fn of_running(stack: &Stack) -> Result<Endpoints, Error> {
+    stack.snapshot()?;
+    let snapshot = stack
+        .running()?
+        .ok_or_else(|| Error::NotUp(stack.directory().to_owned()))?;
+    let running: Vec<&str> = snapshot.services.iter().map(|status| status.service.as_str()).collect();
+    Ok(Endpoints::of_stack(&stack.ports()?, &running))
+}
+
+/// The variables of a stack that is up; writes `DIR/conf` too.
+pub fn variables(stack: &Stack) -> Result<Vec<(&'static str, String)>, Error> {
+    write(&of_running(stack)?, &stack.conf())
 }
 
 fn write(endpoints: &Endpoints, conf: &Path) -> Result<Vec<(&'static str, String)>, Error> {

@@ -68,6 +68,13 @@ pub enum Error {
     /// Operator: the service's own words.
     #[error("the jobs at http://{0}: {1}")]
     Jobs(String, String),
+    #[error("cannot run {0}: {1}")]
+    NoCommand(String, io::Error),
+    /// Operator or developer: say where the program is.
+    #[error(
+        "the program `bonsai` is not found: put it on the PATH, set BONSAI_BIN, or give its path to Builder::program"
+    )]
+    NoProgram,
     #[error("the stack did not end within {0} seconds: end pid {1} by hand")]
     NotEnded(u64, u32),
     #[error(transparent)]

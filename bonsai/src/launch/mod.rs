@@ -5,7 +5,7 @@
 //! process, reads its output ([`output`]), and starts it again when it dies. What each knows is on the board ([`board`]),
 //! which is also a file, so that `status`, `down`, `env` and the demo can see it from outside. A service is ready when it says
 //! so on stdout, and it is asked to end with SIGTERM; how it is then, its health page ([`health`]) and a call of its own
-//! protocol ([`probe`]) say, together in one [`report`].
+//! protocol ([`probe`]) say, together in one [`report`]. [`doctor`] asks more, and tries.
 //!
 //! One directory is one stack: locked by its supervisor, it holds the services' data directories, `logs/`, the stack's
 //! [`shape`] and `ports`, `state.json`, `conf/` and what the demo makes. Two stacks are two directories.
@@ -15,6 +15,8 @@
 
 mod board;
 mod borrow;
+mod doctor;
+mod embed;
 mod environment;
 mod error;
 mod health;
@@ -30,6 +32,7 @@ mod ports;
 mod probe;
 mod procfs;
 mod report;
+mod run;
 mod service;
 mod shape;
 mod stack;
@@ -39,6 +42,8 @@ mod up;
 
 pub use board::Snapshot;
 pub use borrow::Borrowed;
+pub use doctor::{DoctorArgs, doctor};
+pub use embed::{Builder, Embedded};
 pub use environment::env;
 pub use error::Error;
 pub use health::{Health, health_of};
@@ -47,6 +52,7 @@ pub use keeper::describe as describe_exit;
 pub use logs::{LogsArgs, logs};
 pub use names::{Known, known};
 pub use output::is_coloured;
+pub use run::{RunArgs, run};
 pub use stack::{Stack, down, reset};
 pub use status::{StatusArgs, status};
 pub use up::{UpArgs, program, up};

@@ -82,6 +82,12 @@ impl Stack {
         Ports::load(&self.directory)
     }
 
+    /// Deletes the whole directory.
+    pub fn delete(&self) -> Result<(), Error> {
+        let deleted = fs::remove_dir_all(&self.directory);
+        deleted.map_err(|error| Error::io(format!("cannot delete {}", self.directory.display()), error))
+    }
+
     /// Ends processes that a supervisor left behind when it was killed. To be called with the lock held.
     pub fn end_leftovers(&self) -> Result<Vec<String>, Error> {
         const PATIENCE: Duration = Duration::from_secs(5);

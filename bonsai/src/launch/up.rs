@@ -3,12 +3,13 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use clap::Args;
 use host::DataDir;
 
 use super::Error;
-use super::borrow::start_behind;
+use super::borrow::{Life, start_behind};
 use super::health;
 use super::names::{Known, known};
 use super::ports::{Ports, Wishes};
@@ -38,7 +39,7 @@ pub enum Shown {
 #[derive(Debug, Clone, Default, Args)]
 pub struct UpArgs {
     /// Keep everything in a temporary directory, and delete it at the end.
-    #[arg(long, conflicts_with_all = ["data", "detach"])]
+    #[arg(long, conflicts_with = "data")]
     pub ephemeral: bool,
     /// Start only these: coordinator, log-broker, namenode, datanode (dfs: both), stream, batch.
     #[arg(long, value_delimiter = ',', value_name = "SERVICE,…", value_parser = known(Known::Groups), hide_possible_values = true)]
@@ -78,9 +79,15 @@ pub struct UpArgs {
     /// How many data nodes: as many as there were, or one at the first start.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=16))]
     pub datanodes: Option<u16>,
+    /// End when stdin is closed: for a program that starts a stack of its own and may be killed.
+    #[arg(long, conflicts_with = "detach")]
+    pub until_eof: bool,
     /// The process that `--detach` leaves behind.
     #[arg(long, hide = true, conflicts_with = "detach")]
     pub background: bool,
+    /// Delete the stack's directory at the end.
+    #[arg(long, hide = true, requires = "background")]
+    pub delete_at_end: bool,
 }
 
 pub fn up(data: Option<&Path>, args: &UpArgs) -> Result<(), Error> {
@@ -92,19 +99,39 @@ pub fn up(data: Option<&Path>, args: &UpArgs) -> Result<(), Error> {
         let _ = rustix::process::setsid();
     }
     let args = &args;
-    if args.ephemeral {
-        remove_leftovers();
+    if args.until_eof {
+        end_at_eof();
     }
-    let temporary = args
-        .ephemeral
-        .then(|| std::env::temp_dir().join(format!("{EPHEMERAL}{}", std::process::id())));
+    let temporary = args.ephemeral.then(temporary_directory);
     let stack = Stack::at(temporary.as_deref().or(data))?;
     let outcome = up_in(&stack, args);
-    if let Some(directory) = temporary {
-        fs::remove_dir_all(&directory)
-            .map_err(|error| Error::io(format!("cannot delete {}", directory.display()), error))?;
+    // One that runs in the background now is deleted by its own process.
+    let is_ours = args.delete_at_end || args.ephemeral && !(args.detach && outcome.is_ok());
+    if is_ours {
+        stack.delete()?;
     }
     outcome
+}
+
+/// Where an ephemeral stack of this process is. What earlier ones have left is deleted.
+pub fn temporary_directory() -> PathBuf {
+    remove_leftovers();
+    // A process can have several: the library.
+    static STARTED: AtomicU32 = AtomicU32::new(0);
+    let own = format!("{EPHEMERAL}{}", std::process::id());
+    std::env::temp_dir().join(match STARTED.fetch_add(1, Ordering::Relaxed) {
+        0 => own,
+        number => format!("{own}-{number}"),
+    })
+}
+
+/// Asks this process to end when its stdin is closed.
+fn end_at_eof() {
+    // No task of the runtime: a read of stdin cannot be cancelled, and would hold up the end.
+    std::thread::spawn(|| {
+        let _broken_is_closed = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        Process::this().signal(rustix::process::Signal::TERM);
+    });
 }
 
 fn up_in(stack: &Stack, args: &UpArgs) -> Result<(), Error> {
@@ -237,7 +264,7 @@ fn remove_leftovers() {
         let name = entry.file_name();
         let pid = name
             .to_str()
-            .and_then(|name| name.strip_prefix(EPHEMERAL)?.parse::<u32>().ok());
+            .and_then(|name| name.strip_prefix(EPHEMERAL)?.split('-').next()?.parse::<u32>().ok());
         let is_left = |pid: u32| !Process::of(pid).is_alive();
         // Only what is a stack, and that no process holds.
         if pid.is_some_and(is_left)
@@ -252,7 +279,7 @@ fn remove_leftovers() {
 }
 
 fn detach(stack: &Stack, args: &UpArgs) -> Result<(), Error> {
-    let background = start_behind(stack, args, false)?;
+    let background = start_behind(stack, args, Life::Detached, &program()?)?;
     outln!(
         "bonsai {} · state in {}\n",
         env!("CARGO_PKG_VERSION"),
@@ -264,8 +291,18 @@ fn detach(stack: &Stack, args: &UpArgs) -> Result<(), Error> {
     let health = runtime.block_on(health::settled(services, supervisor::SETTLE_MAX));
     print_table(services, &health);
     let pid = background.snapshot.supervisor.pid;
-    outln!("\nrunning in the background (pid {pid}); `bonsai down` ends it");
+    outln!("\nrunning in the background (pid {pid}); {}", how_to_end(stack, args));
     Ok(())
+}
+
+fn how_to_end(stack: &Stack, args: &UpArgs) -> String {
+    match args.ephemeral {
+        false => "`bonsai down` ends it".to_owned(),
+        true => format!(
+            "`bonsai down --data {}` ends it and deletes that directory",
+            stack.directory().display()
+        ),
+    }
 }
 
 fn serve(plan: Plan) -> Result<(), Error> {

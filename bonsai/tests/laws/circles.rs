@@ -62,16 +62,16 @@ const KNOWN: [(&[&str], &str); 18] = [
     ),
     (&["log-broker/client/src/"], "a client and its calls, by subject"),
     (
+        &["dfs/src/namespace/"],
+        "an inode holds its ACL and attributes, and the edits that set them name all three",
+    ),
+    (
         &["dfs/src/namenode/"],
         "commands, their results and the state that they change name each other's types",
     ),
     (
         &["dfs/src/datanode/mod.rs", "dfs/src/webhdfs/datanode.rs"],
         "a data node starts its own HTTP pages",
-    ),
-    (
-        &["stream/src/connector/outside.rs", "stream/src/functions/"],
-        "clock and random source of functions have their real ones as the default",
     ),
     (
         &["stream/src/format/column.rs", "stream/src/format/view.rs"],

@@ -13,7 +13,7 @@ pub fn broken(tree: &Tree) -> Vec<String> {
     for krate in &tree.crates {
         if krate.role == Role::Unknown {
             broken.push(format!(
-                "{}: a crate is a service, its wire or client, host, host/disk, raft, bonsai, sim or testing",
+                "{}: a crate is a service, its wire or client, host, host/disk, raft, cluster, bonsai, sim or testing",
                 krate.folder
             ));
         }
@@ -38,7 +38,7 @@ fn allowed(from: &Crate, to: &Crate, kind: DependencyKind) -> bool {
         // A crate's own tests may enable more of its features.
         _ if for_tests && from.name == to.name => true,
         (Role::Launcher | Role::Simulation, _) => true,
-        (Role::Service(_), Role::Host | Role::Disk | Role::Raft | Role::Wire(_) | Role::Client(_)) => true,
+        (Role::Service(_), Role::Host | Role::Disk | Role::Raft | Role::Cluster | Role::Wire(_) | Role::Client(_)) => true,
         (Role::Client(of), Role::Wire(other)) => of == other,
         // A client is tried against its own server.
         (Role::Client(of), Role::Service(other)) => for_tests && of == other,

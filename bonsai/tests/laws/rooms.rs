@@ -92,6 +92,7 @@ fn is_pure(role: &Role, folder: &str, inside: &str) -> bool {
     match role {
         Role::Wire(_) | Role::Disk => true,
         Role::Raft => parts[0] != "node",
+        Role::Cluster => parts[0] != "udp.rs",
         Role::Service(_) => {
             // The crate's root starts the edge, so it may name it.
             let root = parts.len() == 1 && matches!(parts[0], "lib.rs" | "main.rs");

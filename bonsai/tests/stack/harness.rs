@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use testing::TestDir;
 pub use testing::eventually as soon;
 
@@ -168,4 +168,29 @@ fn exchange(host: &str, method: &str, path: &str, body: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// Runs statements in a session of the SQL gateway; gives the last one's first field.
+pub fn gateway(address: &str, statements: &[&str]) -> String {
+    let opened = post(address, "/v1/sessions", &json!({}));
+    let session = opened["sessionHandle"].as_str().unwrap().to_owned();
+    let mut first = String::new();
+    for statement in statements {
+        let path = format!("/v1/sessions/{session}/statements");
+        let submitted = post(address, &path, &json!({ "statement": statement }));
+        let operation = submitted["operationHandle"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{statement}: {submitted}"))
+            .to_owned();
+        let page = format!("/v1/sessions/{session}/operations/{operation}/result/0?rowFormat=JSON");
+        soon("the statement has a result", || {
+            let answer = http(address, "GET", &page);
+            let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+            assert!(body.get("errors").is_none(), "{statement}: {body}");
+            let field = body.pointer("/results/data/0/fields/0").cloned();
+            first = field.map_or_else(String::new, |field| field.as_str().unwrap_or_default().to_owned());
+            body["resultType"] != "NOT_READY"
+        });
+    }
+    first
 }

@@ -5,6 +5,8 @@
 mod cluster;
 mod comfort;
 mod demo;
+mod doctor;
+mod embedded;
 mod full_disk;
 mod harness;
 mod life;

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Stack, post, refusal, signal, soon, text};
+use crate::harness::{Stack, gateway, refusal, signal, soon, text};
 
 fn probe(stack: &Stack, service: &str) -> Value {
     stack.service(service)["probe"].clone()
@@ -41,31 +41,6 @@ fn each_service_is_asked_by_its_own_protocol() {
     );
     signal(stack.pid("batch").unwrap(), Signal::CONT);
     soon("it is healthy again", || stack.bonsai(&["status"]).status.success());
-}
-
-/// Runs statements in a session of the SQL gateway; gives the last one's first field.
-fn gateway(address: &str, statements: &[&str]) -> String {
-    let opened = post(address, "/v1/sessions", &json!({}));
-    let session = opened["sessionHandle"].as_str().unwrap().to_owned();
-    let mut first = String::new();
-    for statement in statements {
-        let path = format!("/v1/sessions/{session}/statements");
-        let submitted = post(address, &path, &json!({ "statement": statement }));
-        let operation = submitted["operationHandle"]
-            .as_str()
-            .unwrap_or_else(|| panic!("{statement}: {submitted}"))
-            .to_owned();
-        let page = format!("/v1/sessions/{session}/operations/{operation}/result/0?rowFormat=JSON");
-        soon("the statement has a result", || {
-            let answer = crate::harness::http(address, "GET", &page);
-            let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
-            assert!(body.get("errors").is_none(), "{statement}: {body}");
-            let field = body.pointer("/results/data/0/fields/0").cloned();
-            first = field.map_or_else(String::new, |field| field.as_str().unwrap_or_default().to_owned());
-            body["resultType"] != "NOT_READY"
-        });
-    }
-    first
 }
 
 #[test]

@@ -34,7 +34,8 @@ pub struct Command {
     /// Absent in a command that only proves that the log can be written.
     #[prost(
         oneof = "Op",
-        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36"
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, \
+                39, 40, 41, 42, 43"
     )]
     pub op: Option<Op>,
 }
@@ -84,6 +85,20 @@ pub enum Op {
     FinishRecovery(FinishRecovery),
     #[prost(message, tag = "36")]
     SetAccessed(SetAccessed),
+    #[prost(message, tag = "37")]
+    ModifyAcl(ModifyAclEntriesRequestProto),
+    #[prost(message, tag = "38")]
+    RemoveAclEntries(RemoveAclEntriesRequestProto),
+    #[prost(message, tag = "39")]
+    RemoveDefaultAcl(RemoveDefaultAclRequestProto),
+    #[prost(message, tag = "40")]
+    RemoveAcl(RemoveAclRequestProto),
+    #[prost(message, tag = "41")]
+    SetAcl(SetAclRequestProto),
+    #[prost(message, tag = "42")]
+    SetXattr(SetXAttrRequestProto),
+    #[prost(message, tag = "43")]
+    RemoveXattr(RemoveXAttrRequestProto),
 }
 
 #[derive(Clone, PartialEq, Message)]

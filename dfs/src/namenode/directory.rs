@@ -9,6 +9,8 @@ use super::retry::CallKey;
 use super::state::{Answered, NameNode, wall_clock};
 use super::status;
 use crate::Error;
+use crate::namespace::permission::{EXECUTE, Needs, READ};
+use crate::namespace::{Caller, File};
 
 /// Paths of one batched listing: HDFS' `dfs.batched.ls.limit`.
 const BATCHED_PATHS_MAX: usize = 100;
@@ -24,6 +26,19 @@ pub struct Asker {
     pub ip: String,
     /// For the retry cache.
     pub key: Option<CallKey>,
+}
+
+impl Asker {
+    /// The caller of what only reads.
+    pub fn caller(&self) -> Caller<'_> {
+        Caller {
+            user: &self.user,
+            groups: &self.groups,
+            privileged: self.privileged,
+            now: 0,
+            time: 0,
+        }
+    }
 }
 
 impl NameNode {
@@ -115,8 +130,16 @@ impl NameNode {
         }
     }
 
-    pub fn file_info(&self, path: &str) -> Result<Option<HdfsFileStatusProto>, Error> {
+    /// What `look` finds in a file that has to be there.
+    pub fn of_file<T>(&self, asker: &Asker, path: &str, look: impl FnOnce(&File) -> T) -> Result<T, Error> {
         let state = self.lock();
+        state.replicated.names.check(asker.caller(), path, Needs::TRAVERSE)?;
+        Ok(look(state.replicated.names.file(path)?.1))
+    }
+
+    pub fn file_info(&self, asker: &Asker, path: &str) -> Result<Option<HdfsFileStatusProto>, Error> {
+        let state = self.lock();
+        state.replicated.names.check(asker.caller(), path, Needs::TRAVERSE)?;
         Ok(state
             .replicated
             .names
@@ -124,22 +147,35 @@ impl NameNode {
             .map(|inode| status::of(&state.replicated.names, inode, "", None)))
     }
 
-    pub fn located_file_info(&self, path: &str, ip: &str) -> Result<Option<HdfsFileStatusProto>, Error> {
+    pub fn located_file_info(&self, asker: &Asker, path: &str) -> Result<Option<HdfsFileStatusProto>, Error> {
         let state = self.lock();
+        state.replicated.names.check(asker.caller(), path, Needs::TRAVERSE)?;
         Ok(state.replicated.names.lookup(path)?.map(|inode| {
-            let locations = inode.as_file().map(|_| self.locations(&state, inode, 0, u64::MAX, ip));
+            let locations = inode
+                .as_file()
+                .map(|_| self.locations(&state, inode, 0, u64::MAX, &asker.ip));
             status::of(&state.replicated.names, inode, "", locations)
         }))
     }
 
     pub fn listing(
         &self,
+        asker: &Asker,
         path: &str,
         after: &[u8],
         with_locations: bool,
-        ip: &str,
     ) -> Result<Option<DirectoryListingProto>, Error> {
         let state = self.lock();
+        let directory = state
+            .replicated
+            .names
+            .lookup(path)?
+            .is_some_and(|inode| inode.is_directory());
+        let access = if directory { READ | EXECUTE } else { 0 };
+        state
+            .replicated
+            .names
+            .check(asker.caller(), path, Needs::itself(access))?;
         let limit = self.settings.list_limit as usize;
         let Some((page, remaining)) = state.replicated.names.list(path, after, limit)? else {
             return Ok(None);
@@ -153,8 +189,8 @@ impl NameNode {
             .into_iter()
             .map(|inode| {
                 let name = if is_directory { &*inode.name } else { "" };
-                let locations =
-                    (with_locations && !inode.is_directory()).then(|| self.locations(&state, inode, 0, u64::MAX, ip));
+                let locations = (with_locations && !inode.is_directory())
+                    .then(|| self.locations(&state, inode, 0, u64::MAX, &asker.ip));
                 status::of(&state.replicated.names, inode, name, locations)
             })
             .collect();
@@ -167,8 +203,8 @@ impl NameNode {
     /// Lists several paths, page after page. What cannot be listed is answered with why, in its place.
     pub fn batched_listing(
         &self,
+        asker: &Asker,
         asked: &GetBatchedListingRequestProto,
-        ip: &str,
     ) -> Result<GetBatchedListingResponseProto, Error> {
         if asked.paths.len() > BATCHED_PATHS_MAX {
             return Err(Error::Unsupported(format!(
@@ -193,7 +229,7 @@ impl NameNode {
         let mut entries = 0;
         for (index, path) in asked.paths.iter().enumerate().skip(first) {
             let listing = self
-                .listing(path, after, asked.need_location, ip)
+                .listing(asker, path, after, asked.need_location)
                 .and_then(|listing| listing.ok_or_else(|| Error::FileNotFound(format!("Path {path} does not exist"))));
             after = &[];
             let mut part = BatchedDirectoryListingProto {
@@ -230,11 +266,22 @@ impl NameNode {
     }
 
     /// Where the blocks of a file are. It counts as an access.
-    pub fn block_locations(&self, path: &str, offset: u64, length: u64, ip: &str) -> Result<LocatedBlocksProto, Error> {
+    pub fn block_locations(
+        &self,
+        asker: &Asker,
+        path: &str,
+        offset: u64,
+        length: u64,
+        near: &str,
+    ) -> Result<LocatedBlocksProto, Error> {
         let state = self.lock();
+        state
+            .replicated
+            .names
+            .check(asker.caller(), path, Needs::itself(READ))?;
         let (inode, _) = state.replicated.names.file(path)?;
         let (id, accessed) = (inode.id, inode.accessed);
-        let located = self.locations(&state, inode, offset, length, ip);
+        let located = self.locations(&state, inode, offset, length, near);
         let precision = self.settings.access_time_precision_ms;
         let time = wall_clock();
         if precision > 0 && time > accessed.saturating_add(precision) {
@@ -244,8 +291,15 @@ impl NameNode {
         Ok(located)
     }
 
-    pub fn content_summary(&self, path: &str) -> Result<ContentSummaryProto, Error> {
-        let summary = self.lock().replicated.names.summary(path)?;
+    pub fn content_summary(&self, asker: &Asker, path: &str) -> Result<ContentSummaryProto, Error> {
+        let summary = {
+            let state = self.lock();
+            state
+                .replicated
+                .names
+                .check(asker.caller(), path, Needs::below(READ | EXECUTE))?;
+            state.replicated.names.summary(path)?
+        };
         Ok(ContentSummaryProto {
             length: summary.length,
             file_count: summary.files,

@@ -7,12 +7,15 @@ use bytes::Bytes;
 use dfs_wire::proto::hdfs::*;
 use prost::Message;
 
+use super::attributes;
 use super::command::{AddBlock, Append, Command, FinishRecovery, NewStamp, Op, RecoverLease, Truncate, UpdatePipeline};
 use super::retry::RetryCache;
 use super::status;
 use super::writing::{FLAG_CREATE, FLAG_NEW_BLOCK, FLAG_OVERWRITE, block_of};
 use crate::Error;
+use crate::namespace::acl::AclChange;
 use crate::namespace::file::{Creation, NextBlock, Recovery};
+use crate::namespace::permission::{Needs, WRITE};
 use crate::namespace::truncate::Truncation;
 use crate::namespace::{Block, BlockChange, Caller, Namespace};
 
@@ -44,6 +47,11 @@ pub struct Outcome {
 struct Effects {
     added: Option<u64>,
     recovery: Option<Recovery>,
+}
+
+/// Clients that send no permission without their umask have none.
+fn unmasked(masked: &FsPermissionProto, unmasked: Option<&FsPermissionProto>) -> u16 {
+    unmasked.unwrap_or(masked).perm as u16
 }
 
 fn bytes(message: &impl Message) -> Bytes {
@@ -88,7 +96,8 @@ impl Replicated {
         Ok(match &command.op {
             None => Bytes::new(),
             Some(Op::Mkdirs(call)) => {
-                names.mkdirs(caller, &call.src, call.masked.perm as u16, call.create_parent)?;
+                let unmasked = unmasked(&call.masked, call.unmasked.as_ref());
+                names.mkdirs(caller, &call.src, call.masked.perm as u16, unmasked, call.create_parent)?;
                 bytes(&MkdirsResponseProto { result: true })
             }
             Some(Op::Create(call)) => self.create(caller, call)?,
@@ -142,6 +151,45 @@ impl Replicated {
                 names.set_accessed(now, set.file, set.time)?;
                 Bytes::new()
             }
+            Some(Op::ModifyAcl(call)) => {
+                names.change_acl(
+                    caller,
+                    &call.src,
+                    AclChange::Modify(&attributes::entries(&call.acl_spec)),
+                )?;
+                bytes(&ModifyAclEntriesResponseProto {})
+            }
+            Some(Op::RemoveAclEntries(call)) => {
+                let entries = attributes::entries(&call.acl_spec);
+                names.change_acl(caller, &call.src, AclChange::RemoveEntries(&entries))?;
+                bytes(&RemoveAclEntriesResponseProto {})
+            }
+            Some(Op::RemoveDefaultAcl(call)) => {
+                names.change_acl(caller, &call.src, AclChange::RemoveDefault)?;
+                bytes(&RemoveDefaultAclResponseProto {})
+            }
+            Some(Op::RemoveAcl(call)) => {
+                names.change_acl(caller, &call.src, AclChange::Remove)?;
+                bytes(&RemoveAclResponseProto {})
+            }
+            Some(Op::SetAcl(call)) => {
+                names.change_acl(
+                    caller,
+                    &call.src,
+                    AclChange::Replace(&attributes::entries(&call.acl_spec)),
+                )?;
+                bytes(&SetAclResponseProto {})
+            }
+            Some(Op::SetXattr(call)) => {
+                let (xattr, flags) = (attributes::xattr(call.x_attr.as_ref())?, attributes::flags(call.flag()));
+                names.set_xattr(caller, &call.src, xattr, flags)?;
+                bytes(&SetXAttrResponseProto {})
+            }
+            Some(Op::RemoveXattr(call)) => {
+                let xattr = attributes::xattr(call.x_attr.as_ref())?;
+                names.remove_xattr(caller, &call.src, xattr.namespace, &xattr.name)?;
+                bytes(&RemoveXAttrResponseProto {})
+            }
         })
     }
 
@@ -154,6 +202,7 @@ impl Replicated {
         let creation = Creation {
             path: &call.src,
             permission: call.masked.perm as u16,
+            unmasked: unmasked(&call.masked, call.unmasked.as_ref()),
             holder: &call.client_name,
             create: call.create_flag & FLAG_CREATE != 0,
             overwrite: call.create_flag & FLAG_OVERWRITE != 0,
@@ -281,6 +330,9 @@ impl Replicated {
     }
 
     fn recover_lease(&mut self, caller: Caller, recover: &RecoverLease, effects: &mut Effects) -> Result<Bytes, Error> {
+        if !recover.path.is_empty() {
+            self.names.check(caller, &recover.path, Needs::itself(WRITE))?;
+        }
         let recovery = self.names.recover_lease(caller, recover.file, recover.any_replica)?;
         effects.recovery = Some(recovery);
         Ok(bytes(&RecoverLeaseResponseProto {

@@ -5,6 +5,7 @@
 //! becomes a [`command`], which [`journal`], the edit log, makes durable, and which is then executed ([`execute`]) and
 //! answered. Readers see nothing that is not durable. [`monitor`] does what no client asks for.
 
+pub mod attributes;
 pub mod cluster;
 pub mod command;
 pub mod directory;
@@ -20,6 +21,7 @@ pub mod service;
 pub mod settings;
 pub mod state;
 pub mod status;
+pub mod trash;
 pub mod users;
 pub mod writing;
 
@@ -118,9 +120,7 @@ async fn serve(args: Args, settings: Settings, shutdown: Shutdown) -> Result<(),
         rpc.local_addr().map_err(|error| error.to_string())?,
         http.local_addr().map_err(|error| error.to_string())?,
     );
-    let user = std::env::var("HADOOP_USER_NAME")
-        .or_else(|_| std::env::var("USER"))
-        .unwrap_or_else(|_| "root".to_owned());
+    let user = std::env::var("HADOOP_USER_NAME").unwrap_or_else(|_| users::account());
     let pool = format!("BP-{}", uuid::Uuid::new_v4());
     let path = directory.path().to_owned();
     let lost = match args.recover {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use host::Shutdown;
 
-use super::state::NameNode;
+use super::state::{NameNode, wall_clock};
 use super::writing::recovery;
 use crate::block::Event;
 use crate::namespace::RECOVERY_HOLDER;
@@ -23,6 +23,7 @@ pub async fn run(name_node: Arc<NameNode>, shutdown: Shutdown) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut last_checkpoint = (Instant::now(), name_node.operations.load(Ordering::Relaxed));
     let mut ticks = 0u64;
+    let mut trash_turn = turn(&name_node, wall_clock());
     loop {
         tokio::select! {
             _ = interval.tick() => {}
@@ -36,6 +37,13 @@ pub async fn run(name_node: Arc<NameNode>, shutdown: Shutdown) {
         }
         name_node.check_space();
         name_node.expire_leases().await;
+        let time = wall_clock();
+        if turn(&name_node, time) > trash_turn {
+            match name_node.empty_trash(time).await {
+                Ok(()) => trash_turn = turn(&name_node, time),
+                Err(error) => tracing::debug!(%error, "the trash is emptied later"),
+            }
+        }
         let (at, operations) = last_checkpoint;
         let new = name_node.operations.load(Ordering::Relaxed) - operations;
         let settings = &name_node.settings;
@@ -46,6 +54,12 @@ pub async fn run(name_node: Arc<NameNode>, shutdown: Shutdown) {
             let _ = tokio::task::spawn_blocking(move || this.maintain()).await;
         }
     }
+}
+
+/// Counts the emptier's turns: they are at multiples of its period, as in Hadoop.
+fn turn(name_node: &NameNode, time: u64) -> u64 {
+    time.checked_div(name_node.settings.trash_period_ms())
+        .unwrap_or_default()
 }
 
 impl NameNode {

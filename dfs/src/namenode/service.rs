@@ -82,17 +82,21 @@ impl NameNode {
     async fn client_call(self: &Arc<Self>, call: &Call, asker: &Asker) -> Result<Bytes, Error> {
         calls! { self, call, asker;
             read {
-                "getFileInfo": |asked: GetFileInfoRequestProto| GetFileInfoResponseProto { fs: self.file_info(&asked.src)? };
-                "getFileLinkInfo": |asked: GetFileLinkInfoRequestProto| GetFileLinkInfoResponseProto { fs: self.file_info(&asked.src)? };
-                "getLocatedFileInfo": |asked: GetLocatedFileInfoRequestProto| GetLocatedFileInfoResponseProto { fs: self.located_file_info(asked.src(), &asker.ip)? };
-                "getListing": |asked: GetListingRequestProto| GetListingResponseProto { dir_list: self.listing(&asked.src, &asked.start_after, asked.need_location, &asker.ip)? };
-                "getBatchedListing": |asked: GetBatchedListingRequestProto| self.batched_listing(&asked, &asker.ip)?;
-                "getBlockLocations": |asked: GetBlockLocationsRequestProto| GetBlockLocationsResponseProto { locations: Some(self.block_locations(&asked.src, asked.offset, asked.length, &asker.ip)?) };
+                "getFileInfo": |asked: GetFileInfoRequestProto| GetFileInfoResponseProto { fs: self.file_info(asker, &asked.src)? };
+                "getFileLinkInfo": |asked: GetFileLinkInfoRequestProto| GetFileLinkInfoResponseProto { fs: self.file_info(asker, &asked.src)? };
+                "getLocatedFileInfo": |asked: GetLocatedFileInfoRequestProto| GetLocatedFileInfoResponseProto { fs: self.located_file_info(asker, asked.src())? };
+                "getListing": |asked: GetListingRequestProto| GetListingResponseProto { dir_list: self.listing(asker, &asked.src, &asked.start_after, asked.need_location)? };
+                "getBatchedListing": |asked: GetBatchedListingRequestProto| self.batched_listing(asker, &asked)?;
+                "getBlockLocations": |asked: GetBlockLocationsRequestProto| GetBlockLocationsResponseProto { locations: Some(self.block_locations(asker, &asked.src, asked.offset, asked.length, &asker.ip)?) };
+                "getAclStatus": |asked: GetAclStatusRequestProto| GetAclStatusResponseProto { result: self.acl_status(asker, &asked.src)? };
+                "checkAccess": |asked: CheckAccessRequestProto| { self.check_access(asker, &asked.path, asked.mode)?; CheckAccessResponseProto {} };
+                "getXAttrs": |asked: GetXAttrsRequestProto| GetXAttrsResponseProto { x_attrs: self.xattrs(asker, &asked.src, &asked.x_attrs)? };
+                "listXAttrs": |asked: ListXAttrsRequestProto| ListXAttrsResponseProto { x_attrs: self.xattr_names(asker, &asked.src)? };
                 "getServerDefaults": |_asked: GetServerDefaultsRequestProto| GetServerDefaultsResponseProto { server_defaults: self.server_defaults() };
-                "getContentSummary": |asked: GetContentSummaryRequestProto| GetContentSummaryResponseProto { summary: self.content_summary(&asked.path)? };
-                "getQuotaUsage": |asked: GetQuotaUsageRequestProto| GetQuotaUsageResponseProto { usage: self.quota_usage(&asked.path)? };
-                "getPreferredBlockSize": |asked: GetPreferredBlockSizeRequestProto| GetPreferredBlockSizeResponseProto { bsize: self.lock().replicated.names.file(&asked.filename)?.1.block_size };
-                "isFileClosed": |asked: IsFileClosedRequestProto| IsFileClosedResponseProto { result: self.lock().replicated.names.file(&asked.src)?.1.holder.is_none() };
+                "getContentSummary": |asked: GetContentSummaryRequestProto| GetContentSummaryResponseProto { summary: self.content_summary(asker, &asked.path)? };
+                "getQuotaUsage": |asked: GetQuotaUsageRequestProto| GetQuotaUsageResponseProto { usage: self.quota_usage(asker, &asked.path)? };
+                "getPreferredBlockSize": |asked: GetPreferredBlockSizeRequestProto| GetPreferredBlockSizeResponseProto { bsize: self.of_file(asker, &asked.filename, |file| file.block_size)? };
+                "isFileClosed": |asked: IsFileClosedRequestProto| IsFileClosedResponseProto { result: self.of_file(asker, &asked.src, |file| file.holder.is_none())? };
                 "renewLease": |asked: RenewLeaseRequestProto| { self.renew_lease(&asked.client_name); RenewLeaseResponseProto {} };
                 "reportBadBlocks": |asked: ReportBadBlocksRequestProto| { self.report_bad_blocks(&asked); ReportBadBlocksResponseProto {} };
                 "getAdditionalDatanode": |asked: GetAdditionalDatanodeRequestProto| self.additional_datanode(asker, asked)?;
@@ -127,6 +131,13 @@ impl NameNode {
                 "updateBlockForPipeline": |asked: UpdateBlockForPipelineRequestProto| self.update_block_for_pipeline(asker, asked).await?;
                 "updatePipeline": |asked: UpdatePipelineRequestProto| self.update_pipeline(asker, asked).await?;
                 "truncate": |asked: TruncateRequestProto| self.truncate(asker, asked).await?;
+                "modifyAclEntries": |asked: ModifyAclEntriesRequestProto| self.modify_acl(asker, asked).await?;
+                "removeAclEntries": |asked: RemoveAclEntriesRequestProto| self.remove_acl_entries(asker, asked).await?;
+                "removeDefaultAcl": |asked: RemoveDefaultAclRequestProto| self.remove_default_acl(asker, asked).await?;
+                "removeAcl": |asked: RemoveAclRequestProto| self.remove_acl(asker, asked).await?;
+                "setAcl": |asked: SetAclRequestProto| self.set_acl(asker, asked).await?;
+                "setXAttr": |asked: SetXAttrRequestProto| self.set_xattr(asker, asked).await?;
+                "removeXAttr": |asked: RemoveXAttrRequestProto| self.remove_xattr(asker, asked).await?;
                 "concat": |asked: ConcatRequestProto| self.concat(asker, asked).await?;
             }
             once {
@@ -164,8 +175,8 @@ impl NameNode {
         }
     }
 
-    fn quota_usage(&self, path: &str) -> Result<QuotaUsageProto, Error> {
-        let summary = self.content_summary(path)?;
+    fn quota_usage(&self, asker: &Asker, path: &str) -> Result<QuotaUsageProto, Error> {
+        let summary = self.content_summary(asker, path)?;
         Ok(QuotaUsageProto {
             file_and_directory_count: summary.file_count + summary.directory_count,
             quota: summary.quota,
@@ -239,17 +250,6 @@ const EXISTING: &[&str] = &[
     "getSnapshotListing",
     "getSnapshotDiffReport",
     "getSnapshotDiffReportListing",
-    "modifyAclEntries",
-    "removeAclEntries",
-    "removeDefaultAcl",
-    "removeAcl",
-    "setAcl",
-    "getAclStatus",
-    "setXAttr",
-    "getXAttrs",
-    "listXAttrs",
-    "removeXAttr",
-    "checkAccess",
     "createEncryptionZone",
     "getEZForPath",
     "reencryptEncryptionZone",

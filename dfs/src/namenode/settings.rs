@@ -26,6 +26,8 @@ pub struct Settings {
     pub reserved_bytes: u64,
     pub retry_cache_ms: u64,
     pub trash_minutes: u64,
+    /// How often the emptier makes checkpoints; 0: as often as checkpoints are kept.
+    pub trash_checkpoint_minutes: u64,
     /// How far apart two recorded accesses of a file are at least; 0: none is recorded.
     pub access_time_precision_ms: u64,
     /// Who may act for others, beside superusers.
@@ -72,12 +74,13 @@ impl Default for Settings {
             reserved_bytes: 16 << 20,
             retry_cache_ms: 600_000,
             trash_minutes: 0,
+            trash_checkpoint_minutes: 0,
             access_time_precision_ms: 3_600_000,
             proxy_users: BTreeMap::new(),
             report_wait_ms: 2000,
             restart_wait_ms: 3000,
             supergroup: "supergroup".to_owned(),
-            permissions: false,
+            permissions: true,
             groups_cache_ms: 300_000,
             static_groups: BTreeMap::new(),
         }
@@ -109,6 +112,7 @@ const NAMES: &[&str] = &[
     "hadoop.proxyuser.NAME.users",
     "hadoop.proxyuser.NAME.groups",
     "fs.trash.interval",
+    "fs.trash.checkpoint.interval",
     "dfs.permissions.enabled",
     "dfs.permissions.superusergroup",
     "hadoop.security.groups.cache.secs",
@@ -155,15 +159,15 @@ impl Settings {
             "dfs.namenode.resource.du.reserved" => self.reserved_bytes = size(name, value, 0, u64::MAX)?,
             "dfs.namenode.retrycache.expirytime.millis" => self.retry_cache_ms = duration(name, value, 1)?,
             "dfs.namenode.accesstime.precision" => self.access_time_precision_ms = duration(name, value, 1)?,
+            "fs.trash.checkpoint.interval" => {
+                self.trash_checkpoint_minutes = number(name, value, 0, u32::MAX.into())?;
+            }
             "fs.trash.interval" => self.trash_minutes = number(name, value, 0, u32::MAX.into())?,
-            "dfs.permissions.enabled" => match value {
-                "false" => {}
-                _ => {
-                    return Err(format!(
-                        "--set {name}: permissions are not enforced yet; only false can be honoured"
-                    ));
-                }
-            },
+            "dfs.permissions.enabled" => {
+                self.permissions = value
+                    .parse()
+                    .map_err(|_| format!("--set {name}: {value} is neither true nor false"))?;
+            }
             "dfs.permissions.superusergroup" => self.supergroup = value.to_owned(),
             "hadoop.security.groups.cache.secs" => self.groups_cache_ms = duration(name, value, 1000)?,
             "hadoop.user.group.static.mapping.overrides" => self.static_groups = static_groups(name, value)?,
@@ -197,6 +201,15 @@ impl Settings {
         };
         *list = value.split(',').map(|part| part.trim().to_owned()).collect();
         true
+    }
+
+    /// How often trash becomes a checkpoint, in milliseconds; 0 without trash. Not more seldom than checkpoints are kept.
+    pub fn trash_period_ms(&self) -> u64 {
+        let period = match self.trash_checkpoint_minutes {
+            0 => self.trash_minutes,
+            minutes => minutes.min(self.trash_minutes),
+        };
+        period * 60_000
     }
 
     pub fn policy(&self) -> Policy {
@@ -292,7 +305,7 @@ mod tests {
             "dfs.replikation=1",
             "dfs.replication=0",
             "dfs.replication",
-            "dfs.permissions.enabled=true",
+            "dfs.permissions.enabled=yes",
         ] {
             assert!(Settings::parse([bad]).is_err(), "{bad}");
         }

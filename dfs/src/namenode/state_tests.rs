@@ -8,6 +8,10 @@ use super::super::directory::Asker;
 use super::super::retry::RetryCache;
 use super::*;
 
+/// What is found on disk: older formats, edits that are gone.
+#[path = "directory_tests.rs"]
+mod directory;
+
 fn open(disk: Arc<dyn Disk>, directory: &std::path::Path) -> NameNode {
     let settings = Settings::default();
     NameNode::open(
@@ -48,7 +52,7 @@ fn mkdirs_request(path: &str) -> MkdirsRequestProto {
 }
 
 fn is_there(node: &NameNode, path: &str) -> bool {
-    node.file_info(path).unwrap().is_some()
+    node.file_info(&asker(0), path).unwrap().is_some()
 }
 
 #[tokio::test]
@@ -80,7 +84,7 @@ async fn what_was_acknowledged_is_there_after_the_power_went() {
     .await
     .unwrap();
     let node = Arc::new(node);
-    let again = call_as(&node, "alice", 15, "mkdirs", &mkdirs_request("/d/15/again")).await;
+    let again = call_as(&node, "root", 15, "mkdirs", &mkdirs_request("/d/15/again")).await;
     assert!(MkdirsResponseProto::decode(again.unwrap()).unwrap().result);
     assert_eq!(node.lock().replicated.names.inode_count(), before - 1);
 }
@@ -146,7 +150,7 @@ async fn answers_for_retries_outlive_an_image() {
     let node = Arc::new(open(Arc::new(RealDisk), directory.path()));
     assert_eq!(node.lock().replicated.retries.len(), 2);
     mkdirs(&node, "/a", 3).await.unwrap();
-    let again = call_as(&node, "alice", 2, "delete", &delete).await.unwrap();
+    let again = call_as(&node, "root", 2, "delete", &delete).await.unwrap();
     assert!(
         dfs_wire::proto::hdfs::DeleteResponseProto::decode(again)
             .unwrap()
@@ -155,82 +159,28 @@ async fn answers_for_retries_outlive_an_image() {
     assert!(is_there(&node, "/a"), "the repeated call was not executed again");
 }
 
-/// A directory as format 1 left it: an image with each inode after its parent and none behind them, and a log of edits.
 #[tokio::test]
-async fn a_directory_of_format_1_is_read() {
-    use crate::namespace::edit::{Add, Edit, EditBox, Rename, Transaction};
-    use crate::namespace::image::Header;
+async fn trash_becomes_a_checkpoint_and_goes_when_it_is_old() {
     let directory = tempfile::tempdir().unwrap();
-    let add = |id: u64, name: &str| {
-        Edit::Add(Add {
-            parent: crate::namespace::ROOT,
-            id,
-            name: name.to_owned(),
-            owner: "alice".to_owned(),
-            group: "staff".to_owned(),
-            permission: 0o750,
-            time: 7,
-            file: None,
-        })
-    };
-    let mut names = Namespace::new("root", "supergroup", 0);
-    names.apply(&add(20_000, "in-the-image"), 0).unwrap();
-    let header = Header {
-        transaction: 1,
-        log_index: 0,
-        pool_id: "BP-old".to_owned(),
-        ..Default::default()
-    };
-    let mut image = names.to_image(header);
-    image.truncate(image.len() - 4);
-    image[..8].copy_from_slice(b"BDFSIMG1");
-    image.extend(crc32c::crc32c(&image).to_be_bytes());
-    std::fs::write(directory.path().join("image"), image).unwrap();
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let (log, _) = raft::log::Log::open(disk, directory.path().join("edits"), Default::default()).unwrap();
-    let commit = raft::log::GroupCommit::start(log).unwrap();
-    let rename = Edit::Rename(Rename {
-        id: 20_000,
-        parent: crate::namespace::ROOT,
-        name: "renamed".to_owned(),
-        time: 8,
-    });
-    // The third does not follow: it was never acknowledged.
-    for (number, edit) in [(2, rename), (3, add(20_001, "in-the-log")), (9, add(20_002, "skipped"))] {
-        let transaction = Transaction {
-            number,
-            edits: vec![EditBox { edit: Some(edit) }],
-            client_id: vec![7; 16],
-            call_id: number as i32,
-            response: Bytes::from_static(b"answer"),
-            ..Default::default()
-        };
-        commit.submit(1, transaction.encode_to_vec().into(), |written| {
-            written.unwrap();
-        });
+    let settings = Settings::parse(["fs.trash.interval=10", "fs.trash.checkpoint.interval=60"]).unwrap();
+    assert_eq!(settings.trash_period_ms(), 600_000);
+    let (disk, user) = (Arc::new(RealDisk), "root".to_owned());
+    let path = directory.path().to_owned();
+    let node = NameNode::open(disk, path, settings, user, "BP".to_owned(), LostEdits::Refuse).unwrap();
+    for (index, path) in ["/user/a/.Trash/Current/x", "/user/b", "/user/c/.Trash/notes"]
+        .iter()
+        .enumerate()
+    {
+        mkdirs(&node, path, 1 + index as i32).await.unwrap();
     }
-    drop(commit.close().unwrap());
-
-    let check = |node: &NameNode| {
-        assert!(is_there(node, "/renamed") && is_there(node, "/in-the-log"));
-        assert!(!is_there(node, "/in-the-image") && !is_there(node, "/skipped"));
-        let key = RetryCache::key(&[7; 16], 3).unwrap();
-        assert_eq!(node.lock().replicated.retries.get(&key).unwrap(), &b"answer"[..]);
-        assert_eq!(node.pool_id, "BP-old");
-    };
-    let node = open(Arc::new(RealDisk), directory.path());
-    check(&node);
-    mkdirs(&node, "/new", 50).await.unwrap();
-    drop(node);
-    // Edits and commands in one log.
-    let node = open(Arc::new(RealDisk), directory.path());
-    check(&node);
-    assert!(is_there(&node, "/new"));
-    node.checkpoint().unwrap();
-    drop(node);
-    let node = open(Arc::new(RealDisk), directory.path());
-    check(&node);
-    assert!(is_there(&node, "/new"));
+    let time = 1_798_761_599_000;
+    node.empty_trash(time).await.unwrap();
+    assert!(is_there(&node, "/user/a/.Trash/261231235959/x") && !is_there(&node, "/user/a/.Trash/Current"));
+    node.empty_trash(time + 600_000).await.unwrap();
+    assert!(is_there(&node, "/user/a/.Trash/261231235959/x"));
+    node.empty_trash(time + 601_000).await.unwrap();
+    assert!(!is_there(&node, "/user/a/.Trash/261231235959"));
+    assert!(is_there(&node, "/user/c/.Trash/notes") && is_there(&node, "/user/b"));
 }
 
 #[tokio::test]
@@ -256,7 +206,7 @@ async fn images_are_written_beside_changes() {
 
 /// Asks a client's call of the name node, encoded as on the wire.
 async fn call(node: &Arc<NameNode>, method: &str, argument: &impl prost::Message) -> Result<bytes::Bytes, Error> {
-    call_as(node, "alice", 0, method, argument).await
+    call_as(node, "root", 0, method, argument).await
 }
 
 async fn call_as(
@@ -303,7 +253,7 @@ fn register(node: &NameNode, uuid: &str) {
     node.data_nodes_changed.notify_waiters();
 }
 
-/// A file of alice's with one block, which is being written.
+/// A file with one block, which is being written.
 async fn open_file(node: &Arc<NameNode>) -> dfs_wire::proto::hdfs::ExtendedBlockProto {
     use dfs_wire::proto::hdfs::*;
     let asked = CreateRequestProto {
@@ -472,89 +422,6 @@ fn health_does_not_wait_for_the_lock() {
     assert!(node.health().unwrap_err().contains("lock"));
 }
 
-fn reopen(directory: &std::path::Path, lost: LostEdits) -> Result<NameNode, JournalError> {
-    let (user, pool) = ("root".to_owned(), "BP".to_owned());
-    NameNode::open(
-        Arc::new(RealDisk),
-        directory.to_owned(),
-        Settings::default(),
-        user,
-        pool,
-        lost,
-    )
-}
-
-fn copy(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &to),
-            false => drop(std::fs::copy(entry.path(), to).unwrap()),
-        }
-    }
-}
-
-#[tokio::test]
-async fn edits_that_are_gone_are_noticed() {
-    let root = tempfile::tempdir().unwrap();
-    let directory = root.path().join("nn");
-    std::fs::create_dir(&directory).unwrap();
-    let node = open(Arc::new(RealDisk), &directory);
-    let older = root.path().join("older");
-    for index in 0..6 {
-        mkdirs(&node, &format!("/{index}"), index).await.unwrap();
-        if index == 1 {
-            node.checkpoint().unwrap();
-        }
-        if index == 3 {
-            copy(&directory, &older);
-        }
-    }
-    drop(node);
-    type Damage = fn(&std::path::Path, &std::path::Path);
-    let damages: [(&str, Damage); 4] = [
-        ("no edits", |at, _| std::fs::remove_dir_all(at.join("edits")).unwrap()),
-        ("an empty folder of edits", |at, _| {
-            std::fs::remove_dir_all(at.join("edits")).unwrap();
-            std::fs::create_dir(at.join("edits")).unwrap();
-        }),
-        ("older edits", |at, older| {
-            std::fs::remove_dir_all(at.join("edits")).unwrap();
-            copy(&older.join("edits"), &at.join("edits"));
-        }),
-        ("edits cut off", |at, older| {
-            let segment = |at: &std::path::Path| {
-                let mut names: Vec<_> = std::fs::read_dir(at.join("edits")).unwrap().collect();
-                names.pop().unwrap().unwrap().path()
-            };
-            let bytes = std::fs::metadata(segment(older)).unwrap().len();
-            let file = std::fs::File::options().write(true).open(segment(at)).unwrap();
-            file.set_len(bytes).unwrap();
-        }),
-    ];
-    for (what, damage) in damages {
-        let damaged = root.path().join(what);
-        copy(&directory, &damaged);
-        damage(&damaged, &older);
-        let refused = reopen(&damaged, LostEdits::Refuse);
-        assert!(matches!(refused, Err(JournalError::Lost { .. })), "{what}: {refused:?}");
-        let node = reopen(&damaged, LostEdits::Accept).unwrap();
-        assert!(
-            is_there(&node, "/0") && is_there(&node, "/1") && !is_there(&node, "/5"),
-            "{what}"
-        );
-        mkdirs(&node, "/after", 50).await.unwrap();
-        drop(node);
-        let node = reopen(&damaged, LostEdits::Refuse).unwrap();
-        assert!(is_there(&node, "/after"), "{what}: complete again");
-    }
-    // The image alone is older: its edits were purged.
-    let node = reopen(&directory, LostEdits::Refuse).unwrap();
-    assert!((0..6).all(|index| is_there(&node, &format!("/{index}"))));
-}
-
 #[tokio::test]
 async fn a_call_that_comes_again_while_the_first_is_under_way_is_executed_once() {
     use dfs_wire::proto::hdfs::{RenameRequestProto, RenameResponseProto};
@@ -576,7 +443,7 @@ async fn a_call_that_comes_again_while_the_first_is_under_way_is_executed_once()
                     src: "/a".to_owned(),
                     dst: "/b".to_owned(),
                 };
-                call_as(&node, "alice", 2, "rename", &asked).await
+                call_as(&node, "root", 2, "rename", &asked).await
             })
         })
         .collect();

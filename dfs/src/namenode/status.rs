@@ -17,6 +17,9 @@ use crate::namespace::{Block, Inode, Kind, Namespace};
 const SOFTWARE_VERSION: &str = "3.5.0";
 const LAYOUT_VERSION: i32 = -67;
 
+/// In a status: there are entries beyond the mode.
+pub const FLAG_HAS_ACL: u32 = 1;
+
 /// A data node as clients see it.
 pub fn datanode_info(node: &Node) -> DatanodeInfoProto {
     let address = &node.address;
@@ -75,7 +78,7 @@ pub fn of(names: &Namespace, inode: &Inode, name: &str, locations: Option<Locate
         locations,
         children_num: Some(0),
         storage_policy: Some(0),
-        flags: Some(0),
+        flags: Some(if inode.has_acl() { FLAG_HAS_ACL } else { 0 }),
         ..Default::default()
     };
     match &inode.kind {

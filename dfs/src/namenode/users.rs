@@ -34,6 +34,24 @@ fn system_groups(user: &str, passwd: &str, group: &str) -> Vec<String> {
     first
 }
 
+/// The name of the account that runs this process.
+pub fn account() -> String {
+    let id = rustix::process::geteuid().as_raw().to_string();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    // Where the account has no name, as in some containers, the environment may have one.
+    name_of(&id, &passwd)
+        .or_else(|| std::env::var("USER").ok())
+        .unwrap_or(id)
+}
+
+fn name_of(id: &str, passwd: &str) -> Option<String> {
+    let mut lines = passwd.lines().map(|line| line.split(':'));
+    lines.find_map(|mut fields| {
+        let name = fields.next()?;
+        (fields.nth(1)? == id).then(|| name.to_owned())
+    })
+}
+
 impl Settings {
     pub fn groups_of(&self, user: &str) -> Vec<String> {
         if let Some(groups) = self.static_groups.get(user) {
@@ -156,6 +174,8 @@ mod tests {
         assert_eq!(system_groups("alice", passwd, group), ["alice", "staff"]);
         assert_eq!(system_groups("bob", passwd, group), ["staff"]);
         assert!(system_groups("eve", passwd, group).is_empty());
+        assert_eq!(name_of("1000", passwd).as_deref(), Some("alice"));
+        assert_eq!(name_of("7", passwd), None);
         let settings =
             Settings::parse(["hadoop.user.group.static.mapping.overrides=bob=a,b;eve=;carol=supergroup"]).unwrap();
         assert_eq!(settings.groups_of("bob"), ["a", "b"]);

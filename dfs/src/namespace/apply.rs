@@ -59,6 +59,17 @@ impl Namespace {
             Edit::SetAttributes(set) => self.apply_attributes(set),
             Edit::Truncate(truncate) => self.apply_truncate(truncate, now),
             Edit::Concat(concat) => self.apply_concat(concat),
+            Edit::SetAcl(set) => {
+                let inode = self.inode_mut(set.id)?;
+                inode.permission = set.permission as u16;
+                inode.change_extra(|extra| extra.acl = set.entries.iter().map(Into::into).collect());
+                Ok(())
+            }
+            Edit::SetXattrs(set) => {
+                let xattrs = set.xattrs.iter().map(Into::into).collect();
+                self.inode_mut(set.id)?.change_extra(|extra| extra.xattrs = xattrs);
+                Ok(())
+            }
             Edit::Stamp(stamp) => {
                 self.issue(self.next_block, stamp.generation_stamp)?;
                 Ok(())
@@ -154,6 +165,7 @@ impl Namespace {
             permission: add.permission as u16,
             modified: add.time,
             accessed: if is_file { add.time } else { 0 },
+            extra: None,
             kind,
         };
         self.inodes.insert(add.id, inode);

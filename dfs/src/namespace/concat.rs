@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::apply::Misfit;
 use super::edit::{Concat, Edit};
 use super::inode::{Inode, Kind};
+use super::permission::{Needs, READ, WRITE};
 use super::{BlockChange, Caller, Namespace, ROOT, path};
 use crate::Error;
 
@@ -23,6 +24,14 @@ impl Namespace {
             return Err(Error::Io(format!(
                 "Concat operation doesn't support /.reserved relative path : {path}"
             )));
+        }
+        self.check(caller, target, Needs::itself(WRITE))?;
+        for source in sources {
+            let needs = Needs {
+                parent: WRITE,
+                ..Needs::itself(READ)
+            };
+            self.check(caller, source, needs)?;
         }
         let (inode, file) = self.file(target)?;
         let (id, parent, block_size) = (inode.id, inode.parent, file.block_size);

@@ -1,6 +1,9 @@
 //! Edits: the single changes of the tree. An operation makes some, and they are applied at once. Logs of format 1 hold them,
 //! so that a field's number or meaning must not change.
 
+use super::acl::{AclEntry, AclKind, Scope};
+use super::xattr::Xattr;
+
 /// A block as an edit names it.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct EditBlock {
@@ -164,6 +167,96 @@ pub struct Concat {
     pub time: u64,
 }
 
+/// An entry of an access control list; scope and kind by their numbers on the wire.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct AclEdit {
+    #[prost(uint32, tag = "1")]
+    pub scope: u32,
+    #[prost(uint32, tag = "2")]
+    pub kind: u32,
+    #[prost(string, optional, tag = "3")]
+    pub name: Option<String>,
+    #[prost(uint32, tag = "4")]
+    pub permission: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct SetAcl {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(uint32, tag = "2")]
+    pub permission: u32,
+    #[prost(message, repeated, tag = "3")]
+    pub entries: Vec<AclEdit>,
+}
+
+/// An extended attribute; the namespace by its number on the wire.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct XattrEdit {
+    #[prost(int32, tag = "1")]
+    pub namespace: i32,
+    #[prost(string, tag = "2")]
+    pub name: String,
+    #[prost(bytes = "vec", tag = "3")]
+    pub value: Vec<u8>,
+}
+
+/// All extended attributes that there are afterwards.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct SetXattrs {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(message, repeated, tag = "2")]
+    pub xattrs: Vec<XattrEdit>,
+}
+
+impl From<&AclEntry> for AclEdit {
+    fn from(entry: &AclEntry) -> Self {
+        Self {
+            scope: entry.scope as u32,
+            kind: entry.kind as u32,
+            name: entry.name.as_deref().map(str::to_owned),
+            permission: entry.permission.into(),
+        }
+    }
+}
+
+impl From<&AclEdit> for AclEntry {
+    fn from(edit: &AclEdit) -> Self {
+        Self {
+            scope: if edit.scope == 0 { Scope::Access } else { Scope::Default },
+            kind: match edit.kind {
+                0 => AclKind::User,
+                1 => AclKind::Group,
+                2 => AclKind::Mask,
+                _ => AclKind::Other,
+            },
+            name: edit.name.as_deref().filter(|name| !name.is_empty()).map(Into::into),
+            permission: edit.permission as u8 & 7,
+        }
+    }
+}
+
+impl From<&Xattr> for XattrEdit {
+    fn from(xattr: &Xattr) -> Self {
+        Self {
+            namespace: xattr.namespace,
+            name: xattr.name.to_string(),
+            value: xattr.value.to_vec(),
+        }
+    }
+}
+
+impl From<&XattrEdit> for Xattr {
+    fn from(edit: &XattrEdit) -> Self {
+        Self {
+            namespace: edit.namespace,
+            name: edit.name.as_str().into(),
+            value: edit.value.as_slice().into(),
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
 pub enum Edit {
     #[prost(message, tag = "1")]
@@ -190,11 +283,15 @@ pub enum Edit {
     Truncate(Truncate),
     #[prost(message, tag = "12")]
     Concat(Concat),
+    #[prost(message, tag = "13")]
+    SetAcl(SetAcl),
+    #[prost(message, tag = "14")]
+    SetXattrs(SetXattrs),
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct EditBox {
-    #[prost(oneof = "Edit", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "Edit", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub edit: Option<Edit>,
 }
 

@@ -3,6 +3,7 @@
 use super::edit::{Add, AddBlock, Close, Delete, DropBlock, Edit, Hold, NewFile, Stamp, UpdateBlock};
 use super::inode::{Block, File, InodeId};
 use super::lease::SOFT_LIMIT_MS;
+use super::permission::{Needs, WRITE};
 use super::tree::PERMISSION_MASK;
 use super::{Caller, Namespace, RECOVERY_HOLDER, path};
 use crate::Error;
@@ -12,6 +13,8 @@ use crate::Error;
 pub struct Creation<'a> {
     pub path: &'a str,
     pub permission: u16,
+    /// The permission without the caller's umask, for directories with a default ACL.
+    pub unmasked: u16,
     pub holder: &'a str,
     pub create: bool,
     pub overwrite: bool,
@@ -51,12 +54,14 @@ impl Namespace {
         let path = &*resolved;
         let names = path::components(path)?;
         path::check_not_reserved(path)?;
+        self.check(caller, path, Needs::ancestor(WRITE))?;
         let existing = self.lookup(path)?.map(|inode| (inode.id, inode.is_directory()));
         match existing {
             Some((_, true)) => {
                 return Err(Error::AlreadyExists(format!("{path} already exists as a directory")));
             }
             Some((id, false)) if asked.overwrite => {
+                self.check(caller, path, Needs::itself(WRITE))?;
                 self.make(Edit::Delete(Delete { id, time: caller.time }), caller.now)?;
             }
             Some((id, false)) => {
@@ -80,7 +85,7 @@ impl Namespace {
             None if !asked.create_parent => {
                 return Err(Error::FileNotFound(format!("Parent directory doesn't exist: {path}")));
             }
-            None => self.make_directories(caller, &names[..names.len() - 1], 0o755)?,
+            None => self.make_directories(caller, &names[..names.len() - 1], 0o755, 0o777)?,
         };
         let id = self.next_inode;
         let add = Add {
@@ -98,6 +103,7 @@ impl Namespace {
             }),
         };
         self.make(Edit::Add(add), caller.now)?;
+        self.inherit_acl(caller, id, asked.unmasked)?;
         Ok(id)
     }
 
@@ -110,6 +116,7 @@ impl Namespace {
         holder: &str,
         new_block: bool,
     ) -> Result<(InodeId, Option<Block>), Error> {
+        self.check(caller, path, Needs::itself(WRITE))?;
         let Some(inode) = self.lookup(path)? else {
             let message = format!(
                 "Failed to append to non-existent file {path} for client {}",

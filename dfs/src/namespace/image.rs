@@ -13,7 +13,7 @@ use bytes::{Buf, BufMut};
 use prost::Message;
 
 use super::apply::{ID_MAX, Misfit};
-use super::edit::EditBlock;
+use super::edit::{AclEdit, EditBlock, XattrEdit};
 use super::inode::{Block, File, Inode, Kind};
 use super::{BlockChange, InodeId, Namespace, ROOT};
 
@@ -71,6 +71,10 @@ struct ImageInode {
     accessed: u64,
     #[prost(message, optional, tag = "9")]
     file: Option<ImageFile>,
+    #[prost(message, repeated, tag = "10")]
+    acl: Vec<AclEdit>,
+    #[prost(message, repeated, tag = "11")]
+    xattrs: Vec<XattrEdit>,
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -186,6 +190,8 @@ impl Namespace {
                 last_open: file.last_open,
                 truncation: self.truncation(inode.id),
             }),
+            acl: inode.acl().iter().map(Into::into).collect(),
+            xattrs: inode.xattrs().iter().map(Into::into).collect(),
         }
     }
 
@@ -253,7 +259,7 @@ impl Namespace {
             None => Kind::Directory(Default::default()),
             Some(file) => Kind::File(self.load_file(id, file, now)),
         };
-        let inode = Inode {
+        let mut inode = Inode {
             id,
             parent: message.parent,
             name: message.name.into(),
@@ -262,8 +268,13 @@ impl Namespace {
             permission: message.permission as u16,
             modified: message.modified,
             accessed: message.accessed,
+            extra: None,
             kind,
         };
+        inode.change_extra(|extra| {
+            extra.acl = message.acl.iter().map(Into::into).collect();
+            extra.xattrs = message.xattrs.iter().map(Into::into).collect();
+        });
         self.inodes.insert(id, inode);
         Ok(())
     }

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::acl::{AclEntry, Scope};
+use super::xattr::Xattr;
+
 pub type InodeId = u64;
 
 /// The longest block in bytes: a data node takes no packet beyond it.
@@ -29,7 +32,16 @@ pub struct Inode {
     /// Milliseconds since 1970.
     pub modified: u64,
     pub accessed: u64,
+    /// What few inodes have.
+    pub extra: Option<Box<Extra>>,
     pub kind: Kind,
+}
+
+/// Access control entries that the mode does not say, and extended attributes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Extra {
+    pub acl: Vec<AclEntry>,
+    pub xattrs: Vec<Xattr>,
 }
 
 #[derive(Debug)]
@@ -94,6 +106,28 @@ fn total(blocks: &[Block]) -> u64 {
 }
 
 impl Inode {
+    pub fn acl(&self) -> &[AclEntry] {
+        self.extra.as_ref().map_or(&[], |extra| &extra.acl)
+    }
+
+    pub fn has_acl(&self) -> bool {
+        !self.acl().is_empty()
+    }
+
+    pub fn default_acl(&self) -> impl Iterator<Item = &AclEntry> {
+        self.acl().iter().filter(|entry| entry.scope == Scope::Default)
+    }
+
+    pub fn xattrs(&self) -> &[Xattr] {
+        self.extra.as_ref().map_or(&[], |extra| &extra.xattrs)
+    }
+
+    pub(super) fn change_extra(&mut self, change: impl FnOnce(&mut Extra)) {
+        let mut extra = self.extra.take().unwrap_or_default();
+        change(&mut extra);
+        self.extra = Some(extra).filter(|extra| **extra != Extra::default());
+    }
+
     pub fn is_directory(&self) -> bool {
         matches!(self.kind, Kind::Directory(_))
     }

@@ -14,9 +14,9 @@
 //! name node gives every holder a full term.
 //!
 //! # Where it stops
-//! Deliberately missing: symbolic links, snapshots, quotas, ACLs, extended attributes, erasure coding.
-//! Permissions are kept and shown, and not enforced.
+//! Deliberately missing: symbolic links, snapshots, quotas, erasure coding.
 
+pub mod acl;
 pub mod apply;
 pub mod concat;
 pub mod edit;
@@ -25,8 +25,10 @@ pub mod image;
 pub mod inode;
 pub mod lease;
 pub mod path;
+pub mod permission;
 pub mod tree;
 pub mod truncate;
+pub mod xattr;
 
 #[cfg(test)]
 mod stories;
@@ -130,6 +132,7 @@ impl Namespace {
             permission: 0o755,
             modified: now,
             accessed: 0,
+            extra: None,
             kind: Kind::Directory(Default::default()),
         };
         Self {

@@ -5,9 +5,11 @@
 
 use std::fmt::Write;
 
+use super::acl::{AclChange, AclEntry, AclKind, Scope};
 use super::file::{Creation, NextBlock, Recovery};
 use super::image::Header;
 use super::truncate::Truncation;
+use super::xattr::{Xattr, XattrFlags};
 use super::*;
 
 /// A namespace with its log.
@@ -17,6 +19,22 @@ struct World {
     now: u64,
     /// The wall clock, where it is another one.
     clock: u64,
+    /// Who calls, in which groups; `root` is privileged.
+    user: String,
+    groups: Vec<String>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            names: fresh(),
+            log: Vec::new(),
+            now: 0,
+            clock: 0,
+            user: String::new(),
+            groups: Vec::new(),
+        }
+    }
 }
 
 fn fresh() -> Namespace {
@@ -31,11 +49,19 @@ fn dump(names: &Namespace) -> String {
         let inode = &names.inodes[&id];
         let path = names.path_of(id);
         let owner = format!("{}:{}", names.owner_of(inode), names.group_of(inode));
-        let mode = inode.permission;
+        let mut extra: String = inode
+            .acl()
+            .iter()
+            .map(|entry| " ".to_owned() + &acl_text(entry))
+            .collect();
+        for xattr in inode.xattrs() {
+            let _ = write!(extra, " {}={}", xattr.name, String::from_utf8_lossy(&xattr.value));
+        }
+        let mode = format!("{:o}{extra}", inode.permission);
         match &inode.kind {
             Kind::Directory(children) => {
                 let path = if path.is_empty() { "/" } else { &path };
-                let _ = writeln!(text, "{path} dir {owner} {mode:o} mtime={}", inode.modified);
+                let _ = writeln!(text, "{path} dir {owner} {mode} mtime={}", inode.modified);
                 pending.extend(children.values().rev());
             }
             Kind::File(file) => {
@@ -56,7 +82,7 @@ fn dump(names: &Namespace) -> String {
                 };
                 let _ = writeln!(
                     text,
-                    "{path} file {owner} {mode:o} mtime={} x{} [{}]{open}{holder}",
+                    "{path} file {owner} {mode} mtime={} x{} [{}]{open}{holder}",
                     inode.modified,
                     file.replication,
                     blocks.join(" ")
@@ -67,13 +93,70 @@ fn dump(names: &Namespace) -> String {
     text
 }
 
+const CREATE_OR_REPLACE: XattrFlags = XattrFlags {
+    create: true,
+    replace: true,
+};
+
+/// `u:alice:7,g::5,d:o::0`; a digit is missing where entries are removed.
+fn acl(spec: &str) -> Vec<AclEntry> {
+    let entry = |text: &str| {
+        let (scope, rest) = match text.strip_prefix("d:") {
+            Some(rest) => (Scope::Default, rest),
+            None => (Scope::Access, text),
+        };
+        let parts: Vec<&str> = rest.split(':').collect();
+        AclEntry {
+            scope,
+            kind: match parts[0] {
+                "u" => AclKind::User,
+                "g" => AclKind::Group,
+                "m" => AclKind::Mask,
+                _ => AclKind::Other,
+            },
+            name: Some(parts[1]).filter(|name| !name.is_empty()).map(Into::into),
+            permission: parts.get(2).map_or(0, |bits| bits.parse().unwrap()),
+        }
+    };
+    spec.split(',').map(entry).collect()
+}
+
+fn acl_text(entry: &AclEntry) -> String {
+    let default = if entry.scope == Scope::Default { "d:" } else { "" };
+    let kind = ["u", "g", "m", "o"][entry.kind as usize];
+    format!(
+        "{default}{kind}:{}:{}",
+        entry.name.as_deref().unwrap_or_default(),
+        entry.permission
+    )
+}
+
+fn xattr(name: &str, value: &str) -> Xattr {
+    let (namespace, name) = name.split_once('.').unwrap();
+    Xattr {
+        namespace: ["user", "trusted", "security"]
+            .iter()
+            .position(|known| *known == namespace)
+            .unwrap() as i32,
+        name: name.into(),
+        value: value.as_bytes().into(),
+    }
+}
+
 impl testing::stories::World for World {
     fn run(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.split_whitespace().collect();
+        if let ["as", user, groups @ ..] = &words[..] {
+            self.user = (*user).to_owned();
+            self.groups = groups.iter().map(|group| (*group).to_owned()).collect();
+            return String::new();
+        }
+        // Stories without users are alice's, who may do anything.
+        let (user, groups) = (self.user.clone(), self.groups.clone());
         let caller = Caller {
-            user: "alice",
-            groups: &[],
-            privileged: true,
+            user: if user.is_empty() { "alice" } else { &user },
+            groups: &groups,
+            privileged: user.is_empty() || user == "root",
             now: self.now,
             time: self.clock,
         };
@@ -102,8 +185,8 @@ impl World {
             }
             ["clock", time] => self.clock = time.parse().unwrap(),
             ["id", path] => return Ok(format!("{}\n", names.lookup(path)?.unwrap().id)),
-            ["mkdir", path] => names.mkdirs(caller, path, 0o755, false)?,
-            ["mkdirs", path] => names.mkdirs(caller, path, 0o700, true)?,
+            ["mkdir", path] => names.mkdirs(caller, path, 0o755, 0o777, false)?,
+            ["mkdirs", path] => names.mkdirs(caller, path, 0o700, 0o777, true)?,
             ["delete", path] => return Ok(told(names.delete(caller, path, false)?)),
             ["delete", "-r", path] => return Ok(told(names.delete(caller, path, true)?)),
             ["mv", from, to] => return Ok(told(names.rename_into(caller, from, to)?)),
@@ -178,6 +261,40 @@ impl World {
             ["setrep", count, path] => {
                 return Ok(told(names.set_replication(caller, path, count.parse().unwrap())?));
             }
+            ["setfacl", "-m", spec, path] => names.change_acl(caller, path, AclChange::Modify(&acl(spec)))?,
+            ["setfacl", "-x", spec, path] => names.change_acl(caller, path, AclChange::RemoveEntries(&acl(spec)))?,
+            ["setfacl", "-b", path] => names.change_acl(caller, path, AclChange::Remove)?,
+            ["setfacl", "-k", path] => names.change_acl(caller, path, AclChange::RemoveDefault)?,
+            ["setfacl", "--set", spec, path] => names.change_acl(caller, path, AclChange::Replace(&acl(spec)))?,
+            ["getfacl", path] => {
+                let inode = names.lookup(path)?.unwrap();
+                let entries = inode.acl().iter().map(acl_text).collect::<Vec<_>>();
+                return Ok(format!("{:o} {}\n", inode.permission, entries.join(" ")));
+            }
+            ["setfattr", "-n", name, value, path] => {
+                names.set_xattr(caller, path, xattr(name, value), CREATE_OR_REPLACE)?
+            }
+            ["setfattr", "-x", name, path] => {
+                let gone = xattr(name, "");
+                names.remove_xattr(caller, path, gone.namespace, &gone.name)?;
+            }
+            ["getfattr", path] => {
+                let xattrs = names.xattrs(caller, path, true)?;
+                let text = |xattr: &Xattr| {
+                    format!(
+                        "{}:{}={}",
+                        xattr.namespace,
+                        xattr.name,
+                        String::from_utf8_lossy(&xattr.value)
+                    )
+                };
+                return Ok(format!("{}\n", xattrs.iter().map(text).collect::<Vec<_>>().join(" ")));
+            }
+            ["may", needs, path] => {
+                let bits = needs.parse().unwrap();
+                names.check(caller, path, permission::Needs::itself(bits))?;
+            }
+            ["summary-as", path] => names.check(caller, path, permission::Needs::below(5))?,
             ["list", path, after, limit] => return Self::list(names, path, after, limit.parse().unwrap()),
             ["summary", path] => return Ok(format!("{:?}\n", names.summary(path)?)),
             ["tree"] => return Ok(dump(names)),
@@ -196,6 +313,7 @@ impl World {
         let asked = Creation {
             path,
             permission: 0o644,
+            unmasked: 0o666,
             holder,
             create: true,
             overwrite,
@@ -275,12 +393,7 @@ impl World {
 }
 
 fn world() -> World {
-    World {
-        names: fresh(),
-        log: Vec::new(),
-        now: 0,
-        clock: 0,
-    }
+    World::new()
 }
 
 #[test]
@@ -324,6 +437,11 @@ mod random {
             (path, holder, 0u64..100).prop_map(|(path, holder, n)| format!("complete {path} by {holder} {n}")),
             path.prop_map(|path| format!("recover {path} replicas no")),
             path.prop_map(|path| format!("setrep 2 {path}")),
+            path.prop_map(|path| format!("setfacl -m u:bob:6,d:g:staff:5 {path}")),
+            path.prop_map(|path| format!("setfacl -m g:staff:1 {path}")),
+            path.prop_map(|path| format!("setfacl -b {path}")),
+            (path, "[pq]").prop_map(|(path, name)| format!("setfattr -n user.{name} v {path}")),
+            (path, "[pq]").prop_map(|(path, name)| format!("setfattr -x user.{name} {path}")),
             (path, 0u64..200).prop_map(|(path, n)| format!("truncate {path} {n} by x")),
             (path, path, path).prop_map(|(target, a, b)| format!("concat {target} {a} {b}")),
             (path, path).prop_map(|(target, a)| format!("concat {target} {a}")),
@@ -338,7 +456,7 @@ mod random {
             before in proptest::collection::vec(command(), 1..30),
             meanwhile in proptest::collection::vec((command(), 0_usize..3), 0..30),
         ) {
-            let mut world = World { names: fresh(), log: Vec::new(), now: 0, clock: 0 };
+            let mut world = world();
             for command in before {
                 world.run(&command);
             }
@@ -366,7 +484,7 @@ mod random {
             before in proptest::collection::vec(command(), 1..30),
             then in command(),
         ) {
-            let mut world = World { names: fresh(), log: Vec::new(), now: 0, clock: 0 };
+            let mut world = world();
             for command in before {
                 world.run(&command);
             }

@@ -2,6 +2,7 @@
 
 use super::edit::{Add, Delete, Edit, Rename, SetAttributes};
 use super::inode::{Inode, InodeId, Kind};
+use super::permission::{Needs, WRITE};
 use super::{Caller, Namespace, ROOT, path};
 use crate::Error;
 
@@ -48,23 +49,33 @@ impl Namespace {
     }
 
     /// Makes a directory and, with `create_parent`, those above it. True also if it was there.
-    pub fn mkdirs(&mut self, caller: Caller, path: &str, permission: u16, create_parent: bool) -> Result<(), Error> {
+    /// `unmasked`: the permission without the caller's umask, for directories with a default ACL.
+    pub fn mkdirs(
+        &mut self,
+        caller: Caller,
+        path: &str,
+        permission: u16,
+        unmasked: u16,
+        create_parent: bool,
+    ) -> Result<(), Error> {
         let resolved = self.resolve(path)?;
         let path = &*resolved;
         let names = path::components(path)?;
         path::check_not_reserved(path)?;
+        self.check(caller, path, Needs::TRAVERSE)?;
         match self.lookup(path)? {
             Some(inode) if inode.is_directory() => return Ok(()),
             Some(_) => return Err(Error::AlreadyExists(format!("Path is not a directory: {path}"))),
             None => {}
         }
+        self.check(caller, path, Needs::ancestor(WRITE))?;
         if let Some((parent, _)) = path::split(path) {
             self.check_ancestors(parent)?;
             if !create_parent && self.lookup(parent)?.is_none() {
                 return Err(Error::FileNotFound(format!("Parent directory doesn't exist: {parent}")));
             }
         }
-        self.make_directories(caller, &names, permission)?;
+        self.make_directories(caller, &names, permission, unmasked)?;
         Ok(())
     }
 
@@ -74,6 +85,7 @@ impl Namespace {
         caller: Caller,
         names: &[&str],
         permission: u16,
+        unmasked: u16,
     ) -> Result<InodeId, Error> {
         let mut at = ROOT;
         for (depth, name) in names.iter().enumerate() {
@@ -102,12 +114,16 @@ impl Namespace {
             };
             at = add.id;
             self.make(Edit::Add(add), caller.now)?;
+            // HDFS gives directories that are made on the way all that the default list gives.
+            let last = depth + 1 == names.len();
+            self.inherit_acl(caller, at, if last { unmasked } else { 0o777 })?;
         }
         Ok(at)
     }
 
     /// Removes a file or a directory. False if it was not there.
     pub fn delete(&mut self, caller: Caller, path: &str, recursive: bool) -> Result<bool, Error> {
+        self.check(caller, path, Needs::REMOVE)?;
         let Some(inode) = self.lookup(path)? else {
             return Ok(false);
         };
@@ -131,6 +147,7 @@ impl Namespace {
         let (source, destination) = (&*from, &*to);
         path::components(destination)?;
         path::check_not_reserved(destination)?;
+        self.check(caller, source, Needs::parent(WRITE))?;
         let Some(inode) = self.lookup(source)? else {
             return Ok(false);
         };
@@ -144,6 +161,7 @@ impl Namespace {
         } else {
             destination.to_owned()
         };
+        self.check(caller, &target, Needs::ancestor(WRITE))?;
         if self.lookup(&target)?.is_some_and(|there| there.id == id) {
             return Ok(true);
         }
@@ -170,6 +188,8 @@ impl Namespace {
         let (source, destination) = (&*resolved_source, &*resolved_destination);
         path::components(destination)?;
         path::check_not_reserved(destination)?;
+        self.check(caller, source, Needs::parent(WRITE))?;
+        self.check(caller, destination, Needs::ancestor(WRITE))?;
         let from = self
             .lookup(source)?
             .ok_or_else(|| Error::FileNotFound(format!("rename source {source} is not found.")))?;
@@ -245,6 +265,7 @@ impl Namespace {
     }
 
     pub fn set_permission(&mut self, caller: Caller, path: &str, permission: u16) -> Result<(), Error> {
+        self.check(caller, path, Needs::OWNER)?;
         let id = self.existing(path)?;
         let permission = Some((permission & PERMISSION_MASK).into());
         self.make(
@@ -266,7 +287,21 @@ impl Namespace {
         owner: Option<String>,
         group: Option<String>,
     ) -> Result<(), Error> {
+        self.check(caller, path, Needs::OWNER)?;
         let id = self.existing(path)?;
+        if !caller.privileged {
+            let user = caller.user;
+            if owner.as_deref().is_some_and(|owner| owner != user) {
+                return Err(Error::AccessControl(format!(
+                    "User {user} is not a super user (non-super user cannot change owner)."
+                )));
+            }
+            if let Some(group) = &group
+                && !caller.groups.contains(group)
+            {
+                return Err(Error::AccessControl(format!("User {user} does not belong to {group}")));
+            }
+        }
         self.make(
             Edit::SetAttributes(SetAttributes {
                 id,
@@ -286,6 +321,7 @@ impl Namespace {
         modified: Option<u64>,
         accessed: Option<u64>,
     ) -> Result<(), Error> {
+        self.check(caller, path, Needs::itself(WRITE))?;
         let id = self.existing(path)?;
         self.make(
             Edit::SetAttributes(SetAttributes {
@@ -311,6 +347,7 @@ impl Namespace {
 
     /// False for a directory, which has no replicas.
     pub fn set_replication(&mut self, caller: Caller, path: &str, replication: u16) -> Result<bool, Error> {
+        self.check(caller, path, Needs::itself(WRITE))?;
         let inode = self.lookup(path)?.ok_or_else(|| Error::not_found(path))?;
         let Some(file) = inode.as_file() else { return Ok(false) };
         let id = inode.id;

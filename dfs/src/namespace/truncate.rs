@@ -8,6 +8,7 @@
 use super::apply::Misfit;
 use super::edit::{Edit, Truncate};
 use super::inode::InodeId;
+use super::permission::{Needs, WRITE};
 use super::{BlockChange, Caller, Namespace, RECOVERY_HOLDER};
 use crate::Error;
 
@@ -25,6 +26,7 @@ pub enum Truncation {
 impl Namespace {
     /// Cuts a closed file to `length` bytes.
     pub fn truncate(&mut self, caller: Caller, path: &str, length: u64, holder: &str) -> Result<Truncation, Error> {
+        self.check(caller, path, Needs::itself(WRITE))?;
         let (inode, file) = self.file(path)?;
         let (id, known) = (inode.id, file.length());
         if let Some(last) = self.truncation(id) {

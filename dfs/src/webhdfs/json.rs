@@ -3,13 +3,18 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use dfs_wire::proto::hdfs::hdfs_file_status_proto::FileType;
 use dfs_wire::proto::hdfs::{
-    ContentSummaryProto, DatanodeInfoProto, HdfsFileStatusProto, LocatedBlockProto, LocatedBlocksProto,
+    AclStatusProto, ContentSummaryProto, DatanodeInfoProto, HdfsFileStatusProto, LocatedBlockProto, LocatedBlocksProto,
+    XAttrProto,
 };
 use serde_json::{Value, json};
 
 use crate::Error;
+use crate::namenode::attributes;
+use crate::namenode::status::FLAG_HAS_ACL;
 
 /// An error as a client of WebHDFS gets it.
 #[derive(Debug)]
@@ -46,9 +51,63 @@ pub fn remote_exception(status: StatusCode, class: &str, message: &str) -> Respo
     (status, Json(body)).into_response()
 }
 
+pub fn acl_status(status: &AclStatusProto) -> Value {
+    let entries: Vec<String> = status.entries.iter().map(attributes::entry_text).collect();
+    json!({"AclStatus": {
+        "entries": entries, "group": status.group, "owner": status.owner, "stickyBit": status.sticky,
+        "permission": format!("{:o}", status.permission.map_or(0, |permission| permission.perm)),
+    }})
+}
+
+/// Attributes with their values, encoded as is asked for: `TEXT`, `HEX` or `BASE64`.
+pub fn xattrs(xattrs: &[XAttrProto], encoding: Option<&str>) -> Result<Value, Error> {
+    let one = |xattr: &XAttrProto| {
+        let value = encoded(xattr.value(), encoding)?;
+        Ok(json!({"name": attributes::xattr_name(xattr), "value": value}))
+    };
+    let xattrs = xattrs.iter().map(one).collect::<Result<Vec<Value>, Error>>()?;
+    Ok(json!({"XAttrs": xattrs}))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// As Hadoop's XAttrCodec: text in quotation marks, `0x` and hexadecimal digits, or `0s` and base64.
+fn encoded(value: &[u8], encoding: Option<&str>) -> Result<String, Error> {
+    match encoding.unwrap_or("TEXT").to_ascii_uppercase().as_str() {
+        "TEXT" => Ok(format!("\"{}\"", String::from_utf8_lossy(value))),
+        "HEX" => Ok(format!("0x{}", hex(value))),
+        "BASE64" => Ok(format!("0s{}", BASE64.encode(value))),
+        other => Err(Error::IllegalArgument(format!(
+            "Invalid value for webhdfs parameter \"encoding\": No enum constant \
+             org.apache.hadoop.fs.XAttrCodec.{other}"
+        ))),
+    }
+}
+
+/// The inverse of [`encoded`]; what is in no such form is text.
+pub fn decoded(text: &str) -> Result<Vec<u8>, Error> {
+    let invalid = || Error::IllegalArgument(format!("the value of an extended attribute cannot be read: {text}"));
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    if let Some(digits) = digits {
+        let pairs: Vec<&[u8]> = digits.as_bytes().chunks(2).collect();
+        let byte = |pair: &&[u8]| {
+            let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+            u8::from_str_radix(pair, 16).ok()
+        };
+        return pairs.iter().map(byte).collect::<Option<Vec<u8>>>().ok_or_else(invalid);
+    }
+    if let Some(rest) = text.strip_prefix("0s").or_else(|| text.strip_prefix("0S")) {
+        return BASE64.decode(rest).map_err(|_| invalid());
+    }
+    let quoted = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    Ok(quoted.unwrap_or(text).as_bytes().to_vec())
+}
+
 pub fn file_status(status: &HdfsFileStatusProto) -> Value {
     let directory = status.file_type() == FileType::IsDir;
-    json!({
+    let mut value = json!({
         "accessTime": status.access_time,
         "blockSize": status.blocksize(),
         "childrenNum": status.children_num().max(0),
@@ -62,7 +121,12 @@ pub fn file_status(status: &HdfsFileStatusProto) -> Value {
         "replication": status.block_replication(),
         "storagePolicy": 0,
         "type": if directory { "DIRECTORY" } else { "FILE" },
-    })
+    });
+    // Only where it is set, as in HDFS.
+    if status.flags() & FLAG_HAS_ACL != 0 {
+        value["aclBit"] = json!(true);
+    }
+    value
 }
 
 pub fn content_summary(summary: &ContentSummaryProto) -> Value {

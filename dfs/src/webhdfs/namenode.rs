@@ -9,9 +9,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Extension, Json, Router};
 use dfs_wire::proto::hdfs::{
-    ConcatRequestProto, DeleteRequestProto, FsPermissionProto, MkdirsRequestProto, Rename2RequestProto,
-    RenameRequestProto, SetOwnerRequestProto, SetPermissionRequestProto, SetReplicationRequestProto,
-    SetTimesRequestProto, TruncateRequestProto,
+    ConcatRequestProto, DeleteRequestProto, FsPermissionProto, MkdirsRequestProto, ModifyAclEntriesRequestProto,
+    RemoveAclEntriesRequestProto, RemoveAclRequestProto, RemoveDefaultAclRequestProto, RemoveXAttrRequestProto,
+    Rename2RequestProto, RenameRequestProto, SetAclRequestProto, SetOwnerRequestProto, SetPermissionRequestProto,
+    SetReplicationRequestProto, SetTimesRequestProto, SetXAttrRequestProto, TruncateRequestProto,
 };
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ use super::PREFIX;
 use super::json::{self, Failure, remote_exception};
 use super::query::{Query, encode};
 use crate::Error;
+use crate::namenode::attributes;
 use crate::namenode::directory::Asker;
 use crate::namenode::reach;
 use crate::namenode::state::NameNode;
@@ -74,9 +76,12 @@ async fn try_answer(served: &Served, peer: SocketAddr, method: &Method, uri: &Ur
         "POST" => match query.operation.as_str() {
             "APPEND" => {
                 let path = &query.path;
-                let status = served.node.file_info(path)?.ok_or_else(|| not_found_by_name(path))?;
+                let status = served
+                    .node
+                    .file_info(&asker, path)?
+                    .ok_or_else(|| not_found_by_name(path))?;
                 let last = status.length.checked_sub(1);
-                redirect(served, &query, last)
+                redirect(served, &asker, &query, last)
             }
             "CONCAT" => {
                 let srcs = query.required("sources")?.split(',').map(str::to_owned).collect();
@@ -134,6 +139,12 @@ fn unknown(query: &Query, method: &str) -> Response {
     remote_exception(StatusCode::BAD_REQUEST, "java.lang.IllegalArgumentException", &message)
 }
 
+/// A permission as in `r-x`.
+fn access(symbols: &str) -> Result<i32, Error> {
+    let entry = attributes::parse_entries(&format!("other::{symbols}"), true)?;
+    Ok(entry[0].permissions)
+}
+
 fn not_found(path: &str) -> Error {
     Error::FileNotFound(format!("File does not exist: {path}"))
 }
@@ -141,20 +152,20 @@ fn not_found(path: &str) -> Error {
 fn get(served: &Served, asker: &Asker, query: &Query) -> Result<Response, Error> {
     let (node, path) = (&served.node, query.path.as_str());
     let body = match query.operation.as_str() {
-        "OPEN" => return open(served, query),
+        "OPEN" => return open(served, asker, query),
         "GETFILECHECKSUM" => {
             let length = node.lock().replicated.names.file(path)?.1.length();
-            return redirect(served, query, length.checked_sub(1));
+            return redirect(served, asker, query, length.checked_sub(1));
         }
         "GETFILESTATUS" | "GETFILELINKSTATUS" => {
-            let status = node.file_info(path)?.ok_or_else(|| not_found(path))?;
+            let status = node.file_info(asker, path)?.ok_or_else(|| not_found(path))?;
             json!({"FileStatus": json::file_status(&status)})
         }
-        "LISTSTATUS" => list(node, path)?,
+        "LISTSTATUS" => list(node, asker, path)?,
         "LISTSTATUS_BATCH" => {
             let after = query.get("startafter").unwrap_or_default();
             let listing = node
-                .listing(path, after.as_bytes(), false, "")?
+                .listing(asker, path, after.as_bytes(), false)?
                 .ok_or_else(|| not_found(path))?;
             let statuses: Vec<Value> = listing.partial_listing.iter().map(json::file_status).collect();
             json!({"DirectoryListing": {
@@ -162,13 +173,13 @@ fn get(served: &Served, asker: &Asker, query: &Query) -> Result<Response, Error>
                 "remainingEntries": listing.remaining_entries,
             }})
         }
-        "GETCONTENTSUMMARY" => json::content_summary(&node.content_summary(path)?),
+        "GETCONTENTSUMMARY" => json::content_summary(&node.content_summary(asker, path)?),
         "GETHOMEDIRECTORY" => json!({"Path": format!("/user/{}", asker.user)}),
         "GETTRASHROOT" => json!({"Path": format!("/user/{}/.Trash", asker.user)}),
         operation @ ("GETFILEBLOCKLOCATIONS" | "GET_BLOCK_LOCATIONS") => {
             let offset = query.number("offset")?.unwrap_or(0);
             let length = query.number("length")?.unwrap_or(u64::MAX);
-            let located = node.block_locations(path, offset, length, &asker.ip)?;
+            let located = node.block_locations(asker, path, offset, length, &asker.ip)?;
             if operation == "GET_BLOCK_LOCATIONS" {
                 return Ok(Json(json::located_blocks(&located)).into_response());
             }
@@ -185,11 +196,26 @@ fn get(served: &Served, asker: &Asker, query: &Query) -> Result<Response, Error>
                 "blockSize": defaults.block_size, "bytesPerChecksum": defaults.bytes_per_checksum,
             }})
         }
-        "GETACLSTATUS"
-        | "GETXATTRS"
-        | "LISTXATTRS"
-        | "CHECKACCESS"
-        | "GETDELEGATIONTOKEN"
+        "GETACLSTATUS" => json::acl_status(&node.acl_status(asker, path)?),
+        "CHECKACCESS" => {
+            let action = query.required("fsaction")?;
+            node.check_access(asker, path, access(action)?)?;
+            return Ok(StatusCode::OK.into_response());
+        }
+        "GETXATTRS" => {
+            let named = query.xattr_names.iter().map(|name| attributes::xattr_of_name(name));
+            let named = named.collect::<Result<Vec<_>, _>>()?;
+            json::xattrs(&node.xattrs(asker, path, &named)?, query.get("encoding"))?
+        }
+        "LISTXATTRS" => {
+            let names: Vec<String> = node
+                .xattr_names(asker, path)?
+                .iter()
+                .map(attributes::xattr_name)
+                .collect();
+            json!({"XAttrNames": json!(names).to_string()})
+        }
+        "GETDELEGATIONTOKEN"
         | "GETSTORAGEPOLICY"
         | "GETALLSTORAGEPOLICY"
         | "GETSNAPSHOTDIFF"
@@ -204,11 +230,13 @@ fn get(served: &Served, asker: &Asker, query: &Query) -> Result<Response, Error>
 }
 
 /// All entries: WebHDFS has no pages unless asked for.
-fn list(node: &NameNode, path: &str) -> Result<Value, Error> {
+fn list(node: &NameNode, asker: &Asker, path: &str) -> Result<Value, Error> {
     let mut statuses = Vec::new();
     let mut after = Vec::new();
     loop {
-        let listing = node.listing(path, &after, false, "")?.ok_or_else(|| not_found(path))?;
+        let listing = node
+            .listing(asker, path, &after, false)?
+            .ok_or_else(|| not_found(path))?;
         statuses.extend(listing.partial_listing.iter().map(json::file_status));
         match listing.partial_listing.last() {
             Some(last) if listing.remaining_entries > 0 => after = last.path.to_vec(),
@@ -217,9 +245,12 @@ fn list(node: &NameNode, path: &str) -> Result<Value, Error> {
     }
 }
 
-fn open(served: &Served, query: &Query) -> Result<Response, Error> {
+fn open(served: &Served, asker: &Asker, query: &Query) -> Result<Response, Error> {
     let path = &query.path;
-    let status = served.node.file_info(path)?.ok_or_else(|| not_found_by_name(path))?;
+    let status = served
+        .node
+        .file_info(asker, path)?
+        .ok_or_else(|| not_found_by_name(path))?;
     let offset = query.number("offset")?.unwrap_or(0);
     query.number("length")?;
     // How long an open file is only its data nodes know.
@@ -233,7 +264,7 @@ fn open(served: &Served, query: &Query) -> Result<Response, Error> {
     if !open && status.length > 0 && offset >= status.length {
         return Err(super::out_of_range(offset, status.length, path));
     }
-    redirect(served, query, Some(offset))
+    redirect(served, asker, query, Some(offset))
 }
 
 fn not_found_by_name(path: &str) -> Error {
@@ -243,7 +274,7 @@ fn not_found_by_name(path: &str) -> Error {
 async fn put(served: &Served, asker: &Asker, query: &Query) -> Result<Response, Error> {
     let (node, src) = (&served.node, query.path.clone());
     let body = match query.operation.as_str() {
-        "CREATE" => return redirect(served, query, None),
+        "CREATE" => return redirect(served, asker, query, None),
         "MKDIRS" => {
             let masked = FsPermissionProto {
                 perm: query.permission("permission", 0o755)?,
@@ -325,14 +356,50 @@ async fn put_attributes(served: &Served, asker: &Asker, query: &Query) -> Result
             node.set_times(asker, SetTimesRequestProto { src, mtime, atime })
                 .await?;
         }
+        "MODIFYACLENTRIES" => {
+            let acl_spec = attributes::parse_entries(query.required("aclspec")?, true)?;
+            node.modify_acl(asker, ModifyAclEntriesRequestProto { src, acl_spec })
+                .await?;
+        }
+        "REMOVEACLENTRIES" => {
+            let acl_spec = attributes::parse_entries(query.required("aclspec")?, false)?;
+            node.remove_acl_entries(asker, RemoveAclEntriesRequestProto { src, acl_spec })
+                .await?;
+        }
+        "REMOVEDEFAULTACL" => {
+            node.remove_default_acl(asker, RemoveDefaultAclRequestProto { src })
+                .await?;
+        }
+        "REMOVEACL" => {
+            node.remove_acl(asker, RemoveAclRequestProto { src }).await?;
+        }
+        "SETACL" => {
+            let acl_spec = attributes::parse_entries(query.required("aclspec")?, true)?;
+            node.set_acl(asker, SetAclRequestProto { src, acl_spec }).await?;
+        }
+        "SETXATTR" => {
+            let mut xattr = attributes::xattr_of_name(query.required("xattr.name")?)?;
+            xattr.value = Some(json::decoded(query.get("xattr.value").unwrap_or_default())?);
+            let flag = match query.get("flag") {
+                None => 0,
+                Some(flags) => flags.split(',').fold(0, |bits, flag| {
+                    bits | u32::from(flag.eq_ignore_ascii_case("CREATE"))
+                        | u32::from(flag.eq_ignore_ascii_case("REPLACE")) << 1
+                }),
+            };
+            let asked = SetXAttrRequestProto {
+                src,
+                x_attr: Some(xattr),
+                flag: Some(flag),
+            };
+            node.set_xattr(asker, asked).await?;
+        }
+        "REMOVEXATTR" => {
+            let x_attr = Some(attributes::xattr_of_name(query.required("xattr.name")?)?);
+            node.remove_xattr(asker, RemoveXAttrRequestProto { src, x_attr })
+                .await?;
+        }
         "CREATESYMLINK"
-        | "MODIFYACLENTRIES"
-        | "REMOVEACLENTRIES"
-        | "REMOVEDEFAULTACL"
-        | "REMOVEACL"
-        | "SETACL"
-        | "SETXATTR"
-        | "REMOVEXATTR"
         | "ALLOWSNAPSHOT"
         | "DISALLOWSNAPSHOT"
         | "CREATESNAPSHOT"
@@ -363,9 +430,9 @@ fn rpc_address(rpc: SocketAddr) -> String {
     }
 }
 
-fn redirect(served: &Served, query: &Query, offset: Option<u64>) -> Result<Response, Error> {
+fn redirect(served: &Served, asker: &Asker, query: &Query, offset: Option<u64>) -> Result<Response, Error> {
     let node = &served.node;
-    let located = offset.and_then(|offset| node.block_locations(&query.path, offset, 1, "").ok());
+    let located = offset.and_then(|offset| node.block_locations(asker, &query.path, offset, 1, "").ok());
     let near = match located.map(|located| (located.blocks.into_iter().next(), located.last_block)) {
         // None of its replicas can be read.
         Some((Some(block), _)) if block.locs.is_empty() => {

@@ -13,6 +13,8 @@ pub struct Query {
     pub path: String,
     pub operation: String,
     parameters: BTreeMap<String, String>,
+    /// The values of `xattr.name`, which may come several times.
+    pub xattr_names: Vec<String>,
 }
 
 impl Query {
@@ -21,6 +23,7 @@ impl Query {
         let path = decode(uri.path().strip_prefix(PREFIX).unwrap_or("/"), false).ok_or_else(|| bad("the path"))?;
         let path = if path.is_empty() { "/".to_owned() } else { path };
         let mut parameters = BTreeMap::new();
+        let mut xattr_names = Vec::new();
         for pair in uri
             .query()
             .unwrap_or_default()
@@ -30,6 +33,9 @@ impl Query {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decode(name, true).ok_or_else(|| bad("a parameter's name"))?;
             let value = decode(value, true).ok_or_else(|| bad("a parameter's value"))?;
+            if name.eq_ignore_ascii_case("xattr.name") && !value.is_empty() {
+                xattr_names.push(value.clone());
+            }
             parameters.insert(name.to_ascii_lowercase(), value);
         }
         let operation = parameters
@@ -40,6 +46,7 @@ impl Query {
             path,
             operation,
             parameters,
+            xattr_names,
         })
     }
 

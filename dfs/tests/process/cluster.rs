@@ -135,9 +135,14 @@ fn with_settings(program: Program, settings: &[impl AsRef<str>]) -> Program {
         .fold(program, |program, setting| program.args(["--set", setting.as_ref()]))
 }
 
+/// The account that runs the name node.
+pub fn superuser() -> String {
+    std::env::var("HADOOP_USER_NAME").unwrap_or_else(|_| dfs::namenode::users::account())
+}
+
 /// Our own client, where stock ones cannot be made to break off.
 pub fn client(cluster: &Cluster, id: u8) -> Client {
-    Client::new(cluster.rpc().to_string(), "alice", CLIENT_PROTOCOL, [id; 16])
+    Client::new(cluster.rpc().to_string(), superuser(), CLIENT_PROTOCOL, [id; 16])
 }
 
 /// Creates the file /x, writes `data` without closing it, and returns once all of it is acknowledged.

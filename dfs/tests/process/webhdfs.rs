@@ -4,13 +4,17 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use testing::eventually;
 
-use crate::cluster::{Cluster, client, write_and_vanish};
+use crate::cluster::{Cluster, client, superuser, write_and_vanish};
 
-/// Sends a request and returns the status and the body.
+/// Sends a request, as the superuser where it names no one else, and returns the status and the body.
 fn http(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
     let mut stream = TcpStream::connect(address).unwrap();
+    let user = match path.contains("user.name=") {
+        true => String::new(),
+        false => format!("&user.name={}", superuser()),
+    };
     let head = format!(
-        "{method} /webhdfs/v1{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        "{method} /webhdfs/v1{path}{user} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();
@@ -96,6 +100,7 @@ fn one_user_acts_for_another_if_that_is_allowed() {
             "hadoop.proxyuser.gate.groups=staff",
         ],
     );
+    assert_eq!(name_node(&cluster, "PUT", "/?op=SETPERMISSION&permission=777").0, 200);
     for (real, effective, status) in [
         ("boss", "bob", 200),
         ("gate", "alice", 200),
@@ -127,7 +132,8 @@ fn a_failed_upload_leaves_no_open_file() {
     let mut stream = TcpStream::connect(cluster.data_node(0).address("http")).unwrap();
     write!(
         stream,
-        "PUT /webhdfs/v1/x?op=CREATE&replication=2 HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n"
+        "PUT /webhdfs/v1/x?op=CREATE&replication=2&user.name={} HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n",
+        superuser()
     )
     .unwrap();
     stream.write_all(&vec![1; 1_000_000]).unwrap();
@@ -166,4 +172,85 @@ fn reading_a_file_is_seen_in_its_access_time_once_in_a_while() {
     assert!(after > before, "{before} {after}");
     cluster.restart_name_node();
     assert_eq!(accessed(&cluster), after, "it is in the edit log");
+}
+
+#[test]
+fn permissions_lists_and_attributes_are_those_of_hdfs() {
+    let mut cluster = Cluster::start_with(
+        1,
+        &[
+            "dfs.replication=1",
+            "hadoop.user.group.static.mapping.overrides=alice=staff;bob=staff;carol=",
+        ],
+    );
+    for path in [
+        "/home?op=MKDIRS",
+        "/home/alice?op=MKDIRS",
+        "/home/alice?op=SETOWNER&owner=alice&group=staff",
+    ] {
+        assert_eq!(name_node(&cluster, "PUT", path).0, 200, "{path}");
+    }
+    let put = |cluster: &mut Cluster, path: &str| data_node(cluster, "PUT", path, b"mine").0;
+    assert_eq!(put(&mut cluster, "/x?op=CREATE&user.name=alice"), 403);
+    let file = "/home/alice/f?op=CREATE&permission=600&user.name=alice";
+    assert_eq!(put(&mut cluster, file), 201);
+    let reads = |cluster: &mut Cluster, user: &str| {
+        let path = format!("/home/alice/f?op=OPEN&user.name={user}");
+        data_node(cluster, "GET", &path, &[]).0
+    };
+    assert_eq!((reads(&mut cluster, "alice"), reads(&mut cluster, "bob")), (200, 403));
+    let denied = text(&name_node(&cluster, "DELETE", "/home/alice/f?op=DELETE&user.name=bob"));
+    assert!(
+        denied.starts_with("403") && denied.contains("AccessControlException"),
+        "{denied}"
+    );
+    assert!(
+        denied.contains(r#"user=bob, access=WRITE, inode=\"/home/alice\":alice:staff:drwxr-xr-x"#),
+        "{denied}"
+    );
+
+    let acl = "/home/alice/f?op=MODIFYACLENTRIES&aclspec=user:carol:r--,group::---&user.name=";
+    assert_eq!(name_node(&cluster, "PUT", &format!("{acl}bob")).0, 403);
+    assert_eq!(name_node(&cluster, "PUT", &format!("{acl}alice")).0, 200);
+    let check = |cluster: &mut Cluster| {
+        assert_eq!((reads(cluster, "carol"), reads(cluster, "bob")), (200, 403));
+        let status = text(&name_node(cluster, "GET", "/home/alice/f?op=GETACLSTATUS"));
+        assert!(
+            status.contains(r#""entries":["user:carol:r--","group::---"]"#),
+            "{status}"
+        );
+        let status = text(&name_node(cluster, "GET", "/home/alice/f?op=GETFILESTATUS"));
+        assert!(
+            status.contains(r#""aclBit":true"#) && status.contains(r#""permission":"640""#),
+            "{status}"
+        );
+        let xattrs = "/home/alice/f?op=GETXATTRS&encoding=hex";
+        let colour = text(&name_node(cluster, "GET", xattrs));
+        assert!(
+            colour.contains(r#"{"name":"user.colour","value":"0x626c7565"}"#),
+            "{colour}"
+        );
+    };
+    let set = "/home/alice/f?op=SETXATTR&xattr.name=user.colour&flag=CREATE&user.name=alice&xattr.value=";
+    assert_eq!(name_node(&cluster, "PUT", &format!("{set}0x626c7565")).0, 200);
+    assert_eq!(name_node(&cluster, "PUT", &format!("{set}0x00")).0, 403, "it is there");
+    check(&mut cluster);
+    // From the log, and then from an image.
+    cluster.restart_name_node();
+    eventually("the file is there again", || reads(&mut cluster, "alice") == 200);
+    check(&mut cluster);
+
+    let access = |action: &str| {
+        let path = format!("/home/alice/f?op=CHECKACCESS&fsaction={action}&user.name=carol");
+        name_node(&cluster, "GET", &path).0
+    };
+    assert_eq!((access("r--"), access("-w-")), (200, 403));
+    let names = text(&name_node(&cluster, "GET", "/home/alice/f?op=LISTXATTRS"));
+    assert!(names.contains(r#"{"XAttrNames":"[\"user.colour\"]"}"#), "{names}");
+    let gone = "/home/alice/f?op=REMOVEXATTR&xattr.name=user.colour&user.name=alice";
+    assert_eq!(name_node(&cluster, "PUT", gone).0, 200);
+    assert_eq!(name_node(&cluster, "PUT", gone).0, 403);
+    let bad = "/home/alice/f?op=SETACL&aclspec=user::rwx&user.name=alice";
+    let bad = text(&name_node(&cluster, "PUT", bad));
+    assert!(bad.contains("AclException"), "{bad}");
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use log_broker_wire::ErrorCode;
+use log_broker_wire::messages::list_groups::ListGroupsRequest;
 use log_broker_wire::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use log_broker_wire::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -98,6 +99,25 @@ impl Client {
                 outcome => return outcome,
             }
         }
+    }
+
+    /// The groups of all brokers, by name.
+    ///
+    /// # Errors
+    /// What a broker says.
+    pub async fn groups(&self) -> Result<Vec<String>, Error> {
+        let metadata = self.metadata(Some(&[])).await?;
+        let mut groups = Vec::new();
+        for broker in metadata.brokers {
+            let address = format!("{}:{}", broker.host, broker.port);
+            let request = ListGroupsRequest::default();
+            let response = self.call_at(&address, &request, 2, Duration::ZERO).await?;
+            Error::check(|| "ListGroups".to_owned(), response.error_code, None)?;
+            groups.extend(response.groups.into_iter().map(|group| group.group_id));
+        }
+        groups.sort();
+        groups.dedup();
+        Ok(groups)
     }
 
     async fn committed_once(

@@ -24,7 +24,7 @@ pub struct DescribedMember {
 }
 
 impl Groups {
-    /// Name, protocol type and state of every group with members.
+    /// Name, protocol type and state of every group that has, or had, members.
     pub fn list(&self) -> Vec<(String, String, &'static str)> {
         self.groups
             .iter()

@@ -14,10 +14,14 @@
 //! ```
 //!
 //! This room is pure: every call takes the time, ids that have to be unique come from the caller, and a call that has to
-//! wait carries a [`Ticket`] that a later step answers by an [`Effect`]. [`Groups::next_deadline`] tells when
-//! [`Groups::tick`] has something to do. Each generation is stored before its members learn of their assignments
-//! ([`Effect::Store`], as Kafka does in `__consumer_offsets`); after a restart [`Groups::restore`] brings it back, so
-//! that members go on without a rebalance. Committed [`Offsets`] are durable as well.
+//! wait carries a [`Ticket`] that a later step answers by an [`Effect`]. Each generation is stored before its members learn
+//! of their assignments: [`Effect::Store`] says which record to append to `__consumer_offsets`, and what to answer then.
+//! After a restart the log's records ([`Replay`]) bring every group back, so that members go on without a rebalance.
+//! Committed [`Offsets`] are the state of the same log.
+//!
+//! Time: every group has one entry in a heap of deadlines, and each of its members one in the group's own. Being heard
+//! moves a member's deadline without touching either; a deadline that comes up too early is put back. So a heartbeat costs
+//! the same in a group of any size, and [`Groups::tick`] looks only at groups that are due.
 //!
 //! Deliberately missing: the newer `consumer` protocol (KIP-848), share groups.
 
@@ -29,14 +33,15 @@ mod stored;
 mod stories;
 mod subscription;
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use bytes::Bytes;
 use log_broker_wire::ErrorCode;
 
 pub use describe::{DescribedGroup, DescribedMember};
-pub use offsets::{Change, Committed, Offsets};
-pub use stored::{Store, StoredGroup, StoredMember};
+pub use offsets::{Committed, Expiry, Offsets, tombstone};
+pub use stored::{Replay, Store, StoredGroup, StoredMember, group_tombstone};
 
 /// Names a call that waits for its answer.
 pub type Ticket = u64;
@@ -113,7 +118,7 @@ pub struct Identity {
 }
 
 /// What a step answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     Joined(Ticket, Joined),
     Synced(Ticket, Synced),
@@ -153,6 +158,8 @@ struct Member {
     syncing: Option<Ticket>,
     /// Silent beyond this, it is put out; not looked at while it waits for an answer.
     expires_ms: i64,
+    /// Where its entry stands in the group's heap of session timeouts: not behind `expires_ms`.
+    timer_ms: i64,
 }
 
 /// * `leader` names a member unless the group is empty.
@@ -168,6 +175,12 @@ struct Group {
     members: BTreeMap<String, Member>,
     /// Ids that were given out and not yet used, with the time when they are void.
     pending: BTreeMap<String, i64>,
+    /// When the last member left, or the generation began.
+    state_since_ms: Option<i64>,
+    /// Session timeouts, one entry for each member; those with another time than the member's `timer_ms` are void.
+    sessions: BinaryHeap<Reverse<(i64, String)>>,
+    /// Where the group's entry stands in the heap of all groups.
+    timer_ms: Option<i64>,
 }
 
 /// All groups of a coordinator.
@@ -175,6 +188,8 @@ struct Group {
 pub struct Groups {
     settings: Settings,
     groups: BTreeMap<String, Group>,
+    /// Deadlines of groups; those with another time than the group's `timer_ms` are void.
+    timers: BinaryHeap<Reverse<(i64, String)>>,
 }
 
 impl Groups {
@@ -182,15 +197,18 @@ impl Groups {
         Self {
             settings,
             groups: BTreeMap::new(),
+            timers: BinaryHeap::new(),
         }
     }
 
     /// A member joins; `fresh_id` is for it if it has none yet. The answer comes as an effect, now or later.
     pub fn join(&mut self, ticket: Ticket, join: Join, fresh_id: String, now_ms: i64) -> Vec<Effect> {
         let mut effects = Vec::new();
+        let group = join.group.clone();
         if let Err((error, member_id)) = self.try_join(ticket, join, fresh_id, now_ms, &mut effects) {
             effects.push(Effect::Joined(ticket, Joined::refused(error, member_id)));
         }
+        self.schedule(&group);
         effects
     }
 
@@ -259,6 +277,7 @@ impl Groups {
     /// A member syncs. The answer comes as an effect, now or later.
     pub fn sync(&mut self, ticket: Ticket, sync: Sync, now_ms: i64) -> Vec<Effect> {
         let mut effects = Vec::new();
+        let group = sync.group.clone();
         let outcome = match self.member(&sync.group, &sync.member) {
             Err(error) => Err(error),
             Ok(group) if !group.agrees(&sync) => Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL),
@@ -267,6 +286,7 @@ impl Groups {
         if let Err(error) = outcome {
             effects.push(Effect::Synced(ticket, Synced::refused(error)));
         }
+        self.schedule(&group);
         effects
     }
 
@@ -294,43 +314,60 @@ impl Groups {
         now_ms: i64,
     ) -> (ErrorCode, Vec<Effect>) {
         let mut effects = Vec::new();
+        let error = self.try_leave(group, member_id, instance_id, now_ms, &mut effects);
+        self.schedule(group);
+        (error, effects)
+    }
+
+    fn try_leave(
+        &mut self,
+        group: &str,
+        member_id: &str,
+        instance_id: Option<&str>,
+        now_ms: i64,
+        effects: &mut Vec<Effect>,
+    ) -> ErrorCode {
         let Some(group) = self.groups.get_mut(group) else {
-            return (ErrorCode::UNKNOWN_MEMBER_ID, effects);
+            return ErrorCode::UNKNOWN_MEMBER_ID;
         };
         let mut leaving = member_id.to_owned();
         if let Some(instance) = instance_id {
             match group.member_of_instance(instance) {
-                None => return (ErrorCode::UNKNOWN_MEMBER_ID, effects),
+                None => return ErrorCode::UNKNOWN_MEMBER_ID,
                 Some(known) if !member_id.is_empty() && known != member_id => {
-                    return (ErrorCode::FENCED_INSTANCE_ID, effects);
+                    return ErrorCode::FENCED_INSTANCE_ID;
                 }
                 Some(known) => leaving = known,
             }
         }
         if group.pending.remove(&leaving).is_some() {
-            group.try_complete(now_ms, &mut effects);
-            return (ErrorCode::NONE, effects);
+            group.try_complete(now_ms, effects);
+            return ErrorCode::NONE;
         }
         if !group.members.contains_key(&leaving) {
-            return (ErrorCode::UNKNOWN_MEMBER_ID, effects);
+            return ErrorCode::UNKNOWN_MEMBER_ID;
         }
-        group.remove(&leaving, now_ms, &mut effects);
-        (ErrorCode::NONE, effects)
+        group.remove(&leaving, now_ms, effects);
+        ErrorCode::NONE
     }
 
-    /// Whether somebody may commit offsets now. Without a member id and generation only for a group without members.
-    pub fn may_commit(&mut self, group: &str, member: &Identity, now_ms: i64) -> ErrorCode {
+    /// Whether the caller may commit offsets now. Without a member id and generation only for a group without members, or
+    /// in a transaction, where clients before KIP-447 name no member.
+    pub fn may_commit(&mut self, group: &str, member: &Identity, is_transactional: bool, now_ms: i64) -> ErrorCode {
         let is_member = member.generation >= 0 || !member.member_id.is_empty() || member.instance_id.is_some();
-        let empty = self.groups.get(group).is_none_or(|group| group.members.is_empty());
+        let Some(found) = self.groups.get(group) else {
+            return if member.generation < 0 {
+                ErrorCode::NONE
+            } else {
+                ErrorCode::ILLEGAL_GENERATION
+            };
+        };
         if !is_member {
-            return if empty {
+            return if found.members.is_empty() || is_transactional {
                 ErrorCode::NONE
             } else {
                 ErrorCode::UNKNOWN_MEMBER_ID
             };
-        }
-        if empty {
-            return ErrorCode::ILLEGAL_GENERATION;
         }
         match self.member(group, member) {
             Err(error) => error,
@@ -347,11 +384,52 @@ impl Groups {
     /// Lets time pass: puts silent members out, ends waiting that took too long.
     pub fn tick(&mut self, now_ms: i64) -> Vec<Effect> {
         let mut effects = Vec::new();
-        for group in self.groups.values_mut() {
+        while self.timers.peek().is_some_and(|Reverse((due_ms, _))| *due_ms <= now_ms) {
+            let Some(Reverse((due_ms, name))) = self.timers.pop() else {
+                break;
+            };
+            let Some(group) = self
+                .groups
+                .get_mut(&name)
+                .filter(|group| group.timer_ms == Some(due_ms))
+            else {
+                continue;
+            };
+            group.timer_ms = None;
             group.tick(now_ms, &mut effects);
+            self.schedule(&name);
         }
-        self.groups.retain(|_, group| !group.is_forgotten());
         effects
+    }
+
+    /// Puts a group's next deadline into the heap, where it is earlier than what stands there. A group that came to
+    /// nothing is forgotten.
+    fn schedule(&mut self, name: &str) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        if group.was_never_stored() {
+            self.groups.remove(name);
+            return;
+        }
+        let Some(deadline_ms) = group.next_deadline() else {
+            return;
+        };
+        if group.timer_ms.is_none_or(|timer_ms| deadline_ms < timer_ms) {
+            group.timer_ms = Some(deadline_ms);
+            self.timers.push(Reverse((deadline_ms, name.to_owned())));
+        }
+    }
+
+    pub fn contains(&self, group: &str) -> bool {
+        self.groups.contains_key(group)
+    }
+
+    /// Groups without members.
+    pub fn idle(&self) -> impl Iterator<Item = &str> {
+        let idle = self
+            .groups
+            .iter()
+            .filter(|(_, group)| group.state == State::Empty && group.pending.is_empty());
+        idle.map(|(name, _)| name.as_str())
     }
 
     /// Forgets a group without members at once, and says whether there was one.
@@ -360,9 +438,9 @@ impl Groups {
         empty && self.groups.remove(group).is_some()
     }
 
-    /// When [`Groups::tick`] has to be called next.
+    /// When [`Groups::tick`] has to be called next, at the latest.
     pub fn next_deadline(&self) -> Option<i64> {
-        self.groups.values().filter_map(Group::next_deadline).min()
+        self.timers.peek().map(|Reverse((due_ms, _))| *due_ms)
     }
 
     /// The group, if the caller is a member of its current generation.
@@ -371,7 +449,10 @@ impl Groups {
             return Err(ErrorCode::INVALID_GROUP_ID);
         }
         let group = self.groups.get_mut(group).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
-        if let Some(instance) = &member.instance_id {
+        let known = group.members.get(&member.member_id);
+        if let Some(instance) = &member.instance_id
+            && known.is_none_or(|known| known.instance_id.as_ref() != Some(instance))
+        {
             match group.member_of_instance(instance) {
                 None => return Err(ErrorCode::UNKNOWN_MEMBER_ID),
                 Some(known) if known != member.member_id => return Err(ErrorCode::FENCED_INSTANCE_ID),

@@ -1,11 +1,15 @@
 //! One group, from one generation to the next.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use bytes::Bytes;
 use log_broker_wire::ErrorCode;
 
 use super::{Effect, Group, Join, Joined, Member, Settings, State, Sync, Synced, Ticket};
+
+/// Void entries of the heap of session timeouts that are not worth cleaning up.
+const SESSIONS_SPARE: usize = 64;
 
 impl Group {
     pub(super) fn new(name: String) -> Self {
@@ -18,6 +22,9 @@ impl Group {
             leader: None,
             members: BTreeMap::new(),
             pending: BTreeMap::new(),
+            state_since_ms: None,
+            sessions: BinaryHeap::new(),
+            timer_ms: None,
         }
     }
 
@@ -76,7 +83,9 @@ impl Group {
             self.protocol_type = join.protocol_type.clone();
         }
         self.leader.get_or_insert_with(|| member_id.clone());
-        self.members.insert(member_id, Member::new(ticket, join, now_ms));
+        self.members
+            .insert(member_id.clone(), Member::new(ticket, join, now_ms));
+        self.watch(&member_id);
         match &mut self.state {
             State::Preparing {
                 deadline_ms,
@@ -139,6 +148,7 @@ impl Group {
         let mut member = Member::new(ticket, join, now_ms);
         member.assignment = old.assignment.clone();
         self.members.insert(fresh_id.clone(), member);
+        self.watch(&fresh_id);
         if self.state == State::Stable && self.choose_protocol() == self.protocol {
             let mut joined = self.joined(&fresh_id);
             if was_leader {
@@ -178,8 +188,10 @@ impl Group {
         *member = Member {
             assignment,
             syncing: member.syncing,
+            timer_ms: member.timer_ms,
             ..Member::new(ticket, join, now_ms)
         };
+        self.watch(&member_id);
         let again = match self.state {
             State::Completing { .. } => !changed,
             State::Stable => !changed && !is_leader,
@@ -241,7 +253,7 @@ impl Group {
             .retain(|_, member| member.joining.is_some() || member.instance_id.is_some());
         if self.members.values().all(|member| member.joining.is_none()) {
             self.members.clear();
-            self.become_empty(effects);
+            self.become_empty(now_ms, effects);
             return;
         }
         self.generation = self.generation.checked_add(1).unwrap_or(1);
@@ -264,8 +276,9 @@ impl Group {
         }
     }
 
-    fn become_empty(&mut self, effects: &mut Vec<Effect>) {
+    fn become_empty(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
         self.state = State::Empty;
+        self.state_since_ms = Some(now_ms);
         self.leader = None;
         self.protocol = None;
         self.generation = self.generation.checked_add(1).unwrap_or(1);
@@ -352,6 +365,7 @@ impl Group {
                     effects.push(Effect::Synced(abandoned, Synced::refused(ErrorCode::UNKNOWN_MEMBER_ID)));
                 }
                 if is_leader && !storing {
+                    self.state_since_ms = Some(now_ms);
                     self.assign(sync.assignments);
                     self.state = State::Completing {
                         deadline_ms,
@@ -417,36 +431,75 @@ impl Group {
             self.leader = self.members.keys().next().cloned();
         }
         match self.state {
-            _ if self.members.is_empty() => self.become_empty(effects),
+            _ if self.members.is_empty() => self.become_empty(now_ms, effects),
             State::Stable | State::Completing { .. } => self.prepare(now_ms, effects),
             State::Preparing { .. } | State::Empty => {}
         }
         self.try_complete(now_ms, effects);
     }
 
+    /// Puts a member's session timeout into the heap, where it ends before what stands there.
+    pub(super) fn watch(&mut self, member_id: &str) {
+        if self.sessions.len() > 2 * self.members.len() + SESSIONS_SPARE {
+            let valid = |Reverse((due_ms, id)): &Reverse<(i64, String)>| {
+                self.members.get(id).is_some_and(|member| member.timer_ms == *due_ms)
+            };
+            self.sessions.retain(valid);
+        }
+        let Some(member) = self.members.get_mut(member_id) else {
+            return;
+        };
+        if member.expires_ms < member.timer_ms {
+            member.timer_ms = member.expires_ms;
+            self.sessions.push(Reverse((member.timer_ms, member_id.to_owned())));
+        }
+    }
+
+    /// The members whose session has ended. Deadlines of those that were heard meanwhile, or that wait for an answer, are
+    /// put back.
+    fn silent(&mut self, now_ms: i64) -> Vec<String> {
+        let mut silent = Vec::new();
+        while self
+            .sessions
+            .peek()
+            .is_some_and(|Reverse((due_ms, _))| *due_ms <= now_ms)
+        {
+            let Some(Reverse((due_ms, id))) = self.sessions.pop() else {
+                break;
+            };
+            let Some(member) = self.members.get_mut(&id).filter(|member| member.timer_ms == due_ms) else {
+                continue;
+            };
+            if member.joining.is_some() || member.syncing.is_some() {
+                member.timer_ms = now_ms + i64::from(member.session_timeout_ms.max(1));
+            } else if member.expires_ms > now_ms {
+                member.timer_ms = member.expires_ms;
+            } else {
+                silent.push(id);
+                continue;
+            }
+            self.sessions.push(Reverse((member.timer_ms, id)));
+        }
+        silent
+    }
+
     pub(super) fn tick(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
         self.pending.retain(|_, void_ms| now_ms < *void_ms);
-        let silent =
-            |member: &Member| member.joining.is_none() && member.syncing.is_none() && now_ms >= member.expires_ms;
-        let late = matches!(self.state, State::Completing { deadline_ms, storing: false } if now_ms >= deadline_ms);
-        let out: Vec<String> = self
-            .members
-            .iter()
-            .filter(|(_, member)| silent(member) || (late && member.syncing.is_none()))
-            .map(|(id, _)| id.clone())
-            .collect();
+        let mut out = self.silent(now_ms);
+        if matches!(self.state, State::Completing { deadline_ms, storing: false } if now_ms >= deadline_ms) {
+            let late = self.members.iter().filter(|(_, member)| member.syncing.is_none());
+            out.extend(late.map(|(id, _)| id.clone()));
+        }
+        out.sort();
         for member_id in out {
             self.remove(&member_id, now_ms, effects);
         }
         self.try_complete(now_ms, effects);
     }
 
+    /// When something is due, at the latest.
     pub(super) fn next_deadline(&self) -> Option<i64> {
-        let silence = self
-            .members
-            .values()
-            .filter(|m| m.joining.is_none() && m.syncing.is_none())
-            .map(|m| m.expires_ms);
+        let silence = self.sessions.peek().map(|Reverse((due_ms, _))| *due_ms);
         let state = match self.state {
             State::Preparing { deadline_ms, .. }
             | State::Completing {
@@ -455,12 +508,16 @@ impl Group {
             } => Some(deadline_ms),
             State::Completing { storing: true, .. } | State::Empty | State::Stable => None,
         };
-        silence.chain(self.pending.values().copied()).chain(state).min()
+        silence
+            .into_iter()
+            .chain(self.pending.values().copied())
+            .chain(state)
+            .min()
     }
 
-    /// An empty group that nobody is about to join needs no memory; its offsets are kept elsewhere.
-    pub(super) fn is_forgotten(&self) -> bool {
-        self.state == State::Empty && self.members.is_empty() && self.pending.is_empty()
+    /// A group that never had a generation, and that no member is about to join, needs no memory.
+    pub(super) fn was_never_stored(&self) -> bool {
+        self.state == State::Empty && self.members.is_empty() && self.pending.is_empty() && self.generation == 0
     }
 }
 
@@ -482,6 +539,7 @@ impl Member {
             joining: Some(ticket),
             syncing: None,
             expires_ms: now_ms + i64::from(join.session_timeout_ms),
+            timer_ms: i64::MAX,
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use bytes::Bytes;
+use log_broker_wire::internal::consumer_offsets::Entry;
 
 use super::*;
 
@@ -16,7 +17,7 @@ struct World {
     waiting: BTreeMap<Ticket, String>,
     members: BTreeMap<String, (String, i32)>,
     /// What was stored last, and whether storing fails.
-    stored: Option<StoredGroup>,
+    stored: Option<Entry>,
     disk_fails: bool,
     /// What the last output said.
     state: &'static str,
@@ -98,7 +99,7 @@ impl testing::stories::World for World {
                 writeln!(out, "{name}: {}", error.name()).unwrap();
             }
             "commit" => {
-                let error = self.groups.may_commit("g", &member, self.now_ms);
+                let error = self.groups.may_commit("g", &member, false, self.now_ms);
                 writeln!(out, "{name}: {}", error.name()).unwrap();
             }
             "commit-alone" => {
@@ -107,7 +108,7 @@ impl testing::stories::World for World {
                     instance_id: None,
                     generation: -1,
                 };
-                let error = self.groups.may_commit("g", &nobody, self.now_ms);
+                let error = self.groups.may_commit("g", &nobody, false, self.now_ms);
                 writeln!(out, "{}", error.name()).unwrap();
             }
             "leave" => {
@@ -125,9 +126,9 @@ impl testing::stories::World for World {
             "restart" => {
                 self.groups = Groups::new(self.groups.settings);
                 self.waiting.clear();
-                if let Some(stored) = self.stored.clone() {
-                    self.groups.restore("g", stored, self.now_ms);
-                }
+                let mut replay = Replay::default();
+                replay.apply(self.stored.clone().unwrap_or_else(|| group_tombstone("g")));
+                self.groups.restore_all(replay, self.now_ms);
             }
             "wait" => {
                 self.now_ms += name.parse::<i64>().unwrap();
@@ -177,8 +178,8 @@ impl World {
                 Effect::Store(store) => {
                     if !self.disk_fails {
                         // As it is read again.
-                        let text = serde_json::to_string(&store.stored).unwrap();
-                        self.stored = serde_json::from_str(&text).unwrap();
+                        let (key, value) = store.entry.encode();
+                        self.stored = Entry::decode(&key, value.as_ref()).unwrap();
                     }
                     let succeeded = !self.disk_fails;
                     let more = self.groups.stored("g", store.generation, succeeded, self.now_ms);
@@ -223,4 +224,94 @@ fn world() -> World {
 #[test]
 fn stories() {
     testing::stories::run("tests/stories/group", 10, world);
+}
+
+#[test]
+fn a_heartbeat_costs_the_same_in_a_group_of_any_size() {
+    let settings = Settings {
+        initial_rebalance_delay_ms: 0,
+        session_timeout_ms_min: 6000,
+        session_timeout_ms_max: 60_000,
+        members_max: 10_000,
+    };
+    let mut groups = Groups::new(settings);
+    let members = 2000;
+    let stored = StoredGroup {
+        protocol_type: "consumer".to_owned(),
+        protocol: Some("range".to_owned()),
+        generation: 1,
+        leader: Some("m0".to_owned()),
+        members: (0..members)
+            .map(|i| {
+                let member = StoredMember {
+                    instance_id: None,
+                    client_id: String::new(),
+                    client_host: String::new(),
+                    session_timeout_ms: 10_000,
+                    rebalance_timeout_ms: 10_000,
+                    metadata: Bytes::new(),
+                    assignment: Bytes::new(),
+                };
+                (format!("m{i}"), member)
+            })
+            .collect(),
+        state_since_ms: 0,
+    };
+    groups.restore("g", stored, 0);
+    let identity = |i: usize| Identity {
+        member_id: format!("m{i}"),
+        instance_id: None,
+        generation: 1,
+    };
+    for now_ms in [3000, 6000, 9000] {
+        for member in 0..members {
+            assert_eq!(groups.heartbeat("g", &identity(member), now_ms), ErrorCode::NONE);
+        }
+    }
+    // Heartbeats move nothing in the heaps; what comes up too early is put back once for each member.
+    assert_eq!((groups.timers.len(), groups.groups["g"].sessions.len()), (1, members));
+    assert_eq!(groups.next_deadline(), Some(10_000));
+    assert_eq!(groups.tick(10_000), []);
+    assert_eq!(
+        (groups.next_deadline(), groups.groups["g"].sessions.len()),
+        (Some(19_000), members)
+    );
+    // All but one are silent from now on.
+    assert_eq!(groups.heartbeat("g", &identity(7), 18_000), ErrorCode::NONE);
+    groups.tick(19_000);
+    let group = groups.describe("g").unwrap();
+    assert_eq!((group.state, group.members.len()), ("PreparingRebalance", 1));
+}
+
+#[test]
+fn joins_that_come_to_nothing_leave_nothing() {
+    let mut groups = Groups::new(Settings {
+        initial_rebalance_delay_ms: 0,
+        session_timeout_ms_min: 6000,
+        session_timeout_ms_max: 60_000,
+        members_max: 3,
+    });
+    for (i, protocols) in [vec![], vec![("range".to_owned(), Bytes::new())]]
+        .into_iter()
+        .enumerate()
+    {
+        let join = Join {
+            group: format!("g{i}"),
+            member_id: String::new(),
+            instance_id: None,
+            client_id: String::new(),
+            client_host: String::new(),
+            session_timeout_ms: 10_000,
+            rebalance_timeout_ms: 10_000,
+            protocol_type: "consumer".to_owned(),
+            protocols,
+            takes_member_id: true,
+            can_skip_assignment: false,
+        };
+        groups.join(1, join, "m".to_owned(), 0);
+    }
+    // One was refused; the other was given an id, which it does not come back with.
+    assert_eq!(groups.groups.len(), 1);
+    groups.tick(10_000);
+    assert_eq!((groups.groups.len(), groups.timers.len()), (0, 0));
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::{Buf, Bytes};
 use log_broker_wire::ErrorCode;
 
-use super::{Group, Groups};
+use super::{Expiry, Group, Groups, State};
 
 /// The protocol type of groups whose metadata is a subscription; others have metadata of their own (Connect, for one).
 const CONSUMER: &str = "consumer";
@@ -26,7 +26,29 @@ impl Groups {
     }
 }
 
+impl Groups {
+    /// From when on the offsets of a group count as unused.
+    pub fn expiry(&self, group: &str) -> Expiry {
+        match self.groups.get(group) {
+            Some(group) if !group.protocol_type.is_empty() => group.expiry(),
+            _ => Expiry::SinceCommit,
+        }
+    }
+}
+
 impl Group {
+    fn expiry(&self) -> Expiry {
+        if self.members.is_empty() {
+            return self.state_since_ms.map_or(Expiry::SinceCommit, Expiry::Since);
+        }
+        match self.subscribed() {
+            Some(topics) if self.state == State::Stable && self.protocol_type == CONSUMER => {
+                Expiry::Unsubscribed(topics)
+            }
+            _ => Expiry::Never,
+        }
+    }
+
     /// The topics of all members; `None` before a protocol was chosen, or where a subscription cannot be read.
     fn subscribed(&self) -> Option<BTreeSet<String>> {
         let protocol = self.protocol.as_deref()?;

@@ -303,6 +303,14 @@ pub const PROPERTIES: &[Property] = &[
     broker("node.id", Kind::Int(0, INT_MAX), "0"),
     broker("num.partitions", Kind::Int(1, 10_000), "1"),
     broker("offset.metadata.max.bytes", Kind::Int(0, INT_MAX), "4096"),
+    broker("offsets.retention.check.interval.ms", Kind::Long(1, i64::MAX), "600000"),
+    broker("offsets.retention.minutes", Kind::Int(1, INT_MAX), "10080"),
+    broker("offsets.topic.num.partitions", Kind::Int(1, 10_000), "50"),
+    broker(
+        "offsets.topic.segment.bytes",
+        Kind::Int(1_048_576, INT_MAX),
+        "104857600",
+    ),
     broker("socket.request.max.bytes", Kind::Int(1024, 104_857_600), "104857600"),
     broker(
         "transaction.abort.timed.out.transaction.cleanup.interval.ms",

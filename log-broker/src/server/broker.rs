@@ -69,8 +69,8 @@ impl Broker {
             reason,
         };
         let metrics = Arc::new(Metrics::new().map_err(|error| storage(error.to_string()))?);
-        let topics = Topics::open(Arc::clone(&disk), dir, properties.clone()).map_err(storage)?;
-        let groups = Coordinator::open(disk, dir, &properties).map_err(storage)?;
+        let topics = Topics::open(Arc::clone(&disk), dir, properties.clone()).map_err(&storage)?;
+        let groups = Coordinator::new(&properties);
         let flusher = Flusher::start(&metrics).map_err(|error| storage(error.to_string()))?;
         let broker = Self {
             transactions: transactions::Coordinator::new(&properties),
@@ -88,8 +88,10 @@ impl Broker {
             producer_ids: Mutex::new(0..0),
             data: dir.to_owned(),
         };
+        let broker = Arc::new(broker);
+        broker.groups.start(&broker, &disk, dir).map_err(storage)?;
         broker.measure();
-        Ok(Arc::new(broker))
+        Ok(broker)
     }
 
     /// Where `client` reaches this broker.
@@ -175,6 +177,7 @@ impl Broker {
 
     /// Syncs and closes everything. Blocks on the disk.
     pub(super) fn close(&self) {
+        self.groups.close();
         let flusher = self.flusher.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(flusher) = flusher {
             flusher.close();
@@ -191,7 +194,6 @@ impl Broker {
                 }
             }
         }
-        self.groups.close();
     }
 }
 

@@ -8,19 +8,20 @@ use bytes::Bytes;
 use log_broker_wire::frame::{self, RequestHeader};
 use log_broker_wire::messages::ApiKey;
 use log_broker_wire::messages::{
-    add_partitions_to_txn::AddPartitionsToTxnRequest, alter_configs::AlterConfigsRequest,
-    api_versions::ApiVersionsRequest, create_partitions::CreatePartitionsRequest, create_topics::CreateTopicsRequest,
-    delete_groups::DeleteGroupsRequest, delete_records::DeleteRecordsRequest, delete_topics::DeleteTopicsRequest,
-    describe_cluster::DescribeClusterRequest, describe_configs::DescribeConfigsRequest,
-    describe_groups::DescribeGroupsRequest, describe_log_dirs::DescribeLogDirsRequest,
-    describe_producers::DescribeProducersRequest, describe_transactions::DescribeTransactionsRequest,
-    end_txn::EndTxnRequest, fetch::FetchRequest, find_coordinator::FindCoordinatorRequest, heartbeat::HeartbeatRequest,
+    add_offsets_to_txn::AddOffsetsToTxnRequest, add_partitions_to_txn::AddPartitionsToTxnRequest,
+    alter_configs::AlterConfigsRequest, api_versions::ApiVersionsRequest, create_partitions::CreatePartitionsRequest,
+    create_topics::CreateTopicsRequest, delete_groups::DeleteGroupsRequest, delete_records::DeleteRecordsRequest,
+    delete_topics::DeleteTopicsRequest, describe_cluster::DescribeClusterRequest,
+    describe_configs::DescribeConfigsRequest, describe_groups::DescribeGroupsRequest,
+    describe_log_dirs::DescribeLogDirsRequest, describe_producers::DescribeProducersRequest,
+    describe_transactions::DescribeTransactionsRequest, end_txn::EndTxnRequest, fetch::FetchRequest,
+    find_coordinator::FindCoordinatorRequest, heartbeat::HeartbeatRequest,
     incremental_alter_configs::IncrementalAlterConfigsRequest, init_producer_id::InitProducerIdRequest,
     join_group::JoinGroupRequest, leave_group::LeaveGroupRequest, list_groups::ListGroupsRequest,
     list_offsets::ListOffsetsRequest, list_transactions::ListTransactionsRequest, metadata::MetadataRequest,
     offset_commit::OffsetCommitRequest, offset_delete::OffsetDeleteRequest, offset_fetch::OffsetFetchRequest,
     offset_for_leader_epoch::OffsetForLeaderEpochRequest, produce::ProduceRequest, sync_group::SyncGroupRequest,
-    write_txn_markers::WriteTxnMarkersRequest,
+    txn_offset_commit::TxnOffsetCommitRequest, write_txn_markers::WriteTxnMarkersRequest,
 };
 use log_broker_wire::{Message, Request, Segment};
 
@@ -194,6 +195,16 @@ async fn answer(
                 api::transactions::add_partitions(broker, r, version)
             })
         }
+        ApiKey::AddOffsetsToTxn => {
+            call!(header, body, AddOffsetsToTxnRequest, |r| {
+                api::transactional_offsets::add(broker, r, version)
+            })
+        }
+        ApiKey::TxnOffsetCommit => {
+            call!(header, body, TxnOffsetCommitRequest, |r| {
+                api::transactional_offsets::commit(broker, r, version)
+            })
+        }
         ApiKey::EndTxn => call!(header, body, EndTxnRequest, |r| api::transactions::end(
             broker, r, version
         )),
@@ -243,14 +254,18 @@ async fn answer(
             broker, r, version
         )),
         ApiKey::DescribeGroups => call!(header, body, DescribeGroupsRequest, |r| api::groups::describe(
-            broker, r
+            broker, r, version
         )),
         ApiKey::ListGroups => call!(header, body, ListGroupsRequest, |r| api::groups::list(broker, r)),
         ApiKey::DeleteGroups => call!(header, body, DeleteGroupsRequest, |r| api::groups::delete(broker, r)),
-        ApiKey::OffsetCommit => call!(header, body, OffsetCommitRequest, |r| api::positions::commit(broker, r)),
-        ApiKey::OffsetFetch => call!(header, body, OffsetFetchRequest, |r| api::positions::fetch(
+        ApiKey::OffsetCommit => call!(header, body, OffsetCommitRequest, |r| api::committed_offsets::commit(
+            broker, r
+        )),
+        ApiKey::OffsetFetch => call!(header, body, OffsetFetchRequest, |r| api::committed_offsets::fetch(
             broker, r, version
         )),
-        ApiKey::OffsetDelete => call!(header, body, OffsetDeleteRequest, |r| api::positions::delete(broker, r)),
+        ApiKey::OffsetDelete => call!(header, body, OffsetDeleteRequest, |r| api::committed_offsets::delete(
+            broker, r
+        )),
     })
 }

@@ -185,7 +185,7 @@ fn status(broker: &Arc<Broker>, listen: SocketAddr, admin: SocketAddr) -> Status
             let topics = facts.topics.all();
             let partitions: usize = topics.iter().map(|(_, topic)| topic.partitions.len()).sum();
             [
-                ("node_id", json!(broker::NODE_ID)),
+                ("node_id", json!(facts.node_id)),
                 ("topics", json!(topics.len())),
                 ("partitions", json!(partitions)),
             ]

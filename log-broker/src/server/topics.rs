@@ -316,6 +316,13 @@ impl Topics {
         Ok(())
     }
 
+    /// Removes a directory of the data directory that is not a partition's.
+    pub(super) fn put_aside_for_removal(&self, name: &str) -> std::io::Result<()> {
+        let doomed = self.put_aside(&self.dir.join(name))?;
+        self.disk.sync_dir(&self.dir)?;
+        self.disk.remove_dir_all(&doomed)
+    }
+
     fn put_aside(&self, dir: &Path) -> std::io::Result<PathBuf> {
         let doomed = self.dir.join(format!("{}{DELETED}", Uuid::new_v4().simple()));
         self.disk.rename(dir, &doomed)?;

@@ -93,7 +93,12 @@ codes! {
     UNKNOWN_TOPIC_ID = 100, true;
     INCONSISTENT_TOPIC_ID = 103, true;
     TRANSACTIONAL_ID_NOT_FOUND = 105, false;
+    FENCED_MEMBER_EPOCH = 110, false;
+    UNRELEASED_INSTANCE_ID = 111, false;
+    UNSUPPORTED_ASSIGNOR = 112, false;
+    STALE_MEMBER_EPOCH = 113, false;
     TRANSACTION_ABORTABLE = 120, false;
+    INVALID_REGULAR_EXPRESSION = 128, false;
 }
 
 impl std::fmt::Display for ErrorCode {

@@ -62,7 +62,33 @@ pub(crate) trait Nullable: Field + Default {
     fn encode_null(out: &mut Writer, at: At);
     /// Reads the value, or `None` for null.
     fn decode_nullable(input: &mut Reader, at: At) -> Result<Option<Self>, Error>;
+    /// Writes a value that could have been null.
+    fn encode_some(&self, out: &mut Writer, at: At) {
+        self.encode(out, at);
+    }
 }
+
+/// Makes a structure of the table one that may be null: a byte before it says whether it is there.
+macro_rules! nullable_structure {
+    ($($name:ident),*) => {$(
+        impl $crate::field::Nullable for $name {
+            fn encode_null(out: &mut $crate::Writer, at: $crate::At) {
+                $crate::Field::encode(&-1i8, out, at);
+            }
+            fn decode_nullable(input: &mut $crate::Reader, at: $crate::At) -> Result<Option<Self>, $crate::Error> {
+                match <i8 as $crate::Field>::decode(input, at)? {
+                    0.. => <Self as $crate::Field>::decode(input, at.nullable(false)).map(Some),
+                    _ => Ok(None),
+                }
+            }
+            fn encode_some(&self, out: &mut $crate::Writer, at: $crate::At) {
+                $crate::Field::encode(&1i8, out, at);
+                $crate::Field::encode(self, out, at);
+            }
+        }
+    )*};
+}
+pub(crate) use nullable_structure;
 
 /// Reads a message; see [`DECODED_BYTES_MAX`] for its budget.
 #[derive(Debug)]
@@ -507,7 +533,7 @@ impl<T: Field> Nullable for Vec<T> {
 impl<T: Nullable> Field for Option<T> {
     fn encode(&self, out: &mut Writer, at: At) {
         match self {
-            Some(value) => value.encode(out, at.nullable(false)),
+            Some(value) => value.encode_some(out, at.nullable(false)),
             None if at.nullable => T::encode_null(out, at),
             None => T::default().encode(out, at),
         }

@@ -126,7 +126,9 @@ cross! {
     offset_delete: OffsetDeleteRequest, OffsetDeleteResponse;
     describe_cluster: DescribeClusterRequest, DescribeClusterResponse;
     add_partitions_to_txn: AddPartitionsToTxnRequest, AddPartitionsToTxnResponse;
+    add_offsets_to_txn: AddOffsetsToTxnRequest, AddOffsetsToTxnResponse;
     end_txn: EndTxnRequest, EndTxnResponse;
+    txn_offset_commit: TxnOffsetCommitRequest, TxnOffsetCommitResponse;
     write_txn_markers: WriteTxnMarkersRequest, WriteTxnMarkersResponse;
     describe_producers: DescribeProducersRequest, DescribeProducersResponse;
     describe_transactions: DescribeTransactionsRequest, DescribeTransactionsResponse;

@@ -3,8 +3,9 @@
 //! # What it is
 //! The driver of the core, as the real node is one, but with the world's events in place of sockets and threads: it
 //! carries out every effect, late, twice or never where the world says so, and keeps to the two rules of
-//! `raft::consensus::Effects` and to nothing more. Writes become durable some time after they were queued, several at once as group
-//! commit does, and are reported in any order; entries are applied later than they are committed; snapshots travel slowly.
+//! `raft::consensus::Effects` and to nothing more. Writes become durable some time after they were queued, several at
+//! once as group commit does, and are reported in any order; entries are applied later than they are committed; snapshots
+//! travel slowly.
 //!
 //! # How it moves
 //! A scenario takes the next [`Happening`] from the heap and hands it back to [`Cluster::handle`], except its own. What a
@@ -33,4 +34,4 @@ pub use driver::{Cluster, Happening, Told};
 pub use host::{Host, Letter};
 pub use machine::Machine;
 pub use observer::{Observer, digest_of_bytes};
-pub use plan::{Faults, Plan};
+pub use plan::{Faults, Plan, weather};

@@ -276,6 +276,7 @@ impl World {
             tally: cluster.tally,
             undecided: 0,
             real_log: cluster.plan.real_log,
+            figures: Default::default(),
         };
         (outcome, cluster.trace)
     }

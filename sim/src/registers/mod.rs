@@ -97,6 +97,7 @@ impl World {
             tally: cluster.tally,
             undecided,
             real_log: cluster.plan.real_log,
+            figures: Default::default(),
         };
         (outcome, cluster.trace)
     }

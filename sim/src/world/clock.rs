@@ -12,6 +12,19 @@ pub struct Clock {
 }
 
 impl Clock {
+    /// A clock that shows the world's time.
+    pub fn exact() -> Self {
+        Self {
+            offset: 0,
+            drift_ppm: 0,
+        }
+    }
+
+    /// A clock that is `offset` ahead and too fast (below 0: too slow) by a constant rate.
+    pub fn ahead(offset: Micros, drift_ppm: i64) -> Self {
+        Self { offset, drift_ppm }
+    }
+
     /// A clock that is up to an hour ahead and up to `drift_ppm_max` too fast or too slow.
     pub fn skewed(random: &mut Random, drift_ppm_max: u32) -> Self {
         let drift = random.below(2 * u64::from(drift_ppm_max) + 1) as i64;
@@ -24,6 +37,20 @@ impl Clock {
     /// The member's time at the world's moment `now`, in milliseconds.
     pub fn milliseconds(&self, now: Micros) -> u64 {
         (self.offset + self.stretch(now)) / 1_000
+    }
+
+    /// The same in microseconds.
+    pub fn microseconds(&self, now: Micros) -> Micros {
+        self.offset + self.stretch(now)
+    }
+
+    /// How much of the world's time passes while this clock moves by `wait`.
+    pub fn world_time(&self, wait: Micros) -> Micros {
+        let faster = (1_000_000 + self.drift_ppm).unsigned_abs();
+        match wait.checked_mul(1_000_000) {
+            Some(scaled) => scaled.div_ceil(faster),
+            None => wait,
+        }
     }
 
     /// How much of the world's time passes until this clock has moved by `milliseconds`, at least.

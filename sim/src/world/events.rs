@@ -1,5 +1,8 @@
 //! What will happen, in the order in which it will.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 /// A moment of the world, in microseconds since it began. No clock of a member shows it; see [`super::Clock`].
 pub type Micros = u64;
 
@@ -13,18 +16,23 @@ const SLOT_BITS: u32 = 24;
 const MOMENT_SHIFT: u32 = 64;
 /// This many of the next events are looked at one by one, before a place is searched for among the others.
 const NEAR: usize = 8;
+/// A list of this many is long enough that moving it costs more than a heap; what is later than all of it goes there.
+const LIST_MAX: usize = 512;
 
 /// The event queue. Two events of one moment happen in the order in which they were scheduled, so a run has one order.
 ///
-/// A world has some dozens of events ahead, and most new ones are among the next few. So the queue is a list in order, the next
-/// event last: taking that is free, and adding one moves a few keys of 16 bytes, compared as one number; the events stay where
-/// they are. A heap takes three times as long for both.
+/// A world has some dozens of events ahead, and most new ones are among the next few. So the queue is a list in order,
+/// the next event last: taking that is free, and adding one moves a few keys of 16 bytes, compared as one number; the
+/// events stay where they are. A heap takes three times as long for both; worlds of thousands of members have one for
+/// what the list has no room for.
 #[derive(Debug)]
 pub struct Events<E> {
     now: Micros,
     sequence: u64,
     /// Descending.
     keys: Vec<Key>,
+    /// What did not fit in the list; empty in small worlds.
+    far: BinaryHeap<Reverse<Key>>,
     slots: Vec<Option<E>>,
     free: Vec<u32>,
 }
@@ -35,6 +43,7 @@ impl<E> Default for Events<E> {
             now: 0,
             sequence: 0,
             keys: Vec::new(),
+            far: BinaryHeap::new(),
             slots: Vec::new(),
             free: Vec::new(),
         }
@@ -72,6 +81,9 @@ impl<E> Events<E> {
     }
 
     fn insert(&mut self, key: Key) {
+        if self.keys.len() >= LIST_MAX {
+            return self.far.push(Reverse(key));
+        }
         let near = self.keys.len().saturating_sub(NEAR);
         let place = match self.keys[near..].iter().rposition(|later| *later > key) {
             Some(place) => near + place + 1,
@@ -86,12 +98,20 @@ impl<E> Events<E> {
 
     /// The next event if it happens before `end`; the world's time moves to it.
     pub fn next_before(&mut self, end: Micros) -> Option<E> {
-        let key = *self.keys.last()?;
+        let listed = self.keys.last().copied();
+        let far = self.far.peek().map(|key| key.0);
+        // Every key is another, so there is one order, wherever a key is kept.
+        let is_listed = listed.is_some_and(|listed| far.is_none_or(|far| listed < far));
+        let key = if is_listed { listed? } else { far? };
         let at = (key >> MOMENT_SHIFT) as Micros;
         if at >= end {
             return None;
         }
-        self.keys.pop();
+        if is_listed {
+            self.keys.pop();
+        } else {
+            self.far.pop();
+        }
         self.now = at;
         let slot = key as u32 & ((1 << SLOT_BITS) - 1);
         self.free.push(slot);
@@ -125,7 +145,7 @@ mod tests {
     #[test]
     fn near_and_far_events_come_in_one_order() {
         let (mut events, mut random) = (Events::default(), crate::world::Random::new(1));
-        let mut moments: Vec<Micros> = (0..500).map(|_| random.below(200)).collect();
+        let mut moments: Vec<Micros> = (0..2_000).map(|_| random.below(900)).collect();
         for moment in &moments {
             events.at(*moment, *moment);
         }

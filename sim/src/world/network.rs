@@ -41,40 +41,62 @@ impl Weather {
 pub struct Network {
     pub weather: Weather,
     addresses: usize,
-    /// `cut[from]`: a bit for each receiver that nothing reaches.
+    /// Words of 64 bits in a row of `cut`.
+    words: usize,
+    /// A row for each sender: a bit for each receiver that nothing reaches.
     cut: Vec<u64>,
     /// When the last message on each link arrives, where links keep their order.
     last: Vec<Micros>,
 }
+
+/// Networks of more addresses than this do not keep the order of messages on a link: remembering it takes a number a link.
+const ORDERED_MAX: usize = 256;
 
 /// When copies of a message arrive: none, one or two.
 pub type Arrivals = [Option<Micros>; 2];
 
 impl Network {
     pub fn new(addresses: usize) -> Self {
-        assert!(addresses <= 64, "a cut is one bit in 64");
+        let words = addresses.div_ceil(64);
+        let links = if addresses <= ORDERED_MAX {
+            addresses * addresses
+        } else {
+            0
+        };
         Self {
             weather: Weather::FAIR,
             addresses,
-            cut: vec![0; addresses],
-            last: vec![0; addresses * addresses],
+            words,
+            cut: vec![0; addresses * words],
+            last: vec![0; links],
         }
     }
 
     /// Cuts or restores one direction of one link.
     pub fn set_cut(&mut self, from: Address, to: Address, cut: bool) {
+        let word = &mut self.cut[from * self.words + to / 64];
         if cut {
-            self.cut[from] |= 1 << to;
+            *word |= 1 << (to % 64);
         } else {
-            self.cut[from] &= !(1 << to);
+            *word &= !(1 << (to % 64));
         }
     }
 
     /// Cuts everything between those in `side` (a bit each) and the rest, in both directions.
     pub fn split(&mut self, side: u64) {
+        assert!(self.words <= 1, "a side is 64 bits");
         for from in 0..self.addresses {
             let other = if side >> from & 1 == 1 { !side } else { side };
             self.cut[from] |= other;
+        }
+    }
+
+    /// The same for any number of addresses.
+    pub fn split_by(&mut self, is_inside: impl Fn(Address) -> bool) {
+        for from in 0..self.addresses {
+            for to in (0..self.addresses).filter(|to| is_inside(*to) != is_inside(from)) {
+                self.set_cut(from, to, true);
+            }
         }
     }
 
@@ -83,7 +105,7 @@ impl Network {
     }
 
     pub fn is_cut(&self, from: Address, to: Address) -> bool {
-        self.cut[from] >> to & 1 == 1
+        self.cut[from * self.words + to / 64] >> (to % 64) & 1 == 1
     }
 
     /// Decides the fate of a message sent now.
@@ -119,7 +141,9 @@ impl Network {
             return now + random.between(weather.delay_max, weather.stray_max.max(weather.delay_max));
         }
         let arrival = now + random.between(weather.delay_min, weather.delay_max);
-        let last = &mut self.last[from * self.addresses + to];
+        let Some(last) = self.last.get_mut(from * self.addresses + to) else {
+            return arrival;
+        };
         if weather.reorder {
             if arrival < *last {
                 tally.count(Fault::MessageReordered);

@@ -7,7 +7,7 @@ const SEEDS_BY_DIGEST: u64 = 10;
 
 #[test]
 fn a_the_same_seed_gives_the_same_trace() {
-    for scenario in Scenario::ALL {
+    for scenario in Scenario::ALL.iter().copied() {
         for seed in 1..=SEEDS_BY_LINE {
             let (first, told) = scenario.run(seed, Trace::with_lines());
             let (second, told_again) = scenario.run(seed, Trace::with_lines());
@@ -35,7 +35,7 @@ fn a_the_same_seed_gives_the_same_trace() {
 
 #[test]
 fn telling_changes_nothing() {
-    for scenario in Scenario::ALL {
+    for scenario in Scenario::ALL.iter().copied() {
         let (told, _) = scenario.run(7, Trace::with_lines());
         let (silent, _) = scenario.run(7, Trace::default());
         assert_eq!(told, silent);

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::Error;
+use crate::checkpoint::Store;
 use crate::runtime::Failing;
 
 /// Ended jobs that are still listed; the oldest go first.
@@ -337,6 +338,50 @@ impl Jobs {
             let _gone = std::fs::remove_dir_all(&self.root);
         }
     }
+}
+
+/// What a job left on disk.
+#[derive(Debug)]
+pub struct Kept {
+    pub id: String,
+    pub name: String,
+    /// The newest checkpoint whose manifest and files are whole, or why there is none among those that are there.
+    pub newest_epoch: Result<Option<u64>, String>,
+    /// Newer checkpoints that are damaged, and how.
+    pub damaged: Vec<String>,
+}
+
+/// Reads all jobs below a state directory, with every file of their newest checkpoints; changes nothing.
+///
+/// # Errors
+/// A directory that cannot be read, or a record that is damaged.
+pub fn inspect(state: &Path) -> Result<Vec<Kept>, Error> {
+    let root = state.join("jobs");
+    if !root.is_dir() {
+        return Ok(Vec::new());
+    }
+    let jobs = Jobs {
+        jobs: Mutex::default(),
+        root,
+        kept: true,
+    };
+    let mut kept = Vec::new();
+    for record in jobs.found()? {
+        let checkpoints = jobs.root.join(&record.id).join("checkpoints");
+        let read = Store::inspect(Arc::new(disk::RealDisk), &checkpoints, &record.id);
+        let (newest_epoch, damaged) = match read {
+            Ok(None) => (Ok(None), Vec::new()),
+            Ok(Some(restored)) => (Ok(Some(restored.epoch)), restored.passed_over),
+            Err(error) => (Err(error.to_string()), Vec::new()),
+        };
+        kept.push(Kept {
+            id: record.id,
+            name: record.name,
+            newest_epoch,
+            damaged,
+        });
+    }
+    Ok(kept)
 }
 
 /// The newest checkpoint in a job's directory.

@@ -23,4 +23,5 @@ mod rest_jobs;
 mod server;
 mod session;
 
+pub use jobs::{Kept, inspect};
 pub use server::serve;

@@ -17,7 +17,7 @@ use log_broker_wire::messages::sync_group::{SyncGroupRequest, SyncGroupResponse}
 
 use super::super::broker::Broker;
 use super::super::dispatch::Client;
-use crate::group::{Change, Identity, Join, Sync};
+use crate::group::{Identity, Join, Joined, Sync, Synced};
 
 /// FindCoordinator takes several keys from this version on.
 const SEVERAL_KEYS: i16 = 4;
@@ -27,6 +27,9 @@ const TAKES_MEMBER_ID: i16 = 4;
 const CAN_SKIP_ASSIGNMENT: i16 = 9;
 /// LeaveGroup names several members from this version on.
 const SEVERAL_MEMBERS: i16 = 3;
+
+/// DescribeGroups has an error for groups that do not exist from this version on (KIP-1043).
+const NAMES_MISSING_GROUPS: i16 = 6;
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
@@ -41,6 +44,13 @@ pub(in super::super) async fn find(
         .then(|| "only groups and transactions are coordinated".to_owned());
     let (host, port) = broker.advertised_to(client);
     let found = |key: String| match &error {
+        None if broker.groups.check(broker, &key).is_err() => Coordinator {
+            key,
+            node_id: -1,
+            port: -1,
+            error_code: ErrorCode::COORDINATOR_NOT_AVAILABLE.0,
+            ..Default::default()
+        },
         None => Coordinator {
             key,
             node_id: broker.node_id,
@@ -98,7 +108,10 @@ pub(in super::super) async fn join(
         takes_member_id: header.version >= TAKES_MEMBER_ID,
         can_skip_assignment: header.version >= CAN_SKIP_ASSIGNMENT,
     };
-    let joined = broker.groups.join(join).await;
+    let joined = match broker.groups.check(broker, &join.group) {
+        Ok(()) => broker.groups.join(join).await,
+        Err(error) => Joined::refused(error, join.member_id),
+    };
     let members = joined
         .members
         .into_iter()
@@ -136,7 +149,10 @@ pub(in super::super) async fn sync(broker: &Arc<Broker>, request: SyncGroupReque
             .map(|given| (given.member_id, given.assignment))
             .collect(),
     };
-    let synced = broker.groups.sync(sync).await;
+    let synced = match broker.groups.check(broker, &sync.group) {
+        Ok(()) => broker.groups.sync(sync).await,
+        Err(error) => Synced::refused(error),
+    };
     SyncGroupResponse {
         error_code: synced.error.0,
         protocol_type: synced.protocol_type,
@@ -186,17 +202,31 @@ pub(in super::super) async fn leave(
     }
 }
 
-pub(in super::super) async fn describe(broker: &Arc<Broker>, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+pub(in super::super) async fn describe(
+    broker: &Arc<Broker>,
+    request: DescribeGroupsRequest,
+    version: i16,
+) -> DescribeGroupsResponse {
     let describe = |group_id: String| {
-        let Some(group) = broker.groups.describe(&group_id) else {
-            let group_state = if broker.groups.has_offsets(&group_id) {
-                "Empty"
-            } else {
-                "Dead"
-            };
+        if let Err(error) = broker.groups.check(broker, &group_id) {
             return DescribedGroup {
+                error_code: error.0,
                 group_id,
-                group_state: group_state.to_owned(),
+                ..Default::default()
+            };
+        }
+        let Some(group) = broker.groups.describe(&group_id) else {
+            let is_known = broker.groups.has_offsets(&group_id);
+            let is_missing = !is_known && version >= NAMES_MISSING_GROUPS;
+            return DescribedGroup {
+                error_code: if is_missing {
+                    ErrorCode::GROUP_ID_NOT_FOUND.0
+                } else {
+                    ErrorCode::NONE.0
+                },
+                error_message: is_missing.then(|| format!("Group {group_id} not found.")),
+                group_id,
+                group_state: if is_known { "Empty" } else { "Dead" }.to_owned(),
                 ..Default::default()
             };
         };
@@ -249,23 +279,15 @@ pub(in super::super) async fn list(broker: &Arc<Broker>, request: ListGroupsRequ
 pub(in super::super) async fn delete(broker: &Arc<Broker>, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let mut results = Vec::with_capacity(request.groups_names.len());
     for group_id in request.groups_names {
-        let error = if group_id.is_empty() {
-            ErrorCode::INVALID_GROUP_ID
-        } else if broker.groups.has_members(&group_id) {
-            ErrorCode::NON_EMPTY_GROUP
+        let deleted = if group_id.is_empty() {
+            Err(ErrorCode::INVALID_GROUP_ID)
         } else {
-            let known = broker.groups.forget(&group_id);
-            if broker.groups.has_offsets(&group_id) {
-                let change = Change::ForgetGroup {
-                    group: group_id.clone(),
-                };
-                broker.groups.change(change).await.err().unwrap_or(ErrorCode::NONE)
-            } else if known {
-                ErrorCode::NONE
-            } else {
-                ErrorCode::GROUP_ID_NOT_FOUND
+            match broker.groups.check(broker, &group_id) {
+                Ok(()) => broker.groups.delete_group(&group_id).await,
+                Err(error) => Err(error),
             }
         };
+        let error = deleted.err().unwrap_or(ErrorCode::NONE);
         results.push(DeletableGroupResult {
             group_id,
             error_code: error.0,

@@ -1,13 +1,14 @@
 //! One function a call: from its request to its response. What a call refuses, it refuses with Kafka's error code.
 
 pub(super) mod cluster;
+pub(super) mod committed_offsets;
 pub(super) mod configs;
 pub(super) mod fetch;
 pub(super) mod groups;
 pub(super) mod offsets;
-pub(super) mod positions;
 pub(super) mod produce;
 pub(super) mod topics;
+pub(super) mod transactional_offsets;
 pub(super) mod transactions;
 
 use std::sync::Arc;

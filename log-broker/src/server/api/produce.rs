@@ -214,16 +214,16 @@ fn append(
     is_transactional: bool,
     wait: bool,
 ) -> Result<Stored, Rejected> {
-    if catalog::is_internal(topic) {
-        let message = format!("The topic '{topic}' is internal: only the broker writes to it.");
-        return Err(refused(ErrorCode::INVALID_TOPIC_EXCEPTION, message).into());
-    }
     let found = broker.topics.get(topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let place = usize::try_from(index).map_err(|_| ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let partition = found
         .partitions
         .get(place)
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    if catalog::is_internal(topic) {
+        let message = format!("The topic '{topic}' is internal: only the broker writes to it.");
+        return Err(refused(ErrorCode::INVALID_TOPIC_EXCEPTION, message).into());
+    }
     let now_ms = now_ms();
     let mut header = check(bytes, &found.limits)?;
     if header.is_transactional() && !is_transactional {

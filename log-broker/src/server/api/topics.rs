@@ -20,7 +20,6 @@ use super::super::partition::Refused;
 use super::super::topics::refused;
 use super::{blocking, outcome};
 use crate::catalog::{self, PARTITIONS_MAX};
-use crate::group::Change;
 use crate::property::{self, PROPERTIES, TopicProperties};
 
 /// DeleteTopics takes topics by id from this version on.
@@ -74,6 +73,13 @@ fn create_one(broker: &Broker, topic: CreatableTopic, validate_only: bool) -> Re
             );
         }
         properties.insert(config.name.clone(), value.to_owned());
+    }
+    if catalog::is_internal(&topic.name) {
+        let message = format!(
+            "Topic '{}' is internal: the broker creates it when it is needed.",
+            topic.name
+        );
+        return Err(refused(ErrorCode::INVALID_TOPIC_EXCEPTION, message));
     }
     if broker.topics.get(&topic.name).is_some() {
         let message = format!("Topic '{}' already exists.", topic.name);
@@ -212,14 +218,14 @@ async fn delete_one(broker: &Arc<Broker>, asked: DeleteTopicState) -> (Option<St
         let message = "delete.topic.enable is false".to_owned();
         return (Some(name), id, Err(refused(ErrorCode::POLICY_VIOLATION, message)));
     }
+    if catalog::is_internal(&name) {
+        let message = format!("Topic '{name}' is internal: the broker needs it.");
+        return (Some(name), id, Err(refused(ErrorCode::INVALID_REQUEST, message)));
+    }
     let doomed = name.clone();
     let mut deleted = blocking(broker, move |broker| broker.topics.delete(&doomed)).await;
-    if deleted.is_ok() && broker.groups.mentions(&name) {
-        deleted = broker
-            .groups
-            .change(Change::ForgetTopic { topic: name.clone() })
-            .await
-            .map_err(Into::into);
+    if deleted.is_ok() {
+        deleted = broker.groups.forget_topic(&name).await.map_err(Into::into);
     }
     (Some(name), id, deleted)
 }
@@ -250,6 +256,10 @@ fn grow_one(broker: &Broker, topic: &CreatePartitionsTopic, validate_only: bool)
         .get(&topic.name)
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     let before = found.partitions.len() as i32;
+    if catalog::is_internal(&topic.name) {
+        let message = "The partitions of an internal topic tell where its keys are: their number is fixed.".to_owned();
+        return Err(refused(ErrorCode::INVALID_PARTITIONS, message));
+    }
     if topic.count <= before || topic.count > PARTITIONS_MAX {
         let message = format!(
             "Topic currently has {before} partitions: give more than that, up to {PARTITIONS_MAX}, not {}.",

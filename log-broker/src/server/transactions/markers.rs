@@ -10,6 +10,7 @@ use super::super::api::blocking;
 use super::super::broker::Broker;
 use super::super::now_ms;
 use super::super::partition::{Partition, Refused};
+use crate::catalog;
 use crate::transaction::Identity;
 
 /// The pause before a marker is tried again, at first and at most.
@@ -99,6 +100,17 @@ pub(in super::super) async fn write(
             Ok(Some(reached)) => reached.await.unwrap_or(Err(ErrorCode::NOT_LEADER_OR_FOLLOWER.into())),
             Ok(None) => Ok(()),
             Err(refused) => Err(refused),
+        };
+        let outcome = match outcome {
+            Ok(()) if partition.0 == catalog::CONSUMER_OFFSETS => {
+                // The offsets of the transaction count from now on, or are forgotten.
+                let groups = &broker.groups;
+                let ended = groups
+                    .end_transaction(partition.1, marker.producer_id, marker.is_commit)
+                    .await;
+                ended.map_err(Refused::from)
+            }
+            outcome => outcome,
         };
         outcomes.push((partition, outcome));
     }

@@ -3,6 +3,7 @@
 //! A key begins with the number of its record type, a value with the version of its schema, two bytes each; what follows is
 //! a structure of the table. A record without a value deletes what its key names.
 
+pub mod consumer_offsets;
 pub mod transaction_state;
 
 use bytes::Bytes;

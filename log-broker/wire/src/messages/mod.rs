@@ -3,6 +3,7 @@
 //! A line reads `name: Type [versions that carry it]`; see the `table!` macro for the rest. Names and versions are
 //! those of Kafka's published protocol. [`ApiKey`] lists the calls.
 
+pub mod add_offsets_to_txn;
 pub mod add_partitions_to_txn;
 pub mod alter_configs;
 pub mod api_versions;
@@ -35,6 +36,7 @@ pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod sync_group;
+pub mod txn_offset_commit;
 pub mod write_txn_markers;
 
 use std::ops::RangeInclusive;
@@ -110,8 +112,10 @@ calls! {
     InitProducerId: init_producer_id::InitProducerIdRequest,
     OffsetForLeaderEpoch: offset_for_leader_epoch::OffsetForLeaderEpochRequest,
     AddPartitionsToTxn: add_partitions_to_txn::AddPartitionsToTxnRequest,
+    AddOffsetsToTxn: add_offsets_to_txn::AddOffsetsToTxnRequest,
     EndTxn: end_txn::EndTxnRequest,
     WriteTxnMarkers: write_txn_markers::WriteTxnMarkersRequest,
+    TxnOffsetCommit: txn_offset_commit::TxnOffsetCommitRequest,
     DescribeConfigs: describe_configs::DescribeConfigsRequest,
     AlterConfigs: alter_configs::AlterConfigsRequest,
     DescribeLogDirs: describe_log_dirs::DescribeLogDirsRequest,
