@@ -1,4 +1,4 @@
-"""Transactions of confluent-kafka (librdkafka) against a broker: `transactions.py CHECK`, with BOOTSTRAP set."""
+"""Transactions of confluent-kafka (librdkafka) against $BOOTSTRAP: `names` lists the checks, any other argument runs one."""
 import os
 import sys
 import time
@@ -155,5 +155,10 @@ def sends_offsets():
     assert read(sink, 1, "read_committed") == [str(i) for i in range(40)]
 
 
+CHECKS = {check.__name__: check for check in (isolates, fences, times_out, sends_offsets)}
+
 if __name__ == "__main__":
-    {check.__name__: check for check in (isolates, fences, times_out, sends_offsets)}[sys.argv[1]]()
+    if sys.argv[1] == "names":
+        print("\n".join(CHECKS))
+    else:
+        CHECKS[sys.argv[1]]()

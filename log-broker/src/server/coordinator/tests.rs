@@ -2,11 +2,11 @@ use std::sync::Arc;
 
 use disk::{Disk, RealDisk};
 use log_broker_wire::ErrorCode;
-use log_broker_wire::batch::BatchHeader;
-use log_broker_wire::marker::{self, Marker};
+use log_broker_wire::marker::Marker;
 
 use super::super::broker::Broker;
 use super::super::now_ms;
+use super::super::partition::Refused;
 use super::{migration, topic};
 use crate::Flush;
 use crate::group::{Committed, StoredGroup};
@@ -123,7 +123,12 @@ async fn transactional_offsets_wait_for_their_marker_over_a_restart() {
         .commit("g", vec![("t".to_owned(), 0, at(1))])
         .await
         .unwrap();
+    let index = topic::partition_of("g", 3);
     for (producer_id, offset) in [(7, 5), (7, 6), (8, 9)] {
+        let partition = broker.topics.partition(topic::NAME, index).unwrap();
+        // What the call does before it asks the transaction's coordinator.
+        let begun = partition.with_log(|log| Ok::<_, Refused>(log.begin_verification(producer_id, 0)));
+        assert_eq!(begun, Ok(offset != 6));
         let offsets = vec![(format!("t{producer_id}"), 0, at(offset))];
         broker
             .groups
@@ -138,7 +143,6 @@ async fn transactional_offsets_wait_for_their_marker_over_a_restart() {
     broker.close();
     let broker = open(&dir, &[]);
     assert!(broker.groups.is_unstable("g", "t7", 0) && broker.groups.is_unstable("g", "t8", 0));
-    let index = topic::partition_of("g", 3);
     for (producer_id, is_commit) in [(7, true), (8, false)] {
         let marker = Marker {
             producer_id,
@@ -146,12 +150,8 @@ async fn transactional_offsets_wait_for_their_marker_over_a_restart() {
             is_commit,
             coordinator_epoch: 0,
         };
-        let batch = marker::encode(&marker, now_ms());
-        let header = BatchHeader::parse(&batch).unwrap();
         let partition = broker.topics.partition(topic::NAME, index).unwrap();
-        partition
-            .with_log(|log| log.append(&batch, &header, 0, now_ms()))
-            .unwrap();
+        partition.append_marker(&marker, now_ms()).unwrap();
         broker
             .groups
             .end_transaction(index, producer_id, is_commit)
