@@ -70,7 +70,7 @@ impl MaintenanceService {
     }
 
     async fn do_hash(&self) -> Result<pb::HashResponse, Error> {
-        let (content, revision) = snapshot::content(&self.node, self.node.machine().members().list());
+        let (content, revision) = snapshot::content(&self.node);
         let hash = tokio::task::spawn_blocking(move || snapshot::hash(&content)).await;
         Ok(pb::HashResponse {
             header: Some(self.node.header(revision)),
@@ -140,7 +140,7 @@ impl Maintenance for MaintenanceService {
 
     async fn snapshot(&self, request: Request<pb::SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
         self.node.authorize(&request, Access::Root).await?;
-        let (content, _revision) = snapshot::content(&self.node, self.node.machine().members().list());
+        let (content, _revision) = snapshot::content(&self.node);
         let running = self
             .node
             .metrics

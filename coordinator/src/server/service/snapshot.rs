@@ -25,7 +25,8 @@ const PIECES_WAITING_MAX: usize = 4;
 pub(in crate::server) type Pieces = ReceiverStream<Result<pb::SnapshotResponse, Status>>;
 
 /// The state of this moment, and its revision.
-pub(in crate::server) fn content(node: &Node, members: Vec<pb::Member>) -> (Content, i64) {
+pub(in crate::server) fn content(node: &Node) -> (Content, i64) {
+    // Locked once: a second reader of one thread waits for a writer that waits for the first.
     let machine = node.machine();
     let store = machine.store();
     let frame = Frame {
@@ -36,7 +37,7 @@ pub(in crate::server) fn content(node: &Node, members: Vec<pb::Member>) -> (Cont
             .collect(),
         alarms: machine.alarms().iter().collect(),
         accounts: machine.auth().stored(),
-        members,
+        members: machine.members().list(),
         applied: machine.applied(),
         term: machine.term(),
         compacted: store.compacted(),
