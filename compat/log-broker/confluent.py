@@ -262,15 +262,6 @@ def reads_what_the_broker_compressed_and_stamped():
         assert kinds == {ck.TIMESTAMP_LOG_APPEND_TIME} and messages[0].timestamp()[1] >= before, (codec, kinds)
 
 
-def refuses_transactions_and_says_so():
-    producer = ck.Producer({**SERVERS, "transactional.id": "t", "transaction.timeout.ms": 5000})
-    try:
-        producer.init_transactions(10)
-        raise AssertionError("accepted")
-    except ck.KafkaException:
-        pass
-
-
 CHECKS = [check for name, check in list(globals().items()) if callable(check) and getattr(check, "__module__", "") == "__main__"]
 CHECKS = [c for c in CHECKS if c.__name__ not in {"admin", "fresh_topic", "produce", "consumer", "read"}]
 

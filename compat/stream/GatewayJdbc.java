@@ -77,7 +77,8 @@ public class GatewayJdbc {
             check("its tables", List.of("orders", "timed"), tables);
             String message = refusal(statement, "SELECT nonsense FROM orders");
             check("an unknown column is refused by name", true, message.contains("'nonsense' not found"));
-            check("what is not supported is refused", false, refusal(statement, "SELECT a.id FROM orders a JOIN orders b ON a.id = b.id").startsWith("no error"));
+            check("a join", List.of("2|1", "3|2"), rows(statement, "SELECT a.id, b.id FROM orders a JOIN orders b ON a.id = b.id + 1"));
+            check("what is not supported is refused", false, refusal(statement, "SELECT * FROM timed MATCH_RECOGNIZE (ORDER BY at_time MEASURES A.id AS id PATTERN (A) DEFINE A AS A.id = 1)").startsWith("no error"));
             check("the session goes on", List.of("7"), rows(statement, "SELECT 7"));
         }
         System.exit(failures == 0 ? 0 : 1);
