@@ -26,6 +26,7 @@
 //! newer generation, so it does not inherit its predecessor's death.
 
 mod dissemination;
+mod exchange;
 mod health;
 mod membership;
 mod notes;

@@ -20,6 +20,7 @@
 //! A [`Story`] has every step with its vector clock; it is drawn as a space-time diagram (SVG) or written for ShiViz.
 //! [`explore`](mod@explore) takes all orders of a small world instead of one.
 
+mod context;
 pub mod explore;
 mod idle;
 mod model;
@@ -28,12 +29,13 @@ mod run;
 mod simulation;
 mod story;
 
+pub use context::Context;
 pub use explore::{Explored, Model, Next, explore};
 pub use idle::Idle;
 pub use model::{Explorable, explore_world};
 pub use plan::{Faults, Plan};
 pub use run::{Figures, Measure, Planted, World, run, run_as};
-pub use simulation::{Context, Simulation};
+pub use simulation::Simulation;
 pub use story::Story;
 
 use std::fmt::Debug;
