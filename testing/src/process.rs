@@ -17,7 +17,7 @@ pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
 
 use crate::http;
-use crate::wait::DEADLINE;
+use crate::wait::{DEADLINE, eventually};
 
 /// How many lines of a program's log a failed start shows.
 const LOG_LINES_SHOWN: usize = 30;
@@ -195,6 +195,16 @@ pub fn send(child: &Child, signal: Signal) {
     assert!(sent.is_ok(), "cannot send {signal:?}: {sent:?}");
 }
 
+/// Whether each thread is in state T, the field behind the name in parentheses.
+fn all_stopped(tasks: &Path) -> bool {
+    let Ok(threads) = fs::read_dir(tasks) else { return false };
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        state.is_none() || state == Some('T')
+    })
+}
+
 fn wait_within(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let deadline = Instant::now() + limit;
     loop {
@@ -251,10 +261,15 @@ impl Process {
         send(&self.child, signal);
     }
 
-    /// SIGSTOP: alive, connected, and silent, until [`Process::resume`].
+    /// SIGSTOP: alive, connected, and silent, until [`Process::resume`]. The signal alone is no promise: a busy machine lets
+    /// threads run on for a while, so this waits until all have stopped.
     #[track_caller]
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
+        let tasks = PathBuf::from(format!("/proc/{}/task", self.child.id()));
+        if tasks.exists() {
+            eventually("all threads of a stopped process have stopped", || all_stopped(&tasks));
+        }
     }
 
     #[track_caller]
