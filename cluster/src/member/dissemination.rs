@@ -60,7 +60,7 @@ impl Dissemination {
         self.queue.push((0, self.next, item));
     }
 
-    /// What fits in `bytes`: what was told least first, of that the newest. Each item is told `times` times.
+    /// What fits in `bytes`: the least sent first, of those the newest. Each rumor is sent `times` times.
     pub fn take(&mut self, mut bytes: usize, times: u32, rumors: &mut Vec<Rumor>, notes: &mut Vec<Note>) {
         if self.queue.is_empty() {
             return;
@@ -83,7 +83,7 @@ impl Dissemination {
     }
 }
 
-/// How often a suspicion's or a death's news is told: the logarithm of the members, times a factor (SWIM's λ·log n).
+/// How often a rumor of a suspicion or a death is sent: the logarithm of the members, times a factor (SWIM's λ·log n).
 pub fn transmissions(factor: u32, members: usize) -> u32 {
     factor * log10_ceil(members)
 }

@@ -25,7 +25,7 @@ pub struct Settings {
     pub suspicion_factor: u32,
     /// The longest one, as a multiple of the shortest (β).
     pub suspicion_max_factor: u32,
-    /// How often each piece of news is told, times the logarithm of the members (SWIM's λ).
+    /// How often each rumor is sent, times the logarithm of the members (SWIM's λ).
     pub transmit_factor: u32,
     pub packet_bytes: usize,
     /// Between two comparisons of all that is known with some other member.

@@ -46,6 +46,6 @@ pub struct Errand {
     /// Who asked, and by which number.
     pub by: MemberId,
     pub their_number: u64,
-    /// When the asker is told that nothing came.
+    /// When the asker gets a nack, because no acknowledgement came.
     pub nack_at: Millis,
 }

@@ -15,7 +15,7 @@ pub use assignment::{Assignment, moved};
 
 use crate::mix;
 
-/// Points of one member when nothing else is said: shares of 100 members differ by some ten percent.
+/// Virtual nodes of one member by default: shares of 100 members differ by some ten percent.
 pub const POINTS: u32 = 128;
 
 /// A circle of members. Equal members and seeds give equal rings, in whatever order they came.

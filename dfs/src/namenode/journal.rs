@@ -21,7 +21,7 @@ const IMAGE: &str = "image";
 const EDITS: &str = "edits";
 /// The newest durable record, so that a log that lost its end is told from one that ends there.
 const SEEN: &str = "seen_txid";
-/// While more records wait, it is written for one in so many.
+/// While more records wait, only one in this many writes it.
 const SEEN_INTERVAL: u64 = 64;
 /// Records of format 1: edits.
 const KIND_EDITS: u8 = 1;

@@ -55,7 +55,7 @@ pub struct State {
     pub soft: Soft,
 }
 
-/// What is known from data nodes and to this process alone: it is built anew after a start.
+/// Soft state: from the data nodes' reports, and not in the log. A start rebuilds it.
 #[derive(Debug)]
 pub struct Soft {
     pub blocks: Blocks,

@@ -249,7 +249,7 @@ impl StoreFile {
         Ok(())
     }
 
-    /// Removes versions that a compaction left nobody to read. The hand-over that tells of the compaction must be durable
+    /// Removes versions that no reader can see after a compaction. The hand-over with the compaction's revision must be durable
     /// before, so that a crash between two of these steps is noticed: a start finds what is left by the file's numbers.
     pub(in crate::server) fn remove_versions(&mut self, removed: &[Revision]) -> Result<(), ArchiveError> {
         let transaction = self.begin()?;
